@@ -1,0 +1,351 @@
+"""What a feed, an episode or the gate becomes once this has happened to it. Pure.
+
+Each function is named for what has happened. Of an episode, each is an arrow, or a fork, of the
+diagram in docs/states.md.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from feedwatch.model import (
+    Accepted,
+    Answer,
+    Broken,
+    Document,
+    Episode,
+    Failed,
+    Feed,
+    Finished,
+    Gate,
+    Gone,
+    Later,
+    Lost,
+    NotModified,
+    OnUnknown,
+    ParsedFeed,
+    Policy,
+    Progress,
+    Refused,
+    Running,
+    State,
+    Unknown,
+    Unreachable,
+)
+from feedwatch.timing import backoff, next_check, next_poll
+
+LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
+RESUBMIT_AFTER = timedelta(hours=1)  # an accepted job's traces, if any, are seen by a person first
+MOST_DOUBTFUL_POSTS = 3  # of one episode; then it waits for a person whatever the policy
+ERROR_STANDS = 5  # polls; the server tries again by itself, so an error may pass
+LOST_STANDS = 3  # polls; a job just accepted may not be readable at once
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class IllegalMoveError(Exception):
+    """Something was done to an episode that is in no state for it. `str()` is for people."""
+
+
+# Feeds
+
+
+def checked(
+    feed: Feed,
+    outcome: ParsedFeed | NotModified | Gone | Failed,
+    document: Document | None,
+    now: datetime,
+    interval: timedelta,
+    *,
+    found_new: bool = False,
+) -> Feed:
+    """The feed after a check. `document` is what a `ParsedFeed` was read from."""
+    match outcome:
+        case Failed(reason, retry_after):
+            return _check_failed(feed, reason, now, interval, retry_after)
+        case Gone():
+            return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
+        case ParsedFeed(items=()):
+            # A show that has not begun is no error of ours, but a show that lost all its episodes
+            # looks the same. Either way a person should know; and what comes next is new.
+            failed = _check_failed(feed, "the feed has no items", now, interval, None)
+            return replace(failed, baseline_at=feed.baseline_at or now)
+    after = replace(
+        feed,
+        due_at=next_check(now, interval, key=feed.name),
+        checked_at=now,
+        success_at=now,
+        failures=0,
+        error=None,
+    )
+    if isinstance(outcome, NotModified) or document is None:
+        return after
+    return replace(
+        after,
+        etag=document.etag,
+        last_modified=document.last_modified,
+        full_at=now,
+        baseline_at=feed.baseline_at or now,
+        new_at=now if found_new else feed.new_at,
+    )
+
+
+def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
+    """Whether to send the validators: never after an error nor for longer than a day on end."""
+    return feed.failures == 0 and feed.full_at is not None and now - feed.full_at < DAY
+
+
+def _check_failed(
+    feed: Feed, reason: str, now: datetime, interval: timedelta, asked: timedelta | None
+) -> Feed:
+    failures = feed.failures + 1
+    due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
+    return replace(feed, due_at=due_at, checked_at=now, failures=failures, error=reason)
+
+
+# Submissions
+
+
+def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
+    """Commit this before the POST leaves: it tells a later process that one may have."""
+    _must_be(episode, "submitted", State.QUEUED)
+    return replace(
+        episode,
+        state=State.SUBMITTING,
+        reason=None,
+        due_at=now + LEASE,
+        podcast_id=podcast_id,
+        attempts=episode.attempts + 1,
+        submitted_at=now,
+    )
+
+
+def answered(episode: Episode, answer: Answer, now: datetime, policy: Policy) -> Episode:
+    """What the API said to our POST."""
+    _must_be(episode, "answered", State.SUBMITTING)
+    match answer:
+        case Accepted(media_id, remote_status):
+            return _accepted(episode, media_id, now + policy.poll_interval, remote_status)
+        case Refused(reason):
+            return _failed(episode, f"refused: {reason}", now)
+        case Later(reason, retry_after, blocked):
+            deferrals = episode.deferrals + 1
+            wait = backoff(deferrals, first=policy.poll_interval, most=HOUR, key=str(episode.id))
+            # What blocks every submission is waited for at the gate, by none of them alone.
+            due_at = now if blocked else now + max(wait, retry_after or timedelta())
+            return replace(
+                episode,
+                state=State.QUEUED,
+                reason=reason,
+                due_at=due_at,
+                deferrals=deferrals,
+                submitted_at=None,
+            )
+        case Unknown(reason):
+            return _doubtful(episode, reason, now, policy)
+
+
+def presumed_lost(episode: Episode, now: datetime, policy: Policy) -> Episode:
+    """The lease ran out with no answer written down: the process died in between."""
+    _must_be(episode, "presumed lost", State.SUBMITTING)
+    return _doubtful(episode, "feedwatch stopped between sending and the answer", now, policy)
+
+
+def resubmitted(episode: Episode, now: datetime) -> Episode:
+    """The policy for doubtful submissions says to send it again."""
+    _must_be(episode, "submitted again", State.UNKNOWN)
+    reason = "sent again by FEEDWATCH_ON_UNKNOWN=resubmit"
+    return replace(episode, state=State.QUEUED, reason=reason, due_at=now)
+
+
+def _accepted(
+    episode: Episode, media_id: str, due_at: datetime, remote_status: str | None
+) -> Episode:
+    return replace(
+        episode,
+        state=State.PROCESSING,
+        reason=None,
+        due_at=due_at,
+        media_id=media_id,
+        remote_status=remote_status,
+        remote_stood=0,
+        deferrals=0,
+    )
+
+
+def _doubtful(episode: Episode, reason: str, now: datetime, policy: Policy) -> Episode:
+    doubtful_posts = episode.attempts - episode.deferrals
+    again = policy.on_unknown is OnUnknown.RESUBMIT and doubtful_posts < MOST_DOUBTFUL_POSTS
+    return replace(
+        episode,
+        state=State.UNKNOWN,
+        reason=f"may or may not have been taken: {reason}",
+        due_at=now + RESUBMIT_AFTER if again else None,
+    )
+
+
+# Jobs
+
+
+def polled(episode: Episode, progress: Progress, now: datetime, policy: Policy) -> Episode:
+    """What the API said of a job."""
+    _must_be(episode, "polled", State.PROCESSING)
+    match progress:
+        case Finished():
+            return _ready(episode, progress, now)
+        case Broken(remote_status=status, reason=reason, remote_updated_at=stamp):
+            seen = _standing(episode, status, stamp)
+            if seen.remote_stood >= ERROR_STANDS:
+                seen = replace(seen, failed_attempts=progress.failed_attempts)
+                return _failed(seen, f"{status}: {reason}", now)
+            return _still_processing(seen, f"{status}: {reason}", now, policy)
+        case Lost(reason):
+            seen = _standing(episode, "lost", None)
+            if seen.remote_stood >= LOST_STANDS:
+                return _failed(seen, f"lost: {reason}", now)
+            return _still_processing(seen, f"lost: {reason}", now, policy)
+        case Running(remote_status=status, remote_updated_at=stamp):
+            return _still_processing(_standing(episode, status, stamp), None, now, policy)
+        case Unreachable(reason, retry_after):
+            return _still_processing(episode, reason, now, policy, retry_after)
+
+
+def _ready(episode: Episode, result: Finished, now: datetime) -> Episode:
+    return replace(
+        episode,
+        state=State.READY,
+        reason=None,
+        due_at=None,
+        remote_status=result.remote_status,
+        remote_updated_at=result.remote_updated_at,
+        remote_stood=1,
+        processed_url=result.processed_url,
+        duration=result.duration,
+        ad_removal_markers=result.ad_removal_markers,
+        failed_attempts=result.failed_attempts,
+        overdue=False,
+        finished_at=now,
+    )
+
+
+def _standing(episode: Episode, status: str, stamp: str | None) -> Episode:
+    """Count for how many polls in a row the same word has stood."""
+    same = episode.remote_status == status and episode.remote_updated_at == stamp
+    return replace(
+        episode,
+        remote_status=status,
+        remote_updated_at=stamp,
+        remote_stood=episode.remote_stood + 1 if same else 1,
+    )
+
+
+def _still_processing(
+    episode: Episode,
+    reason: str | None,
+    now: datetime,
+    policy: Policy,
+    asked: timedelta | None = None,
+) -> Episode:
+    since = episode.submitted_at or episode.first_seen_at
+    overdue = now - since >= policy.job_deadline
+    if overdue and reason is None:
+        reason = f"overdue: not final {policy.job_deadline} after it was submitted"
+    due_at = next_poll(now, since, policy.poll_interval, key=str(episode.id), asked=asked)
+    return replace(episode, reason=reason, due_at=due_at, overdue=overdue)
+
+
+def _failed(episode: Episode, reason: str, now: datetime) -> Episode:
+    return replace(episode, state=State.FAILED, reason=reason, due_at=None, finished_at=now)
+
+
+# What a person decides
+
+
+def approved(episode: Episode, now: datetime) -> Episode:
+    """A held episode may go."""
+    _must_be(episode, "approved", State.HELD)
+    return replace(episode, state=State.QUEUED, reason="approved", due_at=now)
+
+
+def skipped(episode: Episode) -> Episode:
+    """An episode is never to be submitted."""
+    _must_be(episode, "skipped", State.HELD, State.QUEUED, State.UNKNOWN)
+    return replace(episode, state=State.SKIPPED, reason="skipped by a person", due_at=None)
+
+
+def retried(episode: Episode, now: datetime) -> Episode:
+    """An episode is to be submitted again, whatever came of it before."""
+    _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
+    return replace(
+        episode,
+        state=State.QUEUED,
+        reason="submitted again by a person",
+        due_at=now,
+        attempts=0,
+        deferrals=0,
+        podcast_id=None,
+        media_id=None,
+        remote_status=None,
+        remote_updated_at=None,
+        remote_stood=0,
+        failed_attempts=None,
+        overdue=False,
+        submitted_at=None,
+        finished_at=None,
+    )
+
+
+def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
+    """The doubtful submission was taken, and this is the name of its job."""
+    _must_be(episode, "adopted", State.UNKNOWN)
+    return _accepted(episode, media_id, now, None)
+
+
+def _must_be(episode: Episode, what: str, *states: State) -> None:
+    if episode.state not in states:
+        wanted = " or ".join(states)
+        raise IllegalMoveError(
+            f"episode {episode.id} is {episode.state}; only what is {wanted} can be {what}"
+        )
+
+
+# The gate
+
+
+def gate_after_answer(gate: Gate, answer: Answer, now: datetime, policy: Policy) -> Gate:
+    """A clear answer opens it for good; anything else closes it for a while."""
+    match answer:
+        case Accepted() | Refused():
+            return replace(gate, closed_until=None, reason=None, failures=0, doubts=0)
+        case Later(reason, retry_after):
+            return _closed(gate, reason, now, policy, retry_after)
+        case Unknown(reason):
+            return gate_after_doubt(gate, reason, now, policy)
+
+
+def gate_after_doubt(gate: Gate, reason: str, now: datetime, policy: Policy) -> Gate:
+    """Each doubtful submission needs a person, so the next one waits ever longer."""
+    doubts = gate.doubts + 1
+    wait = backoff(doubts, first=policy.poll_interval, most=6 * HOUR, key="doubt")
+    return replace(gate, closed_until=now + wait, reason=reason, doubts=doubts)
+
+
+def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Policy) -> Gate:
+    """A safe read was tried. One that succeeds opens the gate; the counts stay until a POST does.
+
+    Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
+    """
+    if failure is None:
+        return replace(gate, closed_until=None, reason=None)
+    return _closed(gate, failure.reason, now, policy, failure.retry_after)
+
+
+def _closed(
+    gate: Gate, reason: str, now: datetime, policy: Policy, asked: timedelta | None
+) -> Gate:
+    failures = gate.failures + 1
+    most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often
+    wait = backoff(failures, first=policy.poll_interval, most=most, key="gate")
+    wait = max(wait, min(asked or timedelta(), DAY))
+    return replace(gate, closed_until=now + wait, reason=reason, failures=failures)

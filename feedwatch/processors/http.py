@@ -1,0 +1,66 @@
+"""What media APIs over HTTP share: above all which failures leave it open whether a POST was taken.
+
+The table that this follows was tried out, failure by failure, against httpx 0.28 (docs/states.md).
+"""
+
+from typing import Any
+
+import httpx
+
+from feedwatch.model import Later, Unknown
+from feedwatch.wire import described, retry_after, within
+
+POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
+READ_SECONDS = 30.0
+
+SURELY_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.ProxyError,
+    httpx.InvalidURL,
+)
+NOT_TAKEN = {429, 503}  # the server says itself that it did not look at the request
+PERHAPS_TAKEN = {408}  # among the 4xx
+
+
+def post(client: httpx.Client, path: str, body: Any) -> httpx.Response | Later | Unknown:
+    """POST once. A response that says for certain what became of it, or what is certain without."""
+    try:
+        with within(POST_SECONDS):
+            response = client.post(path, json=body)
+    except SURELY_NOT_SENT as error:
+        return Later(f"the API cannot be reached ({described(error)})")
+    except httpx.RequestError as error:
+        return Unknown(f"no answer came ({described(error)})")
+    status = response.status_code
+    if status in NOT_TAKEN:
+        return Later(f"the API answered {status}", retry_after(response))
+    if status in PERHAPS_TAKEN or status >= 500 or status < 200 or 300 <= status < 400:
+        return Unknown(f"the API answered {status}")
+    return response
+
+
+def get(
+    client: httpx.Client, path: str, params: dict[str, Any] | None = None
+) -> httpx.Response | Later:
+    """GET once. A response below 500 other than 429, or why there is none."""
+    try:
+        with within(READ_SECONDS):
+            response = client.get(path, params=params)
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        return Later(f"the API cannot be reached ({described(error)})")
+    if response.status_code == 429 or response.status_code >= 500:
+        return Later(f"the API answered {response.status_code}", retry_after(response))
+    return response
+
+
+def json_object(response: httpx.Response) -> dict[str, Any] | None:
+    """The body, if it is a JSON object."""
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

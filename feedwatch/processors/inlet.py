@@ -1,0 +1,238 @@
+"""Inlet's Media Management API: all that is its own. docs/inlet.md has the facts and their gaps."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from feedwatch.model import (
+    Accepted,
+    Answer,
+    Broken,
+    Finished,
+    Later,
+    Lost,
+    Progress,
+    Refused,
+    Running,
+    Submission,
+    Unknown,
+    Unreachable,
+)
+from feedwatch.processors.http import get, json_object, post
+
+# The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
+# AD_BREAK_READY and REMOVE_ADS_READY are stages on the way.
+DONE = "READY"
+UNDER_WAY = frozenset(
+    {
+        "IMPORTED",
+        "UPLOAD_QUEUED",
+        "UPLOADING",
+        "FETCH_COMPLETE",
+        "PROCESSING_QUEUED",
+        "AD_BREAK_QUEUED",
+        "AD_BREAK_PROCESSING",
+        "AD_BREAK_READY",
+        "REMOVE_ADS_WAITING",
+        "REMOVE_ADS_QUEUED",
+        "REMOVE_ADS_PROCESSING",
+        "REMOVE_ADS_READY",
+        "PUBLISHING",
+    }
+)
+ERRORS = {
+    "AI_ERROR": "an error occurred during AI processing",
+    "AD_BREAK_ERROR": "an error occurred while ad breaks were looked for or filled",
+    "REMOVE_ADS_ERROR": "an error occurred while ads were removed",
+    "PUBLISHING_ERROR": "an error occurred during publishing",
+    "ERROR": "a general error occurred",
+    "UNAVAILABLE": (
+        "the API could not fetch the enclosure's URL; see that it can be downloaded by anybody, "
+        "then retry"
+    ),
+}
+API_DISABLED = re.compile(r"api access|access (is )?not enabled", re.IGNORECASE)
+MAX_PAGES = 1000
+
+
+class Inlet:
+    """The `Processor` for Inlet."""
+
+    name = "inlet"
+
+    def __init__(self, client: httpx.Client) -> None:
+        """`client` has the API's base URL and the header `Authorization: Token …`."""
+        self._client = client
+
+    def submit(self, submission: Submission) -> Answer:
+        """POST /media/process. The API has no idempotency key, no lookup and no cancel."""
+        path = f"{_podcast(submission.podcast_id)}/media/process"
+        response = post(self._client, path, body_of(submission))
+        if isinstance(response, Later | Unknown):
+            return response
+        answer = json_object(response)
+        if response.is_success:
+            return _accepted(response.status_code, answer)
+        return _rejected(response, answer)
+
+    def poll(self, podcast_id: str, media_id: str) -> Progress:
+        """GET /media/{mediaId}."""
+        response = get(self._client, f"{_podcast(podcast_id)}/media/{quote(media_id, safe='')}")
+        if isinstance(response, Later):
+            return Unreachable(response.reason, response.retry_after)
+        answer = json_object(response)
+        if response.status_code == 404 and _message(answer):
+            return Lost(f"the API does not know the job any more ({_message(answer)})")
+        data = answer.get("data") if answer is not None and response.is_success else None
+        if not isinstance(data, dict) or not isinstance(data.get("status"), str):
+            said = _message(answer) or "no status in it"
+            return Unreachable(f"the API answered {response.status_code}: {said}")
+        return _progress(data)
+
+    def probe(self) -> Later | None:
+        """GET /podcasts, one entry.
+
+        That call is not in the API's main document. So any word of the API's own will do, other
+        than that it refuses us.
+        """
+        response = get(self._client, "/api/v1/podcasts", {"first": 1})
+        if isinstance(response, Later):
+            return response
+        answer = json_object(response)
+        if response.is_success and answer is not None:
+            return None
+        if response.status_code == 401 or not _message(answer) or _is_disabled(answer):
+            return _blocked(response, answer)
+        return None
+
+    def podcasts(self) -> Iterator[dict[str, Any]] | Later:
+        """The podcasts that the key reaches, or why they cannot be told."""
+        first = self._page(None, 100)
+        return first if isinstance(first, Later) else self._pages(first)
+
+    def has_podcast(self, podcast_id: str) -> bool | Later:
+        """Whether the key reaches this podcast."""
+        response = get(self._client, _podcast(podcast_id))
+        if isinstance(response, Later):
+            return response
+        if response.is_success:
+            return True
+        answer = json_object(response)
+        if response.status_code == 404 and _message(answer):
+            return False
+        if response.status_code == 403 and not _is_disabled(answer) and _message(answer):
+            return False
+        return _blocked(response, answer)
+
+    def _page(self, after: str | None, size: int) -> dict[str, Any] | Later:
+        params = {"first": size} | ({"after": after} if after else {})
+        response = get(self._client, "/api/v1/podcasts", params)
+        if isinstance(response, Later):
+            return response
+        answer = json_object(response)
+        if response.is_success and answer is not None and isinstance(answer.get("data"), list):
+            return answer
+        return _blocked(response, answer)
+
+    def _pages(self, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for _ in range(MAX_PAGES):
+            yield from (entry for entry in page["data"] if isinstance(entry, dict))
+            pagination = page.get("pagination") or {}
+            after = pagination.get("endCursor")
+            following = self._page(after, 100) if pagination.get("hasNextPage") and after else None
+            if following is None or isinstance(following, Later):
+                return
+            page = following
+
+
+def body_of(submission: Submission) -> dict[str, Any]:
+    """The request's body: what is unknown is left out (contract: MediaCreationParams)."""
+    body: dict[str, Any] = {"url": submission.url, "name": submission.name}
+    if submission.description:
+        body["description"] = submission.description
+    if submission.published_at is not None:
+        body["publishedDate"] = iso_millis(submission.published_at)
+    if submission.ad_options is not None:
+        body["adOptions"] = submission.ad_options
+    return body
+
+
+def iso_millis(moment: datetime) -> str:
+    """UTC with three decimals and Z, the only form that the API's document shows."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _podcast(podcast_id: str) -> str:
+    return f"/api/v1/podcasts/{quote(podcast_id, safe='')}"
+
+
+def _accepted(status: int, answer: dict[str, Any] | None) -> Accepted | Unknown:
+    data = answer.get("data") if answer is not None else None
+    media_id = data.get("mediaId") if isinstance(data, dict) else None
+    if not isinstance(media_id, str) or not media_id:
+        return Unknown(f"the API answered {status} without a media id")
+    remote_status = data.get("status") if isinstance(data, dict) else None
+    return Accepted(media_id, remote_status if isinstance(remote_status, str) else None)
+
+
+def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later:
+    """A 4xx: no job was made. Only the API's own words are a verdict on this episode."""
+    message = _message(answer)
+    if response.status_code == 401 or not message or _is_disabled(answer):
+        return _blocked(response, answer)
+    return Refused(f"{response.status_code} {message}")
+
+
+def _blocked(response: httpx.Response, answer: dict[str, Any] | None) -> Later:
+    status, message = response.status_code, _message(answer)
+    if status == 401:
+        reason = f"the API refuses the key (401 {message}): mend FEEDWATCH_API_KEY"
+        return Later(reason, blocked=True)
+    if _is_disabled(answer):
+        return Later(f"API access is off for this key's user (403 {message})", blocked=True)
+    said = message or "and not in the API's own words; is FEEDWATCH_API_URL right?"
+    return Later(f"the API answered {status} {said}", blocked=True)
+
+
+def _is_disabled(answer: dict[str, Any] | None) -> bool:
+    return bool(API_DISABLED.search(_message(answer)))
+
+
+def _message(answer: dict[str, Any] | None) -> str:
+    """The API's own error message: its envelope is {error, message}."""
+    if answer is None:
+        return ""
+    parts = [answer.get("error"), answer.get("message")]
+    return ": ".join(part.strip()[:500] for part in parts if isinstance(part, str) and part.strip())
+
+
+def _progress(data: dict[str, Any]) -> Progress:
+    status = data["status"]
+    stamp = data.get("updatedAt") if isinstance(data.get("updatedAt"), str) else None
+    attempts = data.get("failedAttempts")
+    attempts = attempts if isinstance(attempts, int) else None
+    if status in ERRORS:
+        return Broken(
+            remote_status=status,
+            reason=ERRORS[status],
+            remote_updated_at=stamp,
+            failed_attempts=attempts,
+        )
+    url = data.get("url")
+    if status == DONE and isinstance(url, str) and url:
+        markers = data.get("adRemovalMarkers")
+        duration = data.get("duration")
+        return Finished(
+            remote_status=status,
+            processed_url=url,
+            remote_updated_at=stamp,
+            duration=float(duration) if isinstance(duration, int | float) else None,
+            ad_removal_markers=markers if isinstance(markers, list) else [],
+            failed_attempts=attempts,
+        )
+    # READY without a URL is no word of the contract either: polled on, and told.
+    return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)

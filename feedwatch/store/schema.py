@@ -1,0 +1,143 @@
+"""The tables. Whatever changes here needs a migration beside it; a test compares the two."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware times in and out, whatever the database makes of offsets."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
+        if not isinstance(value, datetime):
+            return None
+        return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("due_at", UtcDateTime, index=True),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("full_at", UtcDateTime),
+    Column("baseline_at", UtcDateTime),
+    Column("checked_at", UtcDateTime),
+    Column("success_at", UtcDateTime),
+    Column("new_at", UtcDateTime),
+    Column("failures", Integer, nullable=False),
+    Column("error", Text),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("feed_id", ForeignKey("feeds.id"), nullable=False),
+    Column("guid", Text),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("enclosure_url", Text, nullable=False),
+    Column("published_at", UtcDateTime),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False),
+    Column("deferrals", Integer, nullable=False),
+    Column("podcast_id", Text),
+    Column("media_id", Text),
+    Column("remote_status", Text),
+    Column("remote_updated_at", Text),
+    Column("remote_stood", Integer, nullable=False),
+    Column("processed_url", Text),
+    Column("duration", Float),
+    Column("ad_removal_markers", JSON(none_as_null=True)),
+    Column("failed_attempts", Integer),
+    Column("overdue", Boolean, nullable=False),
+    Column("submitted_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("version", Integer, nullable=False),
+    Index(None, "media_id"),
+    Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
+    Index(None, "feed_id", "state"),
+)
+
+# By which keys the episodes of a feed are known. Never pruned. The primary key is what keeps two
+# processes from admitting one episode twice.
+identities = Table(
+    "identities",
+    metadata,
+    Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
+    Column("key", String(600), primary_key=True),
+    Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+)
+
+# How each episode came to be where it is. Append only, written with the move itself.
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("previous", String(16)),  # null: the episode was new
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Index(None, "previous", "at"),
+)
+
+# One row for each media API; its lock also makes claims one after another.
+gates = Table(
+    "gates",
+    metadata,
+    Column("processor", String(32), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("closed_until", UtcDateTime),
+    Column("reason", Text),
+    Column("failures", Integer, nullable=False),
+    Column("doubts", Integer, nullable=False),
+)
+
+# When each duty of the daemon last came to its end.
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("duty", String(32), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,438 @@
+"""The questions we ask of the database and the things we write, each one short transaction."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from feedwatch.model import Episode, Feed, Gate, Move, Policy, Source, State
+from feedwatch.store.database import connect, exists, reading, require_current, upgrade
+from feedwatch.store.schema import episodes, feeds, gates, heartbeats, history, identities, metadata
+
+DAY = timedelta(days=1)
+LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
+CHUNK = 500  # values in one IN (…): databases bound them
+
+# What a check may change of a feed; the rest is a person's or the config's, who may act meanwhile.
+CHECK_COLUMNS = (
+    "due_at",
+    "etag",
+    "last_modified",
+    "full_at",
+    "baseline_at",
+    "checked_at",
+    "success_at",
+    "new_at",
+    "failures",
+    "error",
+)
+EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """A new episode and the keys by which it will be known."""
+
+    episode: Episode
+    keys: Collection[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The episodes of one feed, counted."""
+
+    by_state: Mapping[State, int]
+    overdue: int
+
+
+class Store:
+    """The database. No transaction of it is open while the network is in use."""
+
+    def __init__(self, url: str, *, processor: str, may_create: bool = False) -> None:
+        """Open `url`; `processor` names the media API whose gate this is.
+
+        With `may_create`, tables are made or migrated as needed. Without, a database that is not
+        there reads as an empty one and is not made: to look must not leave anything behind.
+        Raises `StoreError`.
+        """
+        self._processor = processor
+        self._engine = connect(url)
+        if may_create:
+            upgrade(self._engine)
+            self._ensure_gate()
+        elif exists(self._engine):
+            require_current(self._engine)
+        else:
+            self._engine = connect("sqlite://")
+            metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    # Feeds
+
+    def sync_feeds(self, sources: Collection[Source], due_at: Mapping[str, datetime]) -> None:
+        """Take over the config's feeds. What is no longer in it keeps its memory and rests.
+
+        A feed is its name: one whose URL has changed is the same feed, and its validators, which
+        were another server's, are forgotten.
+        """
+        with self._engine.begin() as db:
+            rows = {row.name: row for row in db.execute(select(feeds))}
+            for source in sources:
+                row = rows.get(source.name)
+                if row is None:
+                    new = Feed(name=source.name, url=source.url, due_at=due_at[source.name])
+                    db.execute(insert(feeds).values(_without(asdict(new), "id")))
+                    continue
+                change: dict[str, Any] = {"active": True}
+                if row.url != source.url:
+                    change |= {"url": source.url, "etag": None, "last_modified": None}
+                    change |= {"full_at": None, "due_at": due_at[source.name]}
+                if not row.active or row.due_at is None:
+                    change["due_at"] = due_at[source.name]
+                db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
+            gone = rows.keys() - {source.name for source in sources}
+            for name in gone:
+                db.execute(
+                    update(feeds).where(feeds.c.name == name).values(active=False, due_at=None)
+                )
+
+    def feeds(self) -> list[Feed]:
+        """All feeds that we remember, by name."""
+        with reading(self._engine) as db:
+            return [
+                _feed(row) for row in db.execute(select(feeds).order_by(feeds.c.name)).mappings()
+            ]
+
+    def due_feeds(self, now: datetime, limit: int, but: Collection[int] = ()) -> list[Feed]:
+        """Feeds to check, the longest due first, without those whose ids are in `but`."""
+        query = (
+            select(feeds)
+            .where(feeds.c.due_at <= now, feeds.c.active, feeds.c.id.not_in(but))
+            .order_by(feeds.c.due_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as db:
+            return [_feed(row) for row in db.execute(query).mappings()]
+
+    def make_feeds_due(self, now: datetime) -> None:
+        """Have every active feed checked at once."""
+        with self._engine.begin() as db:
+            db.execute(update(feeds).where(feeds.c.active).values(due_at=now))
+
+    def set_feed_paused(self, name: str, *, paused: bool) -> bool:
+        """Stop or restart new submissions from a feed. False if there is no such feed."""
+        with self._engine.begin() as db:
+            done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
+        return done.rowcount == 1
+
+    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, int]:
+        """Those of `keys` by which an episode of the feed is known, with the episode's id."""
+        with reading(self._engine) as db:
+            return _known(db, feed_id, keys)
+
+    def put_off(self, feed: Feed) -> None:
+        """Write down what a failed check has made of a feed."""
+        with self._engine.begin() as db:
+            _write_check(db, feed)
+
+    def record_check(
+        self,
+        feed: Feed,
+        new: Sequence[Admission],
+        learned: Mapping[str, int],
+        now: datetime,
+    ) -> list[Episode] | None:
+        """All that a check has changed, or nothing of it.
+
+        `learned` maps further keys of known episodes to their ids. Returns the new episodes with
+        their ids; None if another process has changed the feed or admitted one of them meanwhile,
+        and then nothing is written: the next check decides anew.
+        """
+        try:
+            with self._engine.begin() as db:
+                if not _write_check(db, feed):
+                    return None
+                _learn(db, feed.id, learned)
+                return [_admit(db, feed, admission, now) for admission in new]
+        except IntegrityError:
+            return None
+
+    # Episodes
+
+    def episode(self, episode_id: int) -> Episode | None:
+        """One episode."""
+        with reading(self._engine) as db:
+            row = (
+                db.execute(_episodes().where(episodes.c.id == episode_id)).mappings().one_or_none()
+            )
+        return _episode(row) if row is not None else None
+
+    def episodes(
+        self,
+        *,
+        feed: str | None = None,
+        states: Collection[State] = (),
+        limit: int | None = None,
+    ) -> list[Episode]:
+        """The episodes, newest first."""
+        newest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at).desc()
+        query = _episodes().order_by(newest, episodes.c.id.desc()).limit(limit)
+        if feed is not None:
+            query = query.where(feeds.c.name == feed)
+        if states:
+            query = query.where(episodes.c.state.in_(states))
+        with reading(self._engine) as db:
+            return [_episode(row) for row in db.execute(query).mappings()]
+
+    def history(self, episode_id: int) -> list[Move]:
+        """How an episode came to be where it is, oldest first."""
+        query = (
+            select(history.c.at, history.c.state, history.c.reason)
+            .where(history.c.episode_id == episode_id)
+            .order_by(history.c.id)
+        )
+        with reading(self._engine) as db:
+            return [
+                Move(at=row.at, state=State(row.state), reason=row.reason)
+                for row in db.execute(query)
+            ]
+
+    def due_episodes(
+        self, state: State, now: datetime, limit: int, but: Collection[int] = ()
+    ) -> list[Episode]:
+        """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
+        query = (
+            _episodes()
+            .where(episodes.c.state == state, episodes.c.due_at <= now, episodes.c.id.not_in(but))
+            .order_by(episodes.c.due_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as db:
+            return [_episode(row) for row in db.execute(query).mappings()]
+
+    def claim(
+        self, now: datetime, policy: Policy, claimed: Callable[[Episode], Episode]
+    ) -> Episode | None:
+        """Take the oldest episode that may be submitted now, and commit `claimed` of it.
+
+        Everything that can forbid a submission is asked in the same transaction: pauses, the gate,
+        the limit of concurrent jobs and that of submissions in any 24 hours.
+        """
+        with self._engine.begin() as db:
+            gate = self._gate(db, lock=True)
+            if gate.paused or gate.closed_until is not None:
+                return None
+            if _live(db) >= policy.max_concurrent_jobs:
+                return None
+            if _submitted_since(db, now - DAY) >= policy.max_submissions_per_day:
+                return None
+            row = db.execute(_next_queued(now)).mappings().one_or_none()
+            if row is None:
+                return None
+            before = _episode(row)
+            return _move(db, before, claimed(before), now)
+
+    def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
+        """Move an episode on; None, and nothing written, if someone else has moved it first."""
+        with self._engine.begin() as db:
+            return _move(db, before, after, now)
+
+    def may_claim_sometime(self, now: datetime, policy: Policy) -> bool:
+        """Whether a queued episode will be submitted once time passes, with no person's help."""
+        with reading(self._engine) as db:
+            if self._gate(db).paused:
+                return False
+            if _submitted_since(db, now - DAY) >= policy.max_submissions_per_day:
+                return False
+            return db.execute(_next_queued(None)).first() is not None
+
+    # The gate
+
+    def gate(self) -> Gate:
+        """Whether submissions may leave."""
+        with reading(self._engine) as db:
+            return self._gate(db)
+
+    def change_gate(self, change: Callable[[Gate], Gate]) -> Gate:
+        """Apply `change` to the gate and return it as it is then."""
+        with self._engine.begin() as db:
+            gate = change(self._gate(db, lock=True))
+            ours = gates.c.processor == self._processor
+            db.execute(update(gates).where(ours).values(asdict(gate)))
+        return gate
+
+    # The whole
+
+    def tallies(self) -> dict[str, Tally]:
+        """The episodes of each feed, counted."""
+        query = (
+            select(
+                feeds.c.name,
+                episodes.c.state,
+                func.count().label("episodes"),
+                func.count().filter(episodes.c.overdue).label("overdue"),
+            )
+            .join_from(episodes, feeds)
+            .group_by(feeds.c.name, episodes.c.state)
+        )
+        with reading(self._engine) as db:
+            rows = db.execute(query).all()
+        return {
+            name: Tally(
+                by_state={State(row.state): row.episodes for row in rows if row.name == name},
+                overdue=sum(row.overdue for row in rows if row.name == name),
+            )
+            for name in {row.name for row in rows}
+        }
+
+    def submitted_since(self, moment: datetime) -> int:
+        """Submissions since `moment` that were taken, or may have been."""
+        with reading(self._engine) as db:
+            return _submitted_since(db, moment)
+
+    def beat(self, duty: str, now: datetime) -> None:
+        """Write down that a duty came to its end."""
+        with self._engine.begin() as db:
+            done = db.execute(update(heartbeats).where(heartbeats.c.duty == duty).values(at=now))
+            if done.rowcount == 0:
+                db.execute(insert(heartbeats).values(duty=duty, at=now))
+
+    def heartbeats(self) -> dict[str, datetime]:
+        """When each duty last came to its end."""
+        with reading(self._engine) as db:
+            return {row.duty: row.at for row in db.execute(select(heartbeats))}
+
+    def _gate(self, db: Connection, *, lock: bool = False) -> Gate:
+        query = select(gates).where(gates.c.processor == self._processor)
+        query = query.with_for_update() if lock else query
+        row = db.execute(query).mappings().one_or_none()
+        return Gate(**_without(row, "processor")) if row is not None else Gate()
+
+    def _ensure_gate(self) -> None:
+        with self._engine.begin() as db:
+            ours = gates.c.processor == self._processor
+            if db.execute(select(gates).where(ours)).first() is None:
+                db.execute(insert(gates).values(processor=self._processor, **asdict(Gate())))
+
+
+def _episodes() -> Select[Any]:
+    return select(episodes, feeds.c.name.label("feed")).join_from(episodes, feeds)
+
+
+def _next_queued(due_by: datetime | None) -> Select[Any]:
+    """The oldest episode that may be submitted; with `due_by`, of those due by then."""
+    oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
+    query = (
+        _episodes()
+        .where(episodes.c.state == State.QUEUED, feeds.c.active, ~feeds.c.paused)
+        .order_by(oldest, episodes.c.id)
+        .limit(1)
+    )
+    return query if due_by is None else query.where(episodes.c.due_at <= due_by)
+
+
+def _live(db: Connection) -> int:
+    query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
+    return db.scalars(query).one()
+
+
+def _submitted_since(db: Connection, moment: datetime) -> int:
+    """Answers that were not "surely not taken", and POSTs that have none yet."""
+    answered = and_(
+        history.c.previous == State.SUBMITTING,
+        history.c.at > moment,
+        history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
+    )
+    query = select(func.count()).select_from(history).where(answered)
+    waiting = select(func.count()).select_from(episodes).where(episodes.c.state == State.SUBMITTING)
+    return db.scalars(query).one() + db.scalars(waiting).one()
+
+
+def _known(db: Connection, feed_id: int, keys: Collection[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in _chunks(list(keys)):
+        query = select(identities.c.key, identities.c.episode_id).where(
+            identities.c.feed_id == feed_id, identities.c.key.in_(chunk)
+        )
+        found |= {row.key: row.episode_id for row in db.execute(query)}
+    return found
+
+
+def _write_check(db: Connection, feed: Feed) -> bool:
+    """False if the feed's URL has changed meanwhile: this was a check of something else."""
+    values = {name: getattr(feed, name) for name in CHECK_COLUMNS}
+    same = and_(feeds.c.id == feed.id, feeds.c.url == feed.url)
+    return db.execute(update(feeds).where(same).values(values)).rowcount == 1
+
+
+def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
+    already = _known(db, feed_id, learned.keys())
+    rows = [
+        {"feed_id": feed_id, "key": key, "episode_id": episode_id}
+        for key, episode_id in learned.items()
+        if key not in already
+    ]
+    if rows:
+        db.execute(insert(identities), rows)
+
+
+def _admit(db: Connection, feed: Feed, admission: Admission, now: datetime) -> Episode:
+    values = _values(admission.episode) | {"feed_id": feed.id}
+    new_id = db.scalars(insert(episodes).returning(episodes.c.id), [values]).one()
+    db.execute(
+        insert(identities),
+        [{"feed_id": feed.id, "key": key, "episode_id": new_id} for key in admission.keys],
+    )
+    episode = replace(admission.episode, id=new_id)
+    _write_history(db, None, episode, now)
+    return episode
+
+
+def _move(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
+    after = replace(after, version=before.version + 1)
+    unmoved = and_(episodes.c.id == before.id, episodes.c.version == before.version)
+    if db.execute(update(episodes).where(unmoved).values(_values(after))).rowcount != 1:
+        return None
+    if (after.state, after.reason) != (before.state, before.reason):
+        _write_history(db, before.state, after, now)
+    return after
+
+
+def _write_history(db: Connection, previous: State | None, episode: Episode, now: datetime) -> None:
+    db.execute(
+        insert(history).values(
+            episode_id=episode.id,
+            at=now,
+            previous=previous,
+            state=episode.state,
+            reason=episode.reason,
+        )
+    )
+
+
+def _values(episode: Episode) -> dict[str, Any]:
+    return {name: getattr(episode, name) for name in EPISODE_COLUMNS}
+
+
+def _episode(row: RowMapping) -> Episode:
+    values = _without(row, "feed_id")
+    return Episode(**values | {"state": State(row["state"])})
+
+
+def _feed(row: RowMapping) -> Feed:
+    return Feed(**row)
+
+
+def _without(values: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

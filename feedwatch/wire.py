@@ -1,0 +1,141 @@
+"""HTTP clients whose requests end: httpx bounds each read, but a server that drips never ends one.
+
+A limit set by `within` holds for everything that the thread does on the wire meanwhile: connecting,
+sending, and reading headers and body. When it has passed, httpx raises its own timeout errors, and
+whatever they mean for a request they mean here too. `Brake` shortens all limits at once, so that a
+process which must stop can.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from ssl import SSLContext
+from threading import local
+from typing import Any
+
+import httpcore
+import httpx
+
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 30.0  # between two reads, or two writes
+SLICE_SECONDS = 0.5  # how long a read goes on before it looks at its limit anew
+
+_limit = local()
+
+
+class Brake:
+    """A moment at which everything on the wire must be over; never, until it is set."""
+
+    def __init__(self) -> None:
+        self._until = float("inf")
+
+    def stop_in(self, seconds: float) -> None:
+        """Let requests go on for so long, and no longer."""
+        self._until = min(self._until, time.monotonic() + seconds)
+
+    @property
+    def until(self) -> float:
+        """By the monotonic clock."""
+        return self._until
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Bound all that this thread does on the wire by `seconds` in total."""
+    before = getattr(_limit, "until", float("inf"))
+    _limit.until = min(before, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _limit.until = before
+
+
+def client(brake: Brake, **settings: Any) -> httpx.Client:
+    """An `httpx.Client` that obeys `within` and `brake`, never follows redirects, never retries."""
+    transport = httpx.HTTPTransport(
+        verify=True, limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    )
+    # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
+    # tests/test_wire.py shows that the limit holds, should this attribute ever move.
+    transport._pool._network_backend = _Backend(brake)  # noqa: SLF001
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    return httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, **settings)
+
+
+def retry_after(response: httpx.Response) -> timedelta | None:
+    """What Retry-After asks for, as seconds or as a date (RFC 9110, section 10.2.3)."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return timedelta(seconds=min(int(value), 10**7))
+    try:
+        asked = parsedate_to_datetime(value) - datetime.now(UTC)
+    except (ValueError, TypeError):
+        return None
+    return max(asked, timedelta())
+
+
+def described(error: Exception) -> str:
+    """A foreign error in a few words."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+class _Backend(httpcore.SyncBackend):
+    def __init__(self, brake: Brake) -> None:
+        self._brake = brake
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(self._brake, timeout, httpcore.ConnectTimeout)
+        stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(stream, self._brake)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, brake: Brake) -> None:
+        self._stream = stream
+        self._brake = brake
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """In slices, since the limit may be shortened while we wait."""
+        silent_until = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        while True:
+            left = _left(self._brake, silent_until - time.monotonic(), httpcore.ReadTimeout)
+            try:
+                return self._stream.read(max_bytes, min(left, SLICE_SECONDS))
+            except httpcore.ReadTimeout:
+                continue
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._brake, timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(self._brake, timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._brake)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(brake: Brake, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
+    """Seconds until the first limit that applies. Raises `error` if it has passed."""
+    until = min(getattr(_limit, "until", float("inf")), brake.until)
+    left = min(until - time.monotonic(), timeout if timeout is not None else float("inf"))
+    if left <= 0:
+        raise error("the time limit for the whole request has passed")
+    return left
