@@ -1,0 +1,351 @@
+"""Reading the file and the environment, and saying all that is wrong with them in one go."""
+
+import difflib
+import json
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv.parser import parse_stream
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from feedwatch.config.keys import FeedKeys, Keys
+from feedwatch.config.values import LogFormat, LogLevel
+from feedwatch.model import Policy, Rules, Source
+
+PREFIX = "FEEDWATCH_"
+CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
+KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+SYSTEM_FILE = Path("/etc/feedwatch/config.env")
+SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not its value
+CONTAINER_SECRETS = Path("/run/secrets")
+TOP_KEYS = {f"{PREFIX}{name.upper()}": name for name in Keys.model_fields if name != "feeds"}
+FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
+FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
+IN_URL = re.compile(r"(?<=//)[^/@\s]*@|\?.*")  # credentials, and a query with perhaps a token
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` has one line for each thing to mend."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole configuration, valid."""
+
+    api_key: SecretStr | None
+    api_url: str
+    database_url: str
+    policy: Policy
+    sources: tuple[Source, ...]
+    log_format: LogFormat
+    log_level: LogLevel
+    path: Path | None
+    warnings: tuple[str, ...]
+
+    def source(self, name: str) -> Source | None:
+        """The feed of this name."""
+        return next((source for source in self.sources if source.name == name), None)
+
+
+def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The config file: the one given, else $FEEDWATCH_CONFIG, else the first default there is.
+
+    Raises `ConfigError` if one is named that is not there.
+    """
+    named = given or (Path(environ[CONFIG_KEY]) if environ.get(CONFIG_KEY) else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigError([f"there is no config file {named}"])
+        return named
+    return next((path for path in (Path("config.env"), SYSTEM_FILE) if path.is_file()), None)
+
+
+def load(path: Path | None, environ: Mapping[str, str], *, needs_key: bool = True) -> Settings:
+    """Read the file and the environment, which overrides it. Raises `ConfigError`.
+
+    Without `needs_key`, a missing API key, or one that this user cannot read, is no error.
+    """
+    problems: list[str] = []
+    values = _file_values(path, problems) if path is not None else {}
+    values |= {
+        key: value for key, value in environ.items() if key.startswith(PREFIX) and key != CONFIG_KEY
+    }
+    values = {key: value for key, value in values.items() if value.strip()}  # empty is unset
+    folder = path.resolve().parent if path is not None else Path.cwd()
+    key_problems: list[str] = []
+    api_key = _api_key(values, folder, environ, key_problems)
+    if needs_key:
+        problems += key_problems
+    keys = _validated(_tree(values, problems), values, problems)
+    if keys is None or problems:
+        raise ConfigError(problems)
+    return Settings(
+        api_key=api_key,
+        api_url=keys.api_url,
+        database_url=_beside(folder, keys.database_url),
+        policy=Policy(
+            poll_interval=keys.poll_interval,
+            job_deadline=keys.job_deadline,
+            max_concurrent_jobs=keys.max_concurrent_jobs,
+            max_submissions_per_day=keys.max_submissions_per_day,
+            on_unknown=keys.on_unknown,
+        ),
+        sources=tuple(_source(name, feed, keys) for name, feed in keys.feeds.items()),
+        log_format=keys.log_format,
+        log_level=keys.log_level,
+        path=path,
+        warnings=tuple(_warnings(path)),
+    )
+
+
+# Files
+
+
+def _file_values(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"the config file {path} cannot be read: {error}"]) from error
+    values: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for binding in bindings:
+        key, line = binding.key, binding.original.line
+        if binding.error:
+            # Only what stands before "=": the rest may be a secret.
+            text = binding.original.string.strip().partition("=")[0][:60]
+            problems.append(f"{path}, line {line}: expected KEY=value, found {text!r}")
+        elif key is not None and binding.value is None:
+            problems.append(f"{path}, line {line}: {key} has no value; expected KEY=value")
+        elif key is not None and binding.value is not None:
+            if key in values:
+                problems.append(
+                    f"{path}, line {line}: {key} is set on line {lines[key]} already; keep one"
+                )
+            values[key], lines[key] = binding.value, line
+    return values
+
+
+def _api_key(
+    values: dict[str, str], folder: Path, environ: Mapping[str, str], problems: list[str]
+) -> SecretStr | None:
+    """The API key, from the first place that has one. Takes its settings out of `values`."""
+    given, file = values.pop(KEY_KEY, None), values.pop(KEY_FILE_KEY, None)
+    if given and file:
+        problems.append(f"{KEY_KEY} and {KEY_FILE_KEY} are both set; keep one of them")
+    if given:
+        return _usable_key(given, KEY_KEY, problems)
+    places = [Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent"), CONTAINER_SECRETS]
+    for path in [folder / file] if file else [place / SECRET_NAME for place in places]:
+        try:
+            return _usable_key(path.read_text(encoding="utf-8"), str(path), problems)
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"the API key cannot be read from {path}: {error}")
+            return None
+    problems.append(
+        f"{KEY_FILE_KEY}={file!r}: there is no such file"
+        if file
+        else f"{KEY_KEY} is missing: set it or {KEY_FILE_KEY}, or give a systemd credential or a "
+        f"container secret named {SECRET_NAME}"
+    )
+    return None
+
+
+def _usable_key(text: str, place: str, problems: list[str]) -> SecretStr | None:
+    key = text.strip()
+    if re.fullmatch(r"[!-~]+", key):
+        return SecretStr(key)
+    problems.append(f"{place}: expected an API key, one word of printable ASCII characters")
+    return None
+
+
+def _beside(folder: Path, database_url: str) -> str:
+    """A relative SQLite path is relative to the config file."""
+    scheme, slashes, path = database_url.partition(":///")
+    if not scheme.startswith("sqlite") or not path or path.startswith((":memory:", "/")):
+        return database_url
+    return f"{scheme}{slashes}{folder / path}"
+
+
+def _warnings(path: Path | None) -> Iterable[str]:
+    if path is not None and path.stat().st_mode & stat.S_IROTH:
+        yield f"the config file {path} can be read by everybody on this machine: chmod o-r {path}"
+
+
+# Keys
+
+
+def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    """Flat keys → the nested values that `Keys` validates. The others become problems."""
+    feeds: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {"feeds": feeds}
+    for key, value in sorted(values.items()):  # so that JSON comes before the keys below it
+        if key in TOP_KEYS:
+            tree[TOP_KEYS[key]] = value
+            continue
+        block, _, rest = key.removeprefix(PREFIX).partition("__")
+        name, _, rest = rest.partition("__")
+        field, *below = rest.split("__")
+        known = key.startswith(PREFIX) and block == "FEEDS" and field in FEED_FIELDS
+        if not known or (below and field != "AD_OPTIONS"):
+            problems.append(_unknown(key, name if block == "FEEDS" else None))
+        elif not FEED_NAME.fullmatch(name):
+            problems.append(f"{key}: a feed's name is letters, digits, - and _; not {name!r}")
+        elif field == "AD_OPTIONS":
+            _put_ad_option(feeds.setdefault(name.lower(), {}), key, below, value, problems)
+        else:
+            feeds.setdefault(name.lower(), {})[FEED_FIELDS[field]] = value
+    for feed in feeds.values():
+        if "ad_options" in feed:
+            feed["ad_options"] = _with_lists(feed["ad_options"])
+    return tree
+
+
+def _unknown(key: str, feed_name: str | None) -> str:
+    """An unread key, and the one that was probably meant."""
+    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY]
+    candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
+    if key == CONFIG_KEY:
+        return f"{key} has no meaning inside the config file; set it in the environment"
+    nearest = difflib.get_close_matches(key, candidates, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; every key begins with {PREFIX}"
+    return f"{key}: nothing reads this key{hint}"
+
+
+def _put_ad_option(
+    feed: dict[str, Any], key: str, below: list[str], value: str, problems: list[str]
+) -> None:
+    """Set adOptions from JSON, or one field of it from a key such as …__PRE_ROLL__AD_COUNT."""
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = value
+    if not below:
+        if not isinstance(parsed, dict):
+            problems.append(f'{key}={value!r}: expected a JSON object, as {{"preRoll": …}}')
+            parsed = {}
+        feed["ad_options"] = parsed
+        return
+    node = feed.setdefault("ad_options", {})
+    for segment in below[:-1]:
+        node = node.setdefault(_camel(segment), {})
+        if not isinstance(node, dict):
+            problems.append(f"{key}: its place is taken by the JSON of AD_OPTIONS; keep one")
+            return
+    node[_camel(below[-1])] = parsed
+
+
+def _camel(segment: str) -> str:
+    first, *rest = segment.lower().split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _with_lists(node: Any) -> Any:
+    """{"0": a, "1": b} → [a, b]: how keys spell a list."""
+    if not isinstance(node, dict):
+        return node
+    values = {name: _with_lists(value) for name, value in node.items()}
+    if values and all(name.isdecimal() for name in values):
+        return [values[name] for name in sorted(values, key=int)]
+    return values
+
+
+# Problems
+
+
+def _validated(tree: dict[str, Any], values: Mapping[str, str], problems: list[str]) -> Keys | None:
+    problems += _doubled(tree["feeds"])
+    try:
+        return Keys.model_validate(tree)
+    except ValidationError as error:
+        problems += [_told(details, values) for details in error.errors()]
+        return None
+
+
+def _doubled(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Feeds that would submit the same episodes to the same podcast: each would be paid twice."""
+    first: dict[tuple[Any, Any], str] = {}
+    for name, feed in feeds.items():
+        what = (feed.get("url"), feed.get("podcast_id"))
+        if None in what:
+            continue
+        earlier = first.setdefault(what, name)
+        if earlier != name:
+            yield (
+                f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
+                "PODCAST_ID, so every episode would be submitted twice; take one of them out"
+            )
+
+
+def _told(details: ErrorDetails, values: Mapping[str, str]) -> str:
+    """One of pydantic's errors, in the operator's words: key, value and what was expected."""
+    place = [str(part) for part in details["loc"]]
+    key, below = _key_at(place)
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "missing" and not below:
+        return f"{key} is missing"
+    if below:
+        where = ".".join(below)
+        if details["type"] == "extra_forbidden":
+            message = "the API's adOptions have no such field"
+        elif details["type"] == "missing":
+            message = "is required here"
+        given = "" if details["type"] == "missing" else f"={details['input']!r}"
+        return f"{key}, {where}{given}: {message}"
+    if key in values:
+        return f"{key}={_shown(key, values[key])!r}: {message}"
+    return f"{key}: {message}"
+
+
+def _key_at(place: list[str]) -> tuple[str, list[str]]:
+    """The key that a place in the tree was read from, and the place within its value."""
+    if place[0] != "feeds":
+        return PREFIX + place[0].upper(), []
+    return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
+
+
+def _shown(key: str, value: str) -> str:
+    if SECRETS.search(key):
+        return "***"
+    return IN_URL.sub("***", value) if key.endswith("_URL") else value
+
+
+# Values for the other parts
+
+
+def _source(name: str, feed: FeedKeys, keys: Keys) -> Source:
+    """One feed, with the global settings where it has none of its own."""
+    return Source(
+        name=name,
+        url=feed.url,
+        podcast_id=feed.podcast_id,
+        check_interval=feed.check_interval or keys.check_interval,
+        rules=Rules(
+            first_run=feed.first_run if feed.first_run is not None else keys.first_run,
+            flood_limit=feed.flood_limit if feed.flood_limit is not None else keys.flood_limit,
+            on_replaced=feed.on_replaced or keys.on_replaced,
+            include_title=feed.include_title,
+            exclude_title=feed.exclude_title,
+            episode_types=feed.episode_types,
+            media_types=feed.media_types,
+            min_duration=feed.min_duration,
+            max_duration=feed.max_duration,
+        ),
+        ad_options=feed.ad_options.as_sent() if feed.ad_options is not None else None,
+        username=feed.username,
+        password=feed.password.get_secret_value() if feed.password is not None else None,
+        headers=feed.headers,
+        user_agent=feed.user_agent,
+    )

@@ -1,0 +1,175 @@
+"""What the text of a key may be, and what is said where it is something else."""
+
+import json
+import re
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+from feedwatch.model import FirstRun, OnReplaced, OnUnknown
+
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def expected(what: str) -> NoReturn:
+    """Refuse a value, in the words that the operator will read."""
+    raise ValueError(f"expected {what}")
+
+
+def duration(value: object) -> timedelta:
+    """90s, 15m, 6h, 1d."""
+    match = DURATION.match(str(value).strip())
+    if match is None:
+        expected("a number and a unit, such as 90s, 15m, 6h or 1d")
+    length = timedelta(**{UNITS[match[2]]: float(match[1])})
+    if length <= timedelta():
+        expected("more than zero")
+    return length
+
+
+def whole(value: object) -> int:
+    """Zero or more."""
+    text = str(value).strip()
+    if not (text.isascii() and text.isdecimal()):
+        expected("a whole number, zero or more")
+    return int(text)
+
+
+def at_least_one(value: object) -> int:
+    """One or more."""
+    number = whole(value)
+    return number if number >= 1 else expected("a whole number, one or more")
+
+
+def http_url(value: object) -> str:
+    """An address of the web."""
+    text = str(value).strip()
+    parts = urlsplit(text)  # raises ValueError for a broken port or IPv6 address
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
+        expected("an address that begins with http:// or https:// and names a host")
+    return text
+
+
+def api_url(value: object) -> str:
+    """A host, with its scheme and port; a path would be doubled."""
+    parts = urlsplit(http_url(value))
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        expected(f"the host only, {parts.scheme}://{parts.netloc}: the paths are added to it")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def database_url(value: object) -> str:
+    """An SQLAlchemy URL, as far as can be told without SQLAlchemy."""
+    text = str(value).strip()
+    if not re.match(r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://", text):
+        expected("an SQLAlchemy URL, such as sqlite:///feedwatch.db")
+    return text
+
+
+def first_run(value: object) -> FirstRun:
+    """none, latest:N, since:YYYY-MM-DD, all."""
+    kind, _, rest = str(value).strip().partition(":")
+    if kind == "none" and not rest:
+        return FirstRun()
+    if kind == "all" and not rest:
+        return FirstRun(everything=True)
+    if kind == "latest" and rest.isascii() and rest.isdecimal():
+        return FirstRun(latest=int(rest))
+    if kind == "since" and re.fullmatch(r"\d{4}-\d{2}-\d{2}", rest):
+        try:
+            return FirstRun(since=date.fromisoformat(rest))
+        except ValueError:
+            pass
+    expected("none, latest:N, since:YYYY-MM-DD or all")
+
+
+def pattern(value: object) -> re.Pattern[str]:
+    """A regular expression."""
+    try:
+        return re.compile(str(value))
+    except re.error as error:
+        expected(f"a regular expression of Python's ({error})")
+
+
+def _one_of(choices: type[StrEnum]) -> BeforeValidator:
+    def choose(value: object) -> StrEnum:
+        try:
+            return choices(str(value).strip().lower())
+        except ValueError:
+            expected(" or ".join(choices))
+
+    return BeforeValidator(choose)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    words = tuple(word.strip().lower() for word in str(value).split(",") if word.strip())
+    return words or expected("one or more words, with commas between them")
+
+
+def episode_types(value: object) -> frozenset[str]:
+    """Words of itunes:episodeType."""
+    words = frozenset(_words(value))
+    if not words <= {"full", "bonus", "trailer"}:
+        expected("some of full, bonus, trailer, with commas between them")
+    return words
+
+
+def media_types(value: object) -> tuple[str, ...]:
+    """Media types, * for any."""
+    words = _words(value)
+    if not all(re.fullmatch(r"[\w.+*-]+/[\w.+*-]+", word) for word in words):
+        expected("media types with commas between them, such as audio/*,video/mp4")
+    return words
+
+
+def podcast_id(value: object) -> str:
+    """An id at the media API (contract: PodcastId)."""
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        expected("an id as `feedwatch podcasts` shows it: letters, digits, - and _")
+    return text
+
+
+def headers(value: object) -> dict[str, str]:
+    """Header fields, as a JSON object."""
+    try:
+        headers = json.loads(str(value))
+    except ValueError:
+        fields = None
+    if not isinstance(headers, dict) or not all(isinstance(text, str) for text in headers.values()):
+        expected('a JSON object of texts, such as {"X-Token": "abc"}')
+    for name, text in fields.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not text.isprintable():
+            expected(f"header names and values as HTTP allows them, which {name!r} is not")
+    return fields
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least of what is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+Whole = Annotated[int, BeforeValidator(whole)]
+AtLeastOne = Annotated[int, BeforeValidator(at_least_one)]
+FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
+OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
+OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
+LogFormatValue = Annotated[LogFormat, _one_of(LogFormat)]
+LogLevelValue = Annotated[LogLevel, _one_of(LogLevel)]
+TitlePattern = Annotated[re.Pattern[str], BeforeValidator(pattern)]
