@@ -78,7 +78,9 @@ def _ascii_compatible(body: bytes) -> bytes:
     """
     encoding = _wide_encoding(body)
     if encoding is None:
-        return body.removeprefix(b"\xef\xbb\xbf")
+        # A document can't say that it is in UTF-16 in anything but UTF-16.
+        lie = rb"(?i)^\s*<\?xml[^>]*encoding=.(?:iso-10646-)?(?:u|utf|ucs)[-_]?(?:16|32|2|4)[^>]*>"
+        return re.sub(lie, b"", body.removeprefix(b"\xef\xbb\xbf"))
     text = body.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
     return re.sub(r"^<\?xml[^>]*>", "", text).encode(errors="replace")
 
@@ -123,10 +125,14 @@ def _after_misc(document: bytes, place: int) -> int:
     for opening, closing in ((b"<!--", b"-->"), (b"<?", b">"), (b"<!", b">")):
         if document.startswith(opening, place):
             if opening == b"<!" and b"[" in document[place : document.find(b">", place)]:
-                closing = b"]>"  # noqa: PLW2901
-            end = document.find(closing, place + len(opening))
-            return len(document) if end < 0 else end + len(closing)
+                return _after(document, b"]>", place)
+            return _after(document, closing, place + len(opening))
     return place
+
+
+def _after(document: bytes, closing: bytes, place: int) -> int:
+    end = document.find(closing, place)
+    return len(document) if end < 0 else end + len(closing)
 
 
 def _declaration(document: bytes, root: int) -> int:
@@ -141,17 +147,16 @@ def _end(document: bytes, root: re.Match[bytes]) -> int | None:
     empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*+/>""").match(document, root.end())
     if empty:
         return empty.end()
-    place = len(document)
-    while (place := document.lower().rfind(b"</" + root[1].lower(), root.end(), place)) >= 0:
-        tag = re.compile(rb"\s*>").match(document, place + 2 + len(root[1]))
-        if tag and not _in_cdata(document, place):
-            return tag.end()
-    return None
-
-
-def _in_cdata(document: bytes, place: int) -> bool:
-    """Tell whether a tag is only quoted there, by a description of a document that was cut."""
-    return document.rfind(b"<![CDATA[", 0, place) > document.rfind(b"]]>", 0, place)
+    end, quoted = None, False  # a description may quote a whole feed, in CDATA
+    marks = rb"(?i)<!\[CDATA\[|\]\]>|</" + re.escape(root[1]) + rb"\s*>"
+    for mark in re.compile(marks).finditer(document, root.end()):
+        if mark[0].startswith(b"</"):
+            end = end if quoted else mark.end()
+        else:
+            quoted = mark[0] != b"]]>"
+    if end is None and not quoted and re.search(rb"(?i)</channel\s*>\s*\Z", document[-200:]):
+        return len(document)  # all items are there; some generators forget the last line
+    return end
 
 
 def _not_markup(document: bytes) -> str:

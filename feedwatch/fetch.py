@@ -15,10 +15,10 @@ ACCEPT = (
 
 
 def fetch(client: httpx.Client, source: Source, known: Feed | None) -> Fetched:
-    """GET a feed; with `known`, only if it is no longer the document that we have
-    (RFC 9110, section 13). Raises nothing for what a server does.
+    """GET a feed; with `known`, only if it has changed since (RFC 9110, section 13).
 
-    `client` follows no redirects by itself: here the feed's credentials and headers are kept from
+    Raises nothing for what a server does. `client` follows no redirects by itself: here the feed's
+    credentials and headers are kept from
     every other origin.
     """
     try:

@@ -317,9 +317,9 @@ def gate_after_answer(gate: Gate, answer: Answer, now: datetime, policy: Policy)
     """A clear answer opens it for good; anything else closes it for a while."""
     match answer:
         case Accepted() | Refused():
-            return replace(gate, closed_until=None, reason=None, failures=0, doubts=0)
-        case Later(reason, retry_after):
-            return _closed(gate, reason, now, policy, retry_after)
+            return Gate(paused=gate.paused)
+        case Later():
+            return _closed(gate, answer, now, policy)
         case Unknown(reason):
             return gate_after_doubt(gate, reason, now, policy)
 
@@ -337,15 +337,19 @@ def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Po
     Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
     """
     if failure is None:
-        return replace(gate, closed_until=None, reason=None)
-    return _closed(gate, failure.reason, now, policy, failure.retry_after)
+        return replace(gate, closed_until=None, reason=None, blocked=False)
+    return _closed(gate, failure, now, policy)
 
 
-def _closed(
-    gate: Gate, reason: str, now: datetime, policy: Policy, asked: timedelta | None
-) -> Gate:
+def _closed(gate: Gate, cause: Later, now: datetime, policy: Policy) -> Gate:
     failures = gate.failures + 1
     most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often
     wait = backoff(failures, first=policy.poll_interval, most=most, key="gate")
-    wait = max(wait, min(asked or timedelta(), DAY))
-    return replace(gate, closed_until=now + wait, reason=reason, failures=failures)
+    wait = max(wait, min(cause.retry_after or timedelta(), DAY))
+    return replace(
+        gate,
+        closed_until=now + wait,
+        reason=cause.reason,
+        failures=failures,
+        blocked=cause.blocked,
+    )

@@ -171,6 +171,7 @@ class Gate:
     reason: str | None = None
     failures: int = 0  # POSTs and reads in a row that surely did nothing
     doubts: int = 0  # POSTs in a row that left it open whether they were taken
+    blocked: bool = False  # closed by something that a person has to mend, not time alone
 
 
 # What a feed's server can answer

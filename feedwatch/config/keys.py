@@ -2,12 +2,10 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     SecretStr,
     ValidationInfo,
@@ -16,25 +14,25 @@ from pydantic import (
 
 from feedwatch.config.ad_options import AdOptions
 from feedwatch.config.values import (
+    ApiUrl,
     AtLeastOne,
+    DatabaseUrl,
     Duration,
+    EpisodeTypes,
     FirstRunValue,
+    Headers,
+    HttpUrl,
     LogFormat,
     LogFormatValue,
     LogLevel,
     LogLevelValue,
+    MediaTypes,
     OnReplacedValue,
     OnUnknownValue,
+    PodcastId,
     TitlePattern,
     Whole,
-    api_url,
-    database_url,
-    episode_types,
     expected,
-    headers,
-    http_url,
-    media_types,
-    podcast_id,
 )
 from feedwatch.model import FirstRun, OnReplaced, OnUnknown
 
@@ -51,8 +49,8 @@ class _Keys(BaseModel):
 class FeedKeys(_Keys):
     """One feed's block."""
 
-    url: Annotated[str, BeforeValidator(http_url)]
-    podcast_id: Annotated[str, BeforeValidator(podcast_id)]
+    url: HttpUrl
+    podcast_id: PodcastId
     ad_options: AdOptions | None = None
     first_run: FirstRunValue | None = None
     check_interval: Duration | None = None
@@ -60,15 +58,13 @@ class FeedKeys(_Keys):
     on_replaced: OnReplacedValue | None = None
     include_title: TitlePattern | None = None
     exclude_title: TitlePattern | None = None
-    episode_types: Annotated[frozenset[str], BeforeValidator(episode_types)] = frozenset(
-        {"full", "bonus", "trailer"}
-    )
-    media_types: Annotated[tuple[str, ...], BeforeValidator(media_types)] = ("audio/*", "video/*")
+    episode_types: EpisodeTypes = frozenset({"full", "bonus", "trailer"})
+    media_types: MediaTypes = ("audio/*", "video/*")
     min_duration: Duration | None = None
     max_duration: Duration | None = None
     username: str | None = None
     password: SecretStr | None = None
-    headers: Annotated[dict[str, str], BeforeValidator(headers)] = {}
+    headers: Headers = {}
     user_agent: str | None = None
 
     # Checked field by field, not once all fields are right, so that every error is told at once.
@@ -92,8 +88,8 @@ class FeedKeys(_Keys):
 class Keys(_Keys):
     """The whole file."""
 
-    api_url: Annotated[str, BeforeValidator(api_url)] = "https://api.studio.inlet.fm"
-    database_url: Annotated[str, BeforeValidator(database_url)] = "sqlite:///feedwatch.db"
+    api_url: ApiUrl = "https://api.studio.inlet.fm"
+    database_url: DatabaseUrl = "sqlite:///feedwatch.db"
     check_interval: Duration = timedelta(minutes=15)
     poll_interval: Duration = POLL_AT_MOST_EVERY
     job_deadline: Duration = timedelta(hours=24)

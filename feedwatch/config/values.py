@@ -4,7 +4,7 @@ import json
 import re
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
@@ -137,15 +137,15 @@ def podcast_id(value: object) -> str:
 def headers(value: object) -> dict[str, str]:
     """Header fields, as a JSON object."""
     try:
-        headers = json.loads(str(value))
+        fields: Any = json.loads(str(value))
     except ValueError:
-        fields = None
-    if not isinstance(headers, dict) or not all(isinstance(text, str) for text in headers.values()):
+        fields = {"": None}
+    if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
         expected('a JSON object of texts, such as {"X-Token": "abc"}')
     for name, text in fields.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not text.isprintable():
             expected(f"header names and values as HTTP allows them, which {name!r} is not")
-    return fields
+    return dict(fields)
 
 
 class LogFormat(StrEnum):
@@ -173,3 +173,10 @@ OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
 LogFormatValue = Annotated[LogFormat, _one_of(LogFormat)]
 LogLevelValue = Annotated[LogLevel, _one_of(LogLevel)]
 TitlePattern = Annotated[re.Pattern[str], BeforeValidator(pattern)]
+HttpUrl = Annotated[str, BeforeValidator(http_url)]
+ApiUrl = Annotated[str, BeforeValidator(api_url)]
+DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
+PodcastId = Annotated[str, BeforeValidator(podcast_id)]
+EpisodeTypes = Annotated[frozenset[str], BeforeValidator(episode_types)]
+MediaTypes = Annotated[tuple[str, ...], BeforeValidator(media_types)]
+Headers = Annotated[dict[str, str], BeforeValidator(headers)]

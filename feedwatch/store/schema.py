@@ -132,6 +132,7 @@ gates = Table(
     Column("reason", Text),
     Column("failures", Integer, nullable=False),
     Column("doubts", Integer, nullable=False),
+    Column("blocked", Boolean, nullable=False),
 )
 
 # When each duty of the daemon last came to its end.

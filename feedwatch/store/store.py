@@ -69,6 +69,11 @@ class Store:
             self._engine = connect("sqlite://")
             metadata.create_all(self._engine)
 
+    @property
+    def place(self) -> str:
+        """Where the database is, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()
@@ -190,6 +195,13 @@ class Store:
         with reading(self._engine) as db:
             return [_episode(row) for row in db.execute(query).mappings()]
 
+    def episode_of(self, media_id: str) -> Episode | None:
+        """The episode whose job has this id at the API."""
+        query = _episodes().where(episodes.c.media_id == media_id).limit(1)
+        with reading(self._engine) as db:
+            row = db.execute(query).mappings().one_or_none()
+        return _episode(row) if row is not None else None
+
     def history(self, episode_id: int) -> list[Move]:
         """How an episode came to be where it is, oldest first."""
         query = (
@@ -246,7 +258,8 @@ class Store:
     def may_claim_sometime(self, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted once time passes, with no person's help."""
         with reading(self._engine) as db:
-            if self._gate(db).paused:
+            gate = self._gate(db)
+            if gate.paused or gate.blocked:
                 return False
             if _submitted_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
@@ -290,6 +303,11 @@ class Store:
             )
             for name in {row.name for row in rows}
         }
+
+    def live(self) -> int:
+        """Jobs that are accepted and not final, and submissions under way."""
+        with reading(self._engine) as db:
+            return _live(db)
 
     def submitted_since(self, moment: datetime) -> int:
         """Submissions since `moment` that were taken, or may have been."""

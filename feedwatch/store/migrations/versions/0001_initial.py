@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text()),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("doubts", sa.Integer(), nullable=False),
+        sa.Column("blocked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("processor", name="pk_gates"),
     )
     op.create_table(

@@ -1,0 +1,40 @@
+# `make demo` and `make test` are all that a new machine with git, make and Python 3.11+ needs.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-fast lint build clean
+
+demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
+	@$(BIN)/feedwatch demo
+
+test: $(VENV)/installed-dev ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/installed-dev ## all but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
+	$(BIN)/python -m build --quiet
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "feedwatch needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,58 @@
+"""The command line. Data goes to standard output, logs and progress to standard error."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from feedwatch import __version__
+from feedwatch.cli import deciding, diagnosing, exporting, reading, trying, watching
+from feedwatch.cli.assembly import Options
+from feedwatch.cli.output import FAILED, USAGE
+from feedwatch.config import ConfigError
+from feedwatch.store import StoreError
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 some feeds failed, "
+    "4 something waits for a person, 5 unhealthy.",
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The config file. Else $FEEDWATCH_CONFIG, ./config.env or /etc/feedwatch/config.env.",
+)
+@click.version_option(__version__, prog_name="feedwatch")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """Watch podcast feeds and have each new episode processed, exactly once.
+
+    First steps: `feedwatch demo` shows it at work, with no key and no network. Then write a config
+    (see config.example.env), let `feedwatch doctor` look at it, `feedwatch check` say what would
+    happen, and start `feedwatch run`.
+    """
+    context.obj = Options(config=config)
+
+
+for module in (watching, reading, deciding, diagnosing, exporting, trying):
+    for verb in module.VERBS:
+        cli.add_command(verb)
+
+
+def main() -> None:
+    """Run one verb, and say in plain words what is wrong where it cannot be run."""
+    try:
+        cli.main(prog_name="feedwatch", standalone_mode=True)
+    except ConfigError as error:
+        click.echo("The configuration cannot be used:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(USAGE)
+    except StoreError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stderr.close()
+        sys.exit(FAILED)

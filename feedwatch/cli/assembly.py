@@ -1,0 +1,130 @@
+"""The one place where the parts are put together."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from feedwatch import __version__, logs
+from feedwatch.config import ConfigError, Settings, find_file, load
+from feedwatch.daemon import Daemon
+from feedwatch.isolation import Parser
+from feedwatch.model import Feed
+from feedwatch.processors.inlet import Inlet
+from feedwatch.store import Store
+from feedwatch.timing import jittered
+from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
+from feedwatch.wire import Brake, client
+
+log = logging.getLogger("feedwatch")
+
+USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What stands before the verb."""
+
+    config: Path | None
+
+    def settings(self, *, needs_key: bool = False) -> Settings:
+        """The configuration, read now, with the logs set up as it says. Raises `ConfigError`."""
+        settings = load(find_file(self.config, os.environ), os.environ, needs_key=needs_key)
+        logs.set_up(
+            as_json=settings.log_format == "json",
+            level=settings.log_level,
+            secrets=list(secrets_of(settings)),
+        )
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        return settings
+
+
+def secrets_of(settings: Settings) -> Iterator[str]:
+    """What must never be shown."""
+    if settings.api_key is not None:
+        yield settings.api_key.get_secret_value()
+    for source in settings.sources:
+        if source.password:
+            yield source.password
+
+
+@contextmanager
+def opened(settings: Settings, *, may_create: bool = False) -> Iterator[Store]:
+    """The database. Raises `StoreError`."""
+    store = Store(settings.database_url, processor=Inlet.name, may_create=may_create)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def api(settings: Settings, brake: Brake) -> Iterator[Inlet]:
+    """The media API."""
+    if settings.api_key is None:
+        raise ConfigError(["FEEDWATCH_API_KEY is missing"])
+    headers = {
+        "authorization": f"Token {settings.api_key.get_secret_value()}",
+        "accept": "application/json",
+        "user-agent": USER_AGENT,
+    }
+    with client(brake, base_url=settings.api_url, headers=headers) as http:
+        yield Inlet(http)
+
+
+@contextmanager
+def feed_client(brake: Brake) -> Iterator[httpx.Client]:
+    """The client for feeds, which never sees the API's key."""
+    with client(brake, headers={"user-agent": USER_AGENT}) as http:
+        yield http
+
+
+@contextmanager
+def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
+    """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
+    brake = Brake()
+    with (
+        opened(settings, may_create=True) as store,
+        api(settings, brake) as processor,
+        feed_client(brake) as http,
+        Parser() as parser,
+    ):
+        sources = {source.name: source for source in settings.sources}
+        plan = Plan(sources=sources, policy=settings.policy)
+        context = Context(store=store, processor=processor, plan=plan)
+        now = datetime.now(UTC)
+        store.sync_feeds(settings.sources, first_checks(settings, now))
+        daemon = Daemon(
+            context,
+            Checks(context, http, parser),
+            Submissions(context),
+            Polls(context),
+            brake,
+        )
+        yield daemon, context
+
+
+def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
+    """When feeds that are new to us are checked first: at once, but not all in one moment."""
+    spread = min(len(settings.sources) / 10, 60.0)
+    return {
+        source.name: now
+        + (jittered(source.check_interval, source.name) - source.check_interval)
+        * min(1.0, 4 * spread / source.check_interval.total_seconds())
+        for source in settings.sources
+    }
+
+
+def remembered(store: Store, settings: Settings) -> dict[str, Feed]:
+    """What is known of each configured feed; of one never seen, only its name and URL."""
+    known = {feed.name: feed for feed in store.feeds()}
+    return {
+        source.name: known.get(source.name, Feed(name=source.name, url=source.url))
+        for source in settings.sources
+    }

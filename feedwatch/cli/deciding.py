@@ -1,0 +1,166 @@
+"""`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import click
+
+from feedwatch import lifecycle
+from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.output import USAGE, confirm, say, stop, yes
+from feedwatch.cli.reading import known_feed, wanted
+from feedwatch.model import Episode, State
+from feedwatch.store import Store
+
+PREVIEW = 20  # episodes listed before a question
+
+ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
+feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
+
+
+@click.command()
+@ids_argument
+@feed_option
+@yes
+@click.pass_obj
+def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:
+    """Let held episodes be submitted."""
+    now = datetime.now(UTC)
+    with opened(options.settings()) as store:
+        chosen = _chosen(store, ids, feed, State.HELD)
+        moves = _moves(chosen, lambda episode: lifecycle.approved(episode, now))
+        _preview(chosen, "will be submitted; each submission costs money and is published")
+        confirm("Approve?", given=yes)
+        _carry_out(store, moves, now, "approved")
+
+
+@click.command()
+@ids_argument
+@feed_option
+@yes
+@click.pass_obj
+def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
+    """Never submit these episodes. `retry` takes it back, so nothing is asked."""
+    now = datetime.now(UTC)
+    with opened(options.settings()) as store:
+        chosen = _chosen(store, ids, feed, State.HELD)
+        _carry_out(store, _moves(chosen, lifecycle.skipped), now, "skipped")
+
+
+@click.command()
+@ids_argument
+@click.option(
+    "--state",
+    type=click.Choice([State.FAILED]),
+    help="All episodes in this state.",
+)
+@yes
+@click.pass_obj
+def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
+    """Submit episodes again that are failed, unknown or skipped."""
+    now = datetime.now(UTC)
+    with opened(options.settings()) as store:
+        if bool(ids) == bool(state):
+            stop("say which episodes: either ids or --state failed", USAGE)
+        chosen = store.episodes(states=[State(state)]) if state else _by_id(store, ids)
+        moves = _moves(chosen, lambda episode: lifecycle.retried(episode, now))
+        _preview(chosen, "will be submitted again; each submission costs money and is published")
+        doubtful = [episode for episode in chosen if episode.state is State.UNKNOWN]
+        if doubtful:
+            say(
+                f"{len(doubtful)} of them may have been taken already: look at the media API "
+                "first, or they are paid and published twice (`feedwatch adopt` is for those)."
+            )
+        confirm("Submit again?", given=yes)
+        _carry_out(store, moves, now, "queued again")
+
+
+@click.command()
+@click.argument("episode_id", type=int, metavar="ID")
+@click.argument("media_id", metavar="MEDIA_ID")
+@yes
+@click.pass_obj
+def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> None:  # noqa: ARG001
+    """Say that an unknown submission was taken, and that MEDIA_ID is its job."""
+    now = datetime.now(UTC)
+    with opened(options.settings()) as store:
+        episode = wanted(store, episode_id)
+        owner = store.episode_of(media_id)
+        if owner is not None and owner.id != episode_id:
+            stop(f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already")
+        moves = _moves([episode], lambda episode: lifecycle.adopted(episode, media_id, now))
+        _carry_out(store, moves, now, "adopted")
+
+
+@click.command()
+@click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
+@click.pass_obj
+def pause(options: Options, *, feed: str | None) -> None:
+    """Stop new submissions. Jobs already accepted are polled on; a restart changes nothing."""
+    _set_paused(options, feed, paused=True)
+
+
+@click.command()
+@click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
+@click.pass_obj
+def resume(options: Options, *, feed: str | None) -> None:
+    """Restart new submissions."""
+    _set_paused(options, feed, paused=False)
+
+
+def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
+    settings = options.settings()
+    with opened(settings, may_create=True) as store:
+        if feed is not None:
+            store.set_feed_paused(known_feed(store, feed), paused=paused)
+        else:
+            store.change_gate(lambda gate: replace(gate, paused=paused))
+    say(f"{feed or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
+
+
+def _chosen(store: Store, ids: Sequence[int], feed: str | None, state: State) -> list[Episode]:
+    if bool(ids) == bool(feed):
+        stop("say which episodes: either ids or --feed FEED", USAGE)
+    if feed is None:
+        return _by_id(store, ids)
+    return store.episodes(feed=known_feed(store, feed), states=[state])
+
+
+def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:
+    return [wanted(store, episode_id) for episode_id in dict.fromkeys(ids)]
+
+
+def _moves(
+    episodes: Sequence[Episode], move: Callable[[Episode], Episode]
+) -> list[tuple[Episode, Episode]]:
+    """All of them, or the end with every reason: half a command done helps nobody."""
+    moves, objections = [], []
+    for episode in episodes:
+        try:
+            moves.append((episode, move(episode)))
+        except lifecycle.IllegalMoveError as error:
+            objections.append(str(error))
+    if objections:
+        stop("nothing was done: " + "; ".join(objections))
+    return moves
+
+
+def _preview(episodes: Sequence[Episode], what: str) -> None:
+    say(f"{len(episodes)} episodes {what}:" if len(episodes) != 1 else f"1 episode {what}:")
+    for episode in episodes[:PREVIEW]:
+        say(f"  {episode.id}  {episode.feed}  {episode.title}")
+    if len(episodes) > PREVIEW:
+        say(f"  and {len(episodes) - PREVIEW} more")
+
+
+def _carry_out(
+    store: Store, moves: Sequence[tuple[Episode, Episode]], now: datetime, what: str
+) -> None:
+    raced = [before.id for before, after in moves if store.save(before, after, now) is None]
+    click.echo(f"{len(moves) - len(raced)} {what}")
+    if raced:
+        stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, raced))}")
+
+
+VERBS = (approve, skip, retry, adopt, pause, resume)

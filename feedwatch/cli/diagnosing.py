@@ -1,0 +1,168 @@
+"""`doctor` and `podcasts`."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import click
+import httpx
+
+from feedwatch.cli.assembly import Options, api, feed_client, opened
+from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop
+from feedwatch.cli.watching import error_of
+from feedwatch.config import Settings
+from feedwatch.isolation import Parser
+from feedwatch.model import Later, ParsedFeed
+from feedwatch.processors.inlet import Inlet
+from feedwatch.store import StoreError
+from feedwatch.watcher import look
+from feedwatch.wire import Brake, client, described, within
+
+CLOCK_MAY_DIFFER = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check of `doctor` found; `mend` says what to do where it is not ok."""
+
+    check: str
+    ok: bool
+    found: str
+    mend: str | None = None
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def doctor(options: Options, *, as_json: bool) -> None:
+    """Check config, database, clock, API key, podcast ids and feeds; say how to mend each."""
+    settings = options.settings(needs_key=True)
+    findings = []
+    for finding in _findings(settings):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
+            if finding.mend:
+                click.echo(f"      → {finding.mend}")
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        sys.exit(FAILED)
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _config(settings)
+    yield _database(settings)
+    brake = Brake()
+    with client(brake) as http:
+        yield _clock(http, settings)
+    with api(settings, brake) as inlet:
+        yield from _api(inlet, settings)
+    yield from _feeds(settings, brake)
+
+
+def _config(settings: Settings) -> Finding:
+    return Finding(
+        check="config",
+        ok=not settings.warnings and bool(settings.sources),
+        found=f"{settings.path or 'the environment'}, {len(settings.sources)} feeds",
+        mend="; ".join(settings.warnings)
+        or (None if settings.sources else "add a feed: FEEDWATCH_FEEDS__NAME__URL"),
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        with opened(settings) as store:
+            place, episodes = (
+                store.place,
+                sum(sum(t.by_state.values()) for t in store.tallies().values()),
+            )
+    except StoreError as error:
+        return Finding(check="database", ok=False, found=str(error), mend="see the message")
+    return Finding(check="database", ok=True, found=f"{place}, {episodes} episodes")
+
+
+def _clock(http: httpx.Client, settings: Settings) -> Finding:
+    """Ours against the API's: published dates and deadlines depend on it."""
+    try:
+        with within(20):
+            theirs = parsedate_to_datetime(http.get(settings.api_url).headers.get("date", ""))
+    except (httpx.HTTPError, ValueError, TypeError) as error:
+        found = f"cannot be compared with the API's ({described(error)})"
+        return Finding(check="clock", ok=False, found=found, mend="see whether the API answers")
+    off = abs(datetime.now(UTC) - theirs)
+    return Finding(
+        check="clock",
+        ok=off < CLOCK_MAY_DIFFER,
+        found=f"{off.total_seconds():.0f} s off the API's",
+        mend=None if off < CLOCK_MAY_DIFFER else "set this machine's clock, by NTP for example",
+    )
+
+
+def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
+    failure = inlet.probe()
+    if failure is not None:
+        mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
+        yield Finding(check="API key", ok=False, found=failure.reason, mend=mend)
+        return
+    yield Finding(check="API key", ok=True, found=f"taken by {settings.api_url}")
+    for source in settings.sources:
+        name = f"podcast id of {source.name}"
+        key = f"FEEDWATCH_FEEDS__{source.name.upper()}__PODCAST_ID"
+        match inlet.has_podcast(source.podcast_id):
+            case True:
+                yield Finding(check=name, ok=True, found=source.podcast_id)
+            case Later(reason):
+                yield Finding(check=name, ok=False, found=reason, mend="try again later")
+            case _:
+                yield Finding(
+                    check=name,
+                    ok=False,
+                    found=f"the API key reaches no podcast {source.podcast_id}",
+                    mend=f"see `feedwatch podcasts`, then set {key}",
+                )
+
+
+def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
+    with feed_client(brake) as http, Parser() as parser:
+        for source in settings.sources:
+            outcome = look(http, parser, source, None).outcome
+            name = f"feed {source.name}"
+            if not isinstance(outcome, ParsedFeed) or not outcome.items:
+                mend = f"see FEEDWATCH_FEEDS__{source.name.upper()}__URL"
+                yield Finding(check=name, ok=False, found=error_of(outcome), mend=mend)
+                continue
+            playable = sum(item.enclosure_url is not None for item in outcome.items)
+            yield Finding(
+                check=name,
+                ok=playable > 0,
+                found=f"{len(outcome.items)} items, {playable} with an enclosure",
+                mend=None if playable else "is it a podcast? MEDIA_TYPES says what counts",
+            )
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def podcasts(options: Options, *, as_json: bool) -> None:
+    """List the podcasts that the API key reaches."""
+    settings = options.settings(needs_key=True)
+    with api(settings, Brake()) as inlet:
+        found = inlet.podcasts()
+        if isinstance(found, Later):
+            stop(found.reason)
+        rows = [{"id": one.get("id"), "name": one.get("name")} for one in found]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            ("id", "name"),
+            ((row["id"], row["name"]) for row in rows),
+            "The API key reaches no podcast.",
+        )
+
+
+VERBS = (doctor, podcasts)

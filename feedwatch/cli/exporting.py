@@ -1,0 +1,77 @@
+"""`export`: the processed URLs, for other programs."""
+
+import csv
+import sys
+
+import click
+
+from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.output import USAGE, episode_json, print_json, stop
+from feedwatch.cli.reading import known_feed
+from feedwatch.cli.watching import chosen, error_of
+from feedwatch.config import Settings
+from feedwatch.fetch import fetch
+from feedwatch.model import Document, Episode, State
+from feedwatch.republish import republished
+from feedwatch.wire import Brake
+
+COLUMNS = (
+    "id",
+    "feed",
+    "guid",
+    "title",
+    "published_at",
+    "enclosure_url",
+    "processed_url",
+    "duration",
+    "media_id",
+    "finished_at",
+)
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "rss"]),
+    default="csv",
+    show_default=True,
+    help="rss: the feed as published, each ready enclosure replaced by its processed URL.",
+)
+@click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
+@click.pass_obj
+def export(options: Options, *, form: str, feed: str | None) -> None:
+    """Write the processed URLs of all ready episodes to standard output."""
+    settings = options.settings()
+    if form == "rss" and feed is None:
+        if len(settings.sources) != 1:
+            stop("a document is of one feed: add --feed FEED", USAGE)
+        feed = settings.sources[0].name
+    with opened(settings) as store:
+        name = known_feed(store, feed) if feed is not None else None
+        ready = store.episodes(feed=name, states=[State.READY])
+    match form:
+        case "json":
+            print_json([episode_json(episode) for episode in ready])
+        case "csv":
+            writer = csv.writer(sys.stdout)
+            writer.writerow(COLUMNS)
+            for episode in ready:
+                row = episode_json(episode)
+                writer.writerow(row[column] for column in COLUMNS)
+        case "rss":
+            sys.stdout.buffer.write(_document(settings, feed or "", ready))
+
+
+def _document(settings: Settings, feed: str, ready: list[Episode]) -> bytes:
+    with feed_client(Brake()) as http:
+        fetched = fetch(http, chosen(settings, feed), None)
+    if not isinstance(fetched, Document):
+        stop(f"feed {feed}: {error_of(fetched)}")
+    processed = {
+        episode.enclosure_url: episode.processed_url for episode in ready if episode.processed_url
+    }
+    return republished(fetched.body, fetched.url, processed)
+
+
+VERBS = (export,)

@@ -1,0 +1,248 @@
+"""`feeds`, `episodes`, `show` and `status`."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from feedwatch.cli.assembly import Options, opened, remembered
+from feedwatch.cli.output import (
+    WAITING,
+    as_json,
+    counts,
+    episode_json,
+    feed_json,
+    feed_state,
+    print_json,
+    print_table,
+    short,
+    stamp,
+    stop,
+    whole_episode_json,
+)
+from feedwatch.config import Settings
+from feedwatch.model import Episode, State
+from feedwatch.store import Store
+
+ALIVE_FOR = timedelta(minutes=2)  # after a heartbeat; a duty may wait a minute for one answer
+DAY = timedelta(days=1)
+AT_MOST = 20  # episodes of one kind that `status` lists
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def feeds(options: Options, *, as_json: bool) -> None:
+    """Each feed: state, last success, last new episode, next check, failures, held episodes."""
+    settings = options.settings()
+    with opened(settings) as store:
+        gate, tallies = store.gate(), store.tallies()
+        known = remembered(store, settings)
+        if as_json:
+            print_json([feed_json(feed, gate, tallies.get(feed.name)) for feed in known.values()])
+            return
+        print_table(
+            (
+                "feed",
+                "state",
+                "last success",
+                "last new",
+                "next check",
+                "failures",
+                "held",
+                "error",
+            ),
+            (
+                (
+                    feed.name,
+                    feed_state(feed, gate),
+                    short(feed.success_at),
+                    short(feed.new_at),
+                    short(feed.due_at),
+                    feed.failures,
+                    counts(tallies.get(feed.name))["held"],
+                    feed.error,
+                )
+                for feed in known.values()
+            ),
+            "No feed is configured.",
+        )
+
+
+@click.command()
+@click.option("--feed", metavar="FEED", help="Of this feed only.")
+@click.option("--state", type=click.Choice(list(State)), help="In this state only.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@as_json
+@click.pass_obj
+def episodes(
+    options: Options, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
+) -> None:
+    """List the episodes, newest first."""
+    with opened(options.settings()) as store:
+        found = store.episodes(
+            feed=known_feed(store, feed) if feed else None,
+            states=[State(state)] if state else [],
+            limit=limit,
+        )
+    if as_json:
+        print_json([episode_json(episode) for episode in found])
+        return
+    print_table(
+        ("id", "feed", "state", "published", "title", "reason or processed URL"),
+        (
+            (
+                episode.id,
+                episode.feed,
+                episode.state,
+                short(episode.published_at),
+                episode.title,
+                episode.processed_url or episode.reason,
+            )
+            for episode in found
+        ),
+        "No episodes.",
+    )
+
+
+@click.command()
+@click.argument("episode_id", type=int, metavar="ID")
+@as_json
+@click.pass_obj
+def show(options: Options, *, episode_id: int, as_json: bool) -> None:
+    """One episode: every field, and every decision about it with time and reason."""
+    with opened(options.settings()) as store:
+        episode = wanted(store, episode_id)
+        history = store.history(episode_id)
+    document = whole_episode_json(episode, history)
+    if as_json:
+        print_json(document)
+        return
+    moves = document.pop("history")
+    for name, value in document.items():
+        if value is not None:
+            text = str(value)
+            click.echo(f"{name + ':':<20} " + text.replace("\n", "\n" + " " * 21))
+    click.echo("history:")
+    for move in moves:
+        click.echo(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
+    if hint := _hint(episode):
+        click.echo(f"\n{hint}")
+
+
+def _hint(episode: Episode) -> str | None:
+    """What a person can do now."""
+    match episode.state:
+        case State.HELD:
+            return (
+                f"To submit it: feedwatch approve {episode.id}. "
+                f"To leave it: feedwatch skip {episode.id}."
+            )
+        case State.UNKNOWN:
+            return (
+                "Look for this episode at the media API. If it is there: feedwatch adopt "
+                f"{episode.id} MEDIA_ID. If it is surely not: feedwatch retry {episode.id} (this "
+                f"submits it again). To leave it: feedwatch skip {episode.id}."
+            )
+        case State.FAILED | State.SKIPPED:
+            return f"To submit it: feedwatch retry {episode.id}."
+    return None
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def status(options: Options, *, as_json: bool) -> None:
+    """One screen: the daemon's health, counts by state, what needs a person.
+
+    Ends with status 4 if an episode waits for a person.
+    """
+    settings = options.settings()
+    with opened(settings) as store:
+        document = _status(store, settings)
+    if as_json:
+        print_json(document)
+    else:
+        _print_status(document)
+    if document["episodes"]["held"] or document["episodes"]["unknown"]:
+        sys.exit(WAITING)
+
+
+def _status(store: Store, settings: Settings) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
+    by_feed = [counts(tally) for tally in tallies.values()]
+    oldest = min(beats.values()) if beats else None
+    needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
+    overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
+    return {
+        "daemon": {
+            "running": oldest is not None and now - oldest < ALIVE_FOR,
+            "last_progress_at": stamp(oldest),
+        },
+        "paused": gate.paused,
+        "submissions": {
+            "open": not gate.paused and gate.closed_until is None,
+            "reason": "paused by a person" if gate.paused else gate.reason,
+            "last_24_hours": store.submitted_since(now - DAY),
+            "per_day": settings.policy.max_submissions_per_day,
+            "live_jobs": store.live(),
+            "max_concurrent_jobs": settings.policy.max_concurrent_jobs,
+        },
+        "episodes": {state: sum(tally[state] for tally in by_feed) for state in counts(None)},
+        "feeds": [
+            {"name": feed.name, "state": feed_state(feed, gate), "error": feed.error}
+            for feed in remembered(store, settings).values()
+        ],
+        "waiting": [episode_json(episode) for episode in needing],
+        "overdue": [episode_json(episode) for episode in overdue],
+    }
+
+
+def _print_status(document: dict[str, Any]) -> None:
+    daemon, submissions = document["daemon"], document["submissions"]
+    running = "running" if daemon["running"] else "not running"
+    click.echo(f"daemon       {running}, last progress {daemon['last_progress_at'] or 'never'}")
+    state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
+    click.echo(
+        f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
+        f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"
+    )
+    numbers = [f"{number} {state}" for state, number in document["episodes"].items() if number]
+    click.echo(f"episodes     {', '.join(numbers) or 'none'}")
+    failing = [feed for feed in document["feeds"] if feed["error"]]
+    click.echo(f"feeds        {len(document['feeds'])}, of these {len(failing)} failing")
+    for feed in failing:
+        click.echo(f"  {feed['name']}: {feed['error']}")
+    for episode in document["overdue"]:
+        click.echo(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
+    if document["waiting"]:
+        click.echo("\nThese wait for a person (`feedwatch show ID` says more):")
+        print_table(
+            ("id", "feed", "state", "title", "reason"),
+            (
+                (one["id"], one["feed"], one["state"], one["title"], one["reason"])
+                for one in document["waiting"]
+            ),
+            "",
+        )
+
+
+def wanted(store: Store, episode_id: int) -> Episode:
+    """The episode, or the end."""
+    episode = store.episode(episode_id)
+    if episode is None:
+        stop(f"there is no episode {episode_id}; see `feedwatch episodes`")
+    return episode
+
+
+def known_feed(store: Store, name: str) -> str:
+    """A feed that the database knows, in the config or not, or the end."""
+    names = [feed.name for feed in store.feeds()]
+    if name.lower() not in names:
+        stop(f"no feed is named {name!r}; known are: {', '.join(names) or 'none yet'}")
+    return name.lower()
+
+
+VERBS = (feeds, episodes, show, status)

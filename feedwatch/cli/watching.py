@@ -1,0 +1,224 @@
+"""`run` and `check`."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from feedwatch.admission import Decision, Verdict
+from feedwatch.cli.assembly import Options, assembled, feed_client, opened, remembered
+from feedwatch.cli.output import (
+    FAILED,
+    PARTLY,
+    USAGE,
+    WAITING,
+    as_json,
+    counts,
+    print_json,
+    print_table,
+    say,
+    short,
+    stamp,
+    stop,
+)
+from feedwatch.config import Settings
+from feedwatch.isolation import Parser
+from feedwatch.model import Failed, Gone, NotModified, ParsedFeed, Source
+from feedwatch.store import Store
+from feedwatch.watcher import Context, decisions_on, look
+from feedwatch.wire import Brake
+
+log = logging.getLogger("feedwatch")
+
+CHECKS_AT_ONCE = 8
+
+Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or why it could not
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Check every feed now, wait for the jobs, then end.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --once: how long to wait for jobs at most; 0 means do not wait.",
+)
+@click.pass_obj
+def run(options: Options, *, once: bool, timeout: float) -> None:
+    """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
+    settings = options.settings(needs_key=True)
+    require_feeds(settings)
+    with assembled(settings) as (daemon, context):
+        daemon.stop_on_signals()
+        if not once:
+            log.info(
+                "watching %d feeds; config %s, database %s",
+                len(settings.sources),
+                settings.path or "from the environment",
+                context.store.place,
+            )
+            daemon.run()
+            return
+        settled = daemon.run_once(timeout, Progress(context.store))
+        sys.exit(_status_of_once(settings, context, settled=settled))
+
+
+def _status_of_once(settings: Settings, context: Context, *, settled: bool) -> int:
+    """Say in a line how it ended, and choose the exit status."""
+    store = context.store
+    feeds = remembered(store, settings)
+    failing = [feed for feed in feeds.values() if feed.failures]
+    states = _totals(store)
+    waiting = states["held"] + states["unknown"]
+    say(
+        f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked; "
+        + ", ".join(f"{number} {state}" for state, number in states.items() if number)
+    )
+    for feed in failing:
+        say(f"feed {feed.name}: {feed.error}")
+    gate = store.gate()
+    if not settled and not context.stopping.is_set():
+        say("some jobs are not final yet; the next run goes on with them")
+    if waiting:
+        say(f"{waiting} episodes wait for a person: see `feedwatch status`")
+    if gate.blocked:
+        say(f"nothing can be submitted: {gate.reason}")
+    if gate.blocked or (failing and len(failing) == len(feeds)):
+        return FAILED
+    if failing:
+        return PARTLY
+    return WAITING if waiting else 0
+
+
+class Progress:
+    """A line on a terminal's standard error while `run --once` works; nothing elsewhere."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._shown = ""
+
+    def __call__(self) -> None:
+        """Show where it stands, if that has changed."""
+        if not sys.stderr.isatty():
+            return
+        states = _totals(self._store)
+        line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+        if line != self._shown:
+            click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+            self._shown = line
+
+
+def _totals(store: Store) -> dict[str, int]:
+    tallies = [counts(tally) for tally in store.tallies().values()]
+    return {state: sum(tally[state] for tally in tallies) for state in counts(None)}
+
+
+@click.command()
+@click.argument("feeds", nargs=-1, metavar="[FEED]...")
+@as_json
+@click.pass_obj
+def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
+    """Dry run: fetch the feeds and say what would happen to each item, and why.
+
+    Writes nothing and submits nothing.
+    """
+    settings = options.settings()
+    require_feeds(settings)
+    sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
+    brake = Brake()
+    with opened(settings) as store, feed_client(brake) as http, Parser() as parser:
+        known = remembered(store, settings)
+        results: list[Result] = []
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+            looks = pool.map(lambda source: look(http, parser, source, None).outcome, sources)
+            for source, outcome in zip(sources, looks, strict=True):
+                if isinstance(outcome, ParsedFeed) and outcome.items:
+                    decisions = decisions_on(store, known[source.name], source, outcome)
+                    results.append((source, decisions, None))
+                else:
+                    results.append((source, [], error_of(outcome)))
+                if sys.stderr.isatty():
+                    say(f"{len(results)}/{len(sources)} {source.name}")
+    if as_json:
+        print_json([_check_json(*result) for result in results])
+    else:
+        for result in results:
+            _print_check(*result)
+    failed = sum(error is not None for _, _, error in results)
+    if failed:
+        sys.exit(FAILED if failed == len(results) else PARTLY)
+
+
+def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:
+    """Why a look gave no items."""
+    match outcome:
+        case Failed(reason):
+            return reason
+        case Gone():
+            return "gone: the server answered 410"
+        case NotModified():
+            return "the server answered 304 to a request without conditions"
+        case ParsedFeed():
+            return "the feed has no items"
+
+
+def require_feeds(settings: Settings) -> None:
+    """End with a hint where there is nothing to watch."""
+    if not settings.sources:
+        stop(
+            "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
+            "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)",
+            USAGE,
+        )
+
+
+def chosen(settings: Settings, name: str) -> Source:
+    """The feed of this name, or the end, with the names there are."""
+    source = settings.source(name.lower())
+    if source is None:
+        names = ", ".join(source.name for source in settings.sources) or "none"
+        stop(f"no feed is named {name!r}; configured are: {names}", USAGE)
+    return source
+
+
+def _check_json(source: Source, decisions: Sequence[Decision], error: str | None) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "url": source.url,
+        "error": error,
+        "items": [
+            {
+                "guid": decision.item.guid,
+                "title": decision.item.title,
+                "enclosure_url": decision.item.enclosure_url,
+                "published_at": stamp(decision.item.published_at),
+                "decision": decision.verdict.value,
+                "reason": decision.reason,
+            }
+            for decision in decisions
+        ],
+    }
+
+
+def _print_check(source: Source, decisions: Sequence[Decision], error: str | None) -> None:
+    if error is not None:
+        click.echo(f"{source.name}: {error}")
+        return
+    totals = {verdict: sum(d.verdict is verdict for d in decisions) for verdict in Verdict}
+    click.echo(
+        f"{source.name}: {len(decisions)} items, of these "
+        + ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
+    )
+    print_table(
+        ("decision", "published", "title", "reason"),
+        ((d.verdict, short(d.item.published_at), d.item.title, d.reason) for d in decisions),
+        "",
+    )
+
+
+VERBS = (run, check)

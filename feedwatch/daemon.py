@@ -1,0 +1,162 @@
+"""The daemon's life: a clock that calls the duties until a signal says stop.
+
+    start → every second, each in a thread of its own:  checks.tick   feeds   → new episodes
+                                                       submit.tick   queued  → jobs
+                                                       polls.tick    jobs    → processed URLs
+          → SIGTERM or SIGINT: no new steps, the request in flight is finished and recorded → end
+
+All state is in the database, so `run_once` calls the same duties and ends.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from types import FrameType
+from typing import Protocol
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from feedwatch.watcher import Checks, Context, Polls, Submissions
+from feedwatch.wire import Brake
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1
+ONCE_TICK_SECONDS = 0.1
+STOP_SECONDS = 8.0  # what a request in flight may still take; service managers wait for ten
+BEAT_EVERY = timedelta(seconds=10)
+
+
+class Duty(Protocol):
+    """Something that is done again and again."""
+
+    def tick(self) -> None:
+        """Do what is due, and return."""
+
+
+class Daemon:
+    """The duties of one process."""
+
+    def __init__(
+        self, context: Context, checks: Checks, submissions: Submissions, polls: Polls, brake: Brake
+    ) -> None:
+        """`brake` is what bounds the requests of all three once the daemon is to stop."""
+        self._context = context
+        self._checks = checks
+        self._submissions = submissions
+        self._polls = polls
+        self._brake = brake
+
+    def run(self) -> None:
+        """Work until a signal says stop."""
+        context, stopping = self._context, self._context.stopping
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(3)},
+            # A late tick is made up for by one tick, however late: none is ever dropped.
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+        )
+        duties: dict[str, Duty] = {
+            "checks": self._checks,
+            "submissions": self._submissions,
+            "polls": self._polls,
+        }
+        for name, duty in duties.items():
+            scheduler.add_job(
+                self._beating(name, duty),
+                "interval",
+                seconds=TICK_SECONDS,
+                id=name,
+                next_run_time=context.clock(),
+            )
+        scheduler.start()
+        notify("READY=1")
+        stopping.wait()
+        notify("STOPPING=1")
+        log.info("stopping: requests in flight are finished and recorded")
+        scheduler.shutdown(wait=True)
+        self._conclude()
+
+    def run_once(self, timeout: float, progress: Callable[[], None]) -> bool:
+        """Check every feed, submit what is due, and poll until all is final.
+
+        Ends after `timeout` seconds at the latest; with 0 it waits for no job. `progress` is called
+        now and then. Returns whether nothing is left that time alone would settle.
+        """
+        context, stopping = self._context, self._context.stopping
+        context.store.make_feeds_due(context.clock())
+        while not stopping.is_set():
+            self._checks.tick()
+            progress()
+            if self._checks.idle:
+                break
+            stopping.wait(ONCE_TICK_SECONDS)
+        until = time.monotonic() + timeout
+        while not stopping.is_set():
+            self._submissions.tick()
+            if timeout > 0:
+                self._polls.tick()
+            progress()
+            if self._settled() or time.monotonic() >= until:
+                break
+            stopping.wait(ONCE_TICK_SECONDS)
+        self._conclude()
+        return self._settled()
+
+    def stop(self) -> None:
+        """Begin to stop; safe in a signal handler."""
+        self._brake.stop_in(STOP_SECONDS)
+        self._context.stopping.set()
+
+    def stop_on_signals(self) -> None:
+        """Have SIGTERM and SIGINT call `stop`."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+    def _settled(self) -> bool:
+        context = self._context
+        if context.store.live() > 0:
+            return False
+        return not context.store.may_claim_sometime(context.clock(), context.plan.policy)
+
+    def _conclude(self) -> None:
+        """Gather what was under way, so that its answers are recorded."""
+        self._context.stopping.set()
+        for duty in (self._checks, self._polls):
+            duty.close()
+            duty.tick()
+
+    def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
+        """A tick that leaves a trace: progress is what shows that the daemon lives."""
+        context = self._context
+        last: datetime | None = None
+
+        def tick() -> None:
+            nonlocal last
+            duty.tick()
+            now = context.clock()
+            if last is None or now - last >= BEAT_EVERY or now < last:
+                context.store.beat(name, now)
+                last = now
+
+        return tick
+
+
+def notify(message: str) -> None:
+    """Tell systemd, if it listens (sd_notify(3)); never wait for it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
+        channel.setblocking(False)  # noqa: FBT003 - a socket takes it no other way
+        channel.sendto(message.encode(), address.replace("@", "\0", 1))

@@ -1,0 +1,204 @@
+"""Which of an item's media files is the episode, and its URL in clean form.
+
+`rss` collects the candidates of an item, in the document's order; `choose` picks one URL.
+"""
+
+import mimetypes
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from urllib.parse import quote, unquote, urljoin
+
+MAX_URL = 8_000
+
+AUDIO_UNKNOWN = "audio/unknown"
+
+# By the file name, for the many enclosures whose type is missing or says nothing.
+_TYPES = {
+    "mp3": "audio/mpeg",
+    "m4a": "audio/mp4",
+    "m4b": "audio/mp4",
+    "aac": "audio/aac",
+    "ogg": "audio/ogg",
+    "oga": "audio/ogg",
+    "opus": "audio/opus",
+    "spx": "audio/ogg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "wma": "audio/x-ms-wma",
+    "aif": "audio/aiff",
+    "aiff": "audio/aiff",
+    "mka": "audio/x-matroska",
+    "weba": "audio/webm",
+    "mp4": "video/mp4",
+    "m4v": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+    "mkv": "video/x-matroska",
+    "mpg": "video/mpeg",
+    "mpeg": "video/mpeg",
+    "avi": "video/x-msvideo",
+    "wmv": "video/x-ms-wmv",
+    "ogv": "video/ogg",
+    "3gp": "video/3gpp",
+}
+_OTHER_TYPES = mimetypes.MimeTypes()  # the library's own table: not what this machine has installed
+
+_FAMILIES = {"audio", "video", "image", "text", "application", "font", "model", "message"}
+
+# These say nothing about the content, and so do "mp3" or "x-audio/mp3".
+_GENERIC = {
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/binary",
+    "application/download",
+    "application/force-download",
+    "application/x-download",
+    "application/unknown",
+    "unknown/unknown",
+    "application/mp4",
+    "application/ogg",
+}
+
+# A play list of a stream has no end and is no file.
+_PLAYLISTS = {
+    "application/x-mpegurl",
+    "application/vnd.apple.mpegurl",
+    "audio/mpegurl",
+    "audio/x-mpegurl",
+}
+_PLAYLIST_SUFFIXES = {"m3u8", "m3u"}
+
+
+class Source(IntEnum):
+    """Where a candidate was found; the lower counts first."""
+
+    ENCLOSURE = 0
+    ATOM_LINK = 1
+    MEDIA_CONTENT = 2
+    RDF_ENCLOSURE = 3
+    ALTERNATE_ENCLOSURE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A media file as an item names it."""
+
+    source: Source
+    url: str
+    type: str = ""
+    base: str = ""  # xml:base in force where it stands; may be relative itself
+    default: bool = False  # the publisher marked it as the one to take
+
+
+def choose(
+    candidates: Iterable[Candidate], media_types: Sequence[str], document_url: str
+) -> str | None:
+    """Return the URL of the candidate to process, or None if none counts.
+
+    Audio before video before anything else that is asked for; then by source; then what the
+    publisher marked as default; then in the document's order.
+    """
+    best: tuple[tuple[int, int, bool], str] | None = None
+    for candidate in candidates:
+        kind = media_type(candidate)
+        if kind is None or not _wanted(kind, media_types):
+            continue
+        rank = (_precedence(kind), candidate.source, not candidate.default)
+        if best is not None and best[0] <= rank:
+            continue
+        url = absolute(candidate.url, candidate.base, document_url)
+        if url is not None:
+            best = rank, url
+    return best[1] if best else None
+
+
+def media_type(candidate: Candidate) -> str | None:
+    """Return the candidate's media type, by its name if need be; None if there is none to tell."""
+    stated = candidate.type.partition(";")[0].strip().lower()
+    suffix = _suffix(candidate.url)
+    if stated in _PLAYLISTS or suffix in _PLAYLIST_SUFFIXES:
+        return None
+    family, _, subtype = stated.rpartition("/")
+    if family in _FAMILIES and stated not in _GENERIC:
+        return stated
+    guessed = _TYPES.get(suffix) or _OTHER_TYPES.guess_type(f"x.{suffix}")[0] or _TYPES.get(subtype)
+    if guessed and guessed not in _GENERIC:
+        return guessed
+    if stated in ("audio", "video"):
+        return f"{stated}/unknown"
+    # An enclosure of a podcast that says nothing of itself is a redirect to its audio.
+    return AUDIO_UNKNOWN if candidate.source is Source.ENCLOSURE else None
+
+
+def _suffix(url: str) -> str:
+    path = re.sub(r"^[a-z]+://[^/?#]*", "", url.strip(), flags=re.IGNORECASE)  # no host's ".com"
+    path = re.split(r"[?#]", path, maxsplit=1)[0]
+    return PurePosixPath(unquote(path)).suffix[1:].strip().lower()
+
+
+def _wanted(kind: str, media_types: Sequence[str]) -> bool:
+    return any(fnmatchcase(kind, pattern.strip().lower()) for pattern in media_types)
+
+
+def _precedence(kind: str) -> int:
+    return {"audio": 0, "video": 1}.get(kind.partition("/")[0], 2)
+
+
+def absolute(url: str, base: str, document_url: str) -> str | None:
+    """Return `url` as an absolute http(s) URI in ASCII; None if it can't be made one.
+
+    What is valid stays as it stands: the URL may be signed, and it tells episodes apart.
+    """
+    url = _trim(url)
+    if not url or len(url) > MAX_URL:
+        return None
+    try:
+        if not re.match(r"(?i)https?://", url):
+            url = urljoin(urljoin(document_url, _trim(base)), url)
+        return _clean(url)
+    except ValueError:  # of urllib's and of the idna codec's: a host that can't be one
+        return None
+
+
+def _trim(url: str) -> str:
+    """Remove what no URL has and browsers drop, too: the ends' white space, line breaks inside."""
+    return re.sub(r"[\t\r\n]", "", url.strip().strip("\ufeff\u200b").strip())
+
+
+def _clean(url: str) -> str | None:
+    parts = re.match(r"(?i)(https?)://([^/?#\\]*)([^#]*)", url)
+    if parts is None:
+        return None
+    scheme, authority, rest = parts.groups()
+    userinfo, at, host = authority.rpartition("@")
+    host = _ascii_host(host)
+    if host is None:
+        return None
+    user = _escape(userinfo, ":")
+    clean = f"{scheme.lower()}://{user}{at}{host}{_escape(rest, '/?:@')}"
+    return clean if len(clean) <= MAX_URL else None
+
+
+def _ascii_host(host: str) -> str | None:
+    address = re.fullmatch(r"(.*?)(?::([0-9]{0,5}))?", host)
+    if address is None or int(address[2] or 0) > 65_535:
+        return None
+    name, port = address[1], host[len(address[1]) :]
+    if name.startswith("["):
+        return host if re.fullmatch(r"\[[0-9A-Fa-f:.]{2,45}\]", name) else None
+    if not name.isascii():
+        name = name.encode("idna").decode("ascii")
+    labels = name.removesuffix(".").split(".")
+    if len(name) > 253 or not all(re.fullmatch(r"[A-Za-z0-9_-]{1,63}", label) for label in labels):
+        return None
+    return name + port
+
+
+def _escape(part: str, also: str) -> str:
+    """Percent-encode what RFC 3986 does not allow; what is encoded already stays."""
+    part = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part)
+    return quote(part, safe="%!$&'()*+,;=~" + also)

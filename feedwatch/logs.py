@@ -1,0 +1,62 @@
+"""How log lines look, and that no secret gets into one."""
+
+import json
+import logging
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+NOISY = {
+    "httpx": logging.WARNING,  # every URL at INFO, private feeds' tokens among them
+    "httpcore": logging.WARNING,
+    "apscheduler": logging.ERROR,  # two lines a tick; a tick that is late is made up for
+    "alembic": logging.WARNING,
+}
+
+
+def set_up(*, as_json: bool, level: str, secrets: Collection[str]) -> None:
+    """Send everything to standard error, one line an event; `secrets` are masked in all of it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(secrets) if as_json else TextLines(secrets))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(least)
+
+
+class TextLines(logging.Formatter):
+    """For people: time, level, message; a traceback below."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        super().__init__("{asctime} {levelname:<8} {message}", "%Y-%m-%dT%H:%M:%SZ", style="{")
+        self.converter = lambda seconds: datetime.fromtimestamp(seconds or 0, UTC).timetuple()
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The finished text is masked, so that tracebacks are too."""
+        return masked(super().format(record), self._secrets)
+
+
+class JsonLines(logging.Formatter):
+    """For programs: one object a line."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As `TextLines`."""
+        event = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return masked(json.dumps(event, ensure_ascii=False), self._secrets)
+
+
+def masked(text: str, secrets: Collection[str]) -> str:
+    """`text` with every secret in it replaced."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,290 @@
+"""The contract's shapes: the body of a submission, the answers, the ids and dates in a URL.
+
+The rules are those of the contract's JSON Schema, in its own dialect: patterns mean what they mean
+in ECMA-262, whole floats are integers, booleans are no numbers, nothing may be null.
+"""
+
+import calendar
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from ipaddress import IPv6Address
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+
+class BadRequestError(ValueError):
+    """The request breaks the contract; the text says where."""
+
+
+# Answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One HTTP answer, before it becomes bytes."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_id: str | None = None  # the job that the request made, for our own record
+
+
+def reply(status: int, payload: object, *, media_id: str | None = None) -> Answer:
+    """Answer with a JSON document."""
+    return Answer(status=status, body=json.dumps(payload).encode(), media_id=media_id)
+
+
+def success(data: object, **more: object) -> Answer:
+    """Answer 200 in the envelope that every good answer has."""
+    return reply(HTTPStatus.OK, {"success": True, "data": data, **more})
+
+
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Answer with the error envelope, which has no `success` field."""
+    body = json.dumps({"error": phrase(status) or "Error", "message": message}).encode()
+    return Answer(status=status, body=body, headers=headers or {})
+
+
+def phrase(status: int) -> str:
+    """Name an HTTP status, as far as it has a name."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+# The body of a submission
+
+# ECMA-262's \s, which is neither Python's nor Rust's.
+_SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;="
+_ESCAPE = "%[0-9A-Fa-f]{2}"
+_URI = re.compile(
+    "https?://"
+    f"(?:(?:[{_PLAIN}:]|{_ESCAPE})*@)?"
+    rf"(?:\[(?:(?P<ipv6>[0-9A-Fa-f:.]+)|v[0-9A-Fa-f]+\.[{_PLAIN}:]+)\]"
+    f"|(?:[{_PLAIN}]|{_ESCAPE})*)"
+    "(?::[0-9]*)?"
+    f"(?:/(?:[{_PLAIN}:@/]|{_ESCAPE})*)?"
+    rf"(?:\?(?:[{_PLAIN}:@/?]|{_ESCAPE})*)?"
+    f"(?:#(?:[{_PLAIN}:@/?]|{_ESCAPE})*)?"
+)
+_URL_LEAST = len("http://x")
+_MOMENT = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
+)
+
+
+def _uri(text: str) -> str:
+    match = _URI.fullmatch(text)
+    if not match or len(text) < _URL_LEAST:
+        raise ValueError("must be an http or https URI of plain ASCII (RFC 3986)")
+    if match["ipv6"]:
+        IPv6Address(match["ipv6"])  # raises a ValueError that says what is wrong
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not re.search(f"[^{_SPACE}]", text):
+        raise ValueError("must have a character that is no space")
+    return text
+
+
+def _moment(text: str) -> str:
+    match = _MOMENT.fullmatch(text)
+    if not match:
+        raise ValueError("must look like 2025-10-01T14:30:00.000Z")
+    if int(match["day"]) > calendar.monthrange(int(match["year"]), int(match["month"]))[1]:
+        raise ValueError("there is no such day")
+    return text
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _amount(value: object) -> object:
+    # Not pydantic's own float, which no integer fits that is larger than the largest float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError("must be a number, 0 or more")
+    return value
+
+
+_Seconds = Annotated[float, PlainValidator(_amount)]
+_Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+
+
+class _Closed(BaseModel):
+    """An object without other fields. What may be left out may still not be null."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nulls(cls, data: object) -> object:
+        if isinstance(data, dict) and None in data.values():
+            names = ", ".join(name for name, value in data.items() if value is None)
+            raise ValueError(f"must not be null: {names}")
+        return data
+
+
+class AdConfiguration(_Closed):
+    """Ads before or after the episode."""
+
+    ad_count: _Count
+    min_duration: _Seconds | None = None
+    max_duration: _Seconds | None = None
+
+
+class AutomatedMidRolls(AdConfiguration):
+    """Breaks that the service places."""
+
+    insertion_count: _Count | None = None
+    ads_per_hour: _Seconds | None = None
+
+
+class MidRoll(AdConfiguration):
+    """One break at a fixed second."""
+
+    time: _Seconds
+
+
+class AdOptions(_Closed):
+    """The four kinds of ads, each of which may be left out."""
+
+    pre_roll: AdConfiguration | None = None
+    post_roll: AdConfiguration | None = None
+    automated_mid_rolls: AutomatedMidRolls | None = None
+    mid_rolls: list[MidRoll] | None = None
+
+
+class MediaCreationParams(_Closed):
+    """The body of a submission."""
+
+    url: Annotated[str, AfterValidator(_uri)]
+    name: Annotated[str, AfterValidator(_not_blank)]
+    description: str | None = None
+    published_date: Annotated[str, AfterValidator(_moment)] | None = None
+    ad_options: AdOptions | None = None
+
+
+def check_submission(body: object) -> dict[str, Any]:
+    """Give the body back as it came if the contract allows it; raise BadRequestError if not."""
+    try:
+        MediaCreationParams.model_validate(body)
+    except ValidationError as error:
+        raise BadRequestError(explain(error)) from None
+    assert isinstance(body, dict)  # noqa: S101  (the model has just said so)
+    return body
+
+
+def explain(error: ValidationError) -> str:
+    """Put pydantic's findings in one line, without the values, which may be long."""
+    findings = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        place = ".".join(map(str, one["loc"]))
+        what = one["msg"].removeprefix("Value error, ")
+        findings.append(f"{place}: {what}" if place else what)
+    return "; ".join(findings)
+
+
+def parse_json(raw: bytes) -> Any:
+    """Read JSON as the standard has it: UTF-8, and no NaN or Infinity."""
+    try:
+        document = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(document, ensure_ascii=False).encode()  # no half of a surrogate pair
+    except RecursionError:
+        raise BadRequestError("the body is nested too deeply") from None
+    except ValueError as error:
+        raise BadRequestError(f"the body is not JSON: {error}") from None
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is too large")
+    return number
+
+
+# What a URL carries
+
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+_FIRST = re.compile(r"[1-9][0-9]?|100")
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z)?",
+)
+_FIRST_DEFAULT = 20
+
+Query = Mapping[str, list[str]]
+
+
+def check_id(name: str, value: str) -> str:
+    """Give an id back if it is made of the letters an id may have."""
+    if not _ID.fullmatch(value):
+        raise BadRequestError(f"{name} must match ^[A-Za-z0-9_-]+$")
+    return value
+
+
+def page_size(query: Query) -> int:
+    """Read `first`."""
+    value = _single(query, "first")
+    if value is None:
+        return _FIRST_DEFAULT
+    if not _FIRST.fullmatch(value):
+        raise BadRequestError("first must be an integer from 1 to 100")
+    return int(value)
+
+
+def cursor(query: Query) -> str | None:
+    """Read `after`."""
+    value = _single(query, "after")
+    if value == "":
+        raise BadRequestError("after must not be empty")
+    return value
+
+
+def check_date_range(query: Query) -> None:
+    """Demand a fromDate and a toDate that are real and in this order."""
+    start, end = _date(query, "fromDate"), _date(query, "toDate")
+    if end < start:
+        raise BadRequestError("toDate must not be before fromDate")
+
+
+def _date(query: Query, name: str) -> datetime:
+    value = _single(query, name)
+    if value is None or not _DATE.fullmatch(value):
+        raise BadRequestError(f"{name} must be given, as 2025-01-31 or 2025-01-31T00:00:00Z")
+    try:
+        return datetime.fromisoformat(value if value.endswith("Z") else f"{value}T00:00:00Z")
+    except ValueError:
+        raise BadRequestError(f"{name}: there is no such date or time") from None
+
+
+def _single(query: Query, name: str) -> str | None:
+    values = query.get(name, [])
+    if len(values) > 1:
+        raise BadRequestError(f"{name} must be given once")
+    return values[0] if values else None

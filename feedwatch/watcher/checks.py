@@ -1,0 +1,189 @@
+"""The first duty: look at the feeds that are due and take in what is new."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import httpx
+
+from feedwatch import lifecycle
+from feedwatch.admission import Decision, Verdict, admitted, decide
+from feedwatch.fetch import fetch
+from feedwatch.identity import keys_of
+from feedwatch.model import (
+    Document,
+    Failed,
+    Feed,
+    Gone,
+    NotModified,
+    ParsedFeed,
+    Source,
+    State,
+)
+from feedwatch.store import Admission, Store
+from feedwatch.watcher.context import Context
+from feedwatch.watcher.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+FETCHES_AT_ONCE = 8
+PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
+
+
+class DocumentParser(Protocol):
+    """What turns a document into items; see `isolation.Parser`."""
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        """Items, or why there are none."""
+
+    def close(self) -> None:
+        """Break off what is being parsed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look at a feed gave: the document, if one came, and what it means."""
+
+    document: Document | None
+    outcome: ParsedFeed | NotModified | Gone | Failed
+
+
+class Checks:
+    """Checks what is due, several feeds at once; decides and writes one after another."""
+
+    def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
+        self._context = context
+        self._client = client
+        self._parser = parser
+        self._looks: Tasks[Feed, Look] = Tasks(FETCHES_AT_ONCE, "fetch")
+
+    def tick(self) -> None:
+        """Write down what the looks gave that have ended, and begin those that are due."""
+        for feed, future in self._looks.finished():
+            self._conclude(feed, future)
+        if self._context.stopping.is_set():
+            return
+        now, store = self._context.clock(), self._context.store
+        for feed in store.due_feeds(now, self._looks.free, but=self._looks.ids):
+            if feed.name in self._context.plan.sources:
+                self._looks.start(feed.id, feed, self._look_at)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way and nothing is due."""
+        now = self._context.clock()
+        return not self._looks.ids and not self._context.store.due_feeds(now, 1)
+
+    def close(self) -> None:
+        """End the looks that are under way."""
+        self._parser.close()
+        self._looks.close()
+
+    def _look_at(self, feed: Feed) -> Look:
+        conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
+        source = self._context.plan.sources[feed.name]
+        return look(self._client, self._parser, source, feed if conditional else None)
+
+    def _conclude(self, feed: Feed, future: Future[Look]) -> None:
+        """The one broad `except` of this duty: a bad feed must not stop the others, nor spin."""
+        try:
+            self._record(feed, future.result())
+        except Exception as error:
+            log.exception("feed %s: the check failed in a way that was not foreseen", feed.name)
+            due_at = self._context.clock() + PUT_OFF
+            reason = f"a fault of feedwatch's own: {type(error).__name__}"
+            broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
+            self._context.store.put_off(broken)
+
+    def _record(self, feed: Feed, look: Look) -> None:
+        source = self._context.plan.sources.get(feed.name)
+        if source is None:  # taken out of the config meanwhile
+            return
+        now, outcome = self._context.clock(), look.outcome
+        if isinstance(outcome, Failed) and self._context.stopping.is_set():
+            return  # broken off by us: the feed is not to blame
+        decisions = (
+            decisions_on(self._context.store, feed, source, outcome)
+            if isinstance(outcome, ParsedFeed)
+            else []
+        )
+        new = _admissions(decisions, feed.name, now)
+        after = lifecycle.checked(
+            feed,
+            outcome,
+            look.document,
+            now,
+            source.check_interval,
+            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
+        )
+        recorded = self._context.store.record_check(after, new, _learned(decisions), now)
+        if recorded is None:
+            log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
+            return
+        _log_check(feed, after, decisions)
+
+
+def look(client: httpx.Client, parser: DocumentParser, source: Source, known: Feed | None) -> Look:
+    """Fetch and read one feed; with `known`, only if it has changed since."""
+    fetched = fetch(client, source, known)
+    if not isinstance(fetched, Document):
+        return Look(document=None, outcome=fetched)
+    return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
+
+
+def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -> list[Decision]:
+    """What becomes of each item, by what the database knows now."""
+    keys = {key for item_keys in keys_of(parsed.items) for key in item_keys}
+    known = store.known(feed.id, keys)
+    return decide(parsed.items, known, source.rules, first_time=feed.baseline_at is None)
+
+
+def _admissions(decisions: Sequence[Decision], feed: str, now: datetime) -> list[Admission]:
+    """The new episodes, the oldest first: ids and submissions follow that order."""
+    admissions = [
+        Admission(episode=episode, keys=decision.keys)
+        for decision in decisions
+        if (episode := admitted(decision, feed, now)) is not None
+    ]
+    return sorted(admissions, key=lambda admission: admission.episode.published_at or now)
+
+
+def _learned(decisions: Sequence[Decision]) -> dict[str, int]:
+    """The keys of known episodes, among them those that are new on them."""
+    return {
+        key: decision.known_id
+        for decision in decisions
+        if decision.known_id is not None
+        for key in decision.keys
+    }
+
+
+def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
+    """One line where there is something to say, and none for a check like the one before."""
+    if after.error is not None:
+        if after.error != before.error:
+            log.warning("feed %s: %s", after.name, after.error)
+        return
+    if before.error is not None:
+        log.info("feed %s: works again", after.name)
+    counts = {
+        verdict: sum(decision.verdict is verdict and bool(decision.keys) for decision in decisions)
+        for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
+    }
+    if not any(counts.values()):
+        return
+    log.log(
+        logging.WARNING if counts[Verdict.HOLD] else logging.INFO,
+        "feed %s: %d new to submit, %d held, %d skipped",
+        after.name,
+        *counts.values(),
+    )
+    if counts[Verdict.HOLD]:
+        reason = next(d.reason for d in decisions if d.verdict is Verdict.HOLD)
+        log.warning(
+            "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
+            *(after.name, reason, after.name, after.name),
+        )

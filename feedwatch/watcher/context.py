@@ -1,0 +1,62 @@
+"""What all duties share."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Event
+
+from feedwatch.model import Episode, Policy, Source
+from feedwatch.processors import Processor
+from feedwatch.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the config asks for."""
+
+    sources: Mapping[str, Source]
+    policy: Policy
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The parts that the duties work with. `stopping` ends each duty before its next step."""
+
+    store: Store
+    processor: Processor
+    plan: Plan
+    stopping: Event = field(default_factory=Event)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def move(self, before: Episode, after: Episode) -> Episode | None:
+        """Write a step of an episode down; None if someone else has moved it first."""
+        saved = self.store.save(before, after, self.clock())
+        if saved is None:
+            log.warning("%s: was moved by someone else meanwhile", named(before))
+        else:
+            log_move(before, saved)
+        return saved
+
+
+def log_move(before: Episode, after: Episode) -> None:
+    """One line for each change of state or reason, and none for a poll that says nothing new."""
+    if (before.state, before.reason) == (after.state, after.reason):
+        return
+    grave = after.state in ("unknown", "failed") or (after.overdue and not before.overdue)
+    log.log(
+        logging.WARNING if grave else logging.INFO,
+        "%s: %s → %s%s%s",
+        named(after),
+        before.state,
+        after.state,
+        f" (media id {after.media_id})" if after.media_id and not before.media_id else "",
+        f": {after.reason}" if after.reason else "",
+    )
+
+
+def named(episode: Episode) -> str:
+    """How log lines name an episode."""
+    return f"episode {episode.id} of {episode.feed} {episode.title[:60]!r}"

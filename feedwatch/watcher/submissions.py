@@ -1,0 +1,166 @@
+"""The second duty: submit what is queued. The one place from which money is spent."""
+
+import logging
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from feedwatch import lifecycle
+from feedwatch.model import (
+    Accepted,
+    Answer,
+    Episode,
+    Later,
+    OnUnknown,
+    Source,
+    State,
+    Submission,
+    Unknown,
+)
+from feedwatch.watcher.context import Context, log_move, named
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+class Submissions:
+    """One POST after another. What was in doubt is never in doubt about a second one."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._proven = False  # whether a safe read has succeeded in this process
+
+    def tick(self) -> None:
+        """Submit as many episodes as may be submitted now."""
+        self._presume_lost()
+        self._resubmit()
+        while not self._context.stopping.is_set() and self._may_submit():
+            claimed = self._claim()
+            if claimed is None:
+                return
+            self._submit(claimed)
+
+    def _presume_lost(self) -> None:
+        """Episodes whose POST was never concluded: the process died in between."""
+        context = self._context
+        now = context.clock()
+        for episode in context.store.due_episodes(State.SUBMITTING, now, BATCH):
+            lost = lifecycle.presumed_lost(episode, now, context.plan.policy)
+            if context.move(episode, lost) is not None:
+                context.store.change_gate(
+                    lambda gate: lifecycle.gate_after_doubt(
+                        gate, "a submission was interrupted", now, context.plan.policy
+                    )
+                )
+
+    def _resubmit(self) -> None:
+        context = self._context
+        if context.plan.policy.on_unknown is not OnUnknown.RESUBMIT:
+            return
+        now = context.clock()
+        for episode in context.store.due_episodes(State.UNKNOWN, now, BATCH):
+            context.move(episode, lifecycle.resubmitted(episode, now))
+
+    def _may_submit(self) -> bool:
+        """Whether the gate is open; where it is shut and it is time, a safe read may open it.
+
+        A process also reads once before its first POST: a wrong key or address is found out by
+        something that costs nothing.
+        """
+        context = self._context
+        gate, now = context.store.gate(), context.clock()
+        if gate.closed_until is None and self._proven:
+            return True
+        if gate.paused or (gate.closed_until is not None and now < gate.closed_until):
+            return False
+        if not context.store.due_episodes(State.QUEUED, now, 1):
+            return False
+        failure = context.processor.probe()
+        gate_before = gate
+        gate = context.store.change_gate(
+            lambda gate: lifecycle.gate_after_read(
+                gate, failure, context.clock(), context.plan.policy
+            )
+        )
+        self._proven = failure is None
+        if failure is None and gate_before.reason is not None:
+            log.info("submissions go on: the API answers again")
+        elif failure is not None and gate_before.reason != failure.reason:
+            log.error("submissions stop, episodes wait: %s", failure.reason)
+        return failure is None
+
+    def _claim(self) -> Episode | None:
+        context = self._context
+        now = context.clock()
+        return context.store.claim(
+            now,
+            context.plan.policy,
+            lambda episode: lifecycle.claimed(
+                episode, context.plan.sources[episode.feed].podcast_id, now
+            ),
+        )
+
+    def _submit(self, claimed: Episode) -> None:
+        """POST, and write down what came of it. The intent is committed already."""
+        context = self._context
+        source = context.plan.sources[claimed.feed]
+        try:
+            answer: Answer = context.processor.submit(submission_of(claimed, source))
+        except Exception as error:
+            # A fault of our own, but the request may have left: doubt is the safe reading.
+            log.exception("%s: the submission failed in a way not foreseen", named(claimed))
+            answer = Unknown(f"a fault of feedwatch's own: {type(error).__name__}: {error}")
+        if isinstance(answer, Accepted):
+            # First of all into the log: should the database fail now, the id is not lost.
+            log.info("%s: accepted as media id %s", named(claimed), answer.media_id)
+        self._record(claimed, answer)
+
+    def _record(self, claimed: Episode, answer: Answer) -> None:
+        context = self._context
+        now, policy = context.clock(), context.plan.policy
+        saved = context.store.save(claimed, lifecycle.answered(claimed, answer, now, policy), now)
+        if saved is None:
+            self._record_late(claimed, answer)
+        else:
+            log_move(claimed, saved)
+        before = context.store.gate()
+        context.store.change_gate(
+            lambda gate: lifecycle.gate_after_answer(gate, answer, now, policy)
+        )
+        if isinstance(answer, Later | Unknown) and before.reason != answer.reason:
+            level = (
+                logging.ERROR if isinstance(answer, Later) and answer.blocked else logging.WARNING
+            )
+            log.log(level, "submissions wait for a while: %s", answer.reason)
+
+    def _record_late(self, claimed: Episode, answer: Answer) -> None:
+        """The lease ran out before the answer came. A job that exists must not be forgotten."""
+        context = self._context
+        episode = context.store.episode(claimed.id)
+        if not isinstance(answer, Accepted) or episode is None:
+            return
+        if episode.state is State.UNKNOWN:
+            adopted = lifecycle.adopted(episode, answer.media_id, context.clock())
+            if context.move(episode, adopted) is not None:
+                return
+        log.critical(
+            "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
+            *(named(episode), answer.media_id, episode.state, episode.id),
+        )
+
+
+def submission_of(episode: Episode, source: Source) -> Submission:
+    """What is asked of the API for an episode."""
+    return Submission(
+        podcast_id=episode.podcast_id or source.podcast_id,
+        url=episode.enclosure_url,
+        name=episode.title or _file_name(episode.enclosure_url),
+        description=episode.description,
+        published_at=episode.published_at,
+        ad_options=source.ad_options,
+    )
+
+
+def _file_name(url: str) -> str:
+    """A name for an item without a title: the API demands one."""
+    return unquote(PurePosixPath(urlsplit(url).path).stem).strip() or "Untitled episode"
