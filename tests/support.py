@@ -1,0 +1,482 @@
+"""What the acceptance tests stand on: a publisher, a folder with a config, and feedwatch itself.
+
+Nothing here looks into feedwatch: it is run by its command line, as a process or in this one, and
+the rest of the world is HTTP on loopback.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from feedwatch.cli import app
+
+Found = TypeVar("Found")
+
+KEY = "k3y-that-nobody-may-see"  # the sandbox's key in every test
+PODCAST = "podcast-1"
+PATIENCE = 15.0  # seconds that a test waits for what should come within one or two
+FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
+
+
+def wait_for(
+    condition: Callable[[], Found | None], timeout: float = PATIENCE, what: str = "it"
+) -> Found:
+    """Ask again and again until `condition` gives something true, and return that."""
+    until = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < until, f"{what} did not come true within {timeout} s"
+        time.sleep(0.01)
+    return found
+
+
+# A publisher
+
+
+def published(number: int) -> datetime:
+    """When episode `number` was published, if the test says nothing else."""
+    return FIRST_DAY + timedelta(days=number)
+
+
+def audio(number: int) -> str:
+    """Where the audio of episode `number` is."""
+    return f"https://media.example.org/show/{number}.mp3"
+
+
+def item(
+    number: int,
+    *,
+    title: str | None = None,
+    guid: str | None = None,
+    url: str | None = None,
+    when: datetime | None = None,
+    description: str | None = None,
+    media_type: str = "audio/mpeg",
+    more: str = "",
+) -> str:
+    """One item of an RSS feed; everything in it follows from `number` unless given."""
+    return (
+        "<item>\n"
+        f"<title>{escape(title or f'Episode {number}')}</title>\n"
+        f'<guid isPermaLink="false">{escape(guid or f"guid-{number}")}</guid>\n'
+        f"<pubDate>{format_datetime(when or published(number))}</pubDate>\n"
+        f"<description>{escape(description or f'About {number}.')}</description>\n"
+        f'<enclosure url="{escape(url or audio(number))}" length="1000" type="{media_type}"/>\n'
+        f"{more}</item>\n"
+    )
+
+
+def rss(*items: str | int) -> bytes:
+    """An RSS document of these items; a number stands for `item(number)`."""
+    body = "".join(item(one) if isinstance(one, int) else one for one in items)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd">'
+        f"<channel>\n<title>A show</title>\n{body}</channel></rss>\n"
+    ).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the feed server says to a GET."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # seconds before it is said
+
+
+class FeedServer:
+    """Serves feeds on loopback. What it serves may be changed at any time.
+
+    Every document has an ETag and a conditional request is answered with 304, unless `etags` is
+    set to False.
+    """
+
+    def __init__(self) -> None:
+        self.etags = True
+        self.seen: list[tuple[str, dict[str, str]]] = []  # path and headers of every request
+        self._answers: dict[str, Answer] = {}
+        feeds = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                feeds.seen.append((self.path, headers))
+                answer = feeds._answer_to(self.path, headers)
+                time.sleep(answer.delay)
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if answer.status != 304:
+                    self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, format: str, *_: object) -> None:  # noqa: A002
+                pass
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a client that goes away in the middle is no error of ours
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> Self:
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """The address of the feed that `publish` and `answer` are about by default."""
+        return self.url_of("/feed.xml")
+
+    def url_of(self, path: str) -> str:
+        """The address of another one."""
+        return f"http://127.0.0.1:{self._server.server_port}{path}"
+
+    def publish(self, *items: str | int, path: str = "/feed.xml") -> bytes:
+        """Serve an RSS document of these items from now on, and return it."""
+        document = rss(*items)
+        self.serve(document, path=path)
+        return document
+
+    def serve(
+        self, body: bytes, *, path: str = "/feed.xml", content_type: str = "text/xml"
+    ) -> None:
+        """Serve these bytes from now on."""
+        self.answer(body=body, headers={"Content-Type": content_type}, path=path)
+
+    def answer(
+        self,
+        status: int = 200,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        path: str = "/feed.xml",
+        delay: float = 0.0,
+    ) -> None:
+        """Answer like this from now on."""
+        self._answers[path] = Answer(status=status, body=body, headers=headers or {}, delay=delay)
+
+    def count(self, path: str = "/feed.xml") -> int:
+        """How often a feed was asked for."""
+        return sum(seen == path for seen, _ in self.seen)
+
+    def _answer_to(self, path: str, headers: Mapping[str, str]) -> Answer:
+        answer = self._answers.get(path, Answer(status=404, body=b"no such feed"))
+        if answer.status != 200 or not self.etags:
+            return answer
+        etag = f'"{hashlib.sha256(answer.body).hexdigest()}"'
+        if headers.get("if-none-match") == etag:
+            return Answer(status=304, headers={"ETag": etag}, delay=answer.delay)
+        return Answer(body=answer.body, headers={"ETag": etag, **answer.headers})
+
+
+# A folder with a config
+
+
+class Workspace:
+    """A folder with a config file in it, made for quick tests. Every `set` writes the file anew."""
+
+    def __init__(self, folder: Path, api_url: str) -> None:
+        self.folder = folder
+        self.config = folder / "config.env"
+        self.database = folder / "feedwatch.db"
+        self.elsewhere = folder / "elsewhere"  # feedwatch runs here: the config must be named
+        self.elsewhere.mkdir()
+        self._lines: dict[str, str] = {}
+        self.set(API_URL=api_url, API_KEY=KEY, POLL_INTERVAL="0.1s", CHECK_INTERVAL="1s")
+
+    def set(self, **keys: str | int | None) -> None:
+        """Set keys, without their FEEDWATCH_; None takes one out."""
+        for key, value in keys.items():
+            if value is None:
+                self._lines.pop(f"FEEDWATCH_{key}", None)
+            else:
+                self._lines[f"FEEDWATCH_{key}"] = str(value)
+        self.write("".join(f"{key}='{value}'\n" for key, value in self._lines.items()))
+
+    def add_feed(
+        self, name: str, url: str, podcast_id: str = PODCAST, **keys: str | int | None
+    ) -> None:
+        """Set a feed's block."""
+        block = {"URL": url, "PODCAST_ID": podcast_id, **keys}
+        self.set(**{f"FEEDS__{name.upper()}__{key}": value for key, value in block.items()})
+
+    def write(self, text: str, mode: int = 0o600) -> None:
+        """Make this the config file, whatever was set before."""
+        self.config.touch(mode)
+        self.config.write_text(text, encoding="utf-8")
+        self.config.chmod(mode)
+
+
+# feedwatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What a run of feedwatch left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+    raw: bytes  # stdout before it was decoded
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.stdout)
+
+    @property
+    def output(self) -> str:
+        """All that was said."""
+        return self.stdout + self.stderr
+
+
+class Running:
+    """A feedwatch process under way."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+        self._out, self._err = _fresh(folder, "stdout"), _fresh(folder, "stderr")
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=folder
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it has written so far."""
+        return self._out.read_text(encoding="utf-8")
+
+    @property
+    def stderr(self) -> str:
+        """What it has written so far, its log among it."""
+        return self._err.read_text(encoding="utf-8")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal and return at once."""
+        self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> Ended:
+        """Send a signal and wait for the end."""
+        self.send(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 30.0) -> Ended:
+        """Wait for the end. Raises `subprocess.TimeoutExpired`."""
+        status = self._process.wait(timeout)
+        return Ended(
+            status=status, stdout=self.stdout, stderr=self.stderr, raw=self._out.read_bytes()
+        )
+
+    def kill(self) -> None:
+        """End it without asking, if it runs."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+
+
+class Feedwatch:
+    """feedwatch, with a workspace's config.
+
+    Call it for a real process; `here` does the same in this process, many times quicker, where
+    signals and terminals do not matter. In both, no variable of ours but those given reaches it.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._started: list[Running] = []
+
+    def __call__(
+        self,
+        *args: str | float,
+        env: Mapping[str, str] | None = None,
+        config: bool = True,
+        folder: Path | None = None,
+        timeout: float = 60.0,
+    ) -> Ended:
+        """Run a verb as a process, to its end, with no terminal anywhere."""
+        return self.start(*args, env=env, config=config, folder=folder).wait(timeout)
+
+    def start(
+        self,
+        *args: str | float,
+        env: Mapping[str, str] | None = None,
+        config: bool = True,
+        folder: Path | None = None,
+    ) -> Running:
+        """Run a verb as a process, and return while it runs. It is killed when the test ends."""
+        running = Running(
+            self.command(*args, config=config),
+            self.environment(env),
+            folder or self._workspace.elsewhere,
+        )
+        self._started.append(running)
+        return running
+
+    def here(
+        self,
+        *args: str | float,
+        env: Mapping[str, str] | None = None,
+        config: bool = True,
+        folder: Path | None = None,
+    ) -> Ended:
+        """Run a verb in this process, to its end."""
+        argv = [str(arg) for arg in self._arguments(args, config=config)]
+        out, err = io.BytesIO(), io.BytesIO()
+        text_out = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
+        text_err = io.TextIOWrapper(err, encoding="utf-8", write_through=True)
+        with ExitStack() as stack:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in self.environment(env).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["feedwatch", *argv])
+            patch.setattr(sys, "stdin", stack.enter_context(Path(os.devnull).open()))
+            patch.chdir(folder or self._workspace.elsewhere)
+            stack.enter_context(_signals_and_logs_kept())
+            stack.enter_context(redirect_stdout(text_out))
+            stack.enter_context(redirect_stderr(text_err))
+            try:
+                app.main()
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raw = out.getvalue()
+        return Ended(status=status, stdout=raw.decode(), stderr=err.getvalue().decode(), raw=raw)
+
+    def once(self, *args: str | float) -> Ended:
+        """`run --once` in this process."""
+        return self.here("run", "--once", *args)
+
+    def on_terminal(
+        self, *args: str | float, typed: str = "", env: Mapping[str, str] | None = None
+    ) -> Ended:
+        """Run a verb as a process on a terminal of its own, with this on the keyboard.
+
+        All that it says is in `stdout`, as the terminal mixes it.
+        """
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            self.command(*args),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=self.environment({"TERM": "xterm-256color", **(env or {})}),
+            cwd=self._workspace.elsewhere,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        os.write(ours, typed.encode())
+        said = b""
+        with suppress(OSError):  # how a terminal's end is told
+            while part := os.read(ours, 65_536):
+                said += part
+        os.close(ours)
+        text = said.decode().replace("\r\n", "\n")
+        return Ended(status=process.wait(30), stdout=text, stderr="", raw=said)
+
+    def json(self, *args: str | float) -> Any:
+        """What a verb gives with --json, run in this process."""
+        ended = self.here(*args, "--json")
+        assert ended.stdout, ended
+        return ended.json
+
+    def episode(self, guid: str = "guid-1") -> dict[str, Any]:
+        """The episode with this guid, as `episodes --json` gives it."""
+        found = [one for one in self.json("episodes") if one["guid"] == guid]
+        assert len(found) == 1, f"{len(found)} episodes have the guid {guid}"
+        episode: dict[str, Any] = found[0]
+        return episode
+
+    def states(self) -> dict[str, str]:
+        """The state of each episode, by guid."""
+        return {one["guid"]: one["state"] for one in self.json("episodes")}
+
+    def command(self, *args: str | float, config: bool = True) -> list[str]:
+        """What to start as a process."""
+        return [sys.executable, "-m", "feedwatch", *self._arguments(args, config=config)]
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A clean one, and `more`."""
+        kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV") if name in os.environ}
+        return kept | {"HOME": str(self._workspace.folder), "LANG": "C.UTF-8"} | dict(more or {})
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for running in self._started:
+            running.kill()
+
+    def _arguments(self, args: Collection[str | float], *, config: bool) -> list[str]:
+        named = ["--config", str(self._workspace.config)] if config else []
+        return named + [str(arg) for arg in args]
+
+
+@contextmanager
+def _signals_and_logs_kept() -> Iterator[None]:
+    """Put back what a verb that runs in this process changes for all of it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []  # so that nobody closes pytest's
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    actions = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for number, action in zip(numbers, actions, strict=True):
+            signal.signal(number, action)
+
+
+def _fresh(folder: Path, name: str) -> Path:
+    """A file that is not there yet."""
+    return next(
+        path for path in (folder / f"{name}-{count}" for count in range(1000)) if not path.exists()
+    )

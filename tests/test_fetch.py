@@ -1,0 +1,168 @@
+"""One GET of a feed, against a real server."""
+
+import base64
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from feedwatch import fetch as fetch_module
+from feedwatch.fetch import fetch
+from feedwatch.model import Document, Failed, Feed, Fetched, Gone, NotModified, Source
+from feedwatch.wire import Brake, client
+from tests.raw import server
+from tests.support import FeedServer, rss
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    with client(Brake(), headers={"user-agent": "feedwatch/test"}) as http:
+        yield http
+
+
+def source(server: FeedServer, **values: object) -> Source:
+    plain = Source(
+        name="show", url=server.url, podcast_id="p", check_interval=timedelta(minutes=15)
+    )
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+def failed(outcome: Fetched) -> Failed:
+    assert isinstance(outcome, Failed)
+    return outcome
+
+
+def test_a_document_comes_with_its_validators_and_its_url(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    document = fetch(http, source(feed_server), None)
+    assert isinstance(document, Document)
+    assert document.body == rss(1)
+    assert document.url == feed_server.url
+    assert document.etag
+
+
+def test_an_unchanged_document_is_not_sent_again(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    document = fetch(http, source(feed_server), None)
+    assert isinstance(document, Document)
+    known = Feed(name="show", url=feed_server.url, etag=document.etag)
+    assert fetch(http, source(feed_server), known) == NotModified()
+
+
+def test_gzip_is_unpacked(http: httpx.Client, feed_server: FeedServer) -> None:
+    feed_server.answer(body=gzip.compress(rss(1)), headers={"Content-Encoding": "gzip"})
+    document = fetch(http, source(feed_server), None)
+    assert isinstance(document, Document)
+    assert document.body == rss(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(404, "404"), (500, "500"), (401, "credentials"), (403, "USER_AGENT"), (204, "204")],
+)
+def test_an_error_is_told_in_words(
+    http: httpx.Client, feed_server: FeedServer, status: int, says: str
+) -> None:
+    feed_server.answer(status=status)
+    assert says in failed(fetch(http, source(feed_server), None)).reason
+
+
+def test_gone_is_gone(http: httpx.Client, feed_server: FeedServer) -> None:
+    feed_server.answer(status=410)
+    assert fetch(http, source(feed_server), None) == Gone()
+
+
+def test_retry_after_is_passed_on(http: httpx.Client, feed_server: FeedServer) -> None:
+    feed_server.answer(status=429, headers={"Retry-After": "77"})
+    outcome = failed(fetch(http, source(feed_server), None))
+    assert outcome.retry_after == timedelta(seconds=77)
+
+
+def test_a_body_over_the_limit_is_a_failure(
+    http: httpx.Client, feed_server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 100)
+    assert "larger than" in failed(fetch(http, source(feed_server), None)).reason
+
+
+def test_a_body_that_ends_before_its_length_is_a_failure(http: httpx.Client) -> None:
+    def breaks_off(connection: socket.socket, _over: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<rss>")
+
+    with server(breaks_off) as url:
+        short = Source(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
+        assert "could not be fetched" in failed(fetch(http, short, None)).reason
+
+
+def test_a_server_that_is_slow_for_too_long_is_a_failure(
+    http: httpx.Client, feed_server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_module, "SECONDS", 0.2)
+    feed_server.etags = False
+    feed_server.answer(body=rss(1), delay=2)
+    assert "in time" in failed(fetch(http, source(feed_server), None)).reason
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/feed", "http://no-such-host.invalid/feed"])
+def test_a_server_that_is_not_there_is_a_failure(http: httpx.Client, url: str) -> None:
+    nobody = Source(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
+    assert "could not be fetched" in failed(fetch(http, nobody, None)).reason
+
+
+def test_a_redirect_is_followed_and_the_document_knows_where_it_came_from(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    there = feed_server.url.replace("/feed.xml", "/there.xml")
+    feed_server.answer(status=301, headers={"Location": "/there.xml"})
+    feed_server.answer(body=rss(2), path="/there.xml")
+    document = fetch(http, source(feed_server), None)
+    assert isinstance(document, Document)
+    assert document.url == there
+
+
+def test_a_circle_of_redirects_is_a_failure(http: httpx.Client, feed_server: FeedServer) -> None:
+    feed_server.answer(status=302, headers={"Location": "/feed.xml"})
+    assert "redirects" in failed(fetch(http, source(feed_server), None)).reason
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/feed", "javascript:x"])
+def test_a_redirect_leads_to_the_web_only(
+    http: httpx.Client, feed_server: FeedServer, location: str
+) -> None:
+    feed_server.answer(status=302, headers={"Location": location})
+    reason = failed(fetch(http, source(feed_server), None)).reason
+    assert "redirects to a" in reason or "InvalidURL" in reason
+
+
+def test_a_feeds_credentials_headers_and_agent_are_sent(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    private = source(
+        feed_server, username="u", password="p", headers={"X-Token": "t"}, user_agent="Agent/1"
+    )
+    assert isinstance(fetch(http, private, None), Document)
+    _, sent = feed_server.seen[-1]
+    sent = {name.lower(): value for name, value in sent.items()}
+    assert sent["authorization"] == "Basic " + base64.b64encode(b"u:p").decode()
+    assert (sent["x-token"], sent["user-agent"]) == ("t", "Agent/1")
+
+
+def test_credentials_and_headers_stay_with_their_origin(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    with FeedServer() as elsewhere:
+        elsewhere.publish(1)
+        feed_server.answer(status=302, headers={"Location": elsewhere.url})
+        private = source(feed_server, username="u", password="p", headers={"X-Token": "t"})
+        assert isinstance(fetch(http, private, None), Document)
+        _, sent = elsewhere.seen[-1]
+    names = {name.lower() for name in sent}
+    assert not names & {"authorization", "x-token"}

@@ -1,0 +1,344 @@
+"""What the API's answers mean: `Inlet` against the sandbox, over real connections."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedwatch.model import (
+    Accepted,
+    Broken,
+    Finished,
+    Later,
+    Lost,
+    Refused,
+    Running,
+    Submission,
+    Unknown,
+    Unreachable,
+)
+from feedwatch.processors import inlet as inlet_module
+from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
+from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.wire import Brake, client
+
+CONTRACT = yaml.safe_load(
+    (Path(__file__).parent / "contract" / "inlet.openapi.yaml").read_text(encoding="utf-8")
+)
+KEY = "sandbox-key"
+SUBMISSION = Submission(
+    podcast_id="podcast-1",
+    url="https://media.example.org/1.mp3",
+    name="Episode 1",
+    description="Notes, https://example.org",
+    published_at=datetime(2026, 11, 1, 6, tzinfo=UTC),
+    ad_options={"preRoll": {"adCount": 1}},
+)
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    with Sandbox(api_key=KEY, job_seconds=0.0) as sandbox:
+        yield sandbox
+
+
+@contextmanager
+def connected(sandbox: Sandbox, key: str = KEY) -> Iterator[Inlet]:
+    headers = {"authorization": f"Token {key}"}
+    with client(Brake(), base_url=sandbox.url, headers=headers) as http:
+        yield Inlet(http)
+
+
+@pytest.fixture
+def inlet(api: Sandbox) -> Iterator[Inlet]:
+    with connected(api) as inlet:
+        yield inlet
+
+
+# The request
+
+
+def test_the_body_is_what_the_document_asks_for(api: Sandbox, inlet: Inlet) -> None:
+    assert isinstance(inlet.submit(SUBMISSION), Accepted)
+    assert api.taken == [
+        {
+            "url": "https://media.example.org/1.mp3",
+            "name": "Episode 1",
+            "description": "Notes, https://example.org",
+            "publishedDate": "2026-11-01T06:00:00.000Z",
+            "adOptions": {"preRoll": {"adCount": 1}},
+        }
+    ]
+
+
+SCHEMA = {
+    "$ref": "#/components/schemas/MediaCreationParams",
+    "components": CONTRACT["components"],
+}
+VALID = jsonschema_rs.Draft7Validator(SCHEMA)
+
+
+@given(
+    st.text(min_size=1).filter(str.strip),
+    st.text(),
+    st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1990, 1, 1)),  # noqa: DTZ001
+)
+def test_whatever_a_feed_says_the_body_keeps_to_the_contract(
+    name: str, description: str, published_at: datetime | None
+) -> None:
+    submission = Submission(
+        podcast_id="p",
+        url="https://h/a.mp3",
+        name=name,
+        description=description,
+        published_at=published_at,
+    )
+    body = json.loads(json.dumps(body_of(submission)))
+    assert VALID.is_valid(body)
+    assert ("publishedDate" in body) == (published_at is not None)
+    assert ("description" in body) == bool(description)
+
+
+def test_dates_have_three_decimals_and_z() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678999, tzinfo=UTC)
+    assert iso_millis(moment) == "2026-01-02T03:04:05.678Z"
+
+
+# What a POST's outcome means
+
+TAKEN = [  # a job exists, and we can't know it
+    Fault("submit", "drop_after"),
+    Fault("submit", "truncate"),
+    Fault("submit", "status_after", status=502, body="<html>bad gateway</html>"),
+    Fault("submit", "status_after", status=500),
+    Fault("submit", "junk"),
+    Fault("submit", "no_id"),
+]
+IN_DOUBT = [  # no job exists, and we can't know that either
+    Fault("submit", "drop_before"),
+    Fault("submit", "refuse"),
+    Fault("submit", "status", status=500),
+    Fault("submit", "status", status=502),
+    Fault("submit", "status", status=504),
+    Fault("submit", "status", status=408),
+    Fault("submit", "status", status=302),
+]
+LATER = [
+    (Fault("submit", "status", status=429, retry_after=7), timedelta(seconds=7), False),
+    (Fault("submit", "status", status=503), None, False),
+    (Fault("submit", "status", status=401), None, True),
+    (Fault("submit", "api_disabled"), None, True),
+    (Fault("submit", "html", status=403), None, True),
+    (Fault("submit", "html", status=404), None, True),
+]
+
+
+@pytest.mark.parametrize("fault", TAKEN + IN_DOUBT, ids=lambda f: f"{f.kind}-{f.status or ''}")
+def test_what_may_have_been_taken_is_unknown(api: Sandbox, inlet: Inlet, fault: Fault) -> None:
+    api.faults.add(fault)
+    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    assert len(api.submissions) <= 1, "a POST was repeated"
+    assert len(api.taken) == (fault in TAKEN)
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after", "blocked"), LATER, ids=lambda f: getattr(f, "kind", None)
+)
+def test_what_was_surely_not_taken_waits(
+    api: Sandbox, inlet: Inlet, fault: Fault, retry_after: timedelta | None, *, blocked: bool
+) -> None:
+    api.faults.add(fault)
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Later)
+    assert (answer.retry_after, answer.blocked) == (retry_after, blocked)
+    assert api.taken == []
+
+
+def test_a_server_that_is_not_there_was_surely_not_asked(api: Sandbox, inlet: Inlet) -> None:
+    api.stop()
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Later)
+    assert not answer.blocked
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+def test_the_apis_own_refusal_is_final_and_says_why(
+    api: Sandbox, inlet: Inlet, status: int
+) -> None:
+    body = json.dumps({"error": "No", "message": "not this one"})
+    api.faults.add(Fault("submit", "status", status=status, body=body))
+    assert inlet.submit(SUBMISSION) == Refused(f"{status} No: not this one")
+
+
+def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:
+    answer = inlet.submit(Submission(**{**vars(SUBMISSION), "podcast_id": "nobody"}))
+    assert isinstance(answer, Refused)
+    assert "404" in answer.reason
+
+
+def test_a_wrong_key_blocks_and_is_not_repeated_in_the_reason(api: Sandbox) -> None:
+    with connected(api, "wrong-key") as inlet:
+        answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Later)
+    assert answer.blocked
+    assert "wrong-key" not in answer.reason
+
+
+def test_an_answer_that_drips_ends_at_the_total_limit(
+    api: Sandbox, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedwatch.processors.http.POST_SECONDS", 1.0)
+    api.faults.add(Fault("submit", "drip", seconds=0.2))
+    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    assert len(api.taken) == 1
+
+
+# Polls
+
+
+def accepted(api: Sandbox, inlet: Inlet) -> str:
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Accepted)
+    return answer.media_id
+
+
+def test_the_twenty_statuses_are_all_sorted() -> None:
+    listed = set(CONTRACT["components"]["schemas"]["MediaStatus"]["enum"])
+    assert {DONE} | UNDER_WAY | ERRORS.keys() == listed
+    assert len(UNDER_WAY) + len(ERRORS) + 1 == len(listed) == 20
+
+
+@pytest.mark.parametrize("status", sorted(UNDER_WAY))
+def test_stages_are_under_way(api: Sandbox, inlet: Inlet, status: str) -> None:
+    media_id = accepted(api, inlet)
+    api.set_status(media_id, status)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Running)
+    assert (progress.remote_status, progress.known) == (status, True)
+
+
+@pytest.mark.parametrize("status", sorted(ERRORS))
+def test_errors_are_told_with_their_own_reason(api: Sandbox, inlet: Inlet, status: str) -> None:
+    media_id = accepted(api, inlet)
+    api.set_status(media_id, status)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Broken)
+    assert (progress.remote_status, progress.reason) == (status, ERRORS[status])
+    assert progress.remote_updated_at
+
+
+def test_unavailable_says_what_is_unavailable() -> None:
+    assert "enclosure" in ERRORS["UNAVAILABLE"]
+
+
+def test_a_word_nobody_knows_is_under_way(api: Sandbox, inlet: Inlet) -> None:
+    media_id = accepted(api, inlet)
+    api.set_status(media_id, "TELEPORTING")
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Running)
+    assert not progress.known
+
+
+def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
+    media_id = accepted(api, inlet)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Finished)
+    record = api.jobs[media_id]
+    assert progress.processed_url == record["url"]
+    assert progress.duration == record["duration"]
+    assert progress.ad_removal_markers == []
+    assert progress.failed_attempts == 0
+    assert progress.remote_updated_at == record["updatedAt"]
+
+
+def test_ready_without_a_url_is_not_ready() -> None:
+    data = {"mediaId": "m", "status": "READY", "url": None}
+    progress = inlet_module._progress(data)
+    assert progress == Running(remote_status="READY", known=False)
+
+
+def test_a_job_that_is_gone_is_lost_but_a_proxys_404_says_nothing(
+    api: Sandbox, inlet: Inlet
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(Fault("poll", "lost"), Fault("poll", "html", status=404))
+    assert isinstance(inlet.poll("podcast-1", media_id), Lost)
+    assert isinstance(inlet.poll("podcast-1", media_id), Unreachable)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("poll", "refuse"),
+        Fault("poll", "drop_before"),
+        Fault("poll", "truncate"),
+        Fault("poll", "junk"),
+        Fault("poll", "status", status=500),
+        Fault("poll", "status", status=429, retry_after=9),
+        Fault("poll", "status", status=401),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status or ''}",
+)
+def test_a_poll_that_fails_says_nothing_about_the_job(
+    api: Sandbox, inlet: Inlet, fault: Fault
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(fault)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Unreachable)
+    if fault.retry_after:
+        assert progress.retry_after == timedelta(seconds=9)
+
+
+# Reads that cost nothing
+
+
+def test_a_probe_succeeds_where_the_key_is_taken(api: Sandbox, inlet: Inlet) -> None:
+    assert inlet.probe() is None
+    assert api.submissions == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "blocked"),
+    [
+        (Fault("podcasts", "status", status=401), True),
+        (Fault("podcasts", "api_disabled"), True),
+        (Fault("podcasts", "html", status=200), True),
+        (Fault("podcasts", "status", status=503), False),
+        (Fault("podcasts", "drop_before"), False),
+    ],
+    ids=lambda f: getattr(f, "kind", None),
+)
+def test_a_probe_fails_where_nothing_should_be_submitted(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, blocked: bool
+) -> None:
+    api.faults.add(fault)
+    failure = inlet.probe()
+    assert failure is not None
+    assert failure.blocked == blocked
+
+
+def test_a_probe_is_content_with_an_api_that_lists_no_podcasts(api: Sandbox, inlet: Inlet) -> None:
+    body = json.dumps({"error": "Not Found", "message": "no such endpoint"})
+    api.faults.add(Fault("podcasts", "status", status=404, body=body))
+    assert inlet.probe() is None
+
+
+def test_podcasts_are_listed_over_all_pages() -> None:
+    many = {f"podcast-{number}": f"Show {number}" for number in range(230)}
+    with Sandbox(api_key=KEY, podcasts=many) as sandbox, connected(sandbox) as inlet:
+        found: Any = inlet.podcasts()
+        assert [one["id"] for one in found] == list(many)
+
+
+def test_a_podcast_is_found_or_not(inlet: Inlet) -> None:
+    assert inlet.has_podcast("podcast-1") is True
+    assert inlet.has_podcast("nobody") is False

@@ -1,0 +1,205 @@
+"""The parser over feeds as real hosts serve them, and over documents that break parsers.
+
+The whole of both folders, by two workers at once.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from feedwatch import isolation
+from feedwatch.isolation import Parser
+from feedwatch.model import Document, Failed, Item, ParsedFeed
+from feedwatch.text import MAX_DESCRIPTION, MAX_TITLE
+from tests.feeds_corpus import Corpus, real_feeds
+
+__all__ = ["real_feeds"]
+
+pytestmark = [pytest.mark.slow]
+
+MEDIA = ("audio/*", "video/*")
+WORKERS = 2
+
+# Where we rightly see another number of items with an enclosure than the manifest, which counts
+# elements named enclosure whatever they hold.
+OTHER_COUNTS = {
+    "real/unknown--el-pais-in-english.xml": 2,  # two videos in media:content
+    "real/wordpress--cory-forsyth.xml": 1,  # one in an Atom link
+}
+CUT_SHORT = {"real/libsyn--the-james-altucher-show.xml"}  # ends within its 197th item
+
+
+@dataclass(frozen=True)
+class Result:
+    name: str
+    answer: ParsedFeed | Failed
+    seconds: float
+    limit: float
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        return self.answer.items if isinstance(self.answer, ParsedFeed) else ()
+
+
+def parse_all(corpus: Corpus, kind: str) -> Iterator[Result]:
+    of_thread = threading.local()
+    parsers = []
+
+    def start() -> None:
+        of_thread.parser = Parser()
+        parsers.append(of_thread.parser)
+
+    def parse(file: Path) -> Result:
+        body = file.read_bytes()
+        limit = isolation.SECONDS + isolation.SECONDS_PER_MEGABYTE * len(body) / 1_000_000
+        begin = time.monotonic()
+        answer = of_thread.parser.parse(
+            Document(body=body, url="https://feeds.example/some/show.xml"), MEDIA
+        )
+        name = file.relative_to(corpus.folder).as_posix()
+        return Result(name, answer, time.monotonic() - begin, limit)
+
+    try:
+        with ThreadPoolExecutor(WORKERS, initializer=start) as pool:
+            yield from pool.map(parse, corpus.files(kind))
+    finally:
+        for parser in parsers:
+            parser.close()
+
+
+@pytest.fixture(scope="module")
+def nasty(real_feeds: Corpus) -> list[Result]:
+    return list(parse_all(real_feeds, "nasty"))
+
+
+@pytest.fixture(scope="module")
+def real(real_feeds: Corpus) -> list[Result]:
+    return list(parse_all(real_feeds, "real"))
+
+
+def test_the_collection_is_all_there(nasty: list[Result], real: list[Result]) -> None:
+    assert len(nasty) > 150
+    assert len(real) > 100
+
+
+def test_every_nasty_document_gives_items_or_a_reason_or_is_an_empty_feed(
+    nasty: list[Result], real_feeds: Corpus
+) -> None:  # fmt: skip
+    for result in nasty:
+        if isinstance(result.answer, Failed):
+            assert re.fullmatch(r"[^\s].{10,500}", result.answer.reason), result.name
+        elif not result.items:
+            body = (real_feeds.folder / result.name).read_bytes().decode(errors="replace")
+            assert not re.search(r"<(item|entry)[\s>]", body.replace("\0", "")), result.name
+
+
+def test_no_nasty_document_is_parsed_longer_than_it_may(nasty: list[Result]) -> None:
+    for result in nasty:
+        assert result.seconds < result.limit + 2, result.name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("h-empty", "empty"),
+        ("h-html-maintenance", 'HTML page, not a feed: "Down for maintenance"'),
+        ("h-html-challenge", "HTML page"),
+        ("h-text-error-1022", '"error code: 1022"'),
+        ("h-json-feed", "JSON"),
+        ("h-s3-accessdenied", "<Error>"),
+        ("h-soap-fault", "<s:Envelope>"),
+        ("h-gzip-truncated", "cut short"),
+        ("h-gzip-bomb", "more than 50 MB"),
+        ("h-truncated-mid-item", "cut short"),
+        ("h-truncated-mid-char", "cut short"),
+    ],
+)
+def test_what_is_no_whole_feed_says_why(nasty: list[Result], name: str, words: str) -> None:
+    (result,) = (result for result in nasty if result.name == f"nasty/{name}.xml")
+    assert isinstance(result.answer, Failed)
+    assert words in result.answer.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "enclosures"),
+    [
+        ("h-channel-no-items", 0, 0),
+        ("h-gzip-twice", 5, 5),
+        ("h-bom-then-blank", 5, 5),
+        ("h-trailing-html", 5, 5),
+        ("h-ctrl-charref", 1, 1),
+        ("h-enc-alternate-only", 1, 1),
+        ("h-enc-image-first", 1, 1),
+        ("h-enc-none", 3, 0),
+        ("h-enc-relative", 4, 4),
+        ("h-enc-schemes", 6, 1),
+        ("h-enc-url-10k", 1, 0),
+        ("h-entity-billion-laughs", 1, 1),
+        ("h-live-item", 2, 2),
+        ("h-enc-utf16-bom-declares-utf8", 3, 3),
+        ("h-huge-60k-tiny-items", 60_000, 60_000),
+        ("f-kagisearch-integration_utf16_encoded", 1, 0),
+    ],
+)
+def test_what_can_be_read_is_read(
+    nasty: list[Result], name: str, count: int, enclosures: int
+) -> None:
+    (result,) = (result for result in nasty if result.name == f"nasty/{name}.xml")
+    assert isinstance(result.answer, ParsedFeed), result.answer
+    assert len(result.items) == count
+    assert sum(item.enclosure_url is not None for item in result.items) == enclosures
+
+
+def test_every_real_feed_gives_all_its_items(
+    real: list[Result], real_feeds: Corpus
+) -> None:  # fmt: skip
+    for result in real:
+        row = real_feeds.row(real_feeds.folder / result.name)
+        if result.name in CUT_SHORT:
+            assert isinstance(result.answer, Failed)
+            assert "cut short" in result.answer.reason
+        else:
+            assert result.items, result
+            assert row is None or len(result.items) == int(row["items"]), result.name
+
+
+def test_every_real_enclosure_is_found(
+    real: list[Result], real_feeds: Corpus
+) -> None:  # fmt: skip
+    if not real_feeds.manifest:
+        pytest.skip("the collection has no manifest.tsv beside it")
+    for result in real:
+        if result.name not in CUT_SHORT:
+            found = sum(item.enclosure_url is not None for item in result.items)
+            stated = real_feeds.manifest[result.name]["items_with_enclosure"]
+            assert found == OTHER_COUNTS.get(result.name, int(stated)), result.name
+
+
+def test_what_is_submitted_is_clean(real: list[Result], nasty: list[Result]) -> None:
+    tag = re.compile(r"(?i)</?(p|br|div|span|a|strong|em|b|i|ul|li|img|h[1-6])(\s[^<>]*)?/?>")
+    for result in (*real, *nasty):
+        for item in result.items:
+            assert not tag.search(item.description), result.name
+            assert not tag.search(item.title), result.name
+            assert len(item.title) <= MAX_TITLE
+            assert len(item.description) <= MAX_DESCRIPTION
+            assert "\n" not in item.title
+            assert item.guid is None or item.guid == item.guid.strip() != ""
+            if item.enclosure_url is not None:
+                assert re.fullmatch(r"https?://[!-~]+", item.enclosure_url)
+            if item.published_at is not None:
+                assert 1990 <= item.published_at.year <= 2100
+
+
+def test_nearly_every_real_item_has_a_date_a_title_and_a_guid(real: list[Result]) -> None:
+    found = [item for result in real for item in result.items]
+    assert sum(item.published_at is None for item in found) < len(found) / 300
+    assert sum(not item.title for item in found) < len(found) / 500
+    assert sum(item.guid is None for item in found) < len(found) / 10
+    assert sum(not item.description for item in found) < len(found) / 20
