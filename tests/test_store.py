@@ -1,0 +1,366 @@
+"""The database, as real SQLite files."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from feedwatch import lifecycle
+from feedwatch.model import Accepted, Episode, Feed, Later, Policy, Source, State, Unknown
+from feedwatch.store import Admission, Store, StoreError
+from feedwatch.store.schema import metadata
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+POLICY = Policy()
+SOURCE = Source(
+    name="show", url="https://h.example/feed", podcast_id="p", check_interval=15 * MINUTE
+)
+
+
+def opened(path: Path, *, may_create: bool = True) -> Store:
+    return Store(f"sqlite:///{path}", processor="inlet", may_create=may_create)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "feedwatch.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = opened(path)
+    store.sync_feeds([SOURCE], {"show": NOW})
+    yield store
+    store.close()
+
+
+def new_episode(number: int = 1, **values: object) -> Episode:
+    plain = Episode(
+        feed="show",
+        guid=f"guid-{number}",
+        title=f"Episode {number}",
+        description="Notes",
+        enclosure_url=f"https://m.example/{number}.mp3",
+        published_at=NOW - 10 * DAY + number * MINUTE,
+        state=State.QUEUED,
+        reason="new",
+        first_seen_at=NOW,
+        due_at=NOW,
+    )
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
+    (feed,) = store.feeds()
+    new = [
+        Admission(episode=new_episode(number, **values), keys=[f"guid:{number}"])
+        for number in numbers
+    ]
+    admitted = store.record_check(feed, new, {}, NOW)
+    assert admitted is not None
+    return admitted
+
+
+def claim(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> Episode | None:
+    return store.claim(now, policy, lambda episode: lifecycle.claimed(episode, "p", now))
+
+
+# Opening
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(store: Store) -> None:
+    with store._engine.connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), metadata) == []
+
+
+def test_a_look_makes_no_database(path: Path) -> None:
+    store = opened(path, may_create=False)
+    assert store.feeds() == []
+    assert store.tallies() == {}
+    store.close()
+    assert not path.exists()
+
+
+def test_an_older_database_is_copied_before_it_is_brought_up_to_date(path: Path) -> None:
+    with sqlite3.connect(path) as old:
+        old.execute("create table precious (value text)")
+        old.execute("insert into precious values ('kept')")
+    old.close()
+    opened(path).close()
+    (copy,) = path.parent.glob("feedwatch.db.before-upgrade-*.bak")
+    with sqlite3.connect(copy) as copied:
+        assert copied.execute("select value from precious").fetchall() == [("kept",)]
+        assert (
+            copied.execute("select name from sqlite_master where name = 'feeds'").fetchall() == []
+        )
+    copied.close()
+
+
+def test_a_current_database_is_not_copied(store: Store, path: Path) -> None:
+    opened(path).close()
+    assert list(path.parent.glob("*.bak")) == []
+
+
+def test_a_newer_database_is_refused_in_words(store: Store, path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("update alembic_version set version_num = '9999'")
+    db.close()
+    for may_create in (True, False):
+        with pytest.raises(StoreError, match="written by a newer feedwatch"):
+            opened(path, may_create=may_create)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuchdb://x/y", "sqlite:////no/such/folder/x.db"])
+def test_a_url_that_leads_nowhere_is_told_in_words(url: str) -> None:
+    with pytest.raises(StoreError, match=r"FEEDWATCH_DATABASE_URL|cannot be opened"):
+        Store(url, processor="inlet", may_create=True)
+
+
+def test_a_file_that_is_no_database_is_told_in_words(path: Path) -> None:
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        opened(path)
+
+
+def test_a_commit_survives_a_power_cut_and_readers_do_not_wait(store: Store) -> None:
+    with store._engine.connect() as db:
+        assert db.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
+        assert db.exec_driver_sql("pragma journal_mode").scalar() == "wal"
+        assert db.exec_driver_sql("pragma foreign_keys").scalar() == 1
+
+
+# Feeds
+
+
+def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(store: Store) -> None:
+    admit(store, 1)
+    (feed,) = store.feeds()
+    store.record_check(replace(feed, etag='"1"', baseline_at=NOW, full_at=NOW), [], {}, NOW)
+    moved = replace(SOURCE, url="https://elsewhere.example/feed")
+    store.sync_feeds([moved], {"show": NOW + MINUTE})
+    (after,) = store.feeds()
+    assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
+    assert (after.etag, after.full_at, after.due_at) == (None, None, NOW + MINUTE)
+    assert store.known(after.id, ["guid:1"])
+
+
+def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> None:
+    admit(store, 1)
+    store.sync_feeds([], {})
+    assert store.due_feeds(NOW, 10) == []
+    assert claim(store) is None
+    store.sync_feeds([SOURCE], {"show": NOW})
+    assert [feed.name for feed in store.due_feeds(NOW, 10)] == ["show"]
+    assert claim(store) is not None
+
+
+def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
+    (feed,) = store.feeds()
+    store.set_feed_paused("show", paused=True)
+    store.record_check(replace(feed, checked_at=NOW), [], {}, NOW)
+    (after,) = store.feeds()
+    assert (after.paused, after.checked_at) == (True, NOW)
+
+
+# A check
+
+
+def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
+    (feed,) = store.feeds()
+    admit(store, 1)
+    twice = [
+        Admission(episode=new_episode(2), keys=["guid:2"]),
+        Admission(episode=new_episode(1), keys=["guid:1"]),  # somebody was first
+    ]
+    assert store.record_check(replace(feed, etag='"2"'), twice, {}, NOW) is None
+    assert [episode.guid for episode in store.episodes()] == ["guid-1"]
+    assert store.feeds()[0].etag is None
+
+
+def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
+    (feed,) = store.feeds()
+    store.sync_feeds([replace(SOURCE, url="https://new.example/")], {"show": NOW})
+    admission = Admission(episode=new_episode(), keys=["guid:1"])
+    assert store.record_check(feed, [admission], {}, NOW) is None
+    assert store.episodes() == []
+
+
+def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: Store) -> None:
+    one, two = admit(store, 1, 2)
+    (feed,) = store.feeds()
+    store.record_check(feed, [], {"file:x": one.id, "guid:2": one.id}, NOW)
+    known = store.known(feed.id, ["file:x", "guid:1", "guid:2", "guid:3"])
+    assert known == {"file:x": one.id, "guid:1": one.id, "guid:2": two.id}
+
+
+def test_more_keys_than_one_query_takes_are_found(store: Store) -> None:
+    admit(store, *range(1, 1201))
+    (feed,) = store.feeds()
+    assert len(store.known(feed.id, [f"guid:{number}" for number in range(2000)])) == 1200
+
+
+def test_an_episode_comes_back_as_it_went_in(store: Store) -> None:
+    (admitted,) = admit(store, 1, ad_removal_markers=[{"at": 1.5}], duration=12.5)
+    assert store.episode(admitted.id) == admitted
+    (move,) = store.history(admitted.id)
+    assert (move.at, move.state, move.reason) == (NOW, State.QUEUED, "new")
+
+
+# Claims
+
+
+def test_the_oldest_goes_first(store: Store) -> None:
+    admit(store, 3, 1, 2)
+    claimed = [claim(store), claim(store), claim(store)]
+    assert [episode.guid for episode in claimed if episode] == ["guid-1", "guid-2", "guid-3"]
+
+
+def test_the_intent_is_in_the_file_before_the_claim_returns(store: Store, path: Path) -> None:
+    admit(store, 1)
+    claim(store)
+    with sqlite3.connect(path) as other:
+        rows = other.execute("select state, attempts, podcast_id from episodes").fetchall()
+    other.close()
+    assert rows == [("submitting", 1, "p")]
+
+
+def test_jobs_at_once_are_bounded(store: Store) -> None:
+    admit(store, 1, 2, 3)
+    policy = replace(POLICY, max_concurrent_jobs=2)
+    first = claim(store, policy)
+    assert first is not None
+    assert claim(store, policy) is not None
+    assert claim(store, policy) is None
+    accepted = lifecycle.answered(first, Accepted("m"), NOW, policy)
+    assert store.save(first, accepted, NOW)
+    assert claim(store, policy) is None, "an accepted job counts until it is final"
+
+
+def test_submissions_in_any_24_hours_are_bounded_and_the_surplus_waits(store: Store) -> None:
+    admit(store, 1, 2, 3, 4)
+    policy = replace(POLICY, max_submissions_per_day=2, max_concurrent_jobs=99)
+    for answer in (Accepted("m"), Unknown("x")):
+        claimed = claim(store, policy)
+        assert claimed is not None
+        assert store.save(claimed, lifecycle.answered(claimed, answer, NOW, policy), NOW)
+    assert claim(store, policy, NOW + DAY - MINUTE) is None
+    assert store.submitted_since(NOW - DAY) == 2
+    assert claim(store, policy, NOW + DAY + MINUTE) is not None
+
+
+def test_what_was_surely_not_taken_is_not_counted(store: Store) -> None:
+    admit(store, 1, 2)
+    policy = replace(POLICY, max_submissions_per_day=1)
+    claimed = claim(store, policy)
+    assert claimed is not None
+    later = lifecycle.answered(claimed, Later("down"), NOW, policy)
+    assert store.save(claimed, later, NOW)
+    assert claim(store, policy) is not None
+
+
+def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> None:
+    admit(store, 1)
+    store.change_gate(lambda gate: replace(gate, paused=True))
+    assert claim(store) is None
+    store.change_gate(lambda gate: replace(gate, paused=False))
+    store.set_feed_paused("show", paused=True)
+    assert claim(store) is None
+    store.set_feed_paused("show", paused=False)
+    assert claim(store) is not None
+
+
+def test_a_shut_gate_holds_claims_back_even_after_its_time(store: Store) -> None:
+    admit(store, 1)
+    store.change_gate(lambda gate: replace(gate, closed_until=NOW - MINUTE))
+    assert claim(store) is None, "only a read opens it"
+
+
+def test_what_is_not_due_is_not_claimed(store: Store) -> None:
+    admit(store, 1, due_at=NOW + MINUTE)
+    assert claim(store) is None
+    assert claim(store, now=NOW + MINUTE) is not None
+
+
+@pytest.mark.parametrize("stores", [1, 2], ids=["one process", "two processes"])
+def test_no_episode_is_claimed_twice_however_many_try_at_once(
+    store: Store, path: Path, stores: int
+) -> None:
+    admit(store, *range(1, 21))
+    policy = replace(POLICY, max_concurrent_jobs=15)
+    connected = [store, *(opened(path) for _ in range(stores - 1))]
+    claimed: list[int] = []
+    start = threading.Barrier(8)
+
+    def work(one: Store) -> None:
+        start.wait()
+        while (episode := claim(one, policy)) is not None:
+            claimed.append(episode.id)
+
+    threads = [threading.Thread(target=work, args=(connected[n % stores],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for other in connected[1:]:
+        other.close()
+    assert len(claimed) == len(set(claimed)) == 15
+
+
+# Moves
+
+
+def test_of_two_writers_the_second_writes_nothing(store: Store) -> None:
+    (episode,) = admit(store, 1)
+    assert store.save(episode, lifecycle.skipped(episode), NOW) is not None
+    assert store.save(episode, replace(episode, state=State.FAILED, reason="x"), NOW) is None
+    after = store.episode(episode.id)
+    assert after is not None
+    assert after.state is State.SKIPPED
+    assert [move.state for move in store.history(episode.id)] == [State.QUEUED, State.SKIPPED]
+
+
+def test_a_poll_that_says_nothing_new_leaves_no_line_in_the_history(store: Store) -> None:
+    (episode,) = admit(store, 1, state=State.PROCESSING, media_id="m")
+    store.save(episode, replace(episode, due_at=NOW + MINUTE), NOW)
+    assert len(store.history(episode.id)) == 1
+
+
+def test_episodes_are_listed_newest_first_and_filtered(store: Store) -> None:
+    admit(store, 1, 3, 2)
+    admit(store, 9, state=State.HELD, due_at=None)
+    assert [one.guid for one in store.episodes(limit=3)] == ["guid-9", "guid-3", "guid-2"]
+    assert [one.guid for one in store.episodes(states=[State.HELD])] == ["guid-9"]
+    assert store.episodes(feed="other") == []
+    assert store.tallies()["show"].by_state == {State.QUEUED: 3, State.HELD: 1}
+
+
+def test_what_is_due_is_found_in_order_without_what_is_under_way(store: Store) -> None:
+    for number, minutes in ((1, 0), (2, -2), (3, -1), (4, 5)):
+        due_at = NOW + minutes * MINUTE
+        admit(store, number, state=State.PROCESSING, media_id=str(number), due_at=due_at)
+    due = store.due_episodes(State.PROCESSING, NOW, 10)
+    assert [one.guid for one in due] == ["guid-2", "guid-3", "guid-1"]
+    but = store.due_episodes(State.PROCESSING, NOW, 10, but={due[0].id})
+    assert [one.guid for one in but] == ["guid-3", "guid-1"]
+
+
+def test_a_heartbeat_is_written_over(store: Store) -> None:
+    store.beat("polls", NOW)
+    store.beat("polls", NOW + MINUTE)
+    assert store.heartbeats() == {"polls": NOW + MINUTE}
+
+
+def test_due_feeds_come_longest_due_first(store: Store) -> None:
+    sources = [replace(SOURCE, name=f"f{n}", url=f"https://h/{n}") for n in range(3)]
+    due = {source.name: NOW - n * MINUTE for n, source in enumerate(sources)}
+    store.sync_feeds(sources, due)
+    found = store.due_feeds(NOW, 2)
+    assert [feed.name for feed in found] == ["f2", "f1"]
+    assert isinstance(found[0], Feed)

@@ -1,0 +1,299 @@
+"""The duties: what they ask, in which order, and what they write down."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feedwatch.model import OnUnknown, State
+from feedwatch.sandbox import Fault
+from tests.support import PODCAST, item
+from tests.world import World
+from tests.world import world as a_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with a_world(tmp_path / "feedwatch.db") as world:
+        yield world
+
+
+def posts(world: World) -> int:
+    return len(world.sandbox.submissions)
+
+
+def reads(world: World) -> int:
+    return world.sandbox.requests["GET", "/api/v1/podcasts"]
+
+
+def test_an_episode_goes_from_the_feed_to_its_processed_url(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+    assert world.episode().state is State.PROCESSING
+    world.poll()
+    assert world.episode().state is State.PROCESSING, "not due yet"
+    world.later(minutes=1)
+    world.poll()
+    ready = world.episode()
+    assert ready.state is State.READY
+    assert ready.processed_url == world.sandbox.jobs[ready.media_id or ""]["url"]
+    assert [move.state for move in world.store.history(ready.id)] == [
+        State.QUEUED,
+        State.SUBMITTING,
+        State.PROCESSING,
+        State.READY,
+    ]
+
+
+def test_a_job_accepted_before_a_restart_is_polled_after_it(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+    world.restart()
+    world.later(minutes=1)
+    world.poll()
+    assert world.episode().state is State.READY
+    assert posts(world) == 1
+
+
+# Doubt
+
+
+def test_an_outage_puts_one_episode_in_doubt_and_not_the_queue(world: World) -> None:
+    world.feeds.publish(4, 3, 2, 1)
+    world.check()
+    world.sandbox.faults.add(Fault("any", "drop_before", times=None, after=1))
+    for _ in range(60):
+        world.submit()
+        world.later(minutes=1)
+    states = list(world.states().values())
+    assert (states.count(State.UNKNOWN), states.count(State.QUEUED)) == (1, 3)
+    assert posts(world) == 1
+    world.sandbox.faults.clear()
+    world.later(hours=1)
+    world.submit()
+    states = list(world.states().values())
+    assert (states.count(State.UNKNOWN), states.count(State.PROCESSING)) == (1, 3)
+
+
+def test_after_a_doubtful_answer_a_read_succeeds_before_the_next_post(world: World) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    world.sandbox.faults.add(Fault("submit", "drop_after"))
+    world.submit()
+    assert (posts(world), reads(world)) == (1, 1)
+    world.submit()
+    assert (posts(world), reads(world)) == (1, 1), "it waits"
+    world.later(minutes=1)
+    world.sandbox.faults.add(Fault("podcasts", "status", status=503))
+    world.submit()
+    assert (posts(world), reads(world)) == (1, 2), "the read failed"
+    world.later(minutes=10)
+    world.submit()
+    assert (posts(world), reads(world)) == (2, 3)
+    assert sorted(world.states().values()) == [State.PROCESSING, State.UNKNOWN]
+
+
+def test_an_api_that_reads_well_and_takes_nothing_is_asked_ever_less_often(world: World) -> None:
+    world.feeds.publish(*range(40, 0, -1))
+    world.check()
+    world.sandbox.faults.add(Fault("submit", "status", status=502, times=None))
+    for _ in range(24 * 60):
+        world.submit()
+        world.later(minutes=1)
+    assert list(world.states().values()).count(State.UNKNOWN) <= 13
+
+
+def test_by_policy_what_is_in_doubt_is_sent_again_after_a_while(tmp_path: Path) -> None:
+    with a_world(tmp_path / "feedwatch.db", on_unknown=OnUnknown.RESUBMIT) as world:
+        world.feeds.publish(1)
+        world.check()
+        world.sandbox.faults.add(Fault("submit", "drop_before"))
+        world.submit()
+        world.later(minutes=59)
+        world.submit()
+        assert posts(world) == 1
+        world.later(minutes=2)
+        world.submit()
+        assert world.episode().state is State.PROCESSING
+        assert len(world.sandbox.taken) == 1
+
+
+def test_a_submission_whose_process_died_is_in_doubt_once_its_lease_has_run_out(
+    world: World,
+) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    claimed = world.submissions._claim()  # and then the process dies
+    assert claimed is not None
+    world.restart()
+    world.later(minutes=1)
+    world.submit()
+    assert world.episode().state is State.SUBMITTING, "the POST may still be under way elsewhere"
+    world.later(minutes=10)
+    world.submit()
+    assert world.episode().state is State.UNKNOWN
+    assert all(body["name"] != "Episode 1" for body in world.sandbox.taken)
+
+
+def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    claimed = world.submissions._claim()
+    assert claimed is not None
+    world.later(minutes=10)
+    world.submit()
+    assert world.episode().state is State.UNKNOWN
+    world.submissions._submit(claimed)  # the POST that was only slow
+    adopted = world.episode()
+    assert adopted.state is State.PROCESSING
+    assert adopted.media_id in world.sandbox.jobs
+
+
+# Refusals
+
+
+def test_a_refused_key_stops_submissions_with_one_line_and_they_resume_by_themselves(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.feeds.publish(3, 2, 1)
+    world.check()
+    world.submissions._proven = True  # the key is withdrawn while the daemon runs
+    world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
+    with caplog.at_level(logging.INFO):
+        for _ in range(30):
+            world.submit()
+            world.later(minutes=1)
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 1, [record.message for record in errors]
+    assert "the API refuses the key" in errors[0].getMessage()
+    assert set(world.states().values()) == {State.QUEUED}
+    assert posts(world) == 1
+    world.sandbox.faults.clear()
+    world.later(minutes=10)
+    with caplog.at_level(logging.INFO):
+        world.submit()
+    assert "submissions go on" in caplog.text
+    assert set(world.states().values()) == {State.PROCESSING}
+
+
+def test_a_process_reads_before_its_first_post_so_that_a_wrong_key_costs_nothing(
+    world: World,
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
+    world.submit()
+    assert (posts(world), reads(world)) == (0, 1)
+
+
+def test_a_refused_episode_fails_alone(world: World) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    body = '{"error": "Bad Request", "message": "no such audio"}'
+    world.sandbox.faults.add(Fault("submit", "status", status=400, body=body))
+    world.submit()
+    assert world.states() == {"guid-1": State.FAILED, "guid-2": State.PROCESSING}
+    assert "no such audio" in (world.episode().reason or "")
+
+
+def test_too_many_requests_waits_as_long_as_asked(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("submit", "status", status=429, retry_after=1800))
+    world.submit()
+    world.later(minutes=29)
+    world.submit()
+    assert world.episode().state is State.QUEUED
+    world.later(minutes=2)
+    world.submit()
+    assert world.episode().state is State.PROCESSING
+
+
+# Isolation
+
+
+def test_a_bad_feed_does_not_stop_the_others(world: World) -> None:
+    world.sources = [world.source("bad", "/bad.xml"), world.source("show")]
+    world.restart()
+    world.feeds.serve(b"<html><title>Sorry</title></html>", path="/bad.xml")
+    world.feeds.publish(1)
+    world.check()
+    bad, show = world.store.feeds()
+    assert "HTML page" in (bad.error or "")
+    assert (show.failures, world.states()) == (0, {"guid-1": State.QUEUED})
+
+
+def test_a_fault_of_our_own_puts_a_feed_off_and_does_not_spin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("feedwatch.watcher.checks.decide", broken)
+    world.feeds.publish(1)
+    world.check()
+    (feed,) = world.store.feeds()
+    assert feed.failures == 1
+    assert "ZeroDivisionError" in (feed.error or "")
+    assert feed.due_at is not None
+    assert feed.due_at > world.now
+
+
+def test_a_failed_check_leaves_the_validators_and_the_next_one_asks_without_them(
+    world: World,
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    etag = world.store.feeds()[0].etag
+    assert etag
+    world.feeds.answer(500)
+    world.later(minutes=30)
+    world.check()
+    assert world.store.feeds()[0].etag == etag
+    world.feeds.publish(2, 1)
+    world.later(hours=1)
+    world.check()
+    _, headers = world.feeds.seen[-1]
+    assert "if-none-match" not in headers
+    assert len(world.states()) == 2
+
+
+def test_an_unchanged_feed_costs_a_304(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.later(minutes=30)
+    world.check()
+    _, headers = world.feeds.seen[-1]
+    assert headers["if-none-match"] == world.store.feeds()[0].etag
+
+
+# What is sent
+
+
+def test_an_item_without_a_title_is_named_after_its_file(world: World) -> None:
+    untitled = item(1, url="https://m.example/The%20first.mp3").replace(
+        "<title>Episode 1</title>", ""
+    )
+    world.feeds.publish(untitled)
+    world.check()
+    world.submit()
+    assert world.sandbox.taken[0]["name"] == "The first"
+
+
+def test_polls_go_to_the_podcast_that_took_the_job_whatever_the_config_says_now(
+    world: World,
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+    world.sources = [
+        type(world.sources[0])(**{**vars(world.sources[0]), "podcast_id": "podcast-9"})
+    ]
+    world.restart()
+    world.later(minutes=1)
+    world.poll()
+    assert world.episode().podcast_id == PODCAST
+    assert world.episode().state is State.READY

@@ -1,0 +1,121 @@
+"""feedwatch's duties in this process, with a clock that the test moves: real HTTP, a real file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from feedwatch.isolation import Parser
+from feedwatch.model import Episode, FirstRun, Policy, Rules, Source, State
+from feedwatch.processors.inlet import Inlet
+from feedwatch.sandbox import Sandbox
+from feedwatch.store import Store
+from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
+from feedwatch.wire import Brake, client
+from tests.support import KEY, PODCAST, FeedServer, wait_for
+
+
+class World:
+    """A publisher, an API and the three duties of a process between them."""
+
+    def __init__(self, path: Path, sandbox: Sandbox, feeds: FeedServer) -> None:
+        self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        self.policy = Policy(poll_interval=timedelta(seconds=30))
+        self.sandbox = sandbox
+        self.feeds = feeds
+        self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
+        self.sources = [self.source("show")]
+        self._ends: list[Callable[[], None]] = []
+        self.restart()
+
+    def source(self, name: str, path: str = "/feed.xml") -> Source:
+        """A feed that submits all it holds from the start."""
+        return Source(
+            name=name,
+            url=self.feeds.url_of(path),
+            podcast_id=PODCAST,
+            check_interval=timedelta(minutes=15),
+            rules=Rules(first_run=FirstRun(everything=True)),
+        )
+
+    def restart(self) -> None:
+        """A new process on the old database."""
+        self.end()
+        brake = Brake()
+        api = client(brake, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"})
+        http, parser = client(brake), Parser()
+        plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
+        self.context = Context(
+            store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now
+        )
+        self.checks = Checks(self.context, http, parser)
+        self.submissions = Submissions(self.context)
+        self.polls = Polls(self.context)
+        self.store.sync_feeds(self.sources, {one.name: self.now for one in self.sources})
+        self._ends = [self.checks.close, self.polls.close, api.close, http.close]
+
+    def end(self) -> None:
+        """End the process, in order."""
+        for end in self._ends:
+            end()
+        self._ends = []
+
+    def later(self, **length: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**length)
+
+    def check(self) -> None:
+        """Check what is due, to the end."""
+
+        def concluded() -> bool:
+            self.checks.tick()
+            return self.checks.idle
+
+        wait_for(concluded)
+
+    def poll(self) -> None:
+        """Poll what is due, to the end."""
+        due = {
+            one.id: one.version for one in self.store.due_episodes(State.PROCESSING, self.now, 99)
+        }
+
+        def concluded() -> bool:
+            self.polls.tick()
+            return all(
+                (self.store.episode(number) or self.episode()).version > version
+                for number, version in due.items()
+            )
+
+        wait_for(concluded)
+
+    def submit(self) -> None:
+        """Submit what may be submitted."""
+        self.submissions.tick()
+
+    def episode(self, guid: str = "guid-1") -> Episode:
+        """The episode with this guid."""
+        return next(one for one in self.store.episodes() if one.guid == guid)
+
+    def states(self) -> dict[str | None, State]:
+        """Every episode's state, by guid."""
+        return {one.guid: one.state for one in self.store.episodes()}
+
+
+@contextmanager
+def world(path: Path, **policy: object) -> Iterator[World]:
+    """A world with one feed at /feed.xml; its jobs are done at once."""
+    shows = {PODCAST: "The show"}
+    with (
+        Sandbox(api_key=KEY, podcasts=shows, job_seconds=0.0) as sandbox,
+        FeedServer() as feeds,
+    ):
+        world = World(path, sandbox, feeds)
+        if policy:
+            world.policy = replace(world.policy, **policy)  # type: ignore[arg-type]
+            world.restart()
+        try:
+            yield world
+        finally:
+            world.end()
+            world.store.close()
