@@ -27,6 +27,8 @@ def feed_bytes(body: bytes) -> bytes | Failed:
     document = _ascii_compatible(unpacked).strip()
     if not document:
         return Failed("the server answered with an empty document")
+    if document[:1] in (b"{", b"[") and document[-1:] in (b"}", b"]"):
+        return Failed("the server answered with JSON, not a feed")
     begin = _beginning(document)
     root = re.compile(rb"<([A-Za-z_][\w.:-]*)").match(document, begin) if begin >= 0 else None
     if root is None:
@@ -77,28 +79,28 @@ def _ascii_compatible(body: bytes) -> bytes:
     In every other character set of the web a "<" is a "<".
     """
     encoding = _wide_encoding(body)
-    if encoding is None:
-        # A document can't say that it is in UTF-16 in anything but UTF-16.
-        lie = rb"(?i)^\s*<\?xml[^>]*encoding=.(?:iso-10646-)?(?:u|utf|ucs)[-_]?(?:16|32|2|4)[^>]*>"
-        return re.sub(lie, b"", body.removeprefix(b"\xef\xbb\xbf"))
-    text = body.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
-    return re.sub(r"^<\?xml[^>]*>", "", text).encode(errors="replace")
+    if encoding:
+        body = body.decode(encoding, errors="replace").encode(errors="replace")
+    body = body.strip()
+    if encoding or body.startswith(b"\xef\xbb\xbf"):
+        body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+        lie = rb"<\?xml[^>]*>"  # it may say anything else
+    else:  # a document can't say that it is in UTF-16 in anything but UTF-16
+        lie = rb"(?i)<\?xml[^>]*encoding=.(?:iso-10646-)?(?:u|utf|ucs)[-_]?(?:16|32|2|4)[^>]*>"
+    declaration = re.match(lie, body)
+    return body[declaration.end() :] if declaration else body
+
+
+_WIDE = {
+    "utf-32-le": rb"\xff\xfe\0\0|(?:[\t\r\n ]\0\0\0)*<\0\0\0",
+    "utf-32-be": rb"\0\0\xfe\xff|(?:\0\0\0[\t\r\n ])*\0\0\0<",
+    "utf-16-le": rb"\xff\xfe|(?:[\t\r\n ]\0)*<\0",
+    "utf-16-be": rb"\xfe\xff|(?:\0[\t\r\n ])*\0<",
+}
 
 
 def _wide_encoding(body: bytes) -> str | None:
-    for start, encoding in (
-        (b"\xff\xfe\0\0", "utf-32-le"),
-        (b"\0\0\xfe\xff", "utf-32-be"),
-        (b"\xff\xfe", "utf-16-le"),
-        (b"\xfe\xff", "utf-16-be"),
-        (b"<\0\0\0", "utf-32-le"),
-        (b"\0\0\0<", "utf-32-be"),
-        (b"<\0", "utf-16-le"),
-        (b"\0<", "utf-16-be"),
-    ):
-        if body.startswith(start):
-            return encoding
-    return None
+    return next((name for name, start in _WIDE.items() if re.match(start, body)), None)
 
 
 def _beginning(document: bytes) -> int:
@@ -116,7 +118,7 @@ def _beginning(document: bytes) -> int:
             break
         place = after
     feed = re.compile(rb"(?i)<(?:rss|feed|[\w-]+:rdf)[\s>]").search(document, 0, _PROLOG)
-    html = re.match(rb"(?i)<(?:!doctype )?html", document)
+    html = re.search(rb"(?i)<(?:!doctype\s+)?html\b", document[: place + 6])
     return feed.start() if feed and not html else place
 
 
@@ -144,7 +146,7 @@ def _declaration(document: bytes, root: int) -> int:
 
 def _end(document: bytes, root: re.Match[bytes]) -> int | None:
     """Return where the root element ends; None if it does not."""
-    empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*+/>""").match(document, root.end())
+    empty = re.compile(rb"""(?:[^<>"'/]|/(?!>)|"[^"]*"|'[^']*')*+/>""").match(document, root.end())
     if empty:
         return empty.end()
     end, quoted = None, False  # a description may quote a whole feed, in CDATA
@@ -162,8 +164,6 @@ def _end(document: bytes, root: re.Match[bytes]) -> int | None:
 def _not_markup(document: bytes) -> str:
     if b"\0" in document[:1000]:
         return "the server answered with binary data, not a feed"
-    if document[:1] in (b"{", b"[") and document[-1:] in (b"}", b"]"):
-        return "the server answered with JSON, not a feed"
     words = one_line(document[:2000].decode(errors="replace"), limit=80)
     if not words:
         return "the server answered with a document that has no content"

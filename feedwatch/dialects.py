@@ -26,6 +26,11 @@ Attributes = dict[str, str]
 
 
 class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no types
+    def unknown_endtag(self, tag: str) -> None:
+        """Let an xml:base end with its element, also where there was none before."""
+        super().unknown_endtag(tag)
+        self.baseuri = self.basestack[-1] if self.basestack else ""
+
     def _start_guid(self, _attrs: Attributes) -> None:
         """Keep a guid as it stands: by default feedparser resolves it like a link."""
         self.guidislink = 0
@@ -51,11 +56,9 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     def _start_podcast_liveitem(self, _attrs: Attributes) -> None:
         """Put what a live item says aside: it would overwrite the feed's own title and id."""
         self.insource = 1
-        self.depth_of_title: int = self.title_depth
 
     def _end_podcast_liveitem(self) -> None:
         self.insource = 0
-        self.title_depth = self.depth_of_title
         self.sourcedata.clear()
 
     def _start_enclosure(self, attrs: Attributes) -> None:

@@ -170,7 +170,7 @@ def _trim(url: str) -> str:
 
 
 def _clean(url: str) -> str | None:
-    parts = re.match(r"(?i)(https?)://([^/?#\\]*)([^#]*)", url)
+    parts = re.match(r"(?i)(https?)://([^/?#]*)([^#]*)", url)
     if parts is None:
         return None
     scheme, authority, rest = parts.groups()

@@ -36,10 +36,15 @@ class Parser:
     """
 
     def __init__(
-        self, *, seconds: float = SECONDS, seconds_per_megabyte: float = SECONDS_PER_MEGABYTE
+        self,
+        *,
+        seconds: float = SECONDS,
+        seconds_per_megabyte: float = SECONDS_PER_MEGABYTE,
+        max_memory: int = MAX_MEMORY,
     ) -> None:
         self.seconds = seconds
         self.seconds_per_megabyte = seconds_per_megabyte
+        self.max_memory = max_memory
         self._turn = threading.Lock()  # held while a document is parsed
         self._child: subprocess.Popen[bytes] | None = None
         self._state = threading.Lock()  # guards the two below; never held for long
@@ -96,7 +101,7 @@ class Parser:
         with self._state:
             self._timed_out = False
             if self._child is None and not self._closed:
-                self._child = _start()
+                self._child = _start(self.max_memory)
             return None if self._closed else self._child
 
     def _time_out(self, child: subprocess.Popen[bytes]) -> None:
@@ -123,12 +128,12 @@ class Parser:
         return Failed("the parser ran out of memory or crashed; the document was given up")
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(max_memory: int) -> subprocess.Popen[bytes]:
     # What is secret in our environment is of no use to a parser of other people's documents.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FEEDWATCH")}
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "feedwatch.isolation"],
+    return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+        [sys.executable, "-P", "-m", "feedwatch.isolation", str(max_memory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -169,11 +174,11 @@ def _receive(pipe: IO[bytes]) -> Any:
 # The child
 
 
-def serve() -> None:
+def serve(max_memory: int) -> None:
     """Answer requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (max_memory, max_memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints to standard output must not end up among the answers
@@ -191,6 +196,6 @@ def serve() -> None:
 
 if __name__ == "__main__":
     try:
-        serve()
+        serve(int(sys.argv[1]))
     except MemoryError:
         os._exit(1)  # the parent sees it

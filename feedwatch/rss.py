@@ -75,7 +75,7 @@ def _trimmed(text: str) -> str:
 
 def _description(entry: Any) -> str:
     contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
-    texts = {*contents, _text(entry, "summary"), _text(entry, "itunes_summary")}
+    texts = {*contents, _text(entry, "summary")}  # the one for Apple is among these
     return max(map(readable, sorted(texts)), key=len, default="")
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,8 +45,12 @@ def child_of(parser: Parser) -> subprocess.Popen[bytes]:
     return child
 
 
-def wait_for(condition: object) -> None:
-    assert callable(condition)
+def at_work() -> bool:
+    """Tell whether a child has been given a document: then there is a watchdog."""
+    return any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
@@ -99,7 +103,7 @@ def test_a_child_that_dies_at_work_costs_one_document(parser: Parser) -> None:
     child = child_of(parser)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(parser.parse, slow_document(), AUDIO)
-        wait_for(parser._turn.locked)
+        wait_for(at_work)
         child.kill()
         assert answer.result() == Failed(
             "the parser ran out of memory or crashed; the document was given up"
@@ -133,7 +137,7 @@ def test_closing_ends_a_parse_in_another_thread_at_once(parser: Parser) -> None:
     child = child_of(parser)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(parser.parse, slow_document(), AUDIO)
-        wait_for(parser._turn.locked)
+        wait_for(at_work)
         begin = time.monotonic()
         parser.close()
         assert isinstance(answer.result(), Failed)
@@ -240,4 +244,4 @@ def test_importing_it_does_not_import_feedparser() -> None:
 
 def test_no_watchdog_thread_is_left(parser: Parser) -> None:
     parser.parse(document(), AUDIO)
-    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+    assert not at_work()

@@ -55,6 +55,7 @@ def test_structure_becomes_line_breaks(markup: str, text: str) -> None:
         ('<a href="https://x.example/"><img src="i.png"></a>then', "https://x.example/ then"),
         ('<a href="https://x.example/1">one<a href="https://x.example/2">two</a>',
          "one (https://x.example/1)two (https://x.example/2)"),
+        ('see <a href="https://x.example/y">x.example/y</a>!', "see https://x.example/y!"),
         ('<p><a href="https://x.example/y">never closed</p><p>next', "never closed\n\nnext (https://x.example/y)"),
         ('<a title="a > b" href="https://x.example/y">w</a>', "w (https://x.example/y)"),
         ('<a title="a <b" href="https://x.example/y">w</a>', "w (https://x.example/y)"),
@@ -156,6 +157,7 @@ MARKUP = st.lists(PIECES, max_size=30).map("".join)
 
 @given(MARKUP)
 @example("<" + "<b>" * 9 + "p>")
+@example("&amp;amp;lt;p class=x>")
 @example("&amp;" * 3 + "amp;amp;amp;lt;p>")
 def test_no_tag_survives(markup: str) -> None:
     assert not A_TAG.search(readable(markup))
