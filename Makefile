@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast lint build clean
+.PHONY: demo test test-fast lint build verify-platform clean
 
 demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
 	@$(BIN)/feedwatch demo
@@ -21,6 +21,9 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 
 build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet
+
+verify-platform: ## the service and the image, for real: PLATFORM=folder of systemd-run.sh and container-run.sh
+	tests/platform/verify.sh
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ API=http://127.0.0.1:8010
 CONFIG=/etc/feedwatch/config.env
 KEY=/etc/credstore/feedwatch_api_key
 STATE=/var/lib/feedwatch
+FEED=/srv/feed
 SEEN=/var/lib/feedwatch-checked # made at the end: the next call is after a reboot
 
 step() { printf '%s\n' "--- $*"; }
@@ -46,7 +47,7 @@ C
 }
 start_world() { # the media API's stand-in and a publisher
     systemd-run -q --unit=sandbox /opt/feedwatch/bin/feedwatch sandbox --port 8010 --job-seconds 2
-    systemd-run -q --unit=publisher python3 -m http.server 8011 --bind 127.0.0.1 --directory "$PWD"
+    systemd-run -q --unit=publisher python3 -m http.server 8011 --bind 127.0.0.1 --directory "$FEED"
     eventually 20 curl -fs -o /dev/null "$API/_sandbox/state"
     eventually 20 curl -fs -o /dev/null http://127.0.0.1:8011/feed.xml
 }
@@ -56,7 +57,7 @@ if [ -e "$SEEN" ]; then
     before=$(date -u +%FT%TZ)
     start_world
     eventually 90 beat_since "$before"
-    states_are ready,unknown || die "after the reboot: $(states)"
+    states_are ready,skipped,unknown || die "after the reboot: $(states)"
     [ "$(taken)" = 0 ] || die "$(taken) submissions after the reboot"
     exit 0
 fi
@@ -68,6 +69,7 @@ install -d -m 0750 -o root -g feedwatch-config /etc/feedwatch
 install -d -m 0700 /etc/credstore
 printf 'sandbox-key\n' | install -m 0600 /dev/stdin "$KEY"
 ln -sf /opt/feedwatch/bin/feedwatch /usr/local/bin/feedwatch
+install -D -m 0644 feed.xml "$FEED/feed.xml"
 write_config
 start_world
 
@@ -86,24 +88,48 @@ ps -o user,uid,args -p "$pid"
 ls -ld "$STATE/" "$STATE"/* "$CONFIG"
 [ -z "$(find -L /etc/feedwatch /etc/credstore "$STATE" -perm /o+rwx -not -type l)" ] \
     || die "open to others: $(find -L /etc/feedwatch /etc/credstore "$STATE" -perm /o+rwx)"
-! journalctl -b --no-pager -u "$UNIT" | grep -q sandbox-key || die "the key is in the journal"
-! tr '\0' '\n' < "/proc/$pid/environ" | grep -q sandbox-key || die "the key is in the environment"
+! journalctl -b --no-pager -u "$UNIT" | grep sandbox-key > /dev/null || die "the key is in the journal"
+! tr '\0' '\n' < "/proc/$pid/environ" | grep sandbox-key > /dev/null || die "the key is in the environment"
 
 step "the command line as root, with the key from the store"
 CREDENTIALS_DIRECTORY=/etc/credstore feedwatch doctor
+
+step "rolled back to a copy of the database, as docs/install.md says: nothing is submitted again"
+python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("VACUUM INTO ?", (sys.argv[2],))' \
+    "$STATE/feedwatch.db" "$STATE/before.bak"
+chown --reference "$STATE/feedwatch.db" "$STATE/before.bak"
+sed -i 's#^<item><title>Episode 2#<item><title>Episode 3</title><guid isPermaLink="false">episode-3</guid>\
+<pubDate>Tue, 20 Oct 2026 06:00:00 +0000</pubDate>\
+<enclosure url="https://media.example.com/3.mp3" length="1000" type="audio/mpeg"/></item>\
+&#' "$FEED/feed.xml"
+eventually 60 states_are ready,ready,skipped
+systemctl stop "$UNIT"
+mkdir "$STATE/newer"
+mv "$STATE/feedwatch.db" "$STATE/newer/"
+for file in "$STATE/feedwatch.db-wal" "$STATE/feedwatch.db-shm"; do [ ! -e "$file" ] || mv "$file" "$STATE/newer/"; done
+cp -p "$STATE/before.bak" "$STATE/feedwatch.db"
+feedwatch pause
+systemctl start "$UNIT"
+eventually 60 states_are queued,ready,skipped
+feedwatch skip "$(feedwatch episodes --state queued --json | json 'd[0]["id"]')"
+feedwatch resume
+before=$(date -u +%FT%TZ)
+eventually 60 beat_since "$before"
+states_are ready,skipped,skipped || die "after the roll-back: $(states)"
+[ "$(taken)" = 2 ] || die "$(taken) submissions"
 
 step "stopped with a submission in flight: within ten seconds, and written down as in doubt"
 fault='{"on": "submit", "kind": "hang_after", "seconds": 300}'
 curl -fsS -o /dev/null -d "$fault" "$API/_sandbox/faults"
 feedwatch retry 1 --yes
-eventually 60 states_are ready,submitting
+eventually 60 states_are ready,skipped,submitting
 began=$(date +%s%N)
 systemctl stop "$UNIT"
 took=$((($(date +%s%N) - began) / 1000000))
 echo "stopped in $took ms: $(systemctl show -P Result "$UNIT"), episodes $(states)"
 [ "$took" -lt 10000 ] || die "too slow"
 [ "$(systemctl show -P Result "$UNIT")" = success ] || die "not a clean stop"
-states_are ready,unknown || die "not in doubt: $(states)"
+states_are ready,skipped,unknown || die "not in doubt: $(states)"
 
 step "root may write while it is stopped; the service goes on with the same files"
 feedwatch pause
@@ -117,7 +143,7 @@ systemctl kill --signal=KILL "$UNIT"
 eventually 60 restarted 1
 before=$(date -u +%FT%TZ)
 eventually 60 beat_since "$before"
-[ "$(taken)" = 2 ] || die "$(taken) submissions"
+[ "$(taken)" = 3 ] || die "$(taken) submissions"
 
 step "a wrong config: the reason in the journal, and no restart"
 systemctl stop "$UNIT"

@@ -1,0 +1,32 @@
+# feedwatch as a container; docs/install.md says how to run it.
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY feedwatch feedwatch
+RUN python -m venv /opt/feedwatch \
+    && /opt/feedwatch/bin/pip install --no-cache-dir --disable-pip-version-check . \
+    && /opt/feedwatch/bin/pip uninstall --yes --quiet pip
+
+FROM python:${PYTHON}-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="feedwatch" \
+      org.opencontainers.image.description="Watches podcast feeds and has each new episode processed by a media API, exactly once." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The numbers are fixed: the config and the secret on the host are made readable to them.
+RUN groupadd --gid 10001 feedwatch \
+    && useradd --uid 10001 --gid feedwatch --no-create-home --home-dir /var/lib/feedwatch \
+       --shell /usr/sbin/nologin feedwatch \
+    && install -d -m 0700 -o feedwatch -g feedwatch /var/lib/feedwatch
+COPY --from=build /opt/feedwatch /opt/feedwatch
+ENV PATH=/opt/feedwatch/bin:$PATH
+USER 10001:10001
+WORKDIR /var/lib/feedwatch
+VOLUME /var/lib/feedwatch
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["feedwatch"]
+CMD ["run"]
