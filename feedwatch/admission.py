@@ -1,12 +1,14 @@
 """What becomes of each item of a document: submit, hold, skip, or known already. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
-from feedwatch.identity import keys_of, known_as
-from feedwatch.model import Episode, FirstRun, Item, Rules, State
+from feedwatch.identity import Kind, Sighting
+from feedwatch.model import Episode, Feed, FirstRun, Item, OnReplaced, Rules, State
+
+VANISHED_AT_LEAST = 6  # episodes in the document before; of a shorter list half is soon gone
 
 
 class Verdict(StrEnum):
@@ -27,31 +29,36 @@ STATE_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What becomes of one item, and why. `keys` is empty where the item is no episode at all."""
+    """What becomes of one item, and why."""
 
-    item: Item
-    keys: tuple[str, ...]
+    sighting: Sighting
     verdict: Verdict
     reason: str
-    known_id: int | None = None  # of the episode that it is known as
+
+    @property
+    def item(self) -> Item:
+        """The item."""
+        return self.sighting.item
+
+    @property
+    def is_episode(self) -> bool:
+        """Whether the item is, or makes, an episode: without an enclosure it is none."""
+        return self.sighting.kind is not Kind.NOTHING
 
 
-def decide(
-    items: Sequence[Item], known: Mapping[str, int], rules: Rules, *, first_time: bool
-) -> list[Decision]:
-    """One decision for each item, in the document's order.
-
-    `known` holds the keys of the feed's episodes; `first_time` says that the first-run policy
-    has not been applied to this feed yet.
-    """
-    decisions = _recognised(items, known, rules)
-    new = [decision for decision in decisions if decision.verdict is Verdict.SUBMIT]
-    if first_time:
-        wanted = _first_wanted([decision.item for decision in new], rules.first_run)
-        return [_at_first(decision, wanted, rules.first_run) for decision in decisions]
-    if len(new) > rules.flood_limit:
-        reason = f"flood: {len(new)} new items in one check, the limit is {rules.flood_limit}"
-        return [_held(decision, reason) for decision in decisions]
+def decide(sightings: Sequence[Sighting], feed: Feed, rules: Rules) -> list[Decision]:
+    """One decision for each item of a document of `feed`, in the document's order."""
+    decisions = [_decision(sighting, rules) for sighting in sightings]
+    if feed.baseline_at is None:
+        decisions = _at_first(decisions, rules.first_run)
+    elif (alarm := _alarm(decisions, feed, rules)) is not None:
+        decisions = _held(decisions, alarm)
+    if feed.suspect:
+        decisions = _held(
+            decisions,
+            "the database is new or restored, though there was one before: what looks new may have "
+            "been submitted already",
+        )
     return decisions
 
 
@@ -68,6 +75,7 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
         description=item.description,
         enclosure_url=item.enclosure_url,
         published_at=item.published_at,
+        feed_duration=item.duration,
         state=state,
         reason=decision.reason,
         first_seen_at=now,
@@ -75,27 +83,25 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
     )
 
 
-def _recognised(items: Sequence[Item], known: Mapping[str, int], rules: Rules) -> list[Decision]:
-    """Known or new, and if new, whether the filters let it through."""
-    decisions = []
-    met: set[str] = set()  # in this document
-    for item, keys in zip(items, keys_of(items), strict=True):
-        known_id = known_as(keys, known)
-        if not keys:
-            verdict, reason = Verdict.SKIP, "no enclosure of a wanted media type"
-        elif known_id is not None:
-            verdict, reason = Verdict.KNOWN, f"known as episode {known_id}"
-        elif met.intersection(keys):
-            verdict, reason = Verdict.KNOWN, "the same audio stands further up in this document"
-        elif (objection := _objection(item, rules)) is not None:
-            verdict, reason = Verdict.SKIP, objection
-        else:
-            verdict, reason = Verdict.SUBMIT, "new"
-        met.update(keys)
-        decisions.append(
-            Decision(item=item, keys=keys, verdict=verdict, reason=reason, known_id=known_id)
-        )
-    return decisions
+def _decision(sighting: Sighting, rules: Rules) -> Decision:
+    def so(verdict: Verdict, reason: str = sighting.reason) -> Decision:
+        return Decision(sighting=sighting, verdict=verdict, reason=reason)
+
+    match sighting.kind:
+        case Kind.NOTHING:
+            return so(Verdict.SKIP)
+        case Kind.KNOWN:
+            return so(Verdict.KNOWN)
+        case Kind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
+            return so(Verdict.KNOWN, f"{sighting.reason}; FEEDWATCH_ON_REPLACED=ignore")
+    if (objection := _objection(sighting.item, rules)) is not None:
+        return so(Verdict.SKIP, objection)
+    match sighting.kind:
+        case Kind.REPLACED if rules.on_replaced is OnReplaced.SUBMIT:
+            return so(Verdict.SUBMIT)
+        case Kind.NEW:
+            return so(Verdict.SUBMIT)
+    return so(Verdict.HOLD)
 
 
 def _objection(item: Item, rules: Rules) -> str | None:
@@ -115,8 +121,40 @@ def _objection(item: Item, rules: Rules) -> str | None:
     return None
 
 
+def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules) -> str | None:
+    """Why nothing new of this document should be submitted unseen, if so."""
+    new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
+    if new > rules.flood_limit:
+        return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
+    still = sum(decision.sighting.kind in (Kind.KNOWN, Kind.REPLACED) for decision in decisions)
+    if new and feed.shown >= VANISHED_AT_LEAST and 2 * still < feed.shown:
+        return f"most known items vanished: of {feed.shown} there are {still}, and {new} are new"
+    return None
+
+
+def _held(decisions: Sequence[Decision], reason: str) -> list[Decision]:
+    return [
+        replace(decision, verdict=Verdict.HOLD, reason=reason)
+        if decision.verdict is Verdict.SUBMIT
+        else decision
+        for decision in decisions
+    ]
+
+
+def _at_first(decisions: Sequence[Decision], policy: FirstRun) -> list[Decision]:
+    """The first-run policy; what no filter objected to competes for the latest places."""
+    candidates = [one for one in decisions if one.verdict in (Verdict.SUBMIT, Verdict.HOLD)]
+    wanted = _first_wanted([one.item for one in candidates], policy)
+    unwanted = {id(one) for one in candidates if id(one.item) not in wanted}
+    reason = f"first run: {_described(policy)}"
+    return [
+        replace(one, verdict=Verdict.SKIP, reason=reason) if id(one) in unwanted else one
+        for one in decisions
+    ]
+
+
 def _first_wanted(items: Sequence[Item], policy: FirstRun) -> set[int]:
-    """Which of a new feed's items are submitted, as identities (`id`) of the items."""
+    """Which of a new feed's items are submitted, by `id` of the object."""
     if policy.everything:
         return {id(item) for item in items}
     if policy.since is not None:
@@ -128,25 +166,9 @@ def _first_wanted(items: Sequence[Item], policy: FirstRun) -> set[int]:
     return {id(item) for item in newest_first[: policy.latest]}
 
 
-def _at_first(decision: Decision, wanted: set[int], policy: FirstRun) -> Decision:
-    if decision.verdict is not Verdict.SUBMIT or id(decision.item) in wanted:
-        return decision
-    return _changed(decision, Verdict.SKIP, f"first run: {_described(policy)}")
-
-
 def _described(policy: FirstRun) -> str:
     if policy.since is not None:
         return f"not published since {policy.since}"
     if policy.latest:
         return f"not among the latest {policy.latest}"
     return "what a feed holds when it is first seen is not submitted"
-
-
-def _held(decision: Decision, reason: str) -> Decision:
-    if decision.verdict is not Verdict.SUBMIT:
-        return decision
-    return _changed(decision, Verdict.HOLD, reason)
-
-
-def _changed(decision: Decision, verdict: Verdict, reason: str) -> Decision:
-    return Decision(item=decision.item, keys=decision.keys, verdict=verdict, reason=reason)

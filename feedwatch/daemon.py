@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1
 ONCE_TICK_SECONDS = 0.1
-STOP_SECONDS = 8.0  # what a request in flight may still take; service managers wait for ten
+STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
 BEAT_EVERY = timedelta(seconds=10)
 
 

@@ -59,8 +59,12 @@ def checked(
     interval: timedelta,
     *,
     found_new: bool = False,
+    shown: int = 0,
 ) -> Feed:
-    """The feed after a check. `document` is what a `ParsedFeed` was read from."""
+    """The feed after a check.
+
+    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has.
+    """
     match outcome:
         case Failed(reason, retry_after):
             return _check_failed(feed, reason, now, interval, retry_after)
@@ -88,6 +92,8 @@ def checked(
         full_at=now,
         baseline_at=feed.baseline_at or now,
         new_at=now if found_new else feed.new_at,
+        shown=shown,
+        suspect=False,
     )
 
 

@@ -113,6 +113,8 @@ class Feed:
     checked_at: datetime | None = None
     success_at: datetime | None = None
     new_at: datetime | None = None  # when a check last found a new episode
+    shown: int = 0  # episodes in the last good document
+    suspect: bool = False  # our memory of it may be too old: hold what looks new
     failures: int = 0  # in a row
     error: str | None = None
 
@@ -130,6 +132,7 @@ class Episode:
     state: State
     reason: str | None
     first_seen_at: datetime
+    feed_duration: int | None = None  # seconds, by itunes:duration
     id: int = 0  # 0: not stored yet
     due_at: datetime | None = None  # when this state next needs us; None: it does not
     attempts: int = 0  # POSTs that left, or may have
@@ -147,6 +150,17 @@ class Episode:
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
     version: int = 0  # counts writes, so that a stale write is refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is needed of an episode to tell whether an item is that episode."""
+
+    id: int
+    title: str
+    enclosure_url: str
+    published_at: datetime | None
+    duration: int | None  # seconds, as the feed stated it
 
 
 @dataclass(frozen=True, kw_only=True)

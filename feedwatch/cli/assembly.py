@@ -52,6 +52,7 @@ def secrets_of(settings: Settings) -> Iterator[str]:
     for source in settings.sources:
         if source.password:
             yield source.password
+        yield from source.headers.values()
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
 @ids_argument
 @click.option(
     "--state",
-    type=click.Choice([State.FAILED]),
+    type=click.Choice([State.FAILED.value]),
     help="All episodes in this state.",
 )
 @yes

@@ -72,7 +72,9 @@ def feeds(options: Options, *, as_json: bool) -> None:
 
 @click.command()
 @click.option("--feed", metavar="FEED", help="Of this feed only.")
-@click.option("--state", type=click.Choice(list(State)), help="In this state only.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in State]), help="In this state only."
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
 @as_json
 @click.pass_obj

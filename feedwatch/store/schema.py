@@ -61,6 +61,8 @@ feeds = Table(
     Column("checked_at", UtcDateTime),
     Column("success_at", UtcDateTime),
     Column("new_at", UtcDateTime),
+    Column("shown", Integer, nullable=False),
+    Column("suspect", Boolean, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
 )
@@ -77,6 +79,8 @@ episodes = Table(
     Column("published_at", UtcDateTime),
     Column("state", String(16), nullable=False),
     Column("reason", Text),
+    Column("feed_duration", Integer),
+    Column("title_key", String(600), nullable=False),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
     Column("attempts", Integer, nullable=False),
@@ -97,6 +101,7 @@ episodes = Table(
     Index(None, "media_id"),
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
     Index(None, "feed_id", "state"),
+    Index(None, "feed_id", "title_key"),
 )
 
 # By which keys the episodes of a feed are known. Never pruned. The primary key is what keeps two

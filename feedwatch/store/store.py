@@ -5,10 +5,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.model import Episode, Feed, Gate, Move, Policy, Source, State
+from feedwatch.model import Episode, Feed, Gate, Known, Move, Policy, Source, State
 from feedwatch.store.database import connect, exists, reading, require_current, upgrade
 from feedwatch.store.schema import episodes, feeds, gates, heartbeats, history, identities, metadata
 
@@ -26,6 +36,8 @@ CHECK_COLUMNS = (
     "checked_at",
     "success_at",
     "new_at",
+    "shown",
+    "suspect",
     "failures",
     "error",
 )
@@ -38,6 +50,7 @@ class Admission:
 
     episode: Episode
     keys: Collection[str]
+    title_key: str = ""  # the title for comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +149,28 @@ class Store:
             done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
         return done.rowcount == 1
 
-    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, int]:
-        """Those of `keys` by which an episode of the feed is known, with the episode's id."""
+    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, Known]:
+        """Those of `keys` by which an episode of the feed is known, with the episode."""
         with reading(self._engine) as db:
-            return _known(db, feed_id, keys)
+            ids = _known_ids(db, feed_id, keys)
+            known = _known(db, episodes.c.id, set(ids.values()))
+        by_id = {one.id: one for one, _ in known}
+        return {key: by_id[episode_id] for key, episode_id in ids.items()}
+
+    def namesakes(self, feed_id: int, titles: Collection[str]) -> dict[str, list[Known]]:
+        """The feed's episodes whose title is one of `titles`, as `identity.title_key` has them."""
+        found: dict[str, list[Known]] = {}
+        with reading(self._engine) as db:
+            known = _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id)
+        for one, title in known:
+            found.setdefault(title, []).append(one)
+        return found
+
+    def keys(self, episode_id: int) -> list[str]:
+        """By which keys an episode is known."""
+        query = select(identities.c.key).where(identities.c.episode_id == episode_id)
+        with reading(self._engine) as db:
+            return sorted(db.scalars(query))
 
     def put_off(self, feed: Feed) -> None:
         """Write down what a failed check has made of a feed."""
@@ -372,13 +403,37 @@ def _submitted_since(db: Connection, moment: datetime) -> int:
     return db.scalars(query).one() + db.scalars(waiting).one()
 
 
-def _known(db: Connection, feed_id: int, keys: Collection[str]) -> dict[str, int]:
+def _known_ids(db: Connection, feed_id: int, keys: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for chunk in _chunks(list(keys)):
         query = select(identities.c.key, identities.c.episode_id).where(
             identities.c.feed_id == feed_id, identities.c.key.in_(chunk)
         )
         found |= {row.key: row.episode_id for row in db.execute(query)}
+    return found
+
+
+def _known(
+    db: Connection,
+    column: ColumnElement[Any],
+    values: Collection[Any],
+    *conditions: ColumnElement[bool],
+) -> list[tuple[Known, str]]:
+    """Episodes by the values of a column, each with its title's key."""
+    found = []
+    for chunk in _chunks(list(values)):
+        query = select(
+            episodes.c.id,
+            episodes.c.title,
+            episodes.c.enclosure_url,
+            episodes.c.published_at,
+            episodes.c.feed_duration.label("duration"),
+            episodes.c.title_key,
+        ).where(column.in_(chunk), *conditions)
+        found += [
+            (Known(**_without(row, "title_key")), row["title_key"])
+            for row in db.execute(query).mappings()
+        ]
     return found
 
 
@@ -390,7 +445,7 @@ def _write_check(db: Connection, feed: Feed) -> bool:
 
 
 def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
-    already = _known(db, feed_id, learned.keys())
+    already = _known_ids(db, feed_id, learned.keys())
     rows = [
         {"feed_id": feed_id, "key": key, "episode_id": episode_id}
         for key, episode_id in learned.items()
@@ -401,7 +456,10 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
 
 
 def _admit(db: Connection, feed: Feed, admission: Admission, now: datetime) -> Episode:
-    values = _values(admission.episode) | {"feed_id": feed.id}
+    values = _values(admission.episode) | {
+        "feed_id": feed.id,
+        "title_key": admission.title_key,
+    }
     new_id = db.scalars(insert(episodes).returning(episodes.c.id), [values]).one()
     db.execute(
         insert(identities),
@@ -439,7 +497,7 @@ def _values(episode: Episode) -> dict[str, Any]:
 
 
 def _episode(row: RowMapping) -> Episode:
-    values = _without(row, "feed_id")
+    values = _without(row, "feed_id", "title_key")
     return Episode(**values | {"state": State(row["state"])})
 
 
@@ -447,10 +505,10 @@ def _feed(row: RowMapping) -> Feed:
     return Feed(**row)
 
 
-def _without(values: Mapping[Any, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
+def _without(values: Mapping[Any, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

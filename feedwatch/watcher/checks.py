@@ -1,6 +1,7 @@
 """The first duty: look at the feeds that are due and take in what is new."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import httpx
 from feedwatch import lifecycle
 from feedwatch.admission import Decision, Verdict, admitted, decide
 from feedwatch.fetch import fetch
-from feedwatch.identity import keys_of
+from feedwatch.identity import keys_of, sightings, title_key
 from feedwatch.model import (
     Document,
     Failed,
@@ -110,7 +111,7 @@ class Checks:
             if isinstance(outcome, ParsedFeed)
             else []
         )
-        new = _admissions(decisions, feed.name, now)
+        new, learned = _outcome_of(decisions, feed.name, now)
         after = lifecycle.checked(
             feed,
             outcome,
@@ -118,8 +119,9 @@ class Checks:
             now,
             source.check_interval,
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
+            shown=sum(decision.is_episode for decision in decisions),
         )
-        recorded = self._context.store.record_check(after, new, _learned(decisions), now)
+        recorded = self._context.store.record_check(after, new, learned, now)
         if recorded is None:
             log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
             return
@@ -136,29 +138,42 @@ def look(client: httpx.Client, parser: DocumentParser, source: Source, known: Fe
 
 def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -> list[Decision]:
     """What becomes of each item, by what the database knows now."""
-    keys = {key for item_keys in keys_of(parsed.items) for key in item_keys}
-    known = store.known(feed.id, keys)
-    return decide(parsed.items, known, source.rules, first_time=feed.baseline_at is None)
-
-
-def _admissions(decisions: Sequence[Decision], feed: str, now: datetime) -> list[Admission]:
-    """The new episodes, the oldest first: ids and submissions follow that order."""
-    admissions = [
-        Admission(episode=episode, keys=decision.keys)
-        for decision in decisions
-        if (episode := admitted(decision, feed, now)) is not None
-    ]
-    return sorted(admissions, key=lambda admission: admission.episode.published_at or now)
-
-
-def _learned(decisions: Sequence[Decision]) -> dict[str, int]:
-    """The keys of known episodes, among them those that are new on them."""
-    return {
-        key: decision.known_id
-        for decision in decisions
-        if decision.known_id is not None
-        for key in decision.keys
+    all_keys = keys_of(parsed.items)
+    known = store.known(feed.id, [key for keys in all_keys for key in keys])
+    titles = {
+        title_key(item.title)
+        for item, keys in zip(parsed.items, all_keys, strict=True)
+        if keys and known.keys().isdisjoint(keys)
     }
+    namesakes = store.namesakes(feed.id, titles)
+    found = sightings(parsed.items, known, namesakes, shown_before=feed.shown)
+    return decide(found, feed, source.rules)
+
+
+def _outcome_of(
+    decisions: Sequence[Decision], feed: str, now: datetime
+) -> tuple[list[Admission], dict[str, int]]:
+    """The new episodes, the oldest first, and the new keys of known ones.
+
+    An item that repeats one further up gives that one its keys.
+    """
+    keys: dict[int, list[str]] = defaultdict(list)
+    for place, decision in enumerate(decisions):
+        twin = decision.sighting.twin
+        keys[place if twin is None else twin] += decision.sighting.keys
+    admissions: list[Admission] = []
+    learned: dict[str, int] = {}
+    for place, decision in enumerate(decisions):
+        episode = admitted(decision, feed, now)
+        known = decision.sighting.known
+        if episode is not None:
+            admissions.append(
+                Admission(episode=episode, keys=keys[place], title_key=title_key(episode.title))
+            )
+        elif decision.verdict is Verdict.KNOWN and known is not None:
+            learned |= dict.fromkeys(keys[place], known.id)
+    admissions.sort(key=lambda admission: admission.episode.published_at or now)
+    return admissions, learned
 
 
 def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
@@ -170,7 +185,7 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
     if before.error is not None:
         log.info("feed %s: works again", after.name)
     counts = {
-        verdict: sum(decision.verdict is verdict and bool(decision.keys) for decision in decisions)
+        verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
     }
     if not any(counts.values()):

@@ -26,6 +26,8 @@ def upgrade() -> None:
         sa.Column("checked_at", sa.DateTime(timezone=True)),
         sa.Column("success_at", sa.DateTime(timezone=True)),
         sa.Column("new_at", sa.DateTime(timezone=True)),
+        sa.Column("shown", sa.Integer(), nullable=False),
+        sa.Column("suspect", sa.Boolean(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_feeds"),
@@ -60,6 +62,8 @@ def upgrade() -> None:
         sa.Column("published_at", sa.DateTime(timezone=True)),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.Text()),
+        sa.Column("feed_duration", sa.Integer()),
+        sa.Column("title_key", sa.String(length=600), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True)),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -81,6 +85,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_episodes"),
     )
     op.create_index("ix_episodes_feed_id_state", "episodes", ["feed_id", "state"])
+    op.create_index("ix_episodes_feed_id_title_key", "episodes", ["feed_id", "title_key"])
     op.create_index("ix_episodes_media_id", "episodes", ["media_id"])
     op.create_index("ix_episodes_state_due_at", "episodes", ["state", "due_at"])
     op.create_table(
@@ -117,6 +122,7 @@ def downgrade() -> None:
     op.drop_table("history")
     op.drop_index("ix_episodes_state_due_at", table_name="episodes")
     op.drop_index("ix_episodes_media_id", table_name="episodes")
+    op.drop_index("ix_episodes_feed_id_title_key", table_name="episodes")
     op.drop_index("ix_episodes_feed_id_state", table_name="episodes")
     op.drop_table("episodes")
     op.drop_table("heartbeats")

@@ -1,0 +1,69 @@
+"""What hosts and counting services put around an enclosure's address. Data only; add to it freely.
+
+It is used to compare addresses, never to change what is submitted. Hosts are written as they
+follow the scheme, in lower case. What was seen in feeds is here, and what the services document.
+"""
+
+# A counting service stands before the address proper: SERVICE/its/own/path/host/of/the/file.mp3.
+# Each pattern covers all up to there; what follows may begin with a scheme of its own.
+PREFIXES = (
+    r"(?:dts|www|play)\.podtrac\.com/(?:pts/)?redirect\.[a-z0-9]+/",
+    r"(?:pdst|pdcn)\.(?:fm|co)/e/",
+    r"(?:chtbl\.com|chrt\.fm)/track/[^/]+/",
+    r"(?:www\.)?op3\.dev/e(?:,[^/]*)?/",
+    r"prfx\.byspotify\.com/e/",
+    r"arttrk\.com/p/[^/]+/",
+    r"mgln\.ai/e/[^/]+/",
+    r"pscrb\.fm/rss/p/",
+    r"(?:verifi|www)\.podscribe\.com/rss/p/",
+    r"(?:clrtpod\.com/m|claritaspod\.com/measure)/",
+    r"(?:tracking\.)?swap\.fm/track/[^/]+/",
+    r"(?:www\.)?podderapp\.com/prefix/[^/]+/",
+    r"pfx\.vpixl\.com/[^/]+/",
+    r"pfx\.veritonicmetrics\.com/vt/[^/]+/",
+    r"growx\.podkite\.com/(?:https?/[^/]+/)?",
+    r"gum\.fm/r/",
+    r"2\.gum\.fm/",
+    r"p\.podderapp\.com/[^/]+/",
+    r"pd\.adswizz\.com/",
+    r"media\.blubrry\.com/[^/]+/(?=[^/]+\.[a-z]{2,}/)",  # without a host behind, it is the host
+    r"flex\.acast\.com/(?=[^/]+\.[a-z]{2,}/)",
+    r"anchor\.fm/s/[^/]+/podcast/play/[^/]+/(?:sponsor/[^/]+/)?(?=https?%3a)",
+)
+
+# Parameters of a query that change although the file does not. The others tell files apart.
+VOLATILE_PARAMETERS = frozenset(
+    {
+        "updated",
+        "dest-id",
+        "sig",
+        "signature",
+        "expires",
+        "exp",
+        "policy",
+        "key-pair-id",
+        "token",
+        "tk",
+        "hdnea",
+        "hdnts",
+        "x-amz-algorithm",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+        "utm_source",
+        "utm_medium",
+        "utm_campaign",
+        "utm_content",
+        "utm_term",
+        "rss_browser",
+        "in_playlist",
+        "sourcefeed",
+        "awcollectionid",
+        "awepisodeid",
+        "aid",
+        "feed",
+    }
+)

@@ -1,0 +1,78 @@
+"""Made-up items, and a memory of episodes as the store keeps it, for tests of the pure parts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from feedwatch.admission import Decision, Verdict, decide
+from feedwatch.identity import keys_of, sightings, title_key
+from feedwatch.model import Feed, FirstRun, Item, Known, Rules
+
+FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
+BEGUN = Feed(name="show", url="https://h.example/feed", baseline_at=FIRST_DAY)
+
+
+def item(number: int, **values: object) -> Item:
+    """An episode; all about it follows from its number unless given."""
+    plain = Item(
+        guid=f"guid-{number}",
+        title=f"Episode {number}",
+        description="",
+        enclosure_url=f"https://m.example/{number}.mp3",
+        published_at=FIRST_DAY + timedelta(days=number),
+        duration=1000 + 7 * number,
+    )
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+class Memory:
+    """What a feed's episodes are known by, and what its last document showed."""
+
+    def __init__(self, rules: Rules | None = None, *, begun: bool = True) -> None:
+        self.rules = rules or Rules(first_run=FirstRun(everything=True), flood_limit=99)
+        self.feed = BEGUN if begun else replace(BEGUN, baseline_at=None)
+        self.episodes: dict[int, Known] = {}
+        self.keys: dict[str, int] = {}
+
+    def look(self, *items: Item) -> list[Decision]:
+        """What would become of the items of a document."""
+        known = {key: self.episodes[one] for key, one in self.keys.items()}
+        mine = {key: known[key] for keys in keys_of(items) for key in keys if key in known}
+        namesakes: dict[str, list[Known]] = {}
+        for one in self.episodes.values():
+            namesakes.setdefault(title_key(one.title), []).append(one)
+        found = sightings(items, mine, namesakes, shown_before=self.feed.shown)
+        return decide(found, self.feed, self.rules)
+
+    def take(self, *items: Item) -> list[Decision]:
+        """Decide, and remember the outcome."""
+        decisions = self.look(*items)
+        owners = [
+            place if one.sighting.twin is None else one.sighting.twin
+            for place, one in enumerate(decisions)
+        ]
+        ids: dict[int, int] = {}
+        for place, one in enumerate(decisions):
+            if one.verdict is Verdict.KNOWN and one.sighting.known is not None:
+                ids[place] = one.sighting.known.id
+            elif one.is_episode and one.verdict is not Verdict.KNOWN:
+                ids[place] = len(self.episodes) + 1
+                self.episodes[ids[place]] = Known(
+                    id=ids[place],
+                    title=one.item.title,
+                    enclosure_url=one.item.enclosure_url or "",
+                    published_at=one.item.published_at,
+                    duration=one.item.duration,
+                )
+        for place, one in enumerate(decisions):
+            for key in one.sighting.keys:
+                assert key not in self.keys, "a key would lead to two episodes"
+                self.keys[key] = ids[owners[place]]
+        shown = sum(one.is_episode for one in decisions)
+        self.feed = replace(self.feed, shown=shown, baseline_at=FIRST_DAY)
+        return decisions
+
+
+def verdicts(decisions: Sequence[Decision]) -> list[Verdict]:
+    """Only the words."""
+    return [decision.verdict for decision in decisions]

@@ -1,0 +1,268 @@
+"""The rules of docs/identity.md, one by one."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedwatch.admission import Verdict
+from feedwatch.identity import Kind, comparable, keys_of
+from feedwatch.model import Item
+from feedwatch.tracking import PREFIXES
+from tests.shows import Memory, item, verdicts
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+OTHER = "https://elsewhere.example/other.mp3"
+
+
+def remembering(*items: Item) -> Memory:
+    memory = Memory()
+    memory.take(*items)
+    return memory
+
+
+def kind(memory: Memory, *items: Item) -> Kind:
+    """What the first of the items is."""
+    return memory.look(*items)[0].sighting.kind
+
+
+SHOW = [item(number) for number in (5, 4, 3, 2, 1)]
+
+# One item changed in a feed of five: what it is.
+RULES: dict[str, tuple[Item, Kind]] = {
+    "same guid, same audio": (item(5, title="Edited", published_at=None), Kind.KNOWN),
+    "same audio, no guid": (item(5, guid=None), Kind.KNOWN),
+    "same audio, other guid": (item(5, guid="other"), Kind.KNOWN),
+    "same audio, other guid and title": (item(5, guid="other", title="Edited"), Kind.KNOWN),
+    "same audio, other guid and title, later": (
+        item(5, guid="other", title="Rerun", published_at=item(9).published_at),
+        Kind.DOUBTFUL,
+    ),
+    "same guid, file at another address": (
+        item(5, enclosure_url="https://new-host.example/x/y/5.mp3"),
+        Kind.KNOWN,
+    ),
+    "same guid, other file, just as long": (item(5, enclosure_url=OTHER), Kind.KNOWN),
+    "same guid, other file, not as long": (
+        item(5, enclosure_url=OTHER, duration=99),
+        Kind.REPLACED,
+    ),
+    "same guid, other file, no duration": (
+        item(5, enclosure_url=OTHER, duration=None),
+        Kind.REPLACED,
+    ),
+    "same guid, other file and title, later": (
+        item(5, enclosure_url=OTHER, title="Another", published_at=item(9).published_at),
+        Kind.DOUBTFUL,
+    ),
+    "same title and date": (item(5, guid="other", enclosure_url=OTHER), Kind.KNOWN),
+    "same title and date, other ads": (
+        item(5, guid="other", enclosure_url=OTHER, duration=1075),
+        Kind.KNOWN,
+    ),
+    "same title and date, another length": (
+        item(5, guid="other", enclosure_url=OTHER, duration=3000),
+        Kind.NEW,
+    ),
+    "same title, another time zone": (
+        item(5, guid="other", enclosure_url=OTHER, published_at=item(5).published_at + HOUR),  # type: ignore[operator]
+        Kind.DOUBTFUL,
+    ),
+    "same title only": (
+        item(5, guid="other", enclosure_url=OTHER, published_at=item(30).published_at),
+        Kind.DOUBTFUL,
+    ),
+    "same title only, another length": (
+        item(5, guid="o", enclosure_url=OTHER, published_at=item(30).published_at, duration=9),
+        Kind.NEW,
+    ),
+    "nothing the same": (item(6), Kind.NEW),
+    "no enclosure": (item(5, enclosure_url=None), Kind.NOTHING),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_changed_item_is(name: str) -> None:
+    changed, expected = RULES[name]
+    assert kind(remembering(*SHOW), changed, *SHOW[1:]) is expected
+
+
+def test_the_table_in_the_docs_has_these_rules_and_no_others() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "identity.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| ([^|]+?) \| `(\w+)` \|", text, re.MULTILINE)
+    assert dict(table) == {name: kind.name.lower() for name, (_, kind) in RULES.items()}
+
+
+# The document as a whole
+
+
+def test_a_new_host_for_all_is_no_replacement() -> None:
+    moved = [
+        item(n, enclosure_url=f"https://new.example/{n}{n}-a.mp3", duration=None)
+        for n in (5, 4, 3, 2, 1)
+    ]
+    assert verdicts(remembering(*SHOW).take(*moved)) == [Verdict.KNOWN] * 5
+
+
+def test_a_new_episode_in_the_middle_of_a_move_is_new() -> None:
+    moved = [item(n, enclosure_url=f"https://new.example/{n}-a.mp3") for n in (5, 4, 3, 2, 1)]
+    decisions = remembering(*SHOW).look(item(6), *moved)
+    assert verdicts(decisions) == [Verdict.SUBMIT] + [Verdict.KNOWN] * 5
+
+
+def test_a_file_that_stands_twice_in_a_document_is_submitted_once() -> None:
+    memory = Memory()
+    twins = [item(1, guid="b", title="B"), item(1, guid="a")]
+    assert verdicts(memory.take(*twins)) == [Verdict.SUBMIT, Verdict.KNOWN]
+    for order in (twins, twins[::-1], twins[1:]):
+        assert verdicts(memory.take(*order)) == [Verdict.KNOWN] * len(order)
+
+
+def test_a_guid_that_all_items_share_hides_none_of_them() -> None:
+    same = [item(number, guid="0") for number in (3, 2, 1)]
+    memory = Memory()
+    assert verdicts(memory.take(*same)) == [Verdict.SUBMIT] * 3
+    assert verdicts(memory.take(item(4, guid="0"), *same)) == [Verdict.SUBMIT] + [Verdict.KNOWN] * 3
+
+
+def test_two_items_with_one_title_and_date_need_a_person() -> None:
+    twin = item(1, guid="b", enclosure_url=OTHER)
+    assert verdicts(Memory().take(item(1), twin)) == [Verdict.SUBMIT, Verdict.HOLD]
+    assert verdicts(remembering(item(1)).take(twin, item(1))) == [Verdict.HOLD, Verdict.KNOWN]
+
+
+def test_an_item_that_vanishes_and_comes_back_is_known() -> None:
+    memory = remembering(*SHOW)
+    memory.take(*SHOW[1:])
+    memory.take(*SHOW[2:])
+    assert verdicts(memory.take(*SHOW)) == [Verdict.KNOWN] * 5
+
+
+def test_an_older_copy_of_the_feed_changes_nothing() -> None:
+    memory = remembering(*SHOW)
+    memory.take(item(6), *SHOW)
+    assert verdicts(memory.take(*SHOW)) == [Verdict.KNOWN] * 5
+    assert verdicts(memory.take(item(6), *SHOW)) == [Verdict.KNOWN] * 6
+
+
+def test_a_key_learned_on_a_known_episode_is_enough_later() -> None:
+    memory = remembering(*SHOW)
+    memory.take(item(5, guid="second"), *SHOW[1:])
+    memory.take(item(5, guid="second", enclosure_url="https://new.example/5.mp3"), *SHOW[1:])
+    again = item(5, guid=None, title="x", enclosure_url="https://new.example/5.mp3")
+    assert verdicts(memory.take(again, *SHOW[1:])) == [Verdict.KNOWN] * 5
+
+
+def test_a_feed_without_guids_works_by_its_audio() -> None:
+    bare = [item(number, guid=None) for number in (3, 2, 1)]
+    memory = remembering(*bare)
+    decisions = memory.take(item(4, guid=None), *bare)
+    assert verdicts(decisions) == [Verdict.SUBMIT] + [Verdict.KNOWN] * 3
+
+
+def test_a_window_of_one_item_with_one_title_loses_none() -> None:
+    memory = remembering(item(0, title="The news"))
+    for number in range(1, 30):
+        hours_later = item(0).published_at + number * HOUR  # type: ignore[operator]
+        news = item(number, title="The news", published_at=hours_later, duration=100)
+        assert verdicts(memory.take(news)) == [Verdict.SUBMIT]
+
+
+def test_a_reissued_feed_submits_none() -> None:
+    for size in (2, 3, 5, 40):
+        memory = remembering(*(item(number) for number in range(size)))
+        anew = [
+            item(
+                number,
+                guid=f"anew-{number}",
+                enclosure_url=f"https://new.example/{number}-anew.mp3",
+                published_at=item(number + 500).published_at,
+            )
+            for number in range(size)
+        ]
+        assert verdicts(memory.take(*anew)) == [Verdict.HOLD] * size, size
+        assert verdicts(memory.take(*anew)) == [Verdict.KNOWN] * size, "said once"
+
+
+# Keys
+
+
+@given(
+    st.lists(
+        st.builds(
+            item,
+            st.integers(0, 4),
+            guid=st.none() | st.sampled_from(["a", "b", "c", "x" * 1000]),
+            title=st.sampled_from(["", "T", "U"]),
+            enclosure_url=st.none() | st.sampled_from([f"https://h/{n}.mp3" for n in range(4)]),
+            duration=st.none() | st.sampled_from([100, 5000]),
+        ),
+        max_size=8,
+    )
+)
+def test_what_was_met_once_is_never_new_again(items: list[Item]) -> None:
+    memory = Memory()
+    memory.take(*items)  # asserts that no key leads to two episodes
+    for again in (items, items[::-1]):
+        new = [one for one in memory.take(*again) if one.verdict is Verdict.SUBMIT]
+        assert new == []
+
+
+@given(st.text(max_size=3000))
+def test_a_key_is_short_enough_for_an_index(text: str) -> None:
+    for keys in keys_of([item(1, guid=text, title=text, enclosure_url=f"https://h/{text}")]):
+        assert all(len(key) < 600 for key in keys)
+
+
+FILE = "media.example.org/show/Ep-1.mp3"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{FILE}",
+        f"http://{FILE}",
+        "https://MEDIA.example.org/show/Ep-1.mp3#t=5",
+        f"https://{FILE}?updated=1627319255",
+        f"https://{FILE}?utm_source=rss&sig=abc",
+        f"https://dts.podtrac.com/redirect.mp3/{FILE}",
+        f"https://www.podtrac.com/pts/redirect.mp3/pdst.fm/e/chrt.fm/track/G481GD/{FILE}?updated=1",
+        f"https://op3.dev/e/https://{FILE}",
+        f"https://op3.dev/e,pg=abc/{FILE}",
+        f"https://chtbl.com/track/38G959/{FILE}",
+        f"https://pscrb.fm/rss/p/mgln.ai/e/35/{FILE}",
+        f"https://media.blubrry.com/show/{FILE}",
+        f"https://flex.acast.com/{FILE}",
+        "https://anchor.fm/s/97c/podcast/play/562/https%3A%2F%2Fmedia.example.org%2Fshow%2FEp-1.mp3",
+        "https://anchor.fm/s/9/podcast/play/5/sponsor/a2,a4/https%3A%2F%2Fmedia.example.org%2Fshow%2FEp-1.mp3",
+    ],
+)
+def test_one_file_behind_many_addresses_is_one(url: str) -> None:
+    assert comparable(url) == FILE
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://h/a.mp3?id=1", "https://h/a.mp3?id=2"),
+        ("https://h/a.mp3", "https://h/A.mp3"),
+        ("https://h/a.mp3", "https://i/a.mp3"),
+        ("https://media.blubrry.com/show/1.mp3", "https://media.blubrry.com/other/1.mp3"),
+    ],
+)
+def test_two_files_stay_two(one: str, other: str) -> None:
+    assert comparable(one) != comparable(other)
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_compared(url: str) -> None:
+    assert isinstance(comparable(f"https://{url}"), str)
+
+
+def test_every_prefix_is_an_expression_that_ends_where_an_address_begins() -> None:
+    for prefix in PREFIXES:
+        re.compile(prefix)
+        assert prefix.endswith(("/", ")", ")?"))
