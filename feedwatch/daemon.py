@@ -56,6 +56,7 @@ class Daemon:
     def run(self) -> None:
         """Work until a signal says stop."""
         context, stopping = self._context, self._context.stopping
+        self._submissions.recover()
         scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(3)},
@@ -90,6 +91,7 @@ class Daemon:
         now and then. Returns whether nothing is left that time alone would settle.
         """
         context, stopping = self._context, self._context.stopping
+        self._submissions.recover()
         context.store.make_feeds_due(context.clock())
         while not stopping.is_set():
             self._checks.tick()

@@ -280,6 +280,13 @@ def skipped(episode: Episode) -> Episode:
     return replace(episode, state=State.SKIPPED, reason="skipped by a person", due_at=None)
 
 
+def doubted(episode: Episode) -> Episode:
+    """The database turned out to be older than what was submitted from it."""
+    _must_be(episode, "held", State.QUEUED)
+    reason = "the database was restored: this may have been submitted meanwhile"
+    return replace(episode, state=State.HELD, reason=reason, due_at=None)
+
+
 def retried(episode: Episode, now: datetime) -> Episode:
     """An episode is to be submitted again, whatever came of it before."""
     _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)

@@ -164,6 +164,14 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Imprint:
+    """Which database this is, and how many submissions were ever claimed from it."""
+
+    id: str
+    claims: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Move:
     """One line of an episode's history."""
 

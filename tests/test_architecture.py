@@ -40,6 +40,7 @@ ALLOWED = {
     "daemon": {"watcher", "wire"},
     "config": {"model"},
     "logs": set[str](),
+    "marker": {"model"},
     "sandbox": set[str](),  # stands apart, as the real API would
 }
 ANYTHING = {"cli"}  # puts the parts together

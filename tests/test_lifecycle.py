@@ -93,6 +93,7 @@ def moves() -> Iterator[Move]:
     yield lambda e: lifecycle.claimed(e, "p", NOW)
     yield lambda e: lifecycle.approved(e, NOW)
     yield lifecycle.skipped
+    yield lifecycle.doubted
     yield lambda e: lifecycle.retried(e, NOW)
     yield lambda e: lifecycle.resubmitted(e, NOW)
     yield lambda e: lifecycle.adopted(e, "m9", NOW)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from feedwatch import __version__, logs
+from feedwatch import __version__, lifecycle, logs
 from feedwatch.config import ConfigError, Settings, find_file, load
 from feedwatch.daemon import Daemon
 from feedwatch.isolation import Parser
+from feedwatch.marker import Marker, is_behind, places
 from feedwatch.model import Feed
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
@@ -56,9 +57,9 @@ def secrets_of(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def opened(settings: Settings, *, may_create: bool = False) -> Iterator[Store]:
+def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> Iterator[Store]:
     """The database. Raises `StoreError`."""
-    store = Store(settings.database_url, processor=Inlet.name, may_create=may_create)
+    store = Store(settings.database_url, processor=Inlet.name, may_create=may_create, alone=alone)
     try:
         yield store
     finally:
@@ -91,16 +92,23 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
     brake = Brake()
     with (
-        opened(settings, may_create=True) as store,
+        opened(settings, may_create=True, alone=True) as store,
         api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
     ):
         sources = {source.name: source for source in settings.sources}
         plan = Plan(sources=sources, policy=settings.policy)
-        context = Context(store=store, processor=processor, plan=plan)
         now = datetime.now(UTC)
         store.sync_feeds(settings.sources, first_checks(settings, now))
+        marker = Marker(places(settings.path, store.path, os.environ))
+        _compare(store, marker, now)
+        context = Context(
+            store=store,
+            processor=processor,
+            plan=plan,
+            before_post=lambda: marker.write(store.imprint()),
+        )
         daemon = Daemon(
             context,
             Checks(context, http, parser),
@@ -109,6 +117,20 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             brake,
         )
         yield daemon, context
+
+
+def _compare(store: Store, marker: Marker, now: datetime) -> None:
+    """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
+    if is_behind(store.imprint(), marker.read()):
+        queued = store.suspect(now, lifecycle.doubted)
+        log.error(
+            "more was submitted than this database knows of: it is new, another one or restored "
+            "from a copy (the mark is in %s). %d queued episodes and all that the next check of "
+            "each feed finds new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` "
+            "settles it; if you mean to start anew, delete the mark and the database",
+            *(marker.places, queued),
+        )
+    marker.write(store.imprint())
 
 
 def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:

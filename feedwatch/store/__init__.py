@@ -1,6 +1,6 @@
 """What we know, kept in a database. The one part that speaks SQL."""
 
-from feedwatch.store.database import StoreError
+from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Admission, Store, Tally
 
 __all__ = ["Admission", "Store", "StoreError", "Tally"]

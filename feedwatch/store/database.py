@@ -16,13 +16,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from feedwatch.store.errors import StoreError
+
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 10  # how long a write waits for another process's write
-
-
-class StoreError(Exception):
-    """The database cannot be used; the message says why and what to do."""
 
 
 def connect(url: str) -> Engine:

@@ -140,6 +140,14 @@ gates = Table(
     Column("blocked", Boolean, nullable=False),
 )
 
+# One row: which database this is, and how many submissions were ever claimed from it.
+imprint = Table(
+    "imprint",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("claims", Integer, nullable=False),
+)
+
 # When each duty of the daemon last came to its end.
 heartbeats = Table(
     "heartbeats",

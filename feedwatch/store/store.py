@@ -3,7 +3,9 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,9 +20,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.model import Episode, Feed, Gate, Known, Move, Policy, Source, State
-from feedwatch.store.database import connect, exists, reading, require_current, upgrade
-from feedwatch.store.schema import episodes, feeds, gates, heartbeats, history, identities, metadata
+from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
+from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
+from feedwatch.store.lock import FileLock
+from feedwatch.store.schema import (
+    episodes,
+    feeds,
+    gates,
+    heartbeats,
+    history,
+    identities,
+    imprint,
+    metadata,
+)
 
 DAY = timedelta(days=1)
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
@@ -64,18 +76,23 @@ class Tally:
 class Store:
     """The database. No transaction of it is open while the network is in use."""
 
-    def __init__(self, url: str, *, processor: str, may_create: bool = False) -> None:
+    def __init__(
+        self, url: str, *, processor: str, may_create: bool = False, alone: bool = False
+    ) -> None:
         """Open `url`; `processor` names the media API whose gate this is.
 
         With `may_create`, tables are made or migrated as needed. Without, a database that is not
-        there reads as an empty one and is not made: to look must not leave anything behind.
-        Raises `StoreError`.
+        there reads as an empty one and is not made: to look must not leave anything behind. With
+        `alone`, no other process may be open with `alone` at the same time. Raises `StoreError`.
         """
         self._processor = processor
         self._engine = connect(url)
+        path = sqlite_file(self._engine)
+        locked = alone and path is not None
+        self._lock = FileLock(path.with_name(f"{path.name}.lock")) if locked and path else None
         if may_create:
             upgrade(self._engine)
-            self._ensure_gate()
+            self._ensure_rows()
         elif exists(self._engine):
             require_current(self._engine)
         else:
@@ -87,9 +104,17 @@ class Store:
         """Where the database is, without its password."""
         return self._engine.url.render_as_string(hide_password=True)
 
+    @property
+    def path(self) -> Path | None:
+        """The database's file, if it is one."""
+        return sqlite_file(self._engine)
+
     def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections, and the lock."""
         self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # Feeds
 
@@ -279,6 +304,7 @@ class Store:
             if row is None:
                 return None
             before = _episode(row)
+            db.execute(update(imprint).values(claims=imprint.c.claims + 1))
             return _move(db, before, claimed(before), now)
 
     def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
@@ -295,6 +321,27 @@ class Store:
             if _submitted_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
             return db.execute(_next_queued(None)).first() is not None
+
+    # Its own age
+
+    def imprint(self) -> Imprint:
+        """Which database this is, and how many submissions were ever claimed from it."""
+        with reading(self._engine) as db:
+            return Imprint(**db.execute(select(imprint)).mappings().one())
+
+    def suspect(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
+        """Take in that more has happened than this database knows of.
+
+        What is queued becomes `held` of it, and what the next check of each feed finds new will be
+        held too. Returns how many episodes were queued.
+        """
+        with self._engine.begin() as db:
+            db.execute(update(feeds).values(suspect=True))
+            query = _episodes().where(episodes.c.state == State.QUEUED)
+            queued = [_episode(row) for row in db.execute(query).mappings()]
+            for episode in queued:
+                _move(db, episode, held(episode), now)
+        return len(queued)
 
     # The gate
 
@@ -363,11 +410,13 @@ class Store:
         row = db.execute(query).mappings().one_or_none()
         return Gate(**_without(row, "processor")) if row is not None else Gate()
 
-    def _ensure_gate(self) -> None:
+    def _ensure_rows(self) -> None:
         with self._engine.begin() as db:
             ours = gates.c.processor == self._processor
             if db.execute(select(gates).where(ours)).first() is None:
                 db.execute(insert(gates).values(processor=self._processor, **asdict(Gate())))
+            if db.execute(select(imprint)).first() is None:
+                db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
 def _episodes() -> Select[Any]:

@@ -30,6 +30,7 @@ class Context:
     plan: Plan
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    before_post: Callable[[], None] = lambda: None  # between a claim and its POST
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
         """Write a step of an episode down; None if someone else has moved it first."""

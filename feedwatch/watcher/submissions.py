@@ -1,6 +1,7 @@
 """The second duty: submit what is queued. The one place from which money is spent."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -32,7 +33,8 @@ class Submissions:
 
     def tick(self) -> None:
         """Submit as many episodes as may be submitted now."""
-        self._presume_lost()
+        store = self._context.store
+        self._presume_lost(store.due_episodes(State.SUBMITTING, self._context.clock(), BATCH))
         self._resubmit()
         while not self._context.stopping.is_set() and self._may_submit():
             claimed = self._claim()
@@ -40,11 +42,15 @@ class Submissions:
                 return
             self._submit(claimed)
 
-    def _presume_lost(self) -> None:
+    def recover(self) -> None:
+        """Take stock at the start. No other process submits, so no POST is under way."""
+        self._presume_lost(self._context.store.episodes(states=[State.SUBMITTING]))
+
+    def _presume_lost(self, episodes: Sequence[Episode]) -> None:
         """Episodes whose POST was never concluded: the process died in between."""
         context = self._context
         now = context.clock()
-        for episode in context.store.due_episodes(State.SUBMITTING, now, BATCH):
+        for episode in episodes:
             lost = lifecycle.presumed_lost(episode, now, context.plan.policy)
             if context.move(episode, lost) is not None:
                 context.store.change_gate(
@@ -92,13 +98,16 @@ class Submissions:
     def _claim(self) -> Episode | None:
         context = self._context
         now = context.clock()
-        return context.store.claim(
+        claimed = context.store.claim(
             now,
             context.plan.policy,
             lambda episode: lifecycle.claimed(
                 episode, context.plan.sources[episode.feed].podcast_id, now
             ),
         )
+        if claimed is not None:
+            context.before_post()
+        return claimed
 
     def _submit(self, claimed: Episode) -> None:
         """POST, and write down what came of it. The intent is committed already."""

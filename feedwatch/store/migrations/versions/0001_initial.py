@@ -52,6 +52,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("duty", name="pk_heartbeats"),
     )
     op.create_table(
+        "imprint",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("claims", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_imprint"),
+    )
+    op.create_table(
         "episodes",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("feed_id", sa.Integer(), nullable=False),
@@ -125,6 +131,7 @@ def downgrade() -> None:
     op.drop_index("ix_episodes_feed_id_title_key", table_name="episodes")
     op.drop_index("ix_episodes_feed_id_state", table_name="episodes")
     op.drop_table("episodes")
+    op.drop_table("imprint")
     op.drop_table("heartbeats")
     op.drop_table("gates")
     op.drop_index("ix_feeds_due_at", table_name="feeds")
