@@ -22,6 +22,8 @@ from typing import Protocol
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from feedwatch.store import StoreError
+from feedwatch.timing import backoff
 from feedwatch.watcher import Checks, Context, Polls, Submissions
 from feedwatch.wire import Brake
 
@@ -31,6 +33,7 @@ TICK_SECONDS = 1
 ONCE_TICK_SECONDS = 0.1
 STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
 BEAT_EVERY = timedelta(seconds=10)
+TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
 
 
 class Duty(Protocol):
@@ -137,21 +140,59 @@ class Daemon:
         for duty in (self._checks, self._polls):
             duty.close()
             duty.tick()
+        self._submissions.save_answers()
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
         """A tick that leaves a trace: progress is what shows that the daemon lives."""
         context = self._context
-        last: datetime | None = None
+        beaten: datetime | None = None
+        trouble = Trouble(name)
 
         def tick() -> None:
-            nonlocal last
-            duty.tick()
-            now = context.clock()
-            if last is None or now - last >= BEAT_EVERY or now < last:
-                context.store.beat(name, now)
-                last = now
+            nonlocal beaten
+            if trouble.waits():
+                return
+            try:
+                duty.tick()
+                now = context.clock()
+                if beaten is None or not timedelta() <= now - beaten < BEAT_EVERY:
+                    context.store.beat(name, now)
+                    beaten = now
+            except StoreError as error:
+                trouble.begin(error, context.plan.policy.poll_interval)
+            else:
+                trouble.end()
 
         return tick
+
+
+class Trouble:
+    """A database that does not work: said once, tried again ever less often, and its end told."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said: str | None = None
+        self._attempts = 0
+        self._until = 0.0  # by the monotonic clock
+
+    def waits(self) -> bool:
+        """Whether it is not yet time to try again."""
+        return time.monotonic() < self._until
+
+    def begin(self, error: StoreError, first: timedelta) -> None:
+        """Another attempt has failed."""
+        if self._said != str(error):
+            log.error("%s stand still: %s", self._name, error)
+        self._said = str(error)
+        self._attempts += 1
+        wait = backoff(self._attempts, first=first, most=TROUBLE_MOST, key=self._name)
+        self._until = time.monotonic() + wait.total_seconds()
+
+    def end(self) -> None:
+        """It works."""
+        if self._said is not None:
+            log.info("%s go on: the database works again", self._name)
+        self._said, self._attempts = None, 0
 
 
 def notify(message: str) -> None:

@@ -99,7 +99,9 @@ def checked(
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
     """Whether to send the validators: never after an error nor for longer than a day on end."""
-    return feed.failures == 0 and feed.full_at is not None and now - feed.full_at < DAY
+    if feed.failures or feed.full_at is None:
+        return False
+    return timedelta() <= now - feed.full_at < DAY  # a time to come is a clock's error
 
 
 def _check_failed(
@@ -324,6 +326,11 @@ def _must_be(episode: Episode, what: str, *states: State) -> None:
 
 
 # The gate
+
+
+def is_shut(gate: Gate, now: datetime) -> bool:
+    """Whether it is too early to try a read. A time too far ahead is a clock's error."""
+    return gate.closed_until is not None and now < gate.closed_until <= now + 2 * DAY
 
 
 def gate_after_answer(gate: Gate, answer: Answer, now: datetime, policy: Policy) -> Gate:

@@ -7,6 +7,11 @@ CHECK_AT_LEAST_EVERY = timedelta(days=1)  # a failing feed is never "off"
 POLL_AT_LEAST_EVERY = timedelta(hours=6)
 
 
+def horizon(longest_interval: timedelta) -> timedelta:
+    """Nothing is ever due later than this from now, unless the clock has been set back since."""
+    return 2 * max(longest_interval, CHECK_AT_LEAST_EVERY)
+
+
 def backoff(attempt: int, *, first: timedelta, most: timedelta, key: str) -> timedelta:
     """Double from `first` (attempt 1) up to `most`, then add up to a quarter, spread by `key`."""
     doublings = min(max(attempt - 1, 0), 30)

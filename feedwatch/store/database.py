@@ -12,8 +12,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from feedwatch.store.errors import StoreError
@@ -21,18 +21,38 @@ from feedwatch.store.errors import StoreError
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 10  # how long a write waits for another process's write
+MEND = {
+    "disk is full": "make room; nothing is submitted until it can be written down",
+    "locked": "another program keeps it locked; end that program",
+    "readonly": "give this user the right to write the file and its folder",
+    "unable to open": "see that the folder exists and that this user may write in it",
+    "disk I/O error": "the disk is full or broken; nothing is submitted until it works",
+}
 
 
 def connect(url: str) -> Engine:
     """An engine for `url`. Raises `StoreError` where the URL is wrong or its driver is missing."""
     try:
-        return _tuned(make_url(url))
+        engine = _tuned(make_url(url))
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {error}") from error
     except ModuleNotFoundError as error:
         raise StoreError(
             f"FEEDWATCH_DATABASE_URL needs the package {error.name!r}; install it beside feedwatch"
         ) from error
+    event.listen(engine, "handle_error", _in_words)
+    return engine
+
+
+def _in_words(context: ExceptionContext) -> None:
+    """Make a `StoreError` of what the database complains of; our own mistakes stay as they are."""
+    trouble = context.sqlalchemy_exception
+    if not isinstance(trouble, OperationalError) or context.engine is None:
+        return
+    place = context.engine.url.render_as_string(hide_password=True)
+    said = str(context.original_exception)
+    mend = next((mend for sign, mend in MEND.items() if sign in said), "see what it says")
+    raise StoreError(f"the database {place} does not work: {said}; {mend}") from trouble
 
 
 def exists(engine: Engine) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -35,6 +36,7 @@ from feedwatch.store.schema import (
 )
 
 DAY = timedelta(days=1)
+HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
 CHUNK = 500  # values in one IN (…): databases bound them
 
@@ -152,11 +154,16 @@ class Store:
                 _feed(row) for row in db.execute(select(feeds).order_by(feeds.c.name)).mappings()
             ]
 
-    def due_feeds(self, now: datetime, limit: int, but: Collection[int] = ()) -> list[Feed]:
-        """Feeds to check, the longest due first, without those whose ids are in `but`."""
+    def due_feeds(
+        self, now: datetime, horizon: timedelta, limit: int, but: Collection[int] = ()
+    ) -> list[Feed]:
+        """Feeds to check, the longest due first, without those whose ids are in `but`.
+
+        What is due later than `horizon` from now is due at once: the clock was set back.
+        """
         query = (
             select(feeds)
-            .where(feeds.c.due_at <= now, feeds.c.active, feeds.c.id.not_in(but))
+            .where(_due(feeds.c.due_at, now, horizon), feeds.c.active, feeds.c.id.not_in(but))
             .order_by(feeds.c.due_at)
             .limit(limit)
         )
@@ -277,7 +284,11 @@ class Store:
         """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
         query = (
             _episodes()
-            .where(episodes.c.state == state, episodes.c.due_at <= now, episodes.c.id.not_in(but))
+            .where(
+                episodes.c.state == state,
+                _due(episodes.c.due_at, now, HORIZON),
+                episodes.c.id.not_in(but),
+            )
             .order_by(episodes.c.due_at)
             .limit(limit)
         )
@@ -432,7 +443,11 @@ def _next_queued(due_by: datetime | None) -> Select[Any]:
         .order_by(oldest, episodes.c.id)
         .limit(1)
     )
-    return query if due_by is None else query.where(episodes.c.due_at <= due_by)
+    return query if due_by is None else query.where(_due(episodes.c.due_at, due_by, HORIZON))
+
+
+def _due(column: ColumnElement[Any], now: datetime, horizon: timedelta) -> ColumnElement[bool]:
+    return or_(column <= now, column > now + horizon)
 
 
 def _live(db: Connection) -> int:
@@ -445,6 +460,7 @@ def _submitted_since(db: Connection, moment: datetime) -> int:
     answered = and_(
         history.c.previous == State.SUBMITTING,
         history.c.at > moment,
+        history.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
         history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
     )
     query = select(func.count()).select_from(history).where(answered)

@@ -24,7 +24,8 @@ from feedwatch.model import (
     Source,
     State,
 )
-from feedwatch.store import Admission, Store
+from feedwatch.store import Admission, Store, StoreError
+from feedwatch.timing import horizon
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.tasks import Tasks
 
@@ -68,7 +69,7 @@ class Checks:
         if self._context.stopping.is_set():
             return
         now, store = self._context.clock(), self._context.store
-        for feed in store.due_feeds(now, self._looks.free, but=self._looks.ids):
+        for feed in store.due_feeds(now, self._horizon(), self._looks.free, but=self._looks.ids):
             if feed.name in self._context.plan.sources:
                 self._looks.start(feed.id, feed, self._look_at)
 
@@ -76,12 +77,16 @@ class Checks:
     def idle(self) -> bool:
         """Whether nothing is under way and nothing is due."""
         now = self._context.clock()
-        return not self._looks.ids and not self._context.store.due_feeds(now, 1)
+        return not self._looks.ids and not self._context.store.due_feeds(now, self._horizon(), 1)
 
     def close(self) -> None:
         """End the looks that are under way."""
         self._parser.close()
         self._looks.close()
+
+    def _horizon(self) -> timedelta:
+        sources = self._context.plan.sources.values()
+        return horizon(max((one.check_interval for one in sources), default=timedelta()))
 
     def _look_at(self, feed: Feed) -> Look:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
@@ -92,6 +97,8 @@ class Checks:
         """The one broad `except` of this duty: a bad feed must not stop the others, nor spin."""
         try:
             self._record(feed, future.result())
+        except StoreError:
+            raise
         except Exception as error:
             log.exception("feed %s: the check failed in a way that was not foreseen", feed.name)
             due_at = self._context.clock() + PUT_OFF

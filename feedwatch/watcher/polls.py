@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from feedwatch import lifecycle
 from feedwatch.model import Episode, Progress, Running, State, Unreachable
+from feedwatch.store import StoreError
 from feedwatch.watcher.context import Context, named
 from feedwatch.watcher.tasks import Tasks
 
@@ -53,6 +54,8 @@ class Polls:
             after = lifecycle.polled(episode, progress, now, context.plan.policy)
             _warn_of_new_words(episode, progress)
             context.move(episode, after)
+        except StoreError:
+            raise
         except Exception:
             log.exception("%s: the poll failed in a way that was not foreseen", named(episode))
             context.move(episode, replace(episode, due_at=context.clock() + PUT_OFF))

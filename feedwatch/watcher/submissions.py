@@ -30,9 +30,11 @@ class Submissions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._proven = False  # whether a safe read has succeeded in this process
+        self._unsaved: list[tuple[Episode, Answer]] = []  # answers that the database did not take
 
     def tick(self) -> None:
         """Submit as many episodes as may be submitted now."""
+        self.save_answers()
         store = self._context.store
         self._presume_lost(store.due_episodes(State.SUBMITTING, self._context.clock(), BATCH))
         self._resubmit()
@@ -77,7 +79,7 @@ class Submissions:
         gate, now = context.store.gate(), context.clock()
         if gate.closed_until is None and self._proven:
             return True
-        if gate.paused or (gate.closed_until is not None and now < gate.closed_until):
+        if gate.paused or lifecycle.is_shut(gate, now):
             return False
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
@@ -122,7 +124,17 @@ class Submissions:
         if isinstance(answer, Accepted):
             # First of all into the log: should the database fail now, the id is not lost.
             log.info("%s: accepted as media id %s", named(claimed), answer.media_id)
-        self._record(claimed, answer)
+        self._unsaved.append((claimed, answer))
+        self.save_answers()
+
+    def save_answers(self) -> None:
+        """Write down what came of our POSTs, before anything else is sent.
+
+        Raises `StoreError` where the database fails; the answers are kept for the next time.
+        """
+        while self._unsaved:
+            self._record(*self._unsaved[0])
+            self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, answer: Answer) -> None:
         context = self._context
