@@ -1,0 +1,215 @@
+"""The machine's own troubles: a full disk, a locked or read-only database, a clock that jumps."""
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from feedwatch.model import State
+from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.store import StoreError, database
+from tests.support import FeedServer, Feedwatch, Workspace, wait_for
+from tests.world import World
+from tests.world import world as a_world
+
+
+@pytest.fixture
+def duties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    with a_world(tmp_path / "feedwatch.db") as duties:
+        yield duties
+
+
+@contextmanager
+def locked(duties: World) -> Iterator[None]:
+    """Another program is in the middle of a long write."""
+    path = duties.store.path
+    assert path is not None
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    try:
+        yield
+    finally:
+        other.execute("rollback")
+        other.close()
+
+
+# A locked database
+
+
+def test_nothing_is_sent_that_cannot_be_written_down_first(duties: World) -> None:
+    duties.feeds.publish(1)
+    duties.check()
+    duties.submissions._proven = True
+    with locked(duties), pytest.raises(StoreError, match="another program keeps it locked"):
+        duties.submit()
+    assert duties.sandbox.submissions == []
+    duties.submit()
+    assert duties.episode().state is State.PROCESSING
+
+
+def test_an_answer_that_could_not_be_written_is_written_before_anything_else_is_sent(
+    duties: World,
+) -> None:
+    duties.feeds.publish(2, 1)
+    duties.check()
+    lock = locked(duties)
+    duties.context.before_post = lambda: lock.__enter__()
+    with pytest.raises(StoreError):
+        duties.submit()
+    assert len(duties.sandbox.taken) == 1
+    assert duties.episode("guid-1").state is State.SUBMITTING
+    with pytest.raises(StoreError):
+        duties.submit()
+    assert len(duties.sandbox.submissions) == 1, "the queue waits for the answer to be on disk"
+    lock.__exit__(None, None, None)
+    duties.context.before_post = lambda: None
+    duties.submit()
+    assert duties.states() == {"guid-1": State.PROCESSING, "guid-2": State.PROCESSING}
+    assert len(duties.sandbox.taken) == 2
+
+
+def test_a_check_that_could_not_be_written_is_made_again(duties: World) -> None:
+    duties.feeds.publish(1)
+    with locked(duties), pytest.raises(StoreError):
+        duties.check()
+    assert duties.store.episodes() == []
+    duties.check()
+    assert duties.states() == {"guid-1": State.QUEUED}
+
+
+# A disk of its own, for what only a real one can do
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("making a file system takes root's rights")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(1024)):
+            pass
+    assert shutil.disk_usage(disk).free == 0
+    return filler
+
+
+@pytest.mark.slow
+def test_with_a_full_disk_nothing_is_submitted_and_with_room_everything_once(
+    disk: Path,
+    workspace: Workspace,
+    feedwatch: Feedwatch,
+    feed_server: FeedServer,
+    sandbox: Sandbox,
+) -> None:
+    workspace.set(DATABASE_URL=f"sqlite:///{disk}/feedwatch.db")
+    running = feedwatch.start("run")
+    wait_for(lambda: feedwatch.states() == {"guid-1": "ready"})
+    filler = fill(disk)
+    feed_server.publish(3, 2, 1)
+    wait_for(lambda: "stand still" in running.stderr)
+    assert "make room" in running.stderr
+    assert running.alive
+    assert len(sandbox.submissions) == 1
+    filler.unlink()
+    wait_for(lambda: set(feedwatch.states().values()) == {"ready"} and len(feedwatch.states()) == 3)
+    assert len(sandbox.submissions) == len(sandbox.taken) == 3
+    assert "go on: the database works again" in running.stderr
+    assert "Traceback" not in running.stderr
+    assert running.stop().status == 0
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_during_a_post_loses_no_answer(
+    disk: Path, workspace: Workspace, feedwatch: Feedwatch, sandbox: Sandbox
+) -> None:
+    workspace.set(DATABASE_URL=f"sqlite:///{disk}/feedwatch.db")
+    sandbox.faults.add(Fault("submit", "delay", seconds=1.0))
+    running = feedwatch.start("run")
+    wait_for(lambda: feedwatch.states() == {"guid-1": "submitting"})
+    filler = fill(disk)
+    wait_for(lambda: "stand still" in running.stderr)
+    filler.unlink()
+    wait_for(lambda: feedwatch.states() == {"guid-1": "ready"})
+    assert len(sandbox.taken) == 1
+    assert running.stop().status == 0
+
+
+@pytest.mark.slow
+def test_a_database_that_cannot_be_written_is_told_in_words(
+    disk: Path, workspace: Workspace, feedwatch: Feedwatch, sandbox: Sandbox
+) -> None:
+    workspace.set(DATABASE_URL=f"sqlite:///{disk}/feedwatch.db")
+    assert feedwatch.once().status == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for args in (("run", "--once"), ("skip", 1), ("pause",)):
+        ended = feedwatch.here(*args)
+        assert ended.status == 1
+        assert ended.stderr.startswith("Error: ")
+        assert "Traceback" not in ended.output
+    assert len(sandbox.submissions) == 1
+
+
+# The clock
+
+
+def test_a_clock_that_was_ahead_for_a_while_stops_nothing_once_it_is_right(duties: World) -> None:
+    duties.feeds.publish(1)
+    duties.check()
+    duties.submit()
+    right = duties.now
+    duties.later(days=400)
+    duties.check()
+    duties.poll()
+    duties.feeds.publish(3, 2, 1)
+    duties.later(days=1)
+    duties.check()
+    duties.sandbox.faults.add(Fault("submit", "status", status=503))
+    duties.submit()
+    duties.now = right
+    duties.feeds.publish(4, 3, 2, 1)
+    for _ in range(10):
+        duties.later(minutes=30)
+        duties.check()
+        duties.submit()
+        duties.poll()
+    assert set(duties.states().values()) == {State.READY}
+    assert len(duties.states()) == len(duties.sandbox.taken) == 4
+
+
+def test_a_clock_set_back_neither_repeats_nor_stops(duties: World) -> None:
+    duties.feeds.publish(1)
+    duties.check()
+    duties.submit()
+    duties.later(days=-30)
+    duties.feeds.publish(2, 1)
+    for _ in range(10):
+        duties.later(minutes=30)
+        duties.check()
+        duties.submit()
+        duties.poll()
+    assert duties.states() == {"guid-1": State.READY, "guid-2": State.READY}
+    assert len(duties.sandbox.taken) == 2
+
+
+def test_a_clock_set_forward_during_a_post_loses_no_answer(duties: World) -> None:
+    duties.feeds.publish(1)
+    duties.check()
+    duties.context.before_post = lambda: duties.later(days=2)
+    duties.submit()
+    assert duties.episode().state is State.PROCESSING
+    assert len(duties.sandbox.taken) == 1
