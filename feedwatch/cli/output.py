@@ -102,8 +102,10 @@ def episode_json(episode: Episode) -> dict[str, Any]:
     }
 
 
-def whole_episode_json(episode: Episode, history: Sequence[Move]) -> dict[str, Any]:
-    """An episode with all that is known of it."""
+def whole_episode_json(
+    episode: Episode, keys: Sequence[str], history: Sequence[Move]
+) -> dict[str, Any]:
+    """An episode with all that is known of it, and the keys by which it is."""
     return episode_json(episode) | {
         "description": episode.description,
         "podcast_id": episode.podcast_id,
@@ -112,6 +114,7 @@ def whole_episode_json(episode: Episode, history: Sequence[Move]) -> dict[str, A
         "failed_attempts": episode.failed_attempts,
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
+        "known_by": list(keys),
         "history": [
             {"at": stamp(move.at), "state": move.state.value, "reason": move.reason}
             for move in history

@@ -116,16 +116,18 @@ def show(options: Options, *, episode_id: int, as_json: bool) -> None:
     """One episode: every field, and every decision about it with time and reason."""
     with opened(options.settings()) as store:
         episode = wanted(store, episode_id)
-        history = store.history(episode_id)
-    document = whole_episode_json(episode, history)
+        document = whole_episode_json(episode, store.keys(episode_id), store.history(episode_id))
     if as_json:
         print_json(document)
         return
-    moves = document.pop("history")
+    moves, keys = document.pop("history"), document.pop("known_by")
     for name, value in document.items():
         if value is not None:
             text = str(value)
             click.echo(f"{name + ':':<20} " + text.replace("\n", "\n" + " " * 21))
+    click.echo("known by:")
+    for key in keys:
+        click.echo(f"  {key}")
     click.echo("history:")
     for move in moves:
         click.echo(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
