@@ -55,6 +55,7 @@ class Daemon:
         self._submissions = submissions
         self._polls = polls
         self._brake = brake
+        self.interrupted = False  # by `stop`, before the work was done
 
     def run(self) -> None:
         """Work until a signal says stop."""
@@ -95,11 +96,12 @@ class Daemon:
         """
         context, stopping = self._context, self._context.stopping
         self._submissions.recover()
-        context.store.make_feeds_due(context.clock())
+        begun = context.clock()
+        context.store.make_feeds_due(begun)
         while not stopping.is_set():
-            self._checks.tick()
+            self._checks.tick(due_by=begun)  # each feed once, however short its interval
             progress()
-            if self._checks.idle:
+            if self._checks.is_idle(due_by=begun):
                 break
             stopping.wait(ONCE_TICK_SECONDS)
         until = time.monotonic() + timeout
@@ -117,6 +119,7 @@ class Daemon:
     def stop(self) -> None:
         """Begin to stop; safe in a signal handler."""
         self._brake.stop_in(STOP_SECONDS)
+        self.interrupted = True
         self._context.stopping.set()
 
     def stop_on_signals(self) -> None:

@@ -47,5 +47,10 @@ def next_poll(
 
 
 def jittered(wait: timedelta, key: str) -> timedelta:
-    """Lengthen `wait` by up to a quarter. A hash instead of dice: the same key, the same wait."""
-    return wait * (1 + crc32(key.encode("utf-8", "replace")) / 2**32 / 4)
+    """Lengthen `wait` by up to a quarter."""
+    return wait * (1 + fraction(key) / 4)
+
+
+def fraction(key: str) -> float:
+    """From 0 to 1, spread evenly over keys. A hash instead of dice: the same key, the same place."""
+    return crc32(key.encode("utf-8", "replace")) / 2**32

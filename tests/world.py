@@ -70,7 +70,7 @@ class World:
 
         def concluded() -> bool:
             self.checks.tick()
-            return self.checks.idle
+            return self.checks.is_idle()
 
         wait_for(concluded)
 

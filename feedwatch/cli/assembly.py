@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -18,12 +18,13 @@ from feedwatch.marker import Marker, is_behind, places
 from feedwatch.model import Feed
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
-from feedwatch.timing import jittered
+from feedwatch.timing import fraction
 from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
 from feedwatch.wire import Brake, client
 
 log = logging.getLogger("feedwatch")
 
+FIRST_CHECKS_WITHIN = 60.0  # seconds
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
@@ -134,14 +135,9 @@ def _compare(store: Store, marker: Marker, now: datetime) -> None:
 
 
 def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
-    """When feeds that are new to us are checked first: at once, but not all in one moment."""
-    spread = min(len(settings.sources) / 10, 60.0)
-    return {
-        source.name: now
-        + (jittered(source.check_interval, source.name) - source.check_interval)
-        * min(1.0, 4 * spread / source.check_interval.total_seconds())
-        for source in settings.sources
-    }
+    """When feeds that are new to us are checked first: not all at once, and within a minute."""
+    span = timedelta(seconds=min(len(settings.sources) / 10, FIRST_CHECKS_WITHIN))
+    return {source.name: now + span * fraction(source.name) for source in settings.sources}
 
 
 def remembered(store: Store, settings: Settings) -> dict[str, Feed]:

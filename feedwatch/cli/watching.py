@@ -28,7 +28,7 @@ from feedwatch.config import Settings
 from feedwatch.isolation import Parser
 from feedwatch.model import Failed, Gone, NotModified, ParsedFeed, Source
 from feedwatch.store import Store
-from feedwatch.watcher import Context, decisions_on, look
+from feedwatch.watcher import decisions_on, look
 from feedwatch.wire import Brake
 
 log = logging.getLogger("feedwatch")
@@ -64,13 +64,15 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
             )
             daemon.run()
             return
-        settled = daemon.run_once(timeout, Progress(context.store))
-        sys.exit(_status_of_once(settings, context, settled=settled))
+        progress = Progress(context.store)
+        settled = daemon.run_once(timeout, progress)
+        progress.end()
+        status = _status_of_once(settings, context.store, settled=settled)
+        sys.exit(0 if daemon.interrupted else status)
 
 
-def _status_of_once(settings: Settings, context: Context, *, settled: bool) -> int:
+def _status_of_once(settings: Settings, store: Store, *, settled: bool) -> int:
     """Say in a line how it ended, and choose the exit status."""
-    store = context.store
     feeds = remembered(store, settings)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = _totals(store)
@@ -82,7 +84,7 @@ def _status_of_once(settings: Settings, context: Context, *, settled: bool) -> i
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
     gate = store.gate()
-    if not settled and not context.stopping.is_set():
+    if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
@@ -111,6 +113,11 @@ class Progress:
         if line != self._shown:
             click.echo(f"\r\x1b[K{line}", err=True, nl=False)
             self._shown = line
+
+    def end(self) -> None:
+        """Leave the line as it stands."""
+        if self._shown:
+            click.echo(err=True)
 
 
 def _totals(store: Store) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """Inlet's Media Management API: all that is its own. docs/inlet.md has the facts and their gaps."""
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -109,10 +108,20 @@ class Inlet:
             return _blocked(response, answer)
         return None
 
-    def podcasts(self) -> Iterator[dict[str, Any]] | Later:
-        """The podcasts that the key reaches, or why they cannot be told."""
-        first = self._page(None, 100)
-        return first if isinstance(first, Later) else self._pages(first)
+    def podcasts(self) -> list[dict[str, Any]] | Later:
+        """All podcasts that the key reaches, or why they cannot be told."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        for _ in range(MAX_PAGES):
+            page = self._page(after)
+            if isinstance(page, Later):
+                return page
+            found += (entry for entry in page["data"] if isinstance(entry, dict))
+            pagination = page.get("pagination") or {}
+            after = pagination.get("endCursor")
+            if not pagination.get("hasNextPage") or not after:
+                break
+        return found
 
     def has_podcast(self, podcast_id: str) -> bool | Later:
         """Whether the key reaches this podcast."""
@@ -128,8 +137,8 @@ class Inlet:
             return False
         return _blocked(response, answer)
 
-    def _page(self, after: str | None, size: int) -> dict[str, Any] | Later:
-        params = {"first": size} | ({"after": after} if after else {})
+    def _page(self, after: str | None) -> dict[str, Any] | Later:
+        params = {"first": 100} | ({"after": after} if after else {})
         response = get(self._client, "/api/v1/podcasts", params)
         if isinstance(response, Later):
             return response
@@ -137,16 +146,6 @@ class Inlet:
         if response.is_success and answer is not None and isinstance(answer.get("data"), list):
             return answer
         return _blocked(response, answer)
-
-    def _pages(self, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for _ in range(MAX_PAGES):
-            yield from (entry for entry in page["data"] if isinstance(entry, dict))
-            pagination = page.get("pagination") or {}
-            after = pagination.get("endCursor")
-            following = self._page(after, 100) if pagination.get("hasNextPage") and after else None
-            if following is None or isinstance(following, Later):
-                return
-            page = following
 
 
 def body_of(submission: Submission) -> dict[str, Any]:

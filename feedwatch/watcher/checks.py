@@ -62,31 +62,33 @@ class Checks:
         self._parser = parser
         self._looks: Tasks[Feed, Look] = Tasks(FETCHES_AT_ONCE, "fetch")
 
-    def tick(self) -> None:
-        """Write down what the looks gave that have ended, and begin those that are due."""
+    def tick(self, due_by: datetime | None = None) -> None:
+        """Write down what the looks gave that have ended, and begin those that are due.
+
+        With `due_by`, only those that were due then.
+        """
         for feed, future in self._looks.finished():
             self._conclude(feed, future)
         if self._context.stopping.is_set():
             return
-        now, store = self._context.clock(), self._context.store
-        for feed in store.due_feeds(now, self._horizon(), self._looks.free, but=self._looks.ids):
+        for feed in self._due(due_by, self._looks.free):
             if feed.name in self._context.plan.sources:
                 self._looks.start(feed.id, feed, self._look_at)
 
-    @property
-    def idle(self) -> bool:
+    def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether nothing is under way and nothing is due."""
-        now = self._context.clock()
-        return not self._looks.ids and not self._context.store.due_feeds(now, self._horizon(), 1)
+        return not self._looks.ids and not self._due(due_by, 1)
 
     def close(self) -> None:
         """End the looks that are under way."""
         self._parser.close()
         self._looks.close()
 
-    def _horizon(self) -> timedelta:
+    def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
         sources = self._context.plan.sources.values()
-        return horizon(max((one.check_interval for one in sources), default=timedelta()))
+        longest = max((one.check_interval for one in sources), default=timedelta())
+        now = due_by or self._context.clock()
+        return self._context.store.due_feeds(now, horizon(longest), limit, but=self._looks.ids)
 
     def _look_at(self, feed: Feed) -> Look:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
