@@ -52,5 +52,5 @@ def jittered(wait: timedelta, key: str) -> timedelta:
 
 
 def fraction(key: str) -> float:
-    """From 0 to 1, spread evenly over keys. A hash instead of dice: the same key, the same place."""
+    """From 0 to 1, evenly over keys. A hash instead of dice: the same key, the same place."""
     return crc32(key.encode("utf-8", "replace")) / 2**32

@@ -28,13 +28,17 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+import feedwatch
 from feedwatch.cli import app
+from feedwatch.sandbox import Sandbox
 
 Found = TypeVar("Found")
 
 KEY = "k3y-that-nobody-may-see"  # the sandbox's key in every test
 PODCAST = "podcast-1"
+PODCASTS = {PODCAST: "The show", "podcast-2": "Another show"}
 PATIENCE = 15.0  # seconds that a test waits for what should come within one or two
+ROOT = Path(feedwatch.__file__).parent.parent
 FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
 
 
@@ -286,17 +290,29 @@ class Running:
     @property
     def stdout(self) -> str:
         """What it has written so far."""
-        return self._out.read_text(encoding="utf-8")
+        return self._out.read_bytes().decode()
 
     @property
     def stderr(self) -> str:
         """What it has written so far, its log among it."""
-        return self._err.read_text(encoding="utf-8")
+        return self._err.read_bytes().decode()
 
     @property
     def alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
+
+    def until(
+        self, condition: Callable[[], Found | None], what: str, timeout: float = PATIENCE
+    ) -> Found:
+        """Wait for what it should do; its end in between is an error."""
+
+        def come() -> Found | None:
+            found = condition()
+            assert found or self.alive, f"it ended before {what}: {self.stderr}"
+            return found
+
+        return wait_for(come, timeout, what)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal and return at once."""
@@ -445,8 +461,13 @@ class Feedwatch:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """A clean one, and `more`."""
-        kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV") if name in os.environ}
-        return kept | {"HOME": str(self._workspace.folder), "LANG": "C.UTF-8"} | dict(more or {})
+        clean = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._workspace.folder),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),  # the feedwatch that is tested here, not one installed
+        }
+        return clean | dict(more or {})
 
     def end(self) -> None:
         """Kill whatever still runs."""
@@ -456,6 +477,33 @@ class Feedwatch:
     def _arguments(self, args: Collection[str | float], *, config: bool) -> list[str]:
         named = ["--config", str(self._workspace.config)] if config else []
         return named + [str(arg) for arg in args]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A whole world of its own, for tests that need several at once or one for a module."""
+
+    sandbox: Sandbox
+    feeds: FeedServer
+    workspace: Workspace
+    feedwatch: Feedwatch
+
+
+@contextmanager
+def scene(folder: Path, *, job_seconds: float = 0.05) -> Iterator[Scene]:
+    """The same as the fixtures give: a feed `show` with episode 1, which is to be submitted."""
+    with (
+        Sandbox(api_key=KEY, podcasts=PODCASTS, job_seconds=job_seconds) as sandbox,
+        FeedServer() as feeds,
+    ):
+        feeds.publish(1)
+        workspace = Workspace(folder, sandbox.url)
+        workspace.add_feed("show", feeds.url, FIRST_RUN="all")
+        feedwatch = Feedwatch(workspace)
+        try:
+            yield Scene(sandbox=sandbox, feeds=feeds, workspace=workspace, feedwatch=feedwatch)
+        finally:
+            feedwatch.end()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_a_new_episode_is_submitted_once_as_the_contract_wants_it_and_is_ready_i
         FEEDS__SHOW__AD_OPTIONS__AUTOMATED_MID_ROLLS__AD_COUNT=2,
         FEEDS__SHOW__AD_OPTIONS__AUTOMATED_MID_ROLLS__ADS_PER_HOUR=3,
     )
-    assert feedwatch("run", "--once").status == 0
+    assert feedwatch.once().status == 0
     (body,) = sandbox.taken
     description = body.pop("description")
     assert body == {
@@ -129,7 +129,7 @@ def test_a_second_run_submits_nothing_even_if_the_server_ignores_conditions(
     feedwatch: Feedwatch, feed_server: FeedServer, sandbox: Sandbox
 ) -> None:
     assert feedwatch.once().status == 0
-    assert feedwatch("run", "--once").status == 0
+    assert feedwatch.once().status == 0
     feed_server.etags = False
     assert feedwatch.once().status == 0
     assert feed_server.count() == 3
@@ -182,12 +182,12 @@ def test_only_what_is_new_is_submitted_the_next_time(
 def test_timeout_0_does_not_wait_and_the_next_run_polls_what_was_accepted(
     feedwatch: Feedwatch, sandbox: Sandbox
 ) -> None:
-    assert feedwatch("run", "--once", "--timeout", 0).status == 0
+    assert feedwatch.once("--timeout", 0).status == 0
     episode = feedwatch.episode()
     assert episode["state"] == "processing"
     assert list(sandbox.jobs) == [episode["media_id"]]
     assert sandbox.polls == {}
-    assert feedwatch("run", "--once").status == 0
+    assert feedwatch.once().status == 0
     assert feedwatch.episode()["state"] == "ready"
     assert len(sandbox.submissions) == 1
 
@@ -284,7 +284,7 @@ def test_status_4_if_something_is_held_and_3_comes_before_it(
     workspace.set(FLOOD_LIMIT=0)
     assert feedwatch.once().status == 0
     feed_server.publish(1, 2)
-    assert feedwatch("run", "--once").status == 4
+    assert feedwatch.once().status == 4
     assert feedwatch.once().status == 4  # it still waits
     workspace.add_feed("broken", feed_server.url_of("/nothing.xml"))
     assert feedwatch.once().status == 3
@@ -327,7 +327,7 @@ def test_the_log_goes_to_standard_error_as_one_object_a_line_where_json_is_asked
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
     workspace.set(LOG_FORMAT="json")
-    ended = feedwatch("run", "--once")
+    ended = feedwatch.once()
     assert ended.stdout == ""
     lines = [line for line in ended.stderr.splitlines() if line.startswith("{")]
     assert any('"level": "info"' in line and "ready" in line for line in lines)
