@@ -15,7 +15,7 @@ def horizon(longest_interval: timedelta) -> timedelta:
 def backoff(attempt: int, *, first: timedelta, most: timedelta, key: str) -> timedelta:
     """Double from `first` (attempt 1) up to `most`, then add up to a quarter, spread by `key`."""
     doublings = min(max(attempt - 1, 0), 30)
-    return jittered(min(most, first * 2**doublings), f"{key} {attempt}")
+    return jittered(first * min(2**doublings, max(most / first, 1)), f"{key} {attempt}")
 
 
 def next_check(
