@@ -1,0 +1,240 @@
+"""`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
+
+import re
+
+import pytest
+
+from feedwatch.sandbox import Fault, Sandbox
+from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Episode 1 is skipped, 2 and 3 are held; nothing was submitted."""
+    with scene(tmp_path_factory.mktemp("held")) as one:
+        one.workspace.set(FLOOD_LIMIT=0, FEEDS__SHOW__FIRST_RUN="none")
+        assert one.feedwatch.once("--timeout", 0).status == 0
+        one.feeds.publish(1, 2, 3)
+        assert one.feedwatch.once("--timeout", 0).status == 4
+        states = {"guid-1": "skipped", "guid-2": "held", "guid-3": "held"}
+        assert one.feedwatch.states() == states
+        assert not list(one.workspace.folder.glob("*.db-wal"))  # all of it is in the one file
+        return one.workspace.database.read_bytes()
+
+
+@pytest.fixture
+def held(database: bytes, world: Scene) -> Feedwatch:
+    """feedwatch with a copy of that database, and the feed as it was then."""
+    world.workspace.set(FLOOD_LIMIT=0, FEEDS__SHOW__FIRST_RUN="none")
+    world.workspace.database.write_bytes(database)
+    world.feeds.publish(1, 2, 3)
+    return world.feedwatch
+
+
+@pytest.fixture
+def failed(feedwatch: Feedwatch, sandbox: Sandbox) -> Feedwatch:
+    """Episode 1 is failed: the API refused it."""
+    sandbox.faults.add(
+        Fault(on="submit", kind="status", status=400, body='{"error":"Bad","message":"too short"}')
+    )
+    feedwatch.once("--timeout", 0)
+    assert feedwatch.states() == {"guid-1": "failed"}
+    return feedwatch
+
+
+def number(feedwatch: Feedwatch, guid: str) -> int:
+    found: int = feedwatch.episode(guid)["id"]
+    return found
+
+
+# approve
+
+
+def test_approve_queues_a_held_episode_and_the_next_run_submits_it_once(
+    held: Feedwatch, sandbox: Sandbox
+) -> None:
+    assert held.here("approve", number(held, "guid-2"), "--yes").status == 0
+    assert held.states() == {"guid-1": "skipped", "guid-2": "queued", "guid-3": "held"}
+    assert sandbox.submissions == []
+    assert held.once().status == 4  # the other one still waits
+    assert held.states()["guid-2"] == "ready"
+    assert held.once().status == 4
+    assert [body["name"] for body in sandbox.taken] == ["Episode 2"]
+
+
+def test_approve_takes_all_held_episodes_of_a_feed(held: Feedwatch) -> None:
+    assert held.here("approve", "--feed", "show", "--yes").status == 0
+    assert held.states() == {"guid-1": "skipped", "guid-2": "queued", "guid-3": "queued"}
+
+
+def test_approve_previews_and_without_a_terminal_wants_yes_and_does_nothing(
+    held: Feedwatch,
+) -> None:
+    before = held.json("episodes")
+    ended = held("approve", "--feed", "show")
+    assert ended.status == 2
+    assert "--yes" in ended.stderr
+    assert "Episode 2" in ended.output
+    assert "Episode 3" in ended.output
+    assert held.json("episodes") == before
+
+
+@pytest.mark.parametrize(("typed", "state"), [("y\n", "queued"), ("n\n", "held")])
+def test_approve_asks_on_a_terminal_and_obeys_the_answer(
+    held: Feedwatch, typed: str, state: str
+) -> None:
+    ended = held.on_terminal("approve", number(held, "guid-2"), typed=typed)
+    assert "Episode 2" in ended.stdout
+    assert re.search(r"\?.*\[y/N\]", ended.stdout)
+    assert held.states()["guid-2"] == state
+    assert (ended.status == 0) == (typed == "y\n")
+
+
+def test_approve_of_what_is_not_held_is_a_clear_error_and_changes_nothing(held: Feedwatch) -> None:
+    before = held.json("episodes")
+    skipped, waiting = number(held, "guid-1"), number(held, "guid-2")
+    ended = held.here("approve", waiting, skipped, "--yes")
+    assert ended.status == 1
+    assert str(skipped) in ended.stderr
+    assert "skipped" in ended.stderr
+    assert held.json("episodes") == before
+
+
+@pytest.mark.parametrize("verb", ["approve", "skip", "retry"])
+def test_an_unknown_id_is_a_clear_error_and_changes_nothing(held: Feedwatch, verb: str) -> None:
+    before = held.json("episodes")
+    ended = held.here(verb, number(held, "guid-2"), 999, "--yes")
+    assert ended.status in (1, 2)
+    assert "999" in ended.stderr
+    assert held.json("episodes") == before
+
+
+@pytest.mark.parametrize("verb", ["approve", "skip", "retry"])
+def test_no_episode_named_is_wrong_usage(feedwatch: Feedwatch, verb: str) -> None:
+    assert feedwatch.here(verb, "--yes").status == 2
+
+
+# skip
+
+
+def test_skip_keeps_an_episode_from_ever_being_submitted(
+    held: Feedwatch, feed_server: FeedServer, sandbox: Sandbox
+) -> None:
+    assert held.here("skip", number(held, "guid-2")).status == 0
+    assert held.here("skip", "--feed", "show").status == 0
+    assert set(held.states().values()) == {"skipped"}
+    assert held.episode("guid-2")["reason"]
+    feed_server.etags = False
+    assert held.once().status == 0
+    assert sandbox.submissions == []
+
+
+def test_skip_of_what_is_ready_is_a_clear_error(feedwatch: Feedwatch) -> None:
+    feedwatch.once()
+    ended = feedwatch.here("skip", 1)
+    assert ended.status == 1
+    assert "ready" in ended.stderr
+    assert feedwatch.states() == {"guid-1": "ready"}
+
+
+# retry
+
+
+def test_retry_submits_a_failed_episode_again(failed: Feedwatch, sandbox: Sandbox) -> None:
+    assert "too short" in failed.episode()["reason"]
+    failed.once()
+    assert len(sandbox.submissions) == 1  # never by itself
+    assert failed.here("retry", 1, "--yes").status == 0
+    assert failed.states() == {"guid-1": "queued"}
+    assert failed.once().status == 0
+    assert failed.states() == {"guid-1": "ready"}
+    assert len(sandbox.submissions) == 2
+
+
+def test_retry_takes_all_that_are_failed(failed: Feedwatch) -> None:
+    assert failed.here("retry", "--state", "failed", "--yes").status == 0
+    assert failed.states() == {"guid-1": "queued"}
+
+
+def test_retry_previews_and_without_a_terminal_wants_yes(failed: Feedwatch) -> None:
+    ended = failed.here("retry", 1)
+    assert ended.status == 2
+    assert "Episode 1" in ended.output
+    assert "--yes" in ended.stderr
+    assert failed.states() == {"guid-1": "failed"}
+
+
+def test_retry_takes_a_skipped_episode_back_but_no_held_one(held: Feedwatch) -> None:
+    assert held.here("retry", number(held, "guid-1"), "--yes").status == 0
+    ended = held.here("retry", number(held, "guid-2"), "--yes")
+    assert ended.status == 1
+    assert "held" in ended.stderr
+    assert held.states() == {"guid-1": "queued", "guid-2": "held", "guid-3": "held"}
+
+
+def test_adopt_of_what_is_not_unknown_is_a_clear_error(held: Feedwatch) -> None:
+    ended = held.here("adopt", number(held, "guid-2"), "some-media-id")
+    assert ended.status == 1
+    assert "held" in ended.stderr
+    assert held.states()["guid-2"] == "held"
+
+
+# pause and resume
+
+
+def test_pause_stops_submissions_but_no_poll_and_resume_restarts_them(
+    feedwatch: Feedwatch, feed_server: FeedServer, sandbox: Sandbox
+) -> None:
+    assert feedwatch.once("--timeout", 0).status == 0
+    assert feedwatch.here("pause").status == 0
+    feed_server.publish(1, 2)
+    assert feedwatch("run", "--once").status == 0  # another process: the pause survives
+    assert feedwatch.states() == {"guid-1": "ready", "guid-2": "queued"}
+    assert [feed["state"] for feed in feedwatch.json("feeds")] == ["paused"]
+    assert "paused" in feedwatch.here("status").stdout
+    assert len(sandbox.submissions) == 1
+    assert feedwatch.here("resume").status == 0
+    assert feedwatch.once().status == 0
+    assert set(feedwatch.states().values()) == {"ready"}
+    assert [feed["state"] for feed in feedwatch.json("feeds")] == ["ok"]
+    assert len(sandbox.submissions) == 2
+
+
+def test_pause_of_one_feed_lets_the_others_go_on(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
+) -> None:
+    feed_server.publish(11, path="/other.xml")
+    workspace.add_feed("other", feed_server.url_of("/other.xml"), FIRST_RUN="all")
+    feedwatch.once("--timeout", 0)
+    assert feedwatch.here("pause", "--feed", "Show").status == 0
+    feed_server.publish(1, 2)
+    feed_server.publish(11, 12, path="/other.xml")
+    assert feedwatch.once().status == 0
+    assert feedwatch.states() == {
+        "guid-1": "ready",
+        "guid-2": "queued",
+        "guid-11": "ready",
+        "guid-12": "ready",
+    }
+    states = {feed["name"]: feed["state"] for feed in feedwatch.json("feeds")}
+    assert states == {"show": "paused", "other": "ok"}
+    assert feedwatch.here("resume", "--feed", "show").status == 0
+    assert feedwatch.once().status == 0
+    assert set(feedwatch.states().values()) == {"ready"}
+
+
+@pytest.mark.parametrize("feed", [(), ("--feed", "show")], ids=["all feeds", "one feed"])
+def test_pause_works_before_the_first_run(
+    feedwatch: Feedwatch, sandbox: Sandbox, feed: tuple[str, ...]
+) -> None:
+    ended = feedwatch.here("pause", *feed)
+    assert ended.status == 0, ended.stderr
+    assert feedwatch.once("--timeout", 1).status == 0
+    assert sandbox.submissions == []
+
+
+def test_pause_of_an_unknown_feed_is_a_clear_error(held: Feedwatch) -> None:
+    ended = held.here("pause", "--feed", "shaw")
+    assert ended.status in (1, 2)
+    assert "shaw" in ended.stderr
+    assert "show" in ended.stderr

@@ -1,0 +1,93 @@
+"""`export`: the processed URLs, and the feed with its enclosures replaced."""
+
+import csv
+import io
+
+import pytest
+
+from feedwatch.sandbox import Sandbox
+from tests.support import FeedServer, Feedwatch, Workspace, audio, item
+
+
+@pytest.fixture
+def two_feeds(feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace) -> Feedwatch:
+    """Feed `show`: 1 skipped, 2 ready. Feed `other`: 11 ready."""
+    feed_server.publish(1, item(2, title='Quotes " and, commas; and ümlauts'))
+    feed_server.publish(11, path="/other.xml")
+    workspace.set(FEEDS__SHOW__FIRST_RUN="latest:1")
+    workspace.add_feed("other", feed_server.url_of("/other.xml"), FIRST_RUN="all")
+    assert feedwatch.once().status == 0
+    return feedwatch
+
+
+def test_csv_has_a_row_for_each_ready_episode_and_is_the_default(
+    two_feeds: Feedwatch,
+) -> None:
+    ended = two_feeds("export")
+    assert ended.status == 0
+    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert {(row["feed"], row["guid"], row["title"]) for row in rows} == {
+        ("show", "guid-2", 'Quotes " and, commas; and ümlauts'),
+        ("other", "guid-11", "Episode 11"),
+    }
+    for row in rows:
+        assert row["processed_url"] == two_feeds.episode(row["guid"])["processed_url"]
+    assert two_feeds.here("export", "--format", "csv").stdout == ended.stdout
+
+
+def test_json_has_each_ready_episode_as_episodes_json_gives_it(two_feeds: Feedwatch) -> None:
+    ended = two_feeds.here("export", "--format", "json")
+    ready = [one for one in two_feeds.json("episodes") if one["state"] == "ready"]
+    assert ended.json == ready
+    ended = two_feeds.here("export", "--format", "json", "--feed", "other")
+    assert [one["guid"] for one in ended.json] == ["guid-11"]
+
+
+def test_rss_is_the_feed_byte_for_byte_but_for_the_enclosures_of_ready_episodes(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox
+) -> None:
+    def enclosure(number: int) -> str:
+        return f'<enclosure url="{audio(number)}" length="1000" type="audio/mpeg"/>'
+
+    odd = (
+        f"\r\n<!-- {enclosure(2)} --><item ><title>T\u00fc &#8211; <![CDATA[<b>{audio(2)}</b>]]>"
+        f"</title><link>{audio(2)}</link>\t<x:y xmlns:x='urn:z' a = 'b'/></item>\r\n"
+    )
+    document = feed_server.publish(item(1), odd, item(2)) + b"\n<!-- the end -->"
+    feed_server.serve(document)
+    workspace.set(FEEDS__SHOW__FIRST_RUN="latest:1")
+    assert feedwatch.once().status == 0
+    processed = feedwatch.episode("guid-2")["processed_url"]
+    ended = feedwatch("export", "--format", "rss", "--feed", "show")
+    assert ended.status == 0
+    before, old, after = document.rpartition(enclosure(2).encode())
+    assert old
+    assert ended.raw.startswith(before)
+    assert ended.raw.endswith(after)
+    new = ended.raw.removeprefix(before).removesuffix(after).decode()
+    assert f'url="{processed}"' in new
+    assert 'type="audio/mpeg"' in new
+
+
+def test_rss_of_a_feed_without_ready_episodes_is_the_feed_as_it_is(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
+) -> None:
+    workspace.set(FEEDS__SHOW__FIRST_RUN="none")
+    assert feedwatch.once().status == 0
+    ended = feedwatch("export", "--format", "rss")
+    assert (ended.status, ended.raw) == (0, feed_server.publish(1))
+
+
+def test_rss_of_several_feeds_in_one_document_is_wrong_usage(two_feeds: Feedwatch) -> None:
+    ended = two_feeds.here("export", "--format", "rss")
+    assert ended.status == 2
+    assert "--feed" in ended.stderr
+
+
+def test_rss_of_a_feed_that_cannot_be_fetched_is_an_error_and_no_document(
+    two_feeds: Feedwatch, feed_server: FeedServer
+) -> None:
+    feed_server.answer(500)
+    ended = two_feeds.here("export", "--format", "rss", "--feed", "show")
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "500" in ended.stderr
