@@ -352,12 +352,12 @@ def gate_after_doubt(gate: Gate, reason: str, now: datetime, policy: Policy) -> 
 
 
 def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Policy) -> Gate:
-    """A safe read was tried. One that succeeds opens the gate; the counts stay until a POST does.
+    """A safe read was tried. One that succeeds opens the gate; the rest stays until a POST does.
 
     Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
     """
     if failure is None:
-        return replace(gate, closed_until=None, reason=None, blocked=False)
+        return replace(gate, closed_until=None, blocked=False)
     return _closed(gate, failure, now, policy)
 
 

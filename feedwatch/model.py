@@ -190,7 +190,7 @@ class Gate:
 
     paused: bool = False  # by a person
     closed_until: datetime | None = None
-    reason: str | None = None
+    reason: str | None = None  # why it was closed; kept until a POST has a clear answer
     failures: int = 0  # POSTs and reads in a row that surely did nothing
     doubts: int = 0  # POSTs in a row that left it open whether they were taken
     blocked: bool = False  # closed by something that a person has to mend, not time alone

@@ -125,7 +125,7 @@ def test_a_url_that_leads_nowhere_is_told_in_words(url: str) -> None:
 
 def test_a_file_that_is_no_database_is_told_in_words(path: Path) -> None:
     path.write_bytes(b"this is no database, " * 100)
-    with pytest.raises(StoreError, match="cannot be opened"):
+    with pytest.raises(StoreError, match="is not a database; FEEDWATCH_DATABASE_URL names"):
         opened(path)
 
 

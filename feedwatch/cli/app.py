@@ -1,5 +1,6 @@
 """The command line. Data goes to standard output, logs and progress to standard error."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -43,7 +44,10 @@ for module in (watching, reading, deciding, diagnosing, exporting, trying):
 def main() -> None:
     """Run one verb, and say in plain words what is wrong where it cannot be run."""
     try:
-        cli.main(prog_name="feedwatch", standalone_mode=True)
+        try:
+            cli.main(prog_name="feedwatch", standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except ConfigError as error:
         click.echo("The configuration cannot be used:", err=True)
         for problem in error.problems:
@@ -53,6 +57,6 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(FAILED)
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        sys.stderr.close()
+        # Whoever read our output has seen enough; what is left must not be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

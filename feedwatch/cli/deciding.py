@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from feedwatch import lifecycle
-from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.assembly import Options, first_checks, opened
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
 from feedwatch.cli.reading import known_feed, wanted
+from feedwatch.config import Settings
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
 
@@ -27,8 +28,9 @@ feed_option = click.option("--feed", metavar="FEED", help="All held episodes of 
 def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:
     """Let held episodes be submitted."""
     now = datetime.now(UTC)
-    with opened(options.settings()) as store:
-        chosen = _chosen(store, ids, feed, State.HELD)
+    settings = options.settings()
+    with opened(settings) as store:
+        chosen = _held(store, settings, ids, feed)
         moves = _moves(chosen, lambda episode: lifecycle.approved(episode, now))
         _preview(chosen, "will be submitted; each submission costs money and is published")
         confirm("Approve?", given=yes)
@@ -43,8 +45,9 @@ def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool
 def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
     """Never submit these episodes. `retry` takes it back, so nothing is asked."""
     now = datetime.now(UTC)
-    with opened(options.settings()) as store:
-        chosen = _chosen(store, ids, feed, State.HELD)
+    settings = options.settings()
+    with opened(settings) as store:
+        chosen = _held(store, settings, ids, feed)
         _carry_out(store, _moves(chosen, lifecycle.skipped), now, "skipped")
 
 
@@ -111,20 +114,25 @@ def resume(options: Options, *, feed: str | None) -> None:
 
 def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
     settings = options.settings()
+    with opened(settings) as store:
+        name = known_feed(store, settings, feed) if feed is not None else None
+    # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
-        if feed is not None:
-            store.set_feed_paused(known_feed(store, feed), paused=paused)
-        else:
+        if name is None:
             store.change_gate(lambda gate: replace(gate, paused=paused))
-    say(f"{feed or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
+        elif not store.set_feed_paused(name, paused=paused):
+            store.sync_feeds(settings.sources, first_checks(settings, datetime.now(UTC)))
+            store.set_feed_paused(name, paused=paused)
+    say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
 
 
-def _chosen(store: Store, ids: Sequence[int], feed: str | None, state: State) -> list[Episode]:
+def _held(store: Store, settings: Settings, ids: Sequence[int], feed: str | None) -> list[Episode]:
+    """The episodes with these ids, or all held ones of a feed."""
     if bool(ids) == bool(feed):
         stop("say which episodes: either ids or --feed FEED", USAGE)
     if feed is None:
         return _by_id(store, ids)
-    return store.episodes(feed=known_feed(store, feed), states=[state])
+    return store.episodes(feed=known_feed(store, settings, feed), states=[State.HELD])
 
 
 def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:

@@ -48,7 +48,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             stop("a document is of one feed: add --feed FEED", USAGE)
         feed = settings.sources[0].name
     with opened(settings) as store:
-        name = known_feed(store, feed) if feed is not None else None
+        name = known_feed(store, settings, feed) if feed is not None else None
         ready = store.episodes(feed=name, states=[State.READY])
     match form:
         case "json":

@@ -1,6 +1,7 @@
 """What people and programs get to see: tables, JSON, questions and exit statuses."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -51,6 +52,11 @@ def _plain(text: str) -> Text:
 def say(text: str) -> None:
     """Progress and remarks, on standard error."""
     click.echo(text, err=True)
+
+
+def shows_progress() -> bool:
+    """Whether somebody looks on who wants more than the log."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def stop(text: str, status: int = FAILED) -> NoReturn:

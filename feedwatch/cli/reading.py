@@ -82,9 +82,10 @@ def episodes(
     options: Options, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
 ) -> None:
     """List the episodes, newest first."""
-    with opened(options.settings()) as store:
+    settings = options.settings()
+    with opened(settings) as store:
         found = store.episodes(
-            feed=known_feed(store, feed) if feed else None,
+            feed=known_feed(store, settings, feed) if feed else None,
             states=[State(state)] if state else [],
             limit=limit,
         )
@@ -241,9 +242,9 @@ def wanted(store: Store, episode_id: int) -> Episode:
     return episode
 
 
-def known_feed(store: Store, name: str) -> str:
-    """A feed that the database knows, in the config or not, or the end."""
-    names = [feed.name for feed in store.feeds()]
+def known_feed(store: Store, settings: Settings, name: str) -> str:
+    """A feed of the config, or one that is remembered from an earlier one, or the end."""
+    names = sorted({one.name for one in settings.sources} | {one.name for one in store.feeds()})
     if name.lower() not in names:
         stop(f"no feed is named {name!r}; known are: {', '.join(names) or 'none yet'}")
     return name.lower()

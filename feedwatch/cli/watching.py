@@ -21,6 +21,7 @@ from feedwatch.cli.output import (
     print_table,
     say,
     short,
+    shows_progress,
     stamp,
     stop,
 )
@@ -64,9 +65,7 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
             )
             daemon.run()
             return
-        progress = Progress(context.store)
-        settled = daemon.run_once(timeout, progress)
-        progress.end()
+        settled = daemon.run_once(timeout, Progress(context.store))
         status = _status_of_once(settings, context.store, settled=settled)
         sys.exit(0 if daemon.interrupted else status)
 
@@ -88,36 +87,32 @@ def _status_of_once(settings: Settings, store: Store, *, settled: bool) -> int:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
-    if gate.blocked:
-        say(f"nothing can be submitted: {gate.reason}")
-    if gate.blocked or (failing and len(failing) == len(feeds)):
-        return FAILED
+    shut = bool(states["queued"]) and gate.closed_until is not None
+    if shut:
+        say(f"{states['queued']} episodes could not be submitted: {gate.reason}")
     if failing:
-        return PARTLY
-    return WAITING if waiting else 0
+        return FAILED if len(failing) == len(feeds) else PARTLY
+    if waiting:
+        return WAITING
+    return FAILED if shut else 0
 
 
 class Progress:
-    """A line on a terminal's standard error while `run --once` works; nothing elsewhere."""
+    """Lines on a terminal's standard error while `run --once` works; none elsewhere."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._shown = ""
 
     def __call__(self) -> None:
-        """Show where it stands, if that has changed."""
-        if not sys.stderr.isatty():
+        """Say where it stands, if that has changed."""
+        if not shows_progress():
             return
         states = _totals(self._store)
         line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
         if line != self._shown:
-            click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+            say(line)
             self._shown = line
-
-    def end(self) -> None:
-        """Leave the line as it stands."""
-        if self._shown:
-            click.echo(err=True)
 
 
 def _totals(store: Store) -> dict[str, int]:
@@ -149,7 +144,7 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
                     results.append((source, decisions, None))
                 else:
                     results.append((source, [], error_of(outcome)))
-                if sys.stderr.isatty():
+                if shows_progress():
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
         print_json([_check_json(*result) for result in results])

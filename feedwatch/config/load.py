@@ -25,6 +25,8 @@ SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not 
 CONTAINER_SECRETS = Path("/run/secrets")
 TOP_KEYS = {f"{PREFIX}{name.upper()}": name for name in Keys.model_fields if name != "feeds"}
 FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
+OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
+LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
 IN_URL = re.compile(r"(?<=//)[^/@\s]*@|\?.*")  # credentials, and a query with perhaps a token
@@ -121,12 +123,12 @@ def _file_values(path: Path, problems: list[str]) -> dict[str, str]:
     lines: dict[str, int] = {}
     for binding in bindings:
         key, line = binding.key, binding.original.line
-        if binding.error:
-            # Only what stands before "=": the rest may be a secret.
-            text = binding.original.string.strip().partition("=")[0][:60]
-            problems.append(f"{path}, line {line}: expected KEY=value, found {text!r}")
-        elif key is not None and binding.value is None:
-            problems.append(f"{path}, line {line}: {key} has no value; expected KEY=value")
+        if binding.error or (key is not None and binding.value is None):
+            # The text may be a secret, written without its key or its "=".
+            at = OUR_KEY.match(binding.original.string.strip())
+            problems.append(
+                f"{path}, line {line}: expected KEY=value" + (f", at {at[0]}" if at else "")
+            )
         elif key is not None and binding.value is not None:
             if key in values:
                 problems.append(
@@ -219,9 +221,10 @@ def _unknown(key: str, feed_name: str | None) -> str:
     candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
-    nearest = difflib.get_close_matches(key, candidates, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else f"; every key begins with {PREFIX}"
-    return f"{key}: nothing reads this key{hint}"
+    shown = key if nearest or len(key) < LONGEST_WORD else f"{key[:3]}…"
+    return f"{shown}: nothing reads this key{hint}"
 
 
 def _put_ad_option(

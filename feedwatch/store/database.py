@@ -13,7 +13,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import StaticPool
 
 from feedwatch.store.errors import StoreError
@@ -25,6 +31,7 @@ MEND = {
     "disk is full": "make room; nothing is submitted until it can be written down",
     "locked": "another program keeps it locked; end that program",
     "readonly": "give this user the right to write the file and its folder",
+    "not a database": "FEEDWATCH_DATABASE_URL names a file of something else",
     "unable to open": "see that the folder exists and that this user may write in it",
     "disk I/O error": "the disk is full or broken; nothing is submitted until it works",
 }
@@ -47,7 +54,10 @@ def connect(url: str) -> Engine:
 def _in_words(context: ExceptionContext) -> None:
     """Make a `StoreError` of what the database complains of; our own mistakes stay as they are."""
     trouble = context.sqlalchemy_exception
-    if not isinstance(trouble, OperationalError) or context.engine is None:
+    # Its other subclasses are broken rules of ours, such as a key that is there already.
+    if not (isinstance(trouble, OperationalError) or type(trouble) is DatabaseError):
+        return
+    if context.engine is None:
         return
     place = context.engine.url.render_as_string(hide_password=True)
     said = str(context.original_exception)

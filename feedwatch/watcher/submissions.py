@@ -10,6 +10,7 @@ from feedwatch.model import (
     Accepted,
     Answer,
     Episode,
+    Gate,
     Later,
     OnUnknown,
     Source,
@@ -84,16 +85,13 @@ class Submissions:
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
         failure = context.processor.probe()
-        gate_before = gate
-        gate = context.store.change_gate(
+        context.store.change_gate(
             lambda gate: lifecycle.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
             )
         )
         self._proven = failure is None
-        if failure is None and gate_before.reason is not None:
-            log.info("submissions go on: the API answers again")
-        elif failure is not None and gate_before.reason != failure.reason:
+        if failure is not None and gate.reason != failure.reason:
             log.error("submissions stop, episodes wait: %s", failure.reason)
         return failure is None
 
@@ -148,11 +146,7 @@ class Submissions:
         context.store.change_gate(
             lambda gate: lifecycle.gate_after_answer(gate, answer, now, policy)
         )
-        if isinstance(answer, Later | Unknown) and before.reason != answer.reason:
-            level = (
-                logging.ERROR if isinstance(answer, Later) and answer.blocked else logging.WARNING
-            )
-            log.log(level, "submissions wait for a while: %s", answer.reason)
+        _tell(before, answer)
 
     def _record_late(self, claimed: Episode, answer: Answer) -> None:
         """The lease ran out before the answer came. A job that exists must not be forgotten."""
@@ -168,6 +162,17 @@ class Submissions:
             "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
             *(named(episode), answer.media_id, episode.state, episode.id),
         )
+
+
+def _tell(before: Gate, answer: Answer) -> None:
+    """One line when submissions stop, and one when they go on."""
+    if not isinstance(answer, Later | Unknown):
+        if before.reason is not None:
+            log.info("submissions go on")
+    elif before.reason != answer.reason:
+        blocked = isinstance(answer, Later) and answer.blocked
+        level = logging.ERROR if blocked else logging.WARNING
+        log.log(level, "submissions stop, episodes wait: %s", answer.reason)
 
 
 def submission_of(episode: Episode, source: Source) -> Submission:
