@@ -9,7 +9,7 @@ demo: $(VENV)/installed ## an episode goes from published to processed before yo
 	@$(BIN)/feedwatch demo
 
 test: $(VENV)/installed-dev ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(BIN)/python -m pytest -m "not slow"

@@ -149,11 +149,13 @@ class Submissions:
         _tell(before, answer)
 
     def _record_late(self, claimed: Episode, answer: Answer) -> None:
-        """The lease ran out before the answer came. A job that exists must not be forgotten."""
+        """The episode has moved since the claim. A job that exists must not be forgotten."""
         context = self._context
         episode = context.store.episode(claimed.id)
         if not isinstance(answer, Accepted) or episode is None:
             return
+        if episode.media_id == answer.media_id:
+            return  # written down before, by a first attempt that failed afterwards
         if episode.state is State.UNKNOWN:
             adopted = lifecycle.adopted(episode, answer.media_id, context.clock())
             if context.move(episode, adopted) is not None:
