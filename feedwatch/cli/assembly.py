@@ -25,6 +25,7 @@ from feedwatch.wire import Brake, client
 log = logging.getLogger("feedwatch")
 
 FIRST_CHECKS_WITHIN = 60.0  # seconds
+SHORTEST_SECRET = 4  # characters
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
@@ -40,21 +41,19 @@ class Options:
         logs.set_up(
             as_json=settings.log_format == "json",
             level=settings.log_level,
-            secrets=list(secrets_of(settings)),
+            secrets=secrets_of(settings),
         )
         for warning in settings.warnings:
             log.warning("%s", warning)
         return settings
 
 
-def secrets_of(settings: Settings) -> Iterator[str]:
-    """What must never be shown."""
-    if settings.api_key is not None:
-        yield settings.api_key.get_secret_value()
+def secrets_of(settings: Settings) -> list[str]:
+    """What must never be shown. What is shorter is no secret, and would mask half of every line."""
+    found = [settings.api_key.get_secret_value()] if settings.api_key is not None else []
     for source in settings.sources:
-        if source.password:
-            yield source.password
-        yield from source.headers.values()
+        found += [source.password or "", *source.headers.values()]
+    return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
 @contextmanager

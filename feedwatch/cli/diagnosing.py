@@ -1,5 +1,6 @@
 """`doctor` and `podcasts`."""
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -76,13 +77,15 @@ def _config(settings: Settings) -> Finding:
 def _database(settings: Settings) -> Finding:
     try:
         with opened(settings) as store:
-            place, episodes = (
-                store.place,
-                sum(sum(t.by_state.values()) for t in store.tallies().values()),
-            )
+            number = sum(sum(tally.by_state.values()) for tally in store.tallies().values())
+            found = f"{store.place}, {number} episodes"
+            path = store.path
     except StoreError as error:
         return Finding(check="database", ok=False, found=str(error), mend="see the message")
-    return Finding(check="database", ok=True, found=f"{place}, {episodes} episodes")
+    if path is None or os.access(path if path.exists() else path.parent, os.W_OK):
+        return Finding(check="database", ok=True, found=found)
+    mend = f"give this user the right to write {path.parent}, or run this as the daemon's user"
+    return Finding(check="database", ok=False, found=f"{found}, not writable", mend=mend)
 
 
 def _clock(http: httpx.Client, settings: Settings) -> Finding:

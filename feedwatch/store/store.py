@@ -86,12 +86,13 @@ class Store:
         With `may_create`, tables are made or migrated as needed. Without, a database that is not
         there reads as an empty one and is not made: to look must not leave anything behind. With
         `alone`, no other process may be open with `alone` at the same time. Raises `StoreError`.
+        `place` says where it is, without its password.
         """
         self._processor = processor
         self._engine = connect(url)
-        path = sqlite_file(self._engine)
-        locked = alone and path is not None
-        self._lock = FileLock(path.with_name(f"{path.name}.lock")) if locked and path else None
+        self.place = self._engine.url.render_as_string(hide_password=True)
+        self._path = path = sqlite_file(self._engine)
+        self._lock = FileLock(path.with_name(f"{path.name}.lock")) if alone and path else None
         if may_create:
             upgrade(self._engine)
             self._ensure_rows()
@@ -102,14 +103,9 @@ class Store:
             metadata.create_all(self._engine)
 
     @property
-    def place(self) -> str:
-        """Where the database is, without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
-
-    @property
     def path(self) -> Path | None:
         """The database's file, if it is one."""
-        return sqlite_file(self._engine)
+        return self._path
 
     def close(self) -> None:
         """Give back all connections, and the lock."""
