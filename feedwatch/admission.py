@@ -8,7 +8,9 @@ from enum import StrEnum
 from feedwatch.identity import Kind, Sighting
 from feedwatch.model import Episode, Feed, FirstRun, Item, OnReplaced, Rules, State
 
-VANISHED_AT_LEAST = 6  # episodes in the document before; of a shorter list half is soon gone
+VANISHED_AT_LEAST = (
+    6  # episodes in the document before; of a shorter list half is soon gone, if not all
+)
 
 
 class Verdict(StrEnum):
@@ -53,12 +55,8 @@ def decide(sightings: Sequence[Sighting], feed: Feed, rules: Rules) -> list[Deci
         decisions = _at_first(decisions, rules.first_run)
     elif (alarm := _alarm(decisions, feed, rules)) is not None:
         decisions = _held(decisions, alarm)
-    if feed.suspect:
-        decisions = _held(
-            decisions,
-            "the database is new or restored, though there was one before: what looks new may have "
-            "been submitted already",
-        )
+    if feed.doubted_before is not None:
+        decisions = [_doubted(one, feed.doubted_before) for one in decisions]
     return decisions
 
 
@@ -127,9 +125,22 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules) -> str | Non
     if new > rules.flood_limit:
         return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
     still = sum(decision.sighting.kind in (Kind.KNOWN, Kind.REPLACED) for decision in decisions)
-    if new and feed.shown >= VANISHED_AT_LEAST and 2 * still < feed.shown:
+    vanished = 2 * still < feed.shown and (feed.shown >= VANISHED_AT_LEAST or still == 0)
+    if new and feed.shown > 1 and vanished:
         return f"most known items vanished: of {feed.shown} there are {still}, and {new} are new"
     return None
+
+
+def _doubted(decision: Decision, until: datetime) -> Decision:
+    """Hold what may have been paid for before our memory began; what came later can't have been."""
+    published = decision.item.published_at
+    if decision.verdict is not Verdict.SUBMIT or (published is not None and published > until):
+        return decision
+    reason = (
+        f"published before {until:%Y-%m-%d %H:%M}Z or at a time not stated: what is known of the "
+        "feed begins then, so this may have been submitted already"
+    )
+    return replace(decision, verdict=Verdict.HOLD, reason=reason)
 
 
 def _held(decisions: Sequence[Decision], reason: str) -> list[Decision]:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1
 ONCE_TICK_SECONDS = 0.1
+STOP_NOTICED_SECONDS = 0.1
 STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
 BEAT_EVERY = timedelta(seconds=10)
 TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
@@ -82,7 +83,8 @@ class Daemon:
             )
         scheduler.start()
         notify("READY=1")
-        stopping.wait()
+        while not stopping.is_set():
+            time.sleep(STOP_NOTICED_SECONDS)
         notify("STOPPING=1")
         log.info("stopping: requests in flight are finished and recorded")
         scheduler.shutdown(wait=True)
@@ -103,7 +105,7 @@ class Daemon:
             progress()
             if self._checks.is_idle(due_by=begun):
                 break
-            stopping.wait(ONCE_TICK_SECONDS)
+            time.sleep(ONCE_TICK_SECONDS)
         until = time.monotonic() + timeout
         while not stopping.is_set():
             self._submissions.tick()
@@ -112,12 +114,15 @@ class Daemon:
             progress()
             if self._settled() or time.monotonic() >= until:
                 break
-            stopping.wait(ONCE_TICK_SECONDS)
+            time.sleep(ONCE_TICK_SECONDS)
         self._conclude()
         return self._settled()
 
     def stop(self) -> None:
-        """Begin to stop; safe in a signal handler."""
+        """Begin to stop; safe in a signal handler, as the main thread never waits for the event.
+
+        It would hold the event's lock then, which `set` takes.
+        """
         self._brake.stop_in(STOP_SECONDS)
         self.interrupted = True
         self._context.stopping.set()

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum, auto
 from hashlib import sha256
 from urllib.parse import unquote
@@ -19,6 +19,7 @@ from feedwatch.tracking import PREFIXES, VOLATILE_PARAMETERS
 
 LONGEST_KEY = 500  # characters; a longer value is kept as its hash: databases bound what they index
 MOVE_AT_LEAST = 3  # items whose audio has another address all at once: a new host, not new audio
+MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
 WINDOW = 3  # items; a feed that shows fewer is a rolling one
 HALF_HOUR = timedelta(minutes=30)
 DAY = timedelta(days=1)
@@ -101,12 +102,16 @@ def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
     A guid that stands on items with different audio in one document tells nothing, and is no key of
     either. An item without an enclosure has no keys.
     """
-    files: dict[str, set[str]] = defaultdict(set)
-    for item in items:
-        if item.guid is not None and item.enclosure_url is not None:
-            files[item.guid].add(comparable(item.enclosure_url))
-    telling = {guid for guid, urls in files.items() if len(urls) == 1}
-    return [tuple(_keys(item, telling)) for item in items]
+    files = _files(items)
+    urls: dict[str, set[str]] = defaultdict(set)
+    for item, file in zip(items, files, strict=True):
+        if item.guid is not None and file is not None:
+            urls[item.guid].add(file)
+    telling = {guid for guid, own in urls.items() if len(own) == 1}
+    return [
+        () if file is None else tuple(_keys(item, file, telling))
+        for item, file in zip(items, files, strict=True)
+    ]
 
 
 def title_key(title: str) -> str:
@@ -114,10 +119,11 @@ def title_key(title: str) -> str:
     return _bounded(" ".join(title.casefold().split()))
 
 
-def comparable(url: str) -> str:
+def comparable(url: str, *, whole_query: bool = False) -> str:
     """An enclosure's address for comparison only.
 
-    Without scheme, tracking prefixes, fragment, volatile parameters and the host's upper case.
+    Without scheme, tracking prefixes, fragment, the host's upper case and, unless `whole_query`,
+    the parameters that are known to change.
     """
     rest = _without_scheme(url)
     while prefix := _PREFIX.match(rest):
@@ -127,7 +133,7 @@ def comparable(url: str) -> str:
     kept = "&".join(
         part
         for part in query.split("&")
-        if part and part.partition("=")[0].lower() not in VOLATILE_PARAMETERS
+        if part and (whole_query or part.partition("=")[0].lower() not in VOLATILE_PARAMETERS)
     )
     return f"{host.lower()}{slash}{path}{'?' if kept else ''}{kept}"
 
@@ -138,12 +144,34 @@ def _without_scheme(url: str) -> str:
     return re.sub(r"^(?:https?:)?//", "", url, flags=re.IGNORECASE)
 
 
-def _keys(item: Item, telling_guids: Collection[str]) -> Iterable[str]:
-    if item.enclosure_url is None:
-        return
+def _files(items: Sequence[Item]) -> list[str | None]:
+    """The audio of each item, for comparison.
+
+    Where a parameter that we take for volatile is all that tells items of one document with guids
+    of their own apart, it is not volatile there.
+    """
+    guids: dict[str, set[str | None]] = defaultdict(set)
+    wholes: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        if item.enclosure_url is not None:
+            file = comparable(item.enclosure_url)
+            guids[file].add(item.guid)
+            wholes[file].add(comparable(item.enclosure_url, whole_query=True))
+    files: list[str | None] = []
+    for item in items:
+        if item.enclosure_url is None:
+            files.append(None)
+            continue
+        file = comparable(item.enclosure_url)
+        merged = len(wholes[file]) > 1 and len(guids[file]) > 1
+        files.append(comparable(item.enclosure_url, whole_query=True) if merged else file)
+    return files
+
+
+def _keys(item: Item, file: str, telling_guids: Collection[str]) -> Iterable[str]:
     if item.guid is not None and item.guid in telling_guids:
         yield f"guid:{_bounded(item.guid)}"
-    yield f"file:{_bounded(comparable(item.enclosure_url))}"
+    yield f"file:{_bounded(file)}"
     if item.title and item.published_at is not None:
         yield f"date:{item.published_at:%Y-%m-%dT%H:%M:%S} {title_key(item.title)}"
 
@@ -181,22 +209,23 @@ def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection
     if not keys:
         return Kind.NOTHING, "no enclosure of a wanted media type", None
     if "file" in by:
-        return _by_audio(item, by["file"], by.get("guid"))
+        other_guid = "guid" not in by and any(key.startswith("guid:") for key in keys)
+        return _by_audio(item, by["file"], other_guid=other_guid)
     if "guid" in by:
         return _by_guid(item, by["guid"], document)
     if any(key in met for key in keys if _tells(key)):
         return Kind.KNOWN, "stands further up in this document already", None
-    if "date" in by and _lasts_as_long(item, by["date"]):
-        return _by_date(by["date"], document)
+    if "date" in by:
+        return _by_date(item, by["date"], document)
     if any(key in met for key in keys):
         reason = "has the title and the date of an item further up, with other audio"
         return Kind.DOUBTFUL, reason, None
     return _by_title(item, document) or (Kind.NEW, "new", None)
 
 
-def _by_audio(item: Item, one: Known, same_guid: Known | None) -> Verdict:
-    if same_guid is None and _is_another_episode(item, one):
-        reason = f"has the audio of episode {one.id}, but another guid and title, and a later date"
+def _by_audio(item: Item, one: Known, *, other_guid: bool) -> Verdict:
+    if other_guid and (_is_later(item, one) or title_key(item.title) != title_key(one.title)):
+        reason = f"has the audio of episode {one.id}, but another guid, and another title or date"
         return Kind.DOUBTFUL, reason, None
     return Kind.KNOWN, f"known as episode {one.id} by its audio", one
 
@@ -204,21 +233,25 @@ def _by_audio(item: Item, one: Known, same_guid: Known | None) -> Verdict:
 def _by_guid(item: Item, one: Known, document: _Document) -> Verdict:
     """The guid is known, the audio is not: it has moved, was replaced, or is another episode's."""
     known = f"known as episode {one.id} by its guid"
-    if document.moved:
-        return Kind.KNOWN, f"{known}; the feed's audio has moved", one
-    if _is_another_episode(item, one):
+    if (waiting := _waiting(item, document)) is not None:
+        return waiting
+    if _is_later(item, one) and title_key(item.title) != title_key(one.title):
         reason = f"has the guid of episode {one.id}, but other audio and title, and a later date"
         return Kind.DOUBTFUL, reason, None
+    if document.moved:
+        return Kind.KNOWN, f"{known}; the feed's audio has moved", one
     if _file_name(item.enclosure_url or "") == _file_name(one.enclosure_url):
         return Kind.KNOWN, f"{known}; its file has moved", one
     if item.duration is not None and item.duration == one.duration:
         return Kind.KNOWN, f"{known}; the new file is as long as the old one", one
+    if len(document.namesakes.get(title_key(item.title), ())) > 1:
+        return Kind.DOUBTFUL, f"the audio of episode {one.id} was replaced once more", None
     return Kind.REPLACED, f"the audio of episode {one.id} was replaced", one
 
 
-def _by_date(one: Known, document: _Document) -> Verdict:
+def _by_date(item: Item, one: Known, document: _Document) -> Verdict:
     """Guid and audio are new, title and date are known."""
-    if one.id in document.shown or document.rolling:
+    if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
         reason = f"has the title and the date of episode {one.id}, but another guid and audio"
         return Kind.DOUBTFUL, reason, None
     return Kind.KNOWN, f"known as episode {one.id} by its title and date", one
@@ -226,36 +259,44 @@ def _by_date(one: Known, document: _Document) -> Verdict:
 
 def _by_title(item: Item, document: _Document) -> Verdict | None:
     """All but the title is new: an episode that has just vanished may have been issued anew."""
-    if document.rolling or not item.title:
-        return None
-    same = document.namesakes.get(title_key(item.title), ())
+    if (waiting := _waiting(item, document)) is not None:
+        return waiting
+    same = document.namesakes.get(title_key(item.title), ()) if item.title else ()
     for one in same:
         if one.id in document.shown or not _lasts_as_long(item, one):
             continue
-        # A title that several episodes have tells nothing, unless the time is the same but for
-        # the zone.
-        if len(same) == 1 or _other_time_zone(item.published_at, one.published_at):
+        # A title that several episodes have tells nothing, unless the time is nearly the same, or
+        # is but for the zone. In a rolling feed even those of one hour may be two.
+        near = _apart(item, one, HALF_HOUR)
+        alone = not document.rolling and (len(same) == 1 or _other_time_zone(item, one))
+        if near or alone:
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
             return Kind.DOUBTFUL, reason, None
     return None
 
 
 def _has_moved(all_keys: Sequence[Sequence[str]], known: Mapping[str, Known]) -> bool:
-    """Whether most items with a known guid have audio at an address that is new."""
+    """Whether most, or very many, items with a known guid have audio at an address that is new."""
     moved = stayed = 0
     for keys in all_keys:
         kinds = {key.partition(":")[0] for key in keys if key in known}
         moved += "guid" in kinds and "file" not in kinds
         stayed += {"guid", "file"} <= kinds
-    return moved >= MOVE_AT_LEAST and moved > stayed
+    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > stayed)
 
 
-def _is_another_episode(item: Item, one: Known) -> bool:
-    """Whether the title says so, and the date, which is a later one."""
+def _waiting(item: Item, document: _Document) -> Verdict | None:
+    """A held episode of this title that has vanished: what rotates is held once, not every time."""
+    for one in document.namesakes.get(title_key(item.title), ()) if item.title else ():
+        if one.held and one.id not in document.shown and _lasts_as_long(item, one):
+            return Kind.KNOWN, f"taken for episode {one.id}, which waits for a person", one
+    return None
+
+
+def _is_later(item: Item, one: Known) -> bool:
     if item.published_at is None or one.published_at is None:
         return False
-    later = item.published_at > one.published_at
-    return later and title_key(item.title) != title_key(one.title)
+    return item.published_at > one.published_at
 
 
 def _lasts_as_long(item: Item, one: Known) -> bool:
@@ -265,11 +306,18 @@ def _lasts_as_long(item: Item, one: Known) -> bool:
     return abs(item.duration - one.duration) <= max(60, one.duration / 10)
 
 
-def _other_time_zone(here: datetime | None, there: datetime | None) -> bool:
-    """Whether two times differ by what a wrong or changed time zone makes of one."""
-    if here is None or there is None:
+def _apart(item: Item, one: Known, most: timedelta) -> bool:
+    """Whether both dates are known and at most this far apart."""
+    if item.published_at is None or one.published_at is None:
         return False
-    return abs(here - there) <= DAY and (here - there) % HALF_HOUR == timedelta()
+    return abs(item.published_at - one.published_at) <= most
+
+
+def _other_time_zone(item: Item, one: Known) -> bool:
+    """Whether two dates differ by what a wrong or changed time zone makes of one."""
+    if item.published_at is None or one.published_at is None or not _apart(item, one, DAY):
+        return False
+    return (item.published_at - one.published_at) % HALF_HOUR == timedelta()
 
 
 def _file_name(url: str) -> str:

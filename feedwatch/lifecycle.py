@@ -4,6 +4,7 @@ Each function is named for what has happened. Of an episode, each is an arrow, o
 diagram in docs/states.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -72,9 +73,11 @@ def checked(
             return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
         case ParsedFeed(items=()):
             # A show that has not begun is no error of ours, but a show that lost all its episodes
-            # looks the same. Either way a person should know; and what comes next is new.
+            # looks the same. Either way a person should know; what is published next is new.
             failed = _check_failed(feed, "the feed has no items", now, interval, None)
-            return replace(failed, baseline_at=feed.baseline_at or now)
+            if feed.baseline_at is not None:
+                return failed
+            return replace(failed, baseline_at=now, doubted_before=now)
     after = replace(
         feed,
         due_at=next_check(now, interval, key=feed.name),
@@ -93,8 +96,18 @@ def checked(
         baseline_at=feed.baseline_at or now,
         new_at=now if found_new else feed.new_at,
         shown=shown,
-        suspect=False,
     )
+
+
+def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
+    """The feed, about to be read with `media_types` counting as episodes.
+
+    Where these have changed, old items may turn up that were no episodes before.
+    """
+    stated = ",".join(media_types)
+    if feed.media_types in (None, stated):
+        return replace(feed, media_types=stated)
+    return replace(feed, media_types=stated, doubted_before=now, full_at=None)
 
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:

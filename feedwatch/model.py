@@ -114,7 +114,8 @@ class Feed:
     success_at: datetime | None = None
     new_at: datetime | None = None  # when a check last found a new episode
     shown: int = 0  # episodes in the last good document
-    suspect: bool = False  # our memory of it may be too old: hold what looks new
+    doubted_before: datetime | None = None  # what was published until then may have been paid for
+    media_types: str | None = None  # by which the last good document was read
     failures: int = 0  # in a row
     error: str | None = None
 
@@ -161,6 +162,7 @@ class Known:
     enclosure_url: str
     published_at: datetime | None
     duration: int | None  # seconds, as the feed stated it
+    held: bool = False  # it waits for a person
 
 
 @dataclass(frozen=True, kw_only=True)

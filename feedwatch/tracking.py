@@ -61,9 +61,5 @@ VOLATILE_PARAMETERS = frozenset(
         "rss_browser",
         "in_playlist",
         "sourcefeed",
-        "awcollectionid",
-        "awepisodeid",
-        "aid",
-        "feed",
     }
 )

@@ -63,6 +63,7 @@ class Memory:
                     enclosure_url=one.item.enclosure_url or "",
                     published_at=one.item.published_at,
                     duration=one.item.duration,
+                    held=one.verdict is Verdict.HOLD,
                 )
         for place, one in enumerate(decisions):
             for key in one.sighting.keys:

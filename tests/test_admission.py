@@ -113,20 +113,29 @@ def test_a_window_that_rolls_slowly_loses_nothing() -> None:
     assert submitted == 199
 
 
-def test_a_memory_that_may_be_too_old_holds_what_looks_new_once() -> None:
+def test_what_was_published_before_our_memory_begins_is_held_and_the_rest_is_not() -> None:
     memory = Memory(RULES)
     memory.take(item(1))
-    memory.feed = replace(memory.feed, suspect=True)
-    (new, known) = memory.look(item(2), item(1))
-    assert (new.verdict, known.verdict) == (Verdict.HOLD, Verdict.KNOWN)
-    assert "may have been submitted already" in new.reason
+    memory.feed = replace(memory.feed, doubted_before=item(3).published_at)
+    decisions = memory.take(item(4), item(3), item(2, published_at=None), item(1))
+    assert verdicts(decisions) == [Verdict.SUBMIT, Verdict.HOLD, Verdict.HOLD, Verdict.KNOWN]
+    assert "may have been submitted already" in decisions[1].reason
+    stale = memory.take(item(1))
+    assert verdicts(stale) == [Verdict.KNOWN]
+    assert verdicts(memory.take(item(0), item(1))) == [Verdict.HOLD, Verdict.KNOWN]
 
 
 def test_a_new_database_where_there_was_one_holds_what_the_first_run_would_submit() -> None:
     rules = replace(RULES, first_run=FirstRun(latest=1))
     memory = Memory(rules, begun=False)
-    memory.feed = replace(memory.feed, suspect=True)
+    memory.feed = replace(memory.feed, doubted_before=NOW)
     assert verdicts(memory.look(item(2), item(1))) == [Verdict.HOLD, Verdict.SKIP]
+
+
+def test_in_a_small_feed_new_items_are_held_when_all_known_ones_have_vanished() -> None:
+    memory = Memory(RULES)
+    memory.take(item(1), item(2))
+    assert verdicts(memory.look(item(8), item(9))) == [Verdict.HOLD] * 2
 
 
 # Replaced audio: the policy
@@ -149,6 +158,18 @@ def test_replaced_audio_is_ignored_held_or_submitted_and_settled_by_that(
     assert verdicts(memory.take(other, item(2))) == [verdict, Verdict.KNOWN]
     for again in (other, item(1), other):
         assert verdicts(memory.take(again, item(2))) == [Verdict.KNOWN] * 2
+
+
+@pytest.mark.parametrize("policy", list(OnReplaced))
+def test_audio_that_is_replaced_at_every_check_is_paid_for_once_at_most(policy: OnReplaced) -> None:
+    memory = Memory(replace(RULES, on_replaced=policy))
+    memory.take(item(1), item(2))
+    told = []
+    for number in range(9):
+        rotated = item(1, enclosure_url=f"https://m.example/{number}-x.mp3", duration=None)
+        told += verdicts(memory.take(rotated, item(2)))[:1]
+    assert told.count(Verdict.SUBMIT) == (policy is OnReplaced.SUBMIT)
+    assert told.count(Verdict.HOLD) <= 1, "and is held once, not every time"
 
 
 # Filters

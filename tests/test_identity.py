@@ -36,10 +36,14 @@ RULES: dict[str, tuple[Item, Kind]] = {
     "same guid, same audio": (item(5, title="Edited", published_at=None), Kind.KNOWN),
     "same audio, no guid": (item(5, guid=None), Kind.KNOWN),
     "same audio, other guid": (item(5, guid="other"), Kind.KNOWN),
-    "same audio, other guid and title": (item(5, guid="other", title="Edited"), Kind.KNOWN),
-    "same audio, other guid and title, later": (
-        item(5, guid="other", title="Rerun", published_at=item(9).published_at),
+    "same audio, other guid and title": (item(5, guid="other", title="Rerun"), Kind.DOUBTFUL),
+    "same audio, other guid, later": (
+        item(5, guid="other", published_at=item(9).published_at),
         Kind.DOUBTFUL,
+    ),
+    "same audio, no guid, other title, later": (
+        item(5, guid=None, title="Edited", published_at=item(9).published_at),
+        Kind.KNOWN,
     ),
     "same guid, file at another address": (
         item(5, enclosure_url="https://new-host.example/x/y/5.mp3"),
@@ -65,7 +69,7 @@ RULES: dict[str, tuple[Item, Kind]] = {
     ),
     "same title and date, another length": (
         item(5, guid="other", enclosure_url=OTHER, duration=3000),
-        Kind.NEW,
+        Kind.DOUBTFUL,
     ),
     "same title, another time zone": (
         item(5, guid="other", enclosure_url=OTHER, published_at=item(5).published_at + HOUR),  # type: ignore[operator]
@@ -185,6 +189,54 @@ def test_a_reissued_feed_submits_none() -> None:
         ]
         assert verdicts(memory.take(*anew)) == [Verdict.HOLD] * size, size
         assert verdicts(memory.take(*anew)) == [Verdict.KNOWN] * size, "said once"
+
+
+def test_items_told_apart_only_by_a_parameter_known_to_change_stay_apart() -> None:
+    shows = [item(n, enclosure_url=f"https://m.example/play?token=abc{n}") for n in (3, 2, 1)]
+    memory = Memory()
+    assert verdicts(memory.take(*shows)) == [Verdict.SUBMIT] * 3
+    assert verdicts(memory.take(*shows)) == [Verdict.KNOWN] * 3
+
+
+def test_one_address_for_all_episodes_loses_none() -> None:
+    memory = Memory()
+    latest = "https://m.example/latest.mp3"
+    assert verdicts(memory.take(item(1, enclosure_url=latest))) == [Verdict.SUBMIT]
+    for number in range(2, 9):
+        assert verdicts(memory.take(item(number, enclosure_url=latest))) == [Verdict.HOLD]
+
+
+def test_a_feed_whose_items_are_other_ones_at_every_check_is_never_paid_for_again() -> None:
+    memory = Memory()
+    held = 0
+    for check in range(12):
+        rotating = [
+            item(
+                n,
+                guid=None,
+                published_at=None,
+                enclosure_url=f"https://m.example/{n}.mp3?x={check}",
+            )
+            for n in (1, 2, 3)
+        ]
+        found = verdicts(memory.take(*rotating))
+        held += found.count(Verdict.HOLD)
+        assert check == 0 or Verdict.SUBMIT not in found
+    assert held <= 3, "and is held once, not every time"
+
+
+def test_three_slots_that_bring_other_episodes_every_day_lose_none() -> None:
+    memory = Memory()
+    for day in range(4):
+        slots = [item(10 * day + slot, guid=f"slot-{slot}") for slot in range(3)]
+        assert Verdict.KNOWN not in verdicts(memory.take(*slots)), day
+
+
+def test_a_pilot_that_is_issued_anew_is_held() -> None:
+    memory = remembering(item(1))
+    moment = item(1).published_at + timedelta(minutes=1)  # type: ignore[operator]
+    anew = item(1, guid="anew", enclosure_url=OTHER, published_at=moment)
+    assert verdicts(memory.take(anew)) == [Verdict.HOLD]
 
 
 # Keys

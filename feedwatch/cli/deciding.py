@@ -1,5 +1,6 @@
 """`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,10 +32,13 @@ def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool
     settings = options.settings()
     with opened(settings) as store:
         chosen = _held(store, settings, ids, feed)
+        _require_configured(settings, chosen)
         moves = _moves(chosen, lambda episode: lifecycle.approved(episode, now))
         _preview(chosen, "will be submitted; each submission costs money and is published")
         confirm("Approve?", given=yes)
         _carry_out(store, moves, now, "approved")
+        if feed is not None:
+            store.trust(feed.lower())
 
 
 @click.command()
@@ -49,6 +53,8 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
     with opened(settings) as store:
         chosen = _held(store, settings, ids, feed)
         _carry_out(store, _moves(chosen, lifecycle.skipped), now, "skipped")
+        if feed is not None:
+            store.trust(feed.lower())
 
 
 @click.command()
@@ -63,10 +69,12 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
 def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
     """Submit episodes again that are failed, unknown or skipped."""
     now = datetime.now(UTC)
-    with opened(options.settings()) as store:
+    settings = options.settings()
+    with opened(settings) as store:
         if bool(ids) == bool(state):
             stop("say which episodes: either ids or --state failed", USAGE)
         chosen = store.episodes(states=[State(state)]) if state else _by_id(store, ids)
+        _require_configured(settings, chosen)
         moves = _moves(chosen, lambda episode: lifecycle.retried(episode, now))
         _preview(chosen, "will be submitted again; each submission costs money and is published")
         doubtful = [episode for episode in chosen if episode.state is State.UNKNOWN]
@@ -88,6 +96,8 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
     """Say that an unknown submission was taken, and that MEDIA_ID is its job."""
     now = datetime.now(UTC)
     with opened(options.settings()) as store:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", media_id):
+            stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
         episode = wanted(store, episode_id)
         owner = store.episode_of(media_id)
         if owner is not None and owner.id != episode_id:
@@ -121,7 +131,8 @@ def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
         if name is None:
             store.change_gate(lambda gate: replace(gate, paused=paused))
         elif not store.set_feed_paused(name, paused=paused):
-            store.sync_feeds(settings.sources, first_checks(settings, datetime.now(UTC)))
+            now = datetime.now(UTC)
+            store.sync_feeds(settings.sources, first_checks(settings, now))
             store.set_feed_paused(name, paused=paused)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
 
@@ -133,6 +144,13 @@ def _held(store: Store, settings: Settings, ids: Sequence[int], feed: str | None
     if feed is None:
         return _by_id(store, ids)
     return store.episodes(feed=known_feed(store, settings, feed), states=[State.HELD])
+
+
+def _require_configured(settings: Settings, episodes: Sequence[Episode]) -> None:
+    """Nothing would ever submit the episodes of a feed that is no longer in the config."""
+    gone = sorted({one.feed for one in episodes if settings.source(one.feed) is None})
+    if gone:
+        stop(f"nothing was done: the config has no feed {', '.join(gone)} any more")
 
 
 def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:

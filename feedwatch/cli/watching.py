@@ -1,9 +1,11 @@
 """`run` and `check`."""
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import click
@@ -52,6 +54,8 @@ Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or
 @click.pass_obj
 def run(options: Options, *, once: bool, timeout: float) -> None:
     """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_before_it_began)
     settings = options.settings(needs_key=True)
     require_feeds(settings)
     with assembled(settings) as (daemon, context):
@@ -68,6 +72,10 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
         settled = daemon.run_once(timeout, Progress(context.store))
         status = _status_of_once(settings, context.store, settled=settled)
         sys.exit(0 if daemon.interrupted else status)
+
+
+def _stop_before_it_began(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _status_of_once(settings: Settings, store: Store, *, settled: bool) -> int:

@@ -31,12 +31,14 @@ from feedwatch.config.values import (
     OnUnknownValue,
     PodcastId,
     TitlePattern,
+    UserAgent,
     Whole,
     expected,
 )
 from feedwatch.model import FirstRun, OnReplaced, OnUnknown
 
 POLL_AT_MOST_EVERY = timedelta(seconds=30)  # what the API asks for
+POLL_AT_LEAST_EVERY = timedelta(days=1)
 LOOPBACK = re.compile(r"^(localhost|127(\.\d+){3}|::1)$")
 
 
@@ -65,7 +67,7 @@ class FeedKeys(_Keys):
     username: str | None = None
     password: SecretStr | None = None
     headers: Headers = {}
-    user_agent: str | None = None
+    user_agent: UserAgent | None = None
 
     # Checked field by field, not once all fields are right, so that every error is told at once.
 
@@ -109,4 +111,6 @@ class Keys(_Keys):
         host = urlsplit(info.data.get("api_url", "")).hostname or ""
         if value < POLL_AT_MOST_EVERY and not LOOPBACK.match(host):
             expected("30s or more, as the API asks; less is for an API on this machine")
+        if value > POLL_AT_LEAST_EVERY:
+            expected("at most 1d")
         return value

@@ -29,7 +29,7 @@ OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
-IN_URL = re.compile(r"(?<=//)[^/@\s]*@|\?.*")  # credentials, and a query with perhaps a token
+IN_URL = re.compile(r"(?<=//).*@|\?.*")  # credentials, and a query with perhaps a token
 
 
 class ConfigError(Exception):
@@ -66,10 +66,17 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     """
     named = given or (Path(environ[CONFIG_KEY]) if environ.get(CONFIG_KEY) else None)
     if named is not None:
-        if not named.is_file():
+        if not _is_file(named):
             raise ConfigError([f"there is no config file {named}"])
         return named
-    return next((path for path in (Path("config.env"), SYSTEM_FILE) if path.is_file()), None)
+    return next((path for path in (Path("config.env"), SYSTEM_FILE) if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError([f"the config file {path} cannot be read: {error.strerror}"]) from error
 
 
 def load(path: Path | None, environ: Mapping[str, str], *, needs_key: bool = True) -> Settings:
@@ -193,6 +200,7 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     """Flat keys → the nested values that `Keys` validates. The others become problems."""
     feeds: dict[str, dict[str, Any]] = {}
     tree: dict[str, Any] = {"feeds": feeds}
+    spelt: dict[str, str] = {}
     for key, value in sorted(values.items()):  # so that JSON comes before the keys below it
         if key in TOP_KEYS:
             tree[TOP_KEYS[key]] = value
@@ -205,6 +213,10 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
             problems.append(_unknown(key, name if block == "FEEDS" else None))
         elif not FEED_NAME.fullmatch(name):
             problems.append(f"{key}: a feed's name is letters, digits, - and _; not {name!r}")
+        elif spelt.setdefault(name.lower(), name) != name:
+            problems.append(
+                f"{key}: the feed is spelt {spelt[name.lower()]} elsewhere; spell it one way"
+            )
         elif field == "AD_OPTIONS":
             _put_ad_option(feeds.setdefault(name.lower(), {}), key, below, value, problems)
         else:
@@ -233,7 +245,7 @@ def _put_ad_option(
     """Set adOptions from JSON, or one field of it from a key such as …__PRE_ROLL__AD_COUNT."""
     try:
         parsed = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value
     if not below:
         if not isinstance(parsed, dict):

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from feedwatch.model import FirstRun, OnReplaced, OnUnknown
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
+LONGEST = timedelta(days=365)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -25,9 +26,12 @@ def duration(value: object) -> timedelta:
     match = DURATION.match(str(value).strip())
     if match is None:
         expected("a number and a unit, such as 90s, 15m, 6h or 1d")
-    length = timedelta(**{UNITS[match[2]]: float(match[1])})
-    if length <= timedelta():
-        expected("more than zero")
+    try:
+        length = timedelta(**{UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        length = timedelta.max
+    if not timedelta() < length <= LONGEST:
+        expected("more than zero and at most 365d")
     return length
 
 
@@ -48,8 +52,12 @@ def at_least_one(value: object) -> int:
 def http_url(value: object) -> str:
     """An address of the web."""
     text = str(value).strip()
-    parts = urlsplit(text)  # raises ValueError for a broken port or IPv6 address
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a broken port or IPv6 address; the message might quote a password
+        usable = False
+    if not usable or re.search(r"\s", text):
         expected("an address that begins with http:// or https:// and names a host")
     return text
 
@@ -57,6 +65,8 @@ def http_url(value: object) -> str:
 def api_url(value: object) -> str:
     """A host, with its scheme and port; a path would be doubled."""
     parts = urlsplit(http_url(value))
+    if parts.username is not None or parts.password is not None:
+        expected("no user and password in it: the API takes a key")
     if parts.path.strip("/") or parts.query or parts.fragment:
         expected(f"the host only, {parts.scheme}://{parts.netloc}: the paths are added to it")
     return f"{parts.scheme}://{parts.netloc}"
@@ -134,16 +144,29 @@ def podcast_id(value: object) -> str:
     return text
 
 
+def user_agent(value: object) -> str:
+    """The value of a header field."""
+    text = str(value).strip()
+    if not printable_ascii(text):
+        expected("printable ASCII characters, as HTTP wants them")
+    return text
+
+
+def printable_ascii(text: str) -> bool:
+    """Whether HTTP can carry it in a header field as it stands."""
+    return text.isascii() and text.isprintable()
+
+
 def headers(value: object) -> dict[str, str]:
     """Header fields, as a JSON object."""
     try:
         fields: Any = json.loads(str(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = {"": None}
     if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
         expected('a JSON object of texts, such as {"X-Token": "abc"}')
     for name, text in fields.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not text.isprintable():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not printable_ascii(text):
             expected(f"header names and values as HTTP allows them, which {name!r} is not")
     return dict(fields)
 
@@ -179,4 +202,5 @@ DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
 PodcastId = Annotated[str, BeforeValidator(podcast_id)]
 EpisodeTypes = Annotated[frozenset[str], BeforeValidator(episode_types)]
 MediaTypes = Annotated[tuple[str, ...], BeforeValidator(media_types)]
+UserAgent = Annotated[str, BeforeValidator(user_agent)]
 Headers = Annotated[dict[str, str], BeforeValidator(headers)]

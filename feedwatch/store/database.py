@@ -41,7 +41,7 @@ def connect(url: str) -> Engine:
     """An engine for `url`. Raises `StoreError` where the URL is wrong or its driver is missing."""
     try:
         engine = _tuned(make_url(url))
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {error}") from error
     except ModuleNotFoundError as error:
         raise StoreError(

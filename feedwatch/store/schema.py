@@ -62,7 +62,8 @@ feeds = Table(
     Column("success_at", UtcDateTime),
     Column("new_at", UtcDateTime),
     Column("shown", Integer, nullable=False),
-    Column("suspect", Boolean, nullable=False),
+    Column("doubted_before", UtcDateTime),
+    Column("media_types", Text),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
 )

@@ -51,7 +51,8 @@ CHECK_COLUMNS = (
     "success_at",
     "new_at",
     "shown",
-    "suspect",
+    "doubted_before",
+    "media_types",
     "failures",
     "error",
 )
@@ -91,7 +92,8 @@ class Store:
         self._processor = processor
         self._engine = connect(url)
         self.place = self._engine.url.render_as_string(hide_password=True)
-        self._path = path = sqlite_file(self._engine)
+        path = sqlite_file(self._engine)
+        self._path = path = path.resolve() if path is not None else None
         self._lock = FileLock(path.with_name(f"{path.name}.lock")) if alone and path else None
         if may_create:
             upgrade(self._engine)
@@ -127,7 +129,14 @@ class Store:
             for source in sources:
                 row = rows.get(source.name)
                 if row is None:
-                    new = Feed(name=source.name, url=source.url, due_at=due_at[source.name])
+                    # A feed with another name now: what it held may have been paid for already.
+                    renamed = any(other.url == source.url for other in rows.values())
+                    new = Feed(
+                        name=source.name,
+                        url=source.url,
+                        due_at=due_at[source.name],
+                        doubted_before=due_at[source.name] if renamed else None,
+                    )
                     db.execute(insert(feeds).values(_without(asdict(new), "id")))
                     continue
                 change: dict[str, Any] = {"active": True}
@@ -177,6 +186,11 @@ class Store:
             done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
         return done.rowcount == 1
 
+    def trust(self, name: str) -> None:
+        """A person has settled what was held of a feed: from here on, what is new is new."""
+        with self._engine.begin() as db:
+            db.execute(update(feeds).where(feeds.c.name == name).values(doubted_before=None))
+
     def known(self, feed_id: int, keys: Collection[str]) -> dict[str, Known]:
         """Those of `keys` by which an episode of the feed is known, with the episode."""
         with reading(self._engine) as db:
@@ -223,7 +237,7 @@ class Store:
                 if not _write_check(db, feed):
                     return None
                 _learn(db, feed.id, learned)
-                return [_admit(db, feed, admission, now) for admission in new]
+                return _admit(db, feed, new, now)
         except IntegrityError:
             return None
 
@@ -303,7 +317,7 @@ class Store:
             gate = self._gate(db, lock=True)
             if gate.paused or gate.closed_until is not None:
                 return None
-            if _live(db) >= policy.max_concurrent_jobs:
+            if _live(db, but_overdue=True) >= policy.max_concurrent_jobs:
                 return None
             if _submitted_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return None
@@ -343,7 +357,7 @@ class Store:
         held too. Returns how many episodes were queued.
         """
         with self._engine.begin() as db:
-            db.execute(update(feeds).values(suspect=True))
+            db.execute(update(feeds).values(doubted_before=now))
             query = _episodes().where(episodes.c.state == State.QUEUED)
             queued = [_episode(row) for row in db.execute(query).mappings()]
             for episode in queued:
@@ -446,8 +460,11 @@ def _due(column: ColumnElement[Any], now: datetime, horizon: timedelta) -> Colum
     return or_(column <= now, column > now + horizon)
 
 
-def _live(db: Connection) -> int:
+def _live(db: Connection, *, but_overdue: bool = False) -> int:
+    """Jobs not final. One that is overdue may never be: it must not keep the others waiting."""
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
+    if but_overdue:
+        query = query.where(~episodes.c.overdue)
     return db.scalars(query).one()
 
 
@@ -489,6 +506,7 @@ def _known(
             episodes.c.enclosure_url,
             episodes.c.published_at,
             episodes.c.feed_duration.label("duration"),
+            (episodes.c.state == State.HELD).label("held"),
             episodes.c.title_key,
         ).where(column.in_(chunk), *conditions)
         found += [
@@ -516,19 +534,31 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
         db.execute(insert(identities), rows)
 
 
-def _admit(db: Connection, feed: Feed, admission: Admission, now: datetime) -> Episode:
-    values = _values(admission.episode) | {
-        "feed_id": feed.id,
-        "title_key": admission.title_key,
-    }
-    new_id = db.scalars(insert(episodes).returning(episodes.c.id), [values]).one()
+def _admit(
+    db: Connection, feed: Feed, admissions: Sequence[Admission], now: datetime
+) -> list[Episode]:
+    """In a few statements, since a first check may bring thousands."""
+    if not admissions:
+        return []
+    rows = [
+        _values(one.episode) | {"feed_id": feed.id, "title_key": one.title_key}
+        for one in admissions
+    ]
+    statement = insert(episodes).returning(episodes.c.id, sort_by_parameter_order=True)
+    ids = db.scalars(statement, rows).all()
     db.execute(
         insert(identities),
-        [{"feed_id": feed.id, "key": key, "episode_id": new_id} for key in admission.keys],
+        [
+            {"feed_id": feed.id, "key": key, "episode_id": new_id}
+            for new_id, one in zip(ids, admissions, strict=True)
+            for key in one.keys
+        ],
     )
-    episode = replace(admission.episode, id=new_id)
-    _write_history(db, None, episode, now)
-    return episode
+    admitted = [
+        replace(one.episode, id=new_id) for new_id, one in zip(ids, admissions, strict=True)
+    ]
+    db.execute(insert(history), [_line(None, episode, now) for episode in admitted])
+    return admitted
 
 
 def _move(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
@@ -537,20 +567,19 @@ def _move(db: Connection, before: Episode, after: Episode, now: datetime) -> Epi
     if db.execute(update(episodes).where(unmoved).values(_values(after))).rowcount != 1:
         return None
     if (after.state, after.reason) != (before.state, before.reason):
-        _write_history(db, before.state, after, now)
+        db.execute(insert(history).values(_line(before.state, after, now)))
     return after
 
 
-def _write_history(db: Connection, previous: State | None, episode: Episode, now: datetime) -> None:
-    db.execute(
-        insert(history).values(
-            episode_id=episode.id,
-            at=now,
-            previous=previous,
-            state=episode.state,
-            reason=episode.reason,
-        )
-    )
+def _line(previous: State | None, episode: Episode, now: datetime) -> dict[str, Any]:
+    """A row of the history."""
+    return {
+        "episode_id": episode.id,
+        "at": now,
+        "previous": previous,
+        "state": episode.state,
+        "reason": episode.reason,
+    }
 
 
 def _values(episode: Episode) -> dict[str, Any]:

@@ -72,8 +72,11 @@ class Checks:
         if self._context.stopping.is_set():
             return
         for feed in self._due(due_by, self._looks.free):
-            if feed.name in self._context.plan.sources:
-                self._looks.start(feed.id, feed, self._look_at)
+            source = self._context.plan.sources.get(feed.name)
+            if source is not None:
+                now = self._context.clock()
+                asked = lifecycle.read_by(feed, source.rules.media_types, now)
+                self._looks.start(feed.id, asked, self._look_at)
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether nothing is under way and nothing is due."""
@@ -152,7 +155,7 @@ def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -
     titles = {
         title_key(item.title)
         for item, keys in zip(parsed.items, all_keys, strict=True)
-        if keys and known.keys().isdisjoint(keys)
+        if any(key.startswith("file:") and key not in known for key in keys)
     }
     namesakes = store.namesakes(feed.id, titles)
     found = sightings(parsed.items, known, namesakes, shown_before=feed.shown)

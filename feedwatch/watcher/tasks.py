@@ -37,7 +37,9 @@ class Tasks(Generic[Subject, Result]):
         """What has come to its end since the last call."""
         done = [key for key, (_, future) in self._running.items() if future.done()]
         for key in done:
-            yield self._running.pop(key)
+            subject, future = self._running.pop(key)
+            if not future.cancelled():  # by `close`: nobody's fault
+                yield subject, future
 
     def close(self) -> None:
         """Wait for what is under way; what has not begun is dropped."""
