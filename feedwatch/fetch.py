@@ -3,7 +3,7 @@
 import httpx
 
 from feedwatch.model import Document, Failed, Feed, Fetched, Gone, NotModified, Source
-from feedwatch.wire import described, retry_after, within
+from feedwatch.wire import ENCODINGS, described, read_bounded, retry_after, within
 
 SECONDS = 60.0  # for the whole of it, redirects and body included
 MAX_BYTES = 50_000_000  # unpacked; the largest real feed seen has 4 million
@@ -46,7 +46,7 @@ def _follow(client: httpx.Client, source: Source, known: Feed | None) -> Fetched
 
 
 def _headers(source: Source, known: Feed | None, *, own: bool) -> dict[str, str]:
-    headers = {"accept": ACCEPT}
+    headers = {"accept": ACCEPT, "accept-encoding": ENCODINGS}
     if known is not None and known.etag:
         headers["if-none-match"] = known.etag
     if known is not None and known.last_modified:
@@ -66,8 +66,10 @@ def _answer(response: httpx.Response) -> Fetched:
     match response.status_code:
         case 200:
             return _document(response)
-        case 304:
+        case 304 if response.request.headers.keys() & {"if-none-match", "if-modified-since"}:
             return NotModified()
+        case 304:
+            return Failed("the server answered 304 to a request without conditions")
         case 410:
             return Gone()
         case 401 | 403 as status:
@@ -81,14 +83,18 @@ def _answer(response: httpx.Response) -> Fetched:
 
 
 def _document(response: httpx.Response) -> Document | Failed:
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
+    body = read_bounded(response, MAX_BYTES)
+    if body is None:
+        return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
     return Document(
-        body=bytes(body),
-        url=str(response.url),
-        etag=response.headers.get("etag"),
-        last_modified=response.headers.get("last-modified"),
+        body=body,
+        url=str(response.url.copy_with(userinfo=b"")),  # enclosures must not inherit a password
+        etag=_sendable(response.headers.get("etag")),
+        last_modified=_sendable(response.headers.get("last-modified")),
     )
+
+
+def _sendable(validator: str | None) -> str | None:
+    """A validator that can be sent back as it came."""
+    usable = validator is not None and validator.isascii() and validator.isprintable()
+    return validator if usable else None

@@ -34,6 +34,11 @@ class TextLines(logging.Formatter):
         """The finished text is masked, so that tracebacks are too."""
         return masked(super().format(record), self._secrets)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """One line: what a feed or an API says can't forge another one, nor move the cursor."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
 
 class JsonLines(logging.Formatter):
     """For programs: one object a line."""
@@ -48,11 +53,16 @@ class JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": masked(printable(record.getMessage()), self._secrets),
         }
         if record.exc_info:
-            event["traceback"] = self.formatException(record.exc_info)
-        return masked(json.dumps(event, ensure_ascii=False), self._secrets)
+            event["traceback"] = masked(self.formatException(record.exc_info), self._secrets)
+        return json.dumps(event, ensure_ascii=False)  # masked before: quoting would hide a secret
+
+
+def printable(text: str) -> str:
+    """`text` without line ends and control codes."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def masked(text: str, secrets: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from html import escape, unescape
 
 from feedwatch.enclosures import absolute
+from feedwatch.identity import comparable
 
 # The places where an enclosure's address may stand; text in CDATA and comments is none.
 PLACES = re.compile(
@@ -27,8 +28,8 @@ DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 def republished(document: bytes, document_url: str, processed: Mapping[str, str]) -> bytes:
     """`document` with the enclosure URLs in `processed` replaced by what they map to.
 
-    The URLs in `processed` are absolute, as `rss` gives them. The length of a replaced file is not
-    known, so 0 is said, as is the custom.
+    The URLs in `processed` are as `identity.comparable` has them: a tracking prefix that was added
+    meanwhile hides none. The length of a replaced file is not known: 0 is said, as is the custom.
     """
     encoding = _encoding(document)
 
@@ -42,7 +43,7 @@ def republished(document: bytes, document_url: str, processed: Mapping[str, str]
 
     def in_address(address: re.Match[str]) -> str:
         known = absolute(unescape(address["url"]), "", document_url)
-        new = processed.get(known) if known is not None else None
+        new = processed.get(comparable(known)) if known is not None else None
         if new is None:
             return address[0]
         return f"{address['name']}{address['quote']}{escape(new)}{address['quote']}"

@@ -23,7 +23,7 @@ ALLOWED = {
     "bodies": {"model", "text"},
     "rss": {"model", "text", "enclosures", "dialects", "bodies"},
     "isolation": {"model", "rss"},
-    "republish": {"enclosures"},
+    "republish": {"enclosures", "identity"},
     "wire": set[str](),
     "fetch": {"model", "wire"},
     "processors": {"model", "wire"},

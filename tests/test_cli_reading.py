@@ -239,14 +239,16 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(lived: Feedwatch) -> Non
     assert not colours.search(lived.on_terminal("feeds", env={"NO_COLOR": "1"}).stdout)
 
 
-def test_progress_is_shown_on_a_terminal_and_with_no_color_as_plain_lines_at_most(
+def test_progress_is_shown_on_a_terminal_and_not_with_no_color(
     feedwatch: Feedwatch, feed_server: FeedServer
 ) -> None:
-    assert "\r" in feedwatch.on_terminal("run", "--once").stdout
+    progress = re.compile(r"^1 (queued|processing|ready)", re.MULTILINE)
+    assert progress.search(feedwatch.on_terminal("run", "--once").stdout)
     feed_server.publish(1, 2)
     ended = feedwatch.on_terminal("run", "--once", env={"NO_COLOR": "1"})
     assert ended.status == 0
     assert not re.search(r"[\x1b\r]", ended.stdout)
+    assert not progress.search(ended.stdout)
 
 
 def test_a_reader_that_has_seen_enough_gets_no_traceback(lived: Feedwatch) -> None:

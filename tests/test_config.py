@@ -227,6 +227,13 @@ def test_a_key_that_nothing_reads_names_the_nearest_right_one(
     ("line", "says"),
     [
         ("FEEDWATCH_CHECK_INTERVAL=0s", "more than zero"),
+        ("FEEDWATCH_CHECK_INTERVAL=999999999999d", "at most 365d"),
+        ("FEEDWATCH_POLL_INTERVAL=3d", "at most 1d"),
+        ("FEEDWATCH_API_URL=https://u:hush@api.example", "no user and password"),
+        ("FEEDWATCH_API_URL=https://api.example:port", "names a host"),
+        ("FEEDWATCH_FEEDS__SHOW__USER_AGENT=caf\xe9", "ASCII"),
+        ("FEEDWATCH_FEEDS__SHOW__AD_OPTIONS=" + "[" * 100_000, "JSON object"),
+        ("FEEDWATCH_FEEDS__Show__FLOOD_LIMIT=3", "spell it one way"),
         ("FEEDWATCH_CHECK_INTERVAL=15", "a number and a unit"),
         ("FEEDWATCH_MAX_CONCURRENT_JOBS=0", "one or more"),
         ("FEEDWATCH_MAX_SUBMISSIONS_PER_DAY=-3", "zero or more"),
@@ -297,6 +304,18 @@ def test_no_secret_is_in_an_error_or_a_repr(tmp_path: Path) -> None:
             "FEEDWATCH_FEEDS__SHOW__URL=ftp://u:hush3@h/?token=hush4\n",
         )
     )
+    for url in (
+        "http://u:hush6#x@h/",
+        "http://u:hush7/x@h/",
+        "ftp://u:hush8/p@h",
+        "http://h:hush9/",
+    ):
+        shown += "".join(problems(tmp_path, f"FEEDWATCH_FEEDS__SHOW__URL={url}\n")).replace(
+            "http://h:hush9/",
+            "",  # no password, and it must be told what is wrong
+        )
+    for line in ("FEEDWATCH_API_KEY: hush10", "FEEDWATCH_API_KEY hush11", "hush12hush12hush12==\n"):
+        shown += "".join(problems(tmp_path, line))
     assert "hush" not in shown
     assert "s3cret" not in shown
 

@@ -166,3 +166,52 @@ def test_credentials_and_headers_stay_with_their_origin(
         _, sent = elsewhere.seen[-1]
     names = {name.lower() for name in sent}
     assert not names & {"authorization", "x-token"}
+
+
+def test_a_body_packed_twice_is_refused_before_it_is_unpacked(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+    feed_server.answer(body=bomb, headers={"Content-Encoding": "gzip, gzip"})
+    assert "not asked for" in failed(fetch(http, source(feed_server), None)).reason
+
+
+def test_a_small_body_that_unpacks_to_a_large_one_is_a_failure(
+    http: httpx.Client, feed_server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 1_000_000)
+    feed_server.answer(body=gzip.compress(bytes(2_000_000)), headers={"Content-Encoding": "gzip"})
+    assert "larger than 1 MB" in failed(fetch(http, source(feed_server), None)).reason
+
+
+@pytest.mark.parametrize("body", [gzip.compress(rss(1))[:-20], b"no gzip at all"])
+def test_a_body_that_is_not_the_gzip_it_says_is_a_failure(
+    http: httpx.Client, feed_server: FeedServer, body: bytes
+) -> None:
+    feed_server.answer(body=body, headers={"Content-Encoding": "gzip"})
+    assert "gzip" in failed(fetch(http, source(feed_server), None)).reason
+
+
+def test_not_modified_without_having_asked_is_a_failure(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    feed_server.answer(304)
+    assert "without conditions" in failed(fetch(http, source(feed_server), None)).reason
+
+
+def test_a_password_in_the_feeds_address_is_not_handed_on(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    url = feed_server.url.replace("http://", "http://user:secret@")
+    document = fetch(http, source(feed_server, url=url), None)
+    assert isinstance(document, Document)
+    assert "secret" not in document.url
+
+
+def test_a_validator_that_cannot_be_sent_back_is_forgotten(
+    http: httpx.Client, feed_server: FeedServer
+) -> None:
+    feed_server.answer(body=rss(1), headers={"ETag": '"caf\xe9"'})
+    document = fetch(http, source(feed_server), None)
+    assert isinstance(document, Document)
+    assert document.etag is None

@@ -201,6 +201,45 @@ def test_an_answer_that_drips_ends_at_the_total_limit(
     assert len(api.taken) == 1
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['{"message": "Forbidden"}', '{"error": "Forbidden"}', '{"error": 1, "message": null}', "[]"],
+)
+def test_a_refusal_that_is_not_in_the_apis_envelope_is_no_verdict(
+    api: Sandbox, inlet: Inlet, body: str
+) -> None:
+    api.faults.add(Fault("submit", "status", status=403, body=body))
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Later)
+    assert answer.blocked
+
+
+def test_an_unpaid_bill_is_not_the_episodes_fault(api: Sandbox, inlet: Inlet) -> None:
+    body = json.dumps({"error": "Payment Required", "message": "no credit"})
+    api.faults.add(Fault("submit", "status", status=402, body=body))
+    assert isinstance(inlet.submit(SUBMISSION), Later)
+
+
+def test_what_the_api_says_is_recorded_on_one_line_without_our_key(
+    api: Sandbox, inlet: Inlet
+) -> None:
+    body = json.dumps({"error": "No", "message": f"bad \ud83d\x1b[2J\n{KEY} title"})
+    api.faults.add(Fault("submit", "status", status=400, body=body))
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Refused)
+    assert answer.reason.isprintable()
+    assert KEY not in answer.reason
+    answer.reason.encode()
+
+
+def test_an_answer_without_end_is_given_up(
+    api: Sandbox, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedwatch.processors.http.MAX_BYTES", 50)
+    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    assert isinstance(inlet.poll("podcast-1", "x"), Unreachable)
+
+
 # Polls
 
 
@@ -259,10 +298,24 @@ def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     assert progress.remote_updated_at == record["updatedAt"]
 
 
-def test_ready_without_a_url_is_not_ready() -> None:
-    data = {"mediaId": "m", "status": "READY", "url": None}
+@pytest.mark.parametrize("url", [None, "", 5, "https://x/\n"])
+def test_ready_without_a_usable_url_is_not_ready(url: object) -> None:
+    data = {"mediaId": "m", "status": "READY", "url": url}
     progress = inlet_module._progress(data)
     assert progress == Running(remote_status="READY", known=False)
+
+
+@pytest.mark.parametrize("number", [1e30, float("inf"), float("nan"), True, "5", None, -(10**40)])
+def test_numbers_that_nothing_can_hold_are_left_out(number: object) -> None:
+    data = {
+        "status": "READY",
+        "url": "https://x/1.mp3",
+        "duration": number,
+        "failedAttempts": number,
+    }
+    progress = inlet_module._progress(data)
+    assert isinstance(progress, Finished)
+    assert (progress.duration, progress.failed_attempts) == (None, None)
 
 
 def test_a_job_that_is_gone_is_lost_but_a_proxys_404_says_nothing(

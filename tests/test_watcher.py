@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from feedwatch.model import OnUnknown, State
+from feedwatch import lifecycle
+from feedwatch.model import Accepted, Answer, Episode, OnUnknown, State
 from feedwatch.sandbox import Fault
 from tests.support import PODCAST, item
 from tests.world import World
@@ -297,3 +300,98 @@ def test_polls_go_to_the_podcast_that_took_the_job_whatever_the_config_says_now(
     world.poll()
     assert world.episode().podcast_id == PODCAST
     assert world.episode().state is State.READY
+
+
+# What the config does to a feed's memory
+
+
+def test_a_feed_that_gets_another_name_is_not_paid_for_again(world: World) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    world.submit()
+    world.sources = [world.source("renamed")]
+    world.restart()
+    world.later(minutes=30)
+    world.check()
+    world.submit()
+    assert posts(world) == 2
+    renamed = world.store.episodes(feed="renamed")
+    assert [episode.state for episode in renamed] == [State.HELD] * 2
+
+
+def test_media_types_that_count_now_do_not_bring_old_items(world: World) -> None:
+    video = item(1, media_type="video/mp4")
+    only_audio = replace(world.sources[0].rules, media_types=("audio/*",))
+    world.sources = [replace(world.sources[0], rules=only_audio)]
+    world.restart()
+    world.feeds.publish(2, video)
+    world.check()
+    assert world.states() == {"guid-2": State.QUEUED}
+    world.sources = [world.source("show")]
+    world.restart()
+    world.later(minutes=30)
+    world.check()
+    assert world.states() == {"guid-2": State.QUEUED, "guid-1": State.HELD}
+
+
+def test_a_first_document_without_items_is_no_baseline_for_old_ones(world: World) -> None:
+    world.feeds.publish()
+    world.check()
+    world.feeds.publish(2, 1)
+    world.later(hours=1)
+    world.check()
+    assert set(world.states().values()) == {State.HELD}
+    world.store.trust("show")
+    world.feeds.publish(3, 2, 1)
+    world.later(hours=1)
+    world.check()
+    assert world.states()["guid-3"] is State.QUEUED
+
+
+# Stuck and broken things
+
+
+def test_overdue_jobs_do_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    with a_world(tmp_path / "feedwatch.db", max_concurrent_jobs=1) as world:
+        world.feeds.publish(2, 1)
+        world.check()
+        world.sandbox.faults.add(Fault("submit", "job_status", statuses=["PUBLISHING"]))
+        for _ in range(13):
+            world.submit()
+            world.later(hours=2)
+            world.poll()
+        assert world.episode("guid-1").overdue
+        assert world.states()["guid-2"] in (State.PROCESSING, State.READY)
+
+
+def test_an_answer_that_cannot_be_recorded_stops_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    answered = lifecycle.answered
+
+    def broken(episode: Episode, answer: Answer, *rest: Any) -> Episode:
+        if episode.guid == "guid-1" and isinstance(answer, Accepted):
+            raise ZeroDivisionError
+        return answered(episode, answer, *rest)
+
+    monkeypatch.setattr("feedwatch.lifecycle.answered", broken)
+    world.submit()
+    world.later(minutes=5)
+    world.submit()
+    assert world.states() == {"guid-1": State.UNKNOWN, "guid-2": State.PROCESSING}
+
+
+def test_a_look_that_a_stop_broke_off_is_no_failure_of_the_feed(world: World) -> None:
+    world.sources = [world.source(f"f{n}", f"/{n}.xml") for n in range(12)]
+    for number in range(12):
+        world.feeds.publish(item(number), path=f"/{number}.xml")
+    for _ in range(10):
+        world.restart()
+        world.store.make_feeds_due(world.now)
+        world.checks.tick()
+        world.context.stopping.set()
+        world.checks.close()
+        world.checks.tick()
+    assert [feed.error for feed in world.store.feeds() if feed.failures] == []

@@ -10,9 +10,11 @@ from feedwatch.cli.output import USAGE, episode_json, print_json, stop
 from feedwatch.cli.reading import known_feed
 from feedwatch.cli.watching import chosen, error_of
 from feedwatch.config import Settings
-from feedwatch.fetch import fetch
-from feedwatch.model import Document, Episode, State
+from feedwatch.identity import comparable
+from feedwatch.isolation import Parser
+from feedwatch.model import Episode, ParsedFeed, State
 from feedwatch.republish import republished
+from feedwatch.watcher import look
 from feedwatch.wire import Brake
 
 COLUMNS = (
@@ -58,20 +60,29 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             writer.writerow(COLUMNS)
             for episode in ready:
                 row = episode_json(episode)
-                writer.writerow(row[column] for column in COLUMNS)
+                writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
             sys.stdout.buffer.write(_document(settings, feed or "", ready))
 
 
 def _document(settings: Settings, feed: str, ready: list[Episode]) -> bytes:
-    with feed_client(Brake()) as http:
-        fetched = fetch(http, chosen(settings, feed), None)
-    if not isinstance(fetched, Document):
-        stop(f"feed {feed}: {error_of(fetched)}")
+    with feed_client(Brake()) as http, Parser() as parser:
+        found = look(http, parser, chosen(settings, feed), None)
+    if found.document is None or not isinstance(found.outcome, ParsedFeed):
+        stop(f"feed {feed}: {error_of(found.outcome)}")
     processed = {
-        episode.enclosure_url: episode.processed_url for episode in ready if episode.processed_url
+        comparable(episode.enclosure_url): episode.processed_url
+        for episode in ready
+        if episode.processed_url
     }
-    return republished(fetched.body, fetched.url, processed)
+    return republished(found.document.body, found.document.url, processed)
+
+
+def _cell(value: object) -> object:
+    """A title that begins like a formula is none: spreadsheets would run it."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
 
 
 VERBS = (export,)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from feedwatch.logs import printable
 from feedwatch.model import Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
-FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
+FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")
@@ -46,7 +47,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 def _plain(text: str) -> Text:
     """A title is data: neither rich's markup nor a terminal's control codes work in it."""
-    return Text("".join(sign if sign.isprintable() else " " for sign in text))
+    return Text(printable(text))
 
 
 def say(text: str) -> None:

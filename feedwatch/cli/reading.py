@@ -22,6 +22,7 @@ from feedwatch.cli.output import (
     whole_episode_json,
 )
 from feedwatch.config import Settings
+from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
 
@@ -124,11 +125,11 @@ def show(options: Options, *, episode_id: int, as_json: bool) -> None:
     moves, keys = document.pop("history"), document.pop("known_by")
     for name, value in document.items():
         if value is not None:
-            text = str(value)
-            click.echo(f"{name + ':':<20} " + text.replace("\n", "\n" + " " * 21))
+            lines = [printable(line) for line in str(value).split("\n")]
+            click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
     click.echo("known by:")
     for key in keys:
-        click.echo(f"  {key}")
+        click.echo(f"  {printable(key)}")
     click.echo("history:")
     for move in moves:
         click.echo(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
@@ -217,7 +218,10 @@ def _print_status(document: dict[str, Any]) -> None:
     numbers = [f"{number} {state}" for state, number in document["episodes"].items() if number]
     click.echo(f"episodes     {', '.join(numbers) or 'none'}")
     failing = [feed for feed in document["feeds"] if feed["error"]]
-    click.echo(f"feeds        {len(document['feeds'])}, of these {len(failing)} failing")
+    paused = sum(feed["state"] == "paused" for feed in document["feeds"])
+    click.echo(
+        f"feeds        {len(document['feeds'])}, of these {len(failing)} failing, {paused} paused"
+    )
     for feed in failing:
         click.echo(f"  {feed['name']}: {feed['error']}")
     for episode in document["overdue"]:

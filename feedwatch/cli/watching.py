@@ -45,7 +45,7 @@ Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or
 @click.option("--once", is_flag=True, help="Check every feed now, wait for the jobs, then end.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=10**9),
     default=3600.0,
     show_default=True,
     metavar="SECONDS",

@@ -3,15 +3,17 @@
 The table that this follows was tried out, failure by failure, against httpx 0.28 (docs/states.md).
 """
 
+import json
 from typing import Any
 
 import httpx
 
 from feedwatch.model import Later, Unknown
-from feedwatch.wire import described, retry_after, within
+from feedwatch.wire import ENCODINGS, described, read_bounded, retry_after, within
 
 POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
 READ_SECONDS = 30.0
+MAX_BYTES = 1_000_000  # of an answer; real ones have a few hundred
 
 SURELY_NOT_SENT = (
     httpx.ConnectError,
@@ -30,10 +32,10 @@ def post(client: httpx.Client, path: str, body: Any) -> httpx.Response | Later |
     """POST once. A response that says for certain what became of it, or what is certain without."""
     try:
         with within(POST_SECONDS):
-            response = client.post(path, json=body)
+            response = _bounded(client, client.build_request("POST", path, json=body))
     except SURELY_NOT_SENT as error:
         return Later(f"the API cannot be reached ({described(error)})")
-    except httpx.RequestError as error:
+    except (httpx.RequestError, ValueError) as error:
         return Unknown(f"no answer came ({described(error)})")
     status = response.status_code
     if status in NOT_TAKEN:
@@ -49,8 +51,8 @@ def get(
     """GET once. A response below 500 other than 429, or why there is none."""
     try:
         with within(READ_SECONDS):
-            response = client.get(path, params=params)
-    except (httpx.RequestError, httpx.InvalidURL) as error:
+            response = _bounded(client, client.build_request("GET", path, params=params))
+    except (httpx.RequestError, httpx.InvalidURL, ValueError) as error:
         return Later(f"the API cannot be reached ({described(error)})")
     if response.status_code == 429 or response.status_code >= 500:
         return Later(f"the API answered {response.status_code}", retry_after(response))
@@ -58,9 +60,35 @@ def get(
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
-    """The body, if it is a JSON object."""
+    """The body, if it is a JSON object.
+
+    An API that quotes our key does not get it into our records.
+    """
+    key = response.request.headers.get("authorization", "").rpartition(" ")[2]
+    text = response.text.replace(key, "***") if key else response.text
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def one_line(text: str) -> str:
+    """A foreign text fit for records, logs and terminals: printable, on one line, not too long."""
+    return "".join(sign if sign.isprintable() else " " for sign in text).strip()[:500]
+
+
+def _bounded(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Send once and read the answer whole, up to a limit. Raises `ValueError` beyond it."""
+    request.headers["accept-encoding"] = ENCODINGS
+    response = client.send(request, stream=True)
+    try:
+        body = read_bounded(response, MAX_BYTES)
+    finally:
+        response.close()
+    if body is None:
+        raise ValueError(f"the answer is larger than {MAX_BYTES} bytes")
+    headers = httpx.Headers(response.headers)
+    for name in ("content-encoding", "content-length", "transfer-encoding"):
+        headers.pop(name, None)
+    return httpx.Response(response.status_code, headers=headers, content=body, request=request)

@@ -21,7 +21,7 @@ from feedwatch.model import (
     Unknown,
     Unreachable,
 )
-from feedwatch.processors.http import get, json_object, post
+from feedwatch.processors.http import get, json_object, one_line, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
 # AD_BREAK_READY and REMOVE_ADS_READY are stages on the way.
@@ -55,7 +55,10 @@ ERRORS = {
     ),
 }
 API_DISABLED = re.compile(r"api access|access (is )?not enabled", re.IGNORECASE)
+MEDIA_ID = re.compile(r"[!-~]{1,200}")
+ABOUT_US = {401, 402, 407}  # the key, the bill, the proxy: not this episode
 MAX_PAGES = 1000
+LARGEST = 2**31
 
 
 class Inlet:
@@ -172,16 +175,16 @@ def _podcast(podcast_id: str) -> str:
 def _accepted(status: int, answer: dict[str, Any] | None) -> Accepted | Unknown:
     data = answer.get("data") if answer is not None else None
     media_id = data.get("mediaId") if isinstance(data, dict) else None
-    if not isinstance(media_id, str) or not media_id:
-        return Unknown(f"the API answered {status} without a media id")
+    if not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
+        return Unknown(f"the API answered {status} without a media id that could be polled")
     remote_status = data.get("status") if isinstance(data, dict) else None
-    return Accepted(media_id, remote_status if isinstance(remote_status, str) else None)
+    return Accepted(media_id, one_line(remote_status) if isinstance(remote_status, str) else None)
 
 
 def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later:
     """A 4xx: no job was made. Only the API's own words are a verdict on this episode."""
     message = _message(answer)
-    if response.status_code == 401 or not message or _is_disabled(answer):
+    if response.status_code in ABOUT_US or not message or _is_disabled(answer):
         return _blocked(response, answer)
     return Refused(f"{response.status_code} {message}")
 
@@ -202,18 +205,20 @@ def _is_disabled(answer: dict[str, Any] | None) -> bool:
 
 
 def _message(answer: dict[str, Any] | None) -> str:
-    """The API's own error message: its envelope is {error, message}."""
+    """The API's own error message: its envelope is {error, message}. Others' have one of them."""
     if answer is None:
         return ""
-    parts = [answer.get("error"), answer.get("message")]
-    return ": ".join(part.strip()[:500] for part in parts if isinstance(part, str) and part.strip())
+    error, message = answer.get("error"), answer.get("message")
+    if not isinstance(error, str) or not isinstance(message, str):
+        return ""
+    return f"{one_line(error)}: {one_line(message)}"
 
 
 def _progress(data: dict[str, Any]) -> Progress:
-    status = data["status"]
-    stamp = data.get("updatedAt") if isinstance(data.get("updatedAt"), str) else None
-    attempts = data.get("failedAttempts")
-    attempts = attempts if isinstance(attempts, int) else None
+    status = one_line(data["status"])
+    stamp = one_line(data["updatedAt"]) if isinstance(data.get("updatedAt"), str) else None
+    attempts = _number(data.get("failedAttempts"))
+    attempts = int(attempts) if attempts is not None else None
     if status in ERRORS:
         return Broken(
             remote_status=status,
@@ -222,16 +227,22 @@ def _progress(data: dict[str, Any]) -> Progress:
             failed_attempts=attempts,
         )
     url = data.get("url")
-    if status == DONE and isinstance(url, str) and url:
+    if status == DONE and isinstance(url, str) and one_line(url) == url != "":
         markers = data.get("adRemovalMarkers")
-        duration = data.get("duration")
         return Finished(
             remote_status=status,
             processed_url=url,
             remote_updated_at=stamp,
-            duration=float(duration) if isinstance(duration, int | float) else None,
+            duration=_number(data.get("duration")),
             ad_removal_markers=markers if isinstance(markers, list) else [],
             failed_attempts=attempts,
         )
     # READY without a URL is no word of the contract either: polled on, and told.
     return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
+
+
+def _number(value: object) -> float | None:
+    """A number that a database and JSON can hold; the API's numbers are small."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < LARGEST else None

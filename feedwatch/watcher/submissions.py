@@ -18,6 +18,7 @@ from feedwatch.model import (
     Submission,
     Unknown,
 )
+from feedwatch.store import StoreError
 from feedwatch.watcher.context import Context, log_move, named
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,10 @@ class Submissions:
             ),
         )
         if claimed is not None:
-            context.before_post()
+            try:
+                context.before_post()
+            except StoreError as error:
+                log.warning("no mark was left of a submission: %s", error)
         return claimed
 
     def _submit(self, claimed: Episode) -> None:
@@ -131,7 +135,16 @@ class Submissions:
         Raises `StoreError` where the database fails; the answers are kept for the next time.
         """
         while self._unsaved:
-            self._record(*self._unsaved[0])
+            claimed, answer = self._unsaved[0]
+            try:
+                self._record(claimed, answer)
+            except StoreError:
+                raise
+            except Exception as error:
+                # One answer must not stop the others; its lease leads to `unknown`.
+                log.exception("%s: the answer could not be recorded: %r", named(claimed), answer)
+                reason = f"a fault of feedwatch's own: {type(error).__name__}"
+                self._record(claimed, Unknown(reason))
             self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, answer: Answer) -> None:

@@ -1,0 +1,71 @@
+"""What was counted."""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass(kw_only=True)
+class Figures:
+    """Of one world, or of many."""
+
+    worlds: int = 0
+    kills: int = 0
+    lives: int = 0
+    published: int = 0
+    submissions: int = 0  # POSTs that reached the API
+    taken: int = 0
+    sent_twice: int = 0
+    lost: int = 0
+    unknown_taken: int = 0
+    unknown_not_taken: int = 0
+    moments: int = 0  # kills at a random moment
+    plain: int = 0  # of these kills of the command itself
+    boundaries: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)  # traps that did not close in time
+    crossed: set[str] = field(default_factory=set)  # every boundary that lives in peace crossed
+
+    def add(self, other: Self) -> None:
+        """Count another world in."""
+        for one in fields(self):
+            name = one.name
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, mine | theirs if name == "crossed" else mine + theirs)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the way between two processes."""
+        return vars(self) | {"crossed": sorted(self.crossed)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The way back."""
+        counters = {name: Counter(values[name]) for name in ("boundaries", "missed")}
+        return cls(**values | counters | {"crossed": set(values["crossed"])})
+
+    @property
+    def unknown(self) -> int:
+        """Submissions that a kill put in doubt."""
+        return self.unknown_taken + self.unknown_not_taken
+
+    def summary(self) -> str:
+        """One line."""
+        return (
+            f"{self.kills} kills ({sum(self.boundaries.values())} at a boundary, "
+            f"{self.moments + self.plain + sum(self.missed.values())} at a moment), "
+            f"{self.lives} lives in {self.worlds} worlds; {self.published} episodes published, "
+            f"{self.submissions} submissions received, {self.taken} taken; "
+            f"{self.sent_twice} sent twice, {self.lost} lost, {self.unknown} unknown "
+            f"({self.unknown_taken} of them taken, {self.unknown_not_taken} not)"
+        )
+
+    def table(self) -> str:
+        """The kills at each boundary."""
+        names = sorted({name.rpartition(", ")[0] for name in self.boundaries | self.missed})
+        lines = [f"{'boundary':<26}{'before':>8}{'after':>8}{'missed':>8}"]
+        for name in names:
+            sides = [self.boundaries[f"{name}, {side}"] for side in ("before", "after")]
+            missed = sum(self.missed[f"{name}, {side}"] for side in ("before", "after"))
+            lines.append(f"{name:<26}{sides[0]:>8}{sides[1]:>8}{missed or '':>8}")
+        lines.append(f"{'at a random moment':<26}{self.moments:>8}")
+        lines.append(f"{'the command itself':<26}{self.plain:>8}")
+        return "\n".join(lines)

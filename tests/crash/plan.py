@@ -1,0 +1,115 @@
+"""Which kill comes when: by the seed alone, so that a failure can be had again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+
+from tests.crash.boundaries import SIDES, Trap
+
+IN_DATABASE = ("commit", "statement")
+ON_THE_WIRE = ("send", "receive")
+
+# The steps, and what happens within each of them; after the word the highest `nth`.
+BIRTH = {  # of a database: only where there is none yet
+    "upgrade": 1,
+    "upgrade/commit": 1,
+    "upgrade/statement": 15,
+    "open/commit": 1,
+    "open/statement": 2,
+}
+ALWAYS = {
+    "open": 1,
+    "open/file": 1,
+    "sync_feeds": 1,
+    "sync_feeds/commit": 1,
+    "sync_feeds/statement": 3,
+    "fetch": 6,
+    "fetch/send": 6,
+    "fetch/receive": 6,
+    "parse": 3,
+    "record_check": 6,
+    "record_check/commit": 6,
+    "record_check/statement": 8,
+    "claim": 3,
+    "claim/commit": 3,
+    "claim/statement": 4,
+    "mark": 3,
+    "mark/file": 12,
+    "submit": 2,
+    "submit/send": 4,
+    "submit/receive": 2,
+    "save answer": 2,
+    "save answer/commit": 2,
+    "save answer/statement": 4,
+    "change_gate": 3,
+    "change_gate/commit": 3,
+    "change_gate/statement": 3,
+    "poll": 3,
+    "poll/send": 3,
+    "poll/receive": 3,
+    "save poll": 3,
+    "save poll/commit": 3,
+    "save poll/statement": 4,
+    "probe": 1,
+    "probe/send": 1,
+    "probe/receive": 1,
+    "beat": 3,
+    "beat/commit": 3,
+    "beat/statement": 3,
+}
+AFTERMATH = {  # of a kill between a claim and its answer
+    "save doubt": 1,
+    "save doubt/commit": 1,
+    "save doubt/statement": 2,
+}
+# In each world
+TRAPS, AFTERMATHS, MOMENTS = 10, 2, 4
+PLAIN_EVERY = 4  # worlds
+
+EVERY = BIRTH | ALWAYS | AFTERMATH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """What ends a life: a trap, or a moment."""
+
+    trap: Trap | None = None
+    delay: float = 0.0  # seconds after the birth, where there is no trap
+    plain: bool = False  # of the command itself, as a new process with nothing wrapped
+
+
+class Plan:
+    """The kills of one world. Those of all worlds together go round all boundaries evenly."""
+
+    def __init__(self, seed: int, world: int) -> None:
+        self.random = Random(f"{seed}/{world}")
+        self._birth = _share(seed, world, "birth", BIRTH, 1)
+        self._aftermath = _share(seed, world, "aftermath", AFTERMATH, AFTERMATHS)
+        self._rest = [Kill(trap=trap) for trap in _share(seed, world, "always", ALWAYS, TRAPS)]
+        self._rest += [Kill(delay=self.random.uniform(0.0, 0.8)) for _ in range(MOMENTS)]
+        if world % PLAIN_EVERY == 0:
+            self._rest[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)
+        self.random.shuffle(self._rest)
+
+    def next(self, *, newborn: bool, doubt: bool) -> Kill | None:
+        """How the next life ends; None: in peace, and the world with it."""
+        if newborn and self._birth:
+            return Kill(trap=self._birth.pop())
+        if doubt and self._aftermath:
+            return Kill(trap=self._aftermath.pop())
+        return self._rest.pop() if self._rest else None
+
+
+def _share(seed: int, world: int, kind: str, boundaries: dict[str, int], share: int) -> list[Trap]:
+    return list(islice(_round(seed, kind, boundaries), world * share, (world + 1) * share))
+
+
+def _round(seed: int, kind: str, boundaries: dict[str, int]) -> Iterator[Trap]:
+    """Each boundary on both sides, in a mixed order, over and over."""
+    random = Random(f"{seed}/{kind}")
+    pairs = [(name, side) for name in boundaries for side in SIDES]
+    while True:
+        random.shuffle(pairs)
+        for name, side in pairs:
+            yield Trap(name=name, side=side, nth=random.randint(1, boundaries[name]))

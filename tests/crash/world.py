@@ -1,0 +1,368 @@
+"""One world: a publisher, an API, a folder with a config, and a daemon that dies on and on."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from feedwatch.sandbox import Fault, Sandbox
+from tests.crash.boundaries import Crumb, Trap
+from tests.crash.figures import Figures
+from tests.crash.inspection import UNBORN, Picture, Row, of_the_dead, of_the_living
+from tests.crash.launcher import Launcher, Life, Order
+from tests.crash.plan import Kill, Plan
+from tests.support import FeedServer, Workspace, audio, item, wait_for
+
+FEEDS = ("alpha", "beta", "gamma", "late")
+LATE = "late"  # takes only the latest of what it holds when it is first seen
+BACK_CATALOGUE = 3  # items of that feed at the start
+TRAP_SECONDS = 10.0  # how long a trap may take to close; more is published meanwhile
+REST_SECONDS = 30.0  # how long the last life may take to bring everything to rest
+MOST_DOUBTS = 3  # in a row; then a life in peace comes first, for the gate waits ever longer
+
+
+class Violation(Exception):  # noqa: N818 - it is what was found, and no error of ours
+    """Something did not hold. Says what, and where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """An episode that a feed has published."""
+
+    feed: str
+    guid: str
+    url: str
+    skipped: bool = False  # older than the first run takes
+
+
+class World:
+    """Call `run` once."""
+
+    def __init__(self, folder: Path, launcher: Launcher, seed: int, number: int) -> None:
+        self._place = f"seed {seed}, world {number}"
+        self._plan = Plan(seed, number)
+        self._random = self._plan.random
+        self._launcher = launcher
+        self._folder = folder
+        self._sandbox = Sandbox(
+            api_key="k3y-that-nobody-may-see",
+            podcasts={f"podcast-{feed}": feed for feed in FEEDS},
+            job_seconds=0.1,
+        )
+        self._feeds = FeedServer()
+        self._shown: dict[str, set[str]] = {}  # the guids in each document, by its ETag
+        self._items: dict[str, list[str]] = {feed: [] for feed in FEEDS}
+        self._published: dict[str, Published] = {}
+        self._number = 0
+        self._picture = UNBORN
+        self._doubted: set[str] = set()  # guids that a death left between claim and answer
+        self._open: set[str] = set()  # those of the latest death
+        self._unknown: set[str] = set()  # guids that were ever seen in doubt
+        self.figures = Figures(worlds=1)
+
+    def run(self) -> Figures:
+        """Live and die by the plan; then rest, look, settle what is in doubt, and look again."""
+        with self._sandbox, self._feeds:
+            self._settle_in()
+            while True:
+                kill = self._plan.next(newborn=not self._picture.born, doubt=bool(self._open))
+                if kill is None:
+                    break
+                if self._picture.doubts >= MOST_DOUBTS:
+                    self._calm_down()
+                self._live_and_die(kill)
+                if self._random.random() < 0.15:
+                    self._settle(self._unknown_now() - self._open)
+            self._rest()
+            self._settle(self._unknown_now())
+            self._rest()
+            self._compare(settled=True)
+        return self.figures
+
+    # The world
+
+    def _settle_in(self) -> None:
+        self._workspace = workspace = Workspace(self._folder, self._sandbox.url)
+        workspace.set(
+            API_KEY="k3y-that-nobody-may-see",
+            CHECK_INTERVAL="0.2s",
+            POLL_INTERVAL="0.05s",
+            MAX_CONCURRENT_JOBS=50,
+            MAX_SUBMISSIONS_PER_DAY=100_000,
+            FLOOD_LIMIT=1000,
+            FIRST_RUN="all",
+        )
+        for feed in FEEDS:
+            first = {"FIRST_RUN": "latest:1"} if feed == LATE else {}
+            url = self._feeds.url_of(f"/{feed}.xml")
+            workspace.add_feed(feed, url, f"podcast-{feed}", **first)
+            older = BACK_CATALOGUE if feed == LATE else 1
+            for count in range(older):
+                self._publish(feed, skipped=feed == LATE and count < older - 1)
+
+    def _publish(self, feed: str | None = None, *, skipped: bool = False) -> None:
+        """A new episode."""
+        if feed is None:
+            ready = [one for one in FEEDS if one != LATE or LATE in self._picture.baselines]
+            feed = self._random.choice(ready)
+        self._number += 1
+        guid, url = f"guid-{self._number}", audio(self._number)
+        new = Published(feed=feed, guid=guid, url=url, skipped=skipped)
+        self._published[new.guid] = new
+        self._items[feed].insert(0, item(self._number))
+        document = self._feeds.publish(*self._items[feed], path=f"/{feed}.xml")
+        guids = {one.guid for one in self._published.values() if one.feed == feed}
+        self._shown[f'"{sha256(document).hexdigest()}"'] = guids  # as FeedServer has it
+
+    def _let_the_api_be_slow(self) -> None:
+        """Sometimes before the work, sometimes while it answers."""
+        self._sandbox.faults.clear()
+        match self._random.randrange(4):
+            case 0:
+                delay = self._random.uniform(0.02, 0.2)
+                self._sandbox.faults.add(Fault(on="submit", kind="delay", seconds=delay, times=2))
+            case 1:
+                pause = self._random.uniform(0.0001, 0.0005)  # after each byte
+                self._sandbox.faults.add(Fault(on="submit", kind="drip", seconds=pause, times=2))
+
+    # Lives
+
+    def _start(self, *verbs: list[str], trap: Trap | None = None, plain: bool = False) -> Life:
+        self.figures.lives += 1
+        self._log = self._folder / f"log-{self.figures.lives}"
+        self._crumb = self._folder / "crumb"
+        self._crumb.write_text("", encoding="utf-8")
+        return self._launcher.start(
+            Order(
+                folder=self._folder,
+                config=self._workspace.config,
+                verbs=verbs or (["run"],),
+                trap=trap,
+                crumb=self._crumb,
+                log=self._log,
+                plain=plain,
+            )
+        )
+
+    def _live_and_die(self, kill: Kill) -> None:
+        self._let_the_api_be_slow()
+        for _ in range(self._random.randint(1, 2)):
+            self._publish()
+        life = self._start(trap=kill.trap, plain=kill.plain)
+        if kill.trap is None:
+            more = self._random.uniform(0, kill.delay)
+            if not self._launcher.ended(life, more):
+                self._publish()
+                self._launcher.ended(life, kill.delay - more)
+        else:
+            deadline = time.monotonic() + TRAP_SECONDS
+            while not self._launcher.ended(life, 0.5) and time.monotonic() < deadline:
+                self._publish()
+        life.send(signal.SIGKILL)
+        if not self._launcher.ended(life, 10) or life.status != -signal.SIGKILL:
+            self._fail(f"the daemon ended by itself with {life.status}", kill)
+        self._count(kill)
+        self._inspect(kill)
+
+    def _count(self, kill: Kill) -> None:
+        crumb = Crumb.read(self._crumb)
+        self.figures.kills += 1
+        if crumb is not None and kill.trap is not None:
+            self.figures.boundaries[f"{kill.trap.name}, {kill.trap.side}"] += 1
+        elif kill.trap is not None:
+            self.figures.missed[f"{kill.trap.name}, {kill.trap.side}"] += 1
+        elif kill.plain:
+            self.figures.plain += 1
+        else:
+            self.figures.moments += 1
+
+    def _inspect(self, kill: Kill) -> None:
+        """What must hold after any death."""
+        before = self._picture
+        now = of_the_dead(self._workspace.database, self._folder / "copy")
+        self._picture = now
+        self._look_for_complaints(kill)
+        if now.wrong:
+            self._fail("; ".join(now.wrong), kill)
+        self._look_for_lost_intents(now, kill)
+        self._look_for_early_validators(now, kill)
+        under_way = now.in_state("submitting")
+        fresh = {
+            guid
+            for guid in under_way
+            if guid not in before.rows or before.rows[guid].version != now.rows[guid].version
+        }
+        crumb = Crumb.read(self._crumb)
+        if crumb is not None and crumb.submitter and len(fresh) != crumb.doubt:
+            claimed = "after a claim and before its answer" if crumb.doubt else "beside any POST"
+            self._fail(f"killed {claimed}, but {len(fresh)} episodes are submitting", kill)
+        self._open = under_way
+        self._doubted |= under_way
+        self._check_unknown(now, kill)
+
+    def _look_for_lost_intents(self, now: Picture, kill: Kill | None) -> None:
+        """Whatever was sent was written down before."""
+        by_url = {row.url: row for row in now.rows.values()}
+        for url in self._received():
+            row = by_url.get(url)
+            if row is None:
+                self._fail(f"{url} was sent, but is not in the database", kill)
+            elif row.state not in ("submitting", "unknown", "processing", "ready"):
+                self._fail(f"{row.guid} was sent, but is {row.state} ({row.reason})", kill)
+
+    def _look_for_complaints(self, kill: Kill | None) -> None:
+        """To be killed is no error; after it all is as usual."""
+        log = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+        for sign in ("Traceback", " ERROR ", " CRITICAL "):
+            if sign in log:
+                self._fail(f"the log has {sign.strip()}: {log[log.index(sign) :][:400]}", kill)
+
+    def _look_for_early_validators(self, now: Picture, kill: Kill) -> None:
+        """A document that will not be asked for again has been taken in."""
+        for etag in now.validators:
+            if missing := self._shown[etag] - now.rows.keys():
+                self._fail(f"the feed will answer 304, but {sorted(missing)} are nowhere", kill)
+
+    def _check_unknown(self, now: Picture, kill: Kill | None) -> None:
+        for guid in now.in_state("unknown"):
+            self._unknown.add(guid)
+            if guid not in self._doubted:
+                self._fail(f"{guid} is unknown, but no kill fell into its POST", kill)
+            if not now.rows[guid].reason:
+                self._fail(f"{guid} is unknown without a reason", kill)
+
+    # Peace
+
+    def _calm_down(self) -> None:
+        """Live in peace until a clear answer has opened the gate for good."""
+        self._sandbox.faults.clear()
+        self._publish()
+        self._in_peace(lambda picture: picture.doubts == 0, "the gate does not open")
+
+    def _rest(self) -> None:
+        """Live in peace until nothing moves any more; then look at everything."""
+        self._sandbox.faults.clear()
+        self._in_peace(self._is_at_rest, "it does not come to rest")
+        self._compare(settled=False)
+
+    def _in_peace(self, reached: Callable[[Picture], bool], complaint: str) -> None:
+        life = self._start()
+        until = time.monotonic() + REST_SECONDS
+        while not (self._is_up() and reached(of_the_living(self._workspace.database))):
+            if self._launcher.ended(life, 0.03):
+                self._fail(f"the daemon ended by itself with {life.status}")
+            if time.monotonic() > until:
+                self._picture = of_the_living(self._workspace.database)
+                self._fail(f"{complaint}: {self._what_is_lost()}")
+        life.send(signal.SIGTERM)
+        if not self._launcher.ended(life, 10) or life.status != 0:
+            self._fail(f"SIGTERM ended it with {life.status}")
+        crumb = Crumb.read(self._crumb)
+        self.figures.crossed |= set(crumb.crossed or {}) if crumb is not None else set()
+        self._picture = of_the_living(self._workspace.database)
+        self._open = set()
+        self._look_for_complaints(None)
+        if self._picture.wrong:
+            self._fail("; ".join(self._picture.wrong))
+        self._check_unknown(self._picture, None)
+
+    def _is_up(self) -> bool:
+        """Whether it heeds signals by now."""
+        return self._log.exists() and b"watching" in self._log.read_bytes()
+
+    def _is_at_rest(self, picture: Picture) -> bool:
+        here = self._published.keys() <= picture.rows.keys()
+        return here and not picture.in_state("queued", "submitting", "processing")
+
+    def _settle(self, guids: set[str]) -> None:
+        """As a person would: what the API has is adopted, the rest is submitted again."""
+        wait_for(self._has_the_api_done_its_work, what="the work on what the dead have sent")
+        jobs = {job["originUrl"]: media_id for media_id, job in self._jobs().items()}
+        taken: list[Row] = []
+        not_taken: list[Row] = []
+        for guid in sorted(guids):
+            row = self._picture.rows[guid]
+            (taken if row.url in jobs else not_taken).append(row)
+        self.figures.unknown_taken += len(taken)
+        self.figures.unknown_not_taken += len(not_taken)
+        verbs = [["adopt", str(row.id), jobs[row.url]] for row in taken]
+        if not_taken:
+            verbs.append(["retry", "--yes", *(str(row.id) for row in not_taken)])
+        if not verbs:
+            return
+        life = self._start(*verbs)
+        self.figures.lives -= 1
+        if not self._launcher.ended(life, 30) or life.status != 0:
+            self._fail(f"adopt or retry ended with {life.status}")
+        self._picture = of_the_living(self._workspace.database)
+        # What is submitted again is in doubt no more, unless another kill says so.
+        self._doubted -= {row.guid for row in not_taken}
+
+    def _has_the_api_done_its_work(self) -> bool:
+        """A request may still be worked on though its sender is dead."""
+        return all(one.status is not None for one in self._sandbox.submissions)
+
+    # What came of it
+
+    def _compare(self, *, settled: bool) -> None:
+        """The feeds with the API, through the database."""
+        rows, jobs = self._picture.rows, self._jobs()
+        if lost := self._what_is_lost():
+            self._fail(f"lost: {lost}")
+        if odd := rows.keys() - self._published.keys():
+            self._fail(f"nobody published {sorted(odd)}")
+        wanted = {one.url for one in self._published.values() if not one.skipped}
+        if odd := set(self._taken()) - wanted:
+            self._fail(f"submitted, though not to be: {sorted(odd)}")
+        for guid in self._picture.in_state("ready"):
+            row = rows[guid]
+            job = jobs.get(row.media_id or "")
+            if job is None or (job["originUrl"], job["url"]) != (row.url, row.processed_url):
+                self._fail(f"{guid} is ready, but its media id {row.media_id} is {job}")
+        if settled:
+            once = Counter(wanted)
+            if Counter(self._taken()) != once or self._picture.in_state("unknown"):
+                self._fail("all is settled, but not everything was submitted once")
+            self.figures.published = len(self._published)
+            self.figures.submissions = len(self._sandbox.submissions)
+            self.figures.taken = len(self._taken())
+
+    def _what_is_lost(self) -> str:
+        """Published, and neither done nor, for a reason, in doubt."""
+        lost = []
+        for one in self._published.values():
+            row = self._picture.rows.get(one.guid)
+            good = ("skipped",) if one.skipped else ("processing", "ready", "unknown")
+            if row is None or row.state not in good:
+                lost.append(f"{one.guid} is {row.state if row else 'nowhere'}")
+        self.figures.lost = len(lost)
+        return ", ".join(lost)
+
+    def _unknown_now(self) -> set[str]:
+        return self._picture.in_state("unknown")
+
+    def _received(self) -> list[str]:
+        submissions = self._sandbox.submissions
+        return [str(one.body["url"]) for one in submissions if isinstance(one.body, dict)]
+
+    def _jobs(self) -> dict[str, dict[str, Any]]:
+        """Also where a submission is wrong by now, it is found here."""
+        twice = [url for url, times in Counter(self._taken()).items() if times > 1]
+        self.figures.sent_twice = len(twice)
+        if twice:
+            self._fail(f"sent twice: {', '.join(twice)}")
+        return self._sandbox.jobs
+
+    def _taken(self) -> list[str]:
+        return [str(body["url"]) for body in self._sandbox.taken]
+
+    def _fail(self, what: str, kill: Kill | None = None) -> None:
+        raise Violation(
+            f"{self._place}, life {self.figures.lives}"
+            + (f", {kill}" if kill is not None else "")
+            + f": {what}"
+        )
