@@ -8,7 +8,7 @@ import pytest
 
 from feedwatch.logs import JsonLines, TextLines
 
-SECRET = "a secret of 12"
+SECRET = 'a "quoted" secret'
 
 
 def record(message: str, *, failed: bool = False) -> logging.LogRecord:
