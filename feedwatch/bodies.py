@@ -146,7 +146,7 @@ def _declaration(document: bytes, root: int) -> int:
 
 def _end(document: bytes, root: re.Match[bytes]) -> int | None:
     """Return where the root element ends; None if it does not."""
-    empty = re.compile(rb"""(?:[^<>"'/]|/(?!>)|"[^"]*"|'[^']*')*+/>""").match(document, root.end())
+    empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*?/>""").match(document, root.end())
     if empty:
         return empty.end()
     end, quoted = None, False  # a description may quote a whole feed, in CDATA

@@ -149,6 +149,7 @@ class Daemon:
             duty.close()
             duty.tick()
         self._submissions.save_answers()
+        self._context.store.rest()
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
         """A tick that leaves a trace: progress is what shows that the daemon lives."""

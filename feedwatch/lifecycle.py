@@ -325,9 +325,18 @@ def retried(episode: Episode, now: datetime) -> Episode:
 
 
 def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
-    """The doubtful submission was taken, and this is the name of its job."""
-    _must_be(episode, "adopted", State.UNKNOWN)
-    return _accepted(episode, media_id, now, None)
+    """The doubtful submission was taken, and this is the name of its job.
+
+    A lost job may be adopted again: perhaps the name was wrong.
+    """
+    if not is_lost(episode):
+        _must_be(episode, "adopted", State.UNKNOWN)
+    return replace(_accepted(episode, media_id, now, None), finished_at=None)
+
+
+def is_lost(episode: Episode) -> bool:
+    """Whether the episode was submitted, and the API says that it knows nothing of the job."""
+    return episode.state is State.FAILED and (episode.reason or "").startswith("lost:")
 
 
 def _must_be(episode: Episode, what: str, *states: State) -> None:

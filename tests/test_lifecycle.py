@@ -114,6 +114,7 @@ def episodes() -> Iterator[Episode]:
                 remote_status=status,
                 remote_stood=stood,
                 submitted_at=NOW - age * HOUR,
+                reason="lost: 404" if status == "lost" else "r",
             )
 
 

@@ -35,9 +35,10 @@ class Options:
 
     config: Path | None
 
-    def settings(self, *, needs_key: bool = False) -> Settings:
+    def settings(self, *, needs_key: bool = False, needs_feeds: bool = True) -> Settings:
         """The configuration, read now, with the logs set up as it says. Raises `ConfigError`."""
-        settings = load(find_file(self.config, os.environ), os.environ, needs_key=needs_key)
+        path = find_file(self.config, os.environ)
+        settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
         logs.set_up(
             as_json=settings.log_format == "json",
             level=settings.log_level,

@@ -1,6 +1,7 @@
 """`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,16 +9,19 @@ from datetime import UTC, datetime
 import click
 
 from feedwatch import lifecycle
-from feedwatch.cli.assembly import Options, first_checks, opened
+from feedwatch.cli.assembly import Options, api, first_checks, opened
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
 from feedwatch.cli.reading import known_feed, wanted
 from feedwatch.config import Settings
-from feedwatch.model import Episode, State
+from feedwatch.model import Episode, Lost, State, Unreachable
 from feedwatch.store import Store
+from feedwatch.wire import Brake
 
 PREVIEW = 20  # episodes listed before a question
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
+# `skip` and `adopt` ask nothing; scripts that say --yes to everything may say it to them, too.
+ignored_yes = click.option("--yes", is_flag=True, hidden=True)
 feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
 
 
@@ -27,7 +31,7 @@ feed_option = click.option("--feed", metavar="FEED", help="All held episodes of 
 @yes
 @click.pass_obj
 def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:
-    """Let held episodes be submitted."""
+    """Let held episodes be submitted. `feedwatch episodes --state held` lists their ids."""
     now = datetime.now(UTC)
     settings = options.settings()
     with opened(settings) as store:
@@ -44,10 +48,10 @@ def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool
 @click.command()
 @ids_argument
 @feed_option
-@yes
+@ignored_yes
 @click.pass_obj
 def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
-    """Never submit these episodes. `retry` takes it back, so nothing is asked."""
+    """Never submit these episodes, by their ids in `feedwatch episodes`. `retry` takes it back."""
     now = datetime.now(UTC)
     settings = options.settings()
     with opened(settings) as store:
@@ -67,7 +71,7 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
 @yes
 @click.pass_obj
 def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
-    """Submit episodes again that are failed, unknown or skipped."""
+    """Submit failed, unknown or skipped episodes, by their ids in `feedwatch episodes`."""
     now = datetime.now(UTC)
     settings = options.settings()
     with opened(settings) as store:
@@ -76,26 +80,31 @@ def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool)
         chosen = store.episodes(states=[State(state)]) if state else _by_id(store, ids)
         _require_configured(settings, chosen)
         moves = _moves(chosen, lambda episode: lifecycle.retried(episode, now))
-        _preview(chosen, "will be submitted again; each submission costs money and is published")
-        doubtful = [episode for episode in chosen if episode.state is State.UNKNOWN]
+        _preview(chosen, "will be submitted; each submission costs money and is published")
+        doubtful = [one for one in chosen if one.state is State.UNKNOWN or lifecycle.is_lost(one)]
         if doubtful:
             say(
                 f"{len(doubtful)} of them may have been taken already: look at the media API "
                 "first, or they are paid and published twice (`feedwatch adopt` is for those)."
             )
-        confirm("Submit again?", given=yes)
-        _carry_out(store, moves, now, "queued again")
+        confirm("Submit?", given=yes)
+        _carry_out(store, moves, now, "queued")
 
 
 @click.command()
 @click.argument("episode_id", type=int, metavar="ID")
 @click.argument("media_id", metavar="MEDIA_ID")
-@yes
+@ignored_yes
 @click.pass_obj
 def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> None:  # noqa: ARG001
-    """Say that an unknown submission was taken, and that MEDIA_ID is its job."""
+    """Say that an unknown submission was taken, and that MEDIA_ID is its job.
+
+    ID is feedwatch's, MEDIA_ID the media API's own. The API is asked whether it knows the job, if
+    the API key is at hand.
+    """
     now = datetime.now(UTC)
-    with opened(options.settings()) as store:
+    settings = options.settings()
+    with opened(settings) as store:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", media_id):
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
         episode = wanted(store, episode_id)
@@ -103,6 +112,13 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
         if owner is not None and owner.id != episode_id:
             stop(f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already")
         moves = _moves([episode], lambda episode: lifecycle.adopted(episode, media_id, now))
+        if settings.api_key is not None:
+            with api(settings, Brake()) as inlet:
+                found = inlet.poll(episode.podcast_id or "", media_id)
+            if isinstance(found, Lost):
+                stop(f"nothing was done: the API knows no job {media_id} of this podcast")
+            if isinstance(found, Unreachable):
+                say(f"not checked, {found.reason}; the next polls will show")
         _carry_out(store, moves, now, "adopted")
 
 
@@ -143,7 +159,13 @@ def _held(store: Store, settings: Settings, ids: Sequence[int], feed: str | None
         stop("say which episodes: either ids or --feed FEED", USAGE)
     if feed is None:
         return _by_id(store, ids)
-    return store.episodes(feed=known_feed(store, settings, feed), states=[State.HELD])
+    name = known_feed(store, settings, feed)
+    held = store.episodes(feed=name, states=[State.HELD])
+    if not held:
+        store.trust(name)
+        say(f"{feed} has no held episodes")
+        sys.exit(0)
+    return held
 
 
 def _require_configured(settings: Settings, episodes: Sequence[Episode]) -> None:
@@ -168,7 +190,7 @@ def _moves(
         except lifecycle.IllegalMoveError as error:
             objections.append(str(error))
     if objections:
-        stop("nothing was done: " + "; ".join(objections))
+        stop("nothing was done:\n  " + "\n  ".join(objections))
     return moves
 
 

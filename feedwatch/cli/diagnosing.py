@@ -80,11 +80,15 @@ def _database(settings: Settings) -> Finding:
             number = sum(sum(tally.by_state.values()) for tally in store.tallies().values())
             found = f"{store.place}, {number} episodes"
             path = store.path
+            if path is not None and not path.exists():
+                found = f"{store.place}, not made yet"
     except StoreError as error:
         return Finding(check="database", ok=False, found=str(error), mend="see the message")
     if path is None or os.access(path if path.exists() else path.parent, os.W_OK):
         return Finding(check="database", ok=True, found=found)
     mend = f"give this user the right to write {path.parent}, or run this as the daemon's user"
+    if not path.parent.exists():
+        mend = f"make the folder {path.parent}"
     return Finding(check="database", ok=False, found=f"{found}, not writable", mend=mend)
 
 
@@ -151,8 +155,8 @@ def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
 @as_json
 @click.pass_obj
 def podcasts(options: Options, *, as_json: bool) -> None:
-    """List the podcasts that the API key reaches."""
-    settings = options.settings(needs_key=True)
+    """List the podcasts that the API key reaches: their ids go into the config."""
+    settings = options.settings(needs_key=True, needs_feeds=False)
     with api(settings, Brake()) as inlet:
         found = inlet.podcasts()
         if isinstance(found, Later):

@@ -22,6 +22,7 @@ from feedwatch.cli.output import (
     whole_episode_json,
 )
 from feedwatch.config import Settings
+from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
@@ -151,6 +152,11 @@ def _hint(episode: Episode) -> str | None:
                 f"{episode.id} MEDIA_ID. If it is surely not: feedwatch retry {episode.id} (this "
                 f"submits it again). To leave it: feedwatch skip {episode.id}."
             )
+        case State.FAILED if is_lost(episode):
+            return (
+                f"It was submitted. If its media id is another one: feedwatch adopt {episode.id} "
+                f"MEDIA_ID. To pay for it once more: feedwatch retry {episode.id}."
+            )
         case State.FAILED | State.SKIPPED:
             return f"To submit it: feedwatch retry {episode.id}."
     return None
@@ -184,7 +190,9 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
     return {
         "daemon": {
-            "running": oldest is not None and now - oldest < ALIVE_FOR,
+            "running": store.is_in_use() is not False
+            and oldest is not None
+            and now - oldest < ALIVE_FOR,
             "last_progress_at": stamp(oldest),
         },
         "paused": gate.paused,

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from types import FrameType
 from typing import Any
 
@@ -29,7 +30,7 @@ from feedwatch.cli.output import (
 )
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
-from feedwatch.model import Failed, Gone, NotModified, ParsedFeed, Source
+from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Source, State
 from feedwatch.store import Store
 from feedwatch.watcher import decisions_on, look
 from feedwatch.wire import Brake
@@ -69,8 +70,9 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
             )
             daemon.run()
             return
+        begun = context.clock()
         settled = daemon.run_once(timeout, Progress(context.store))
-        status = _status_of_once(settings, context.store, settled=settled)
+        status = _status_of_once(settings, context.store, begun, settled=settled)
         sys.exit(0 if daemon.interrupted else status)
 
 
@@ -78,16 +80,15 @@ def _stop_before_it_began(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _status_of_once(settings: Settings, store: Store, *, settled: bool) -> int:
+def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
     """Say in a line how it ended, and choose the exit status."""
     feeds = remembered(store, settings)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = _totals(store)
     waiting = states["held"] + states["unknown"]
-    say(
-        f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked; "
-        + ", ".join(f"{number} {state}" for state, number in states.items() if number)
-    )
+    told = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
+    told += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
+    say("; ".join(filter(None, told)))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
     gate = store.gate()
@@ -102,7 +103,14 @@ def _status_of_once(settings: Settings, store: Store, *, settled: bool) -> int:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
         return WAITING
-    return FAILED if shut else 0
+    failed = [one for one in store.episodes(states=[State.FAILED]) if _since(begun, one)]
+    if failed:
+        say(f"{len(failed)} episodes failed: see `feedwatch episodes --state failed`")
+    return FAILED if shut or failed else 0
+
+
+def _since(begun: datetime, episode: Episode) -> bool:
+    return episode.finished_at is not None and episode.finished_at >= begun
 
 
 class Progress:

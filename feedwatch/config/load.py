@@ -79,17 +79,35 @@ def _is_file(path: Path) -> bool:
         raise ConfigError([f"the config file {path} cannot be read: {error.strerror}"]) from error
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, needs_key: bool = True) -> Settings:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    needs_key: bool = True,
+    needs_feeds: bool = True,
+) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
-    Without `needs_key`, a missing API key, or one that this user cannot read, is no error.
+    Without `needs_key`, a missing API key, or one that this user cannot read, is no error. Without
+    `needs_feeds`, the feeds' blocks are not looked at.
     """
     problems: list[str] = []
+    if path is None and not any(key.startswith(PREFIX) for key in environ):
+        raise ConfigError(
+            [
+                f"there is no config file, neither ./config.env nor {SYSTEM_FILE}, and nothing in "
+                f"the environment: {KEY_KEY} is missing, and every feed"
+            ]
+        )
     values = _file_values(path, problems) if path is not None else {}
     values |= {
         key: value for key, value in environ.items() if key.startswith(PREFIX) and key != CONFIG_KEY
     }
-    values = {key: value for key, value in values.items() if value.strip()}  # empty is unset
+    values = {
+        key: value
+        for key, value in values.items()
+        if value.strip() and (needs_feeds or not key.startswith(f"{PREFIX}FEEDS__"))
+    }  # empty is unset
     folder = path.resolve().parent if path is not None else Path.cwd()
     key_problems: list[str] = []
     api_key = _api_key(values, folder, environ, key_problems)
@@ -310,7 +328,8 @@ def _told(details: ErrorDetails, values: Mapping[str, str]) -> str:
     key, below = _key_at(place)
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing" and not below:
-        return f"{key} is missing"
+        hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
+        return f"{key} is missing{hint}"
     if below:
         where = ".".join(below)
         if details["type"] == "extra_forbidden":

@@ -186,7 +186,8 @@ def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refuse
     message = _message(answer)
     if response.status_code in ABOUT_US or not message or _is_disabled(answer):
         return _blocked(response, answer)
-    return Refused(f"{response.status_code} {message}")
+    hint = "; `feedwatch podcasts` lists the ids" if response.status_code == 404 else ""
+    return Refused(f"{response.status_code} {message}{hint}")
 
 
 def _blocked(response: httpx.Response, answer: dict[str, Any] | None) -> Later:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    delete,
     func,
     insert,
     or_,
@@ -23,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
-from feedwatch.store.lock import FileLock
+from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
     episodes,
     feeds,
@@ -94,7 +95,7 @@ class Store:
         self.place = self._engine.url.render_as_string(hide_password=True)
         path = sqlite_file(self._engine)
         self._path = path = path.resolve() if path is not None else None
-        self._lock = FileLock(path.with_name(f"{path.name}.lock")) if alone and path else None
+        self._lock = FileLock(_lock_path(self._path)) if alone and self._path else None
         if may_create:
             upgrade(self._engine)
             self._ensure_rows()
@@ -420,6 +421,15 @@ class Store:
             if done.rowcount == 0:
                 db.execute(insert(heartbeats).values(duty=duty, at=now))
 
+    def rest(self) -> None:
+        """Write down that the duties have come to their end for good."""
+        with self._engine.begin() as db:
+            db.execute(delete(heartbeats))
+
+    def is_in_use(self) -> bool | None:
+        """Whether a daemon has the database; None if that can't be told from here."""
+        return is_locked(_lock_path(self._path)) if self._path is not None else None
+
     def heartbeats(self) -> dict[str, datetime]:
         """When each duty last came to its end."""
         with reading(self._engine) as db:
@@ -438,6 +448,10 @@ class Store:
                 db.execute(insert(gates).values(processor=self._processor, **asdict(Gate())))
             if db.execute(select(imprint)).first() is None:
                 db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
+
+
+def _lock_path(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
 
 
 def _episodes() -> Select[Any]:
