@@ -21,8 +21,7 @@ LONGEST_KEY = 500  # characters; a longer value is kept as its hash: databases b
 MOVE_AT_LEAST = 3  # items whose audio has another address all at once: a new host, not new audio
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
 WINDOW = 3  # items; a feed that shows fewer is a rolling one
-HALF_HOUR = timedelta(minutes=30)
-DAY = timedelta(days=1)
+NEAR = timedelta(minutes=10)  # no show has two episodes of one title in so short a time
 
 _PREFIX = re.compile("|".join(PREFIXES), re.IGNORECASE)
 
@@ -265,11 +264,10 @@ def _by_title(item: Item, document: _Document) -> Verdict | None:
     for one in same:
         if one.id in document.shown or not _lasts_as_long(item, one):
             continue
-        # A title that several episodes have tells nothing, unless the time is nearly the same, or
-        # is but for the zone. In a rolling feed even those of one hour may be two.
-        near = _apart(item, one, HALF_HOUR)
-        alone = not document.rolling and (len(same) == 1 or _other_time_zone(item, one))
-        if near or alone:
+        # A title that several episodes have tells nothing, and in a rolling feed none does, unless
+        # the time is nearly the same.
+        telling = len(same) == 1 and not document.rolling
+        if telling or _is_near(item, one):
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
             return Kind.DOUBTFUL, reason, None
     return None
@@ -306,18 +304,11 @@ def _lasts_as_long(item: Item, one: Known) -> bool:
     return abs(item.duration - one.duration) <= max(60, one.duration / 10)
 
 
-def _apart(item: Item, one: Known, most: timedelta) -> bool:
-    """Whether both dates are known and at most this far apart."""
+def _is_near(item: Item, one: Known) -> bool:
+    """Whether both dates are known, and nearly the same."""
     if item.published_at is None or one.published_at is None:
         return False
-    return abs(item.published_at - one.published_at) <= most
-
-
-def _other_time_zone(item: Item, one: Known) -> bool:
-    """Whether two dates differ by what a wrong or changed time zone makes of one."""
-    if item.published_at is None or one.published_at is None or not _apart(item, one, DAY):
-        return False
-    return (item.published_at - one.published_at) % HALF_HOUR == timedelta()
+    return abs(item.published_at - one.published_at) <= NEAR
 
 
 def _file_name(url: str) -> str:

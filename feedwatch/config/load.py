@@ -93,12 +93,8 @@ def load(
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
-        raise ConfigError(
-            [
-                f"there is no config file, neither ./config.env nor {SYSTEM_FILE}, and nothing in "
-                f"the environment: {KEY_KEY} is missing, and every feed"
-            ]
-        )
+        missing = f"there is no config file, neither ./config.env nor {SYSTEM_FILE}"
+        raise ConfigError([f"{missing}, and nothing in the environment: {KEY_KEY} is missing"])
     values = _file_values(path, problems) if path is not None else {}
     values |= {
         key: value for key, value in environ.items() if key.startswith(PREFIX) and key != CONFIG_KEY
