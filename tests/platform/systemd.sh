@@ -110,8 +110,8 @@ for file in "$STATE/feedwatch.db-wal" "$STATE/feedwatch.db-shm"; do [ ! -e "$fil
 cp -p "$STATE/before.bak" "$STATE/feedwatch.db"
 feedwatch pause
 systemctl start "$UNIT"
-eventually 60 states_are queued,ready,skipped
-feedwatch skip "$(feedwatch episodes --state queued --json | json 'd[0]["id"]')"
+eventually 60 states_are held,ready,skipped
+feedwatch skip --feed show
 feedwatch resume
 before=$(date -u +%FT%TZ)
 eventually 60 beat_since "$before"
