@@ -88,7 +88,7 @@ def _decision(sighting: Sighting, rules: Rules) -> Decision:
     match sighting.kind:
         case Kind.NOTHING:
             return so(Verdict.SKIP)
-        case Kind.KNOWN:
+        case Kind.KNOWN | Kind.WAITING:
             return so(Verdict.KNOWN)
         case Kind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
             return so(Verdict.KNOWN, f"{sighting.reason}; FEEDWATCH_ON_REPLACED=ignore")

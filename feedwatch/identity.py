@@ -8,7 +8,7 @@ as one table; each has a test of its own.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from hashlib import sha256
@@ -21,7 +21,8 @@ LONGEST_KEY = 500  # characters; a longer value is kept as its hash: databases b
 MOVE_AT_LEAST = 3  # items whose audio has another address all at once: a new host, not new audio
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
 WINDOW = 3  # items; a feed that shows fewer is a rolling one
-NEAR = timedelta(minutes=10)  # no show has two episodes of one title in so short a time
+MOMENT = timedelta(minutes=10)  # no show has two episodes of one title in so short a time
+DAY = timedelta(days=1)
 
 _PREFIX = re.compile("|".join(PREFIXES), re.IGNORECASE)
 
@@ -32,6 +33,7 @@ class Kind(Enum):
     NOTHING = auto()  # no enclosure: no episode
     NEW = auto()
     KNOWN = auto()
+    WAITING = auto()  # probably a held episode under another guid and address
     REPLACED = auto()  # a known episode with truly another file
     DOUBTFUL = auto()  # perhaps new, perhaps known: a person should look
 
@@ -111,6 +113,21 @@ def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
         () if file is None else tuple(_keys(item, file, telling))
         for item, file in zip(items, files, strict=True)
     ]
+
+
+def edited(sighting: Sighting) -> Known | None:
+    """The known episode as this item describes it, if that is not what we had."""
+    item, known = sighting.item, sighting.known
+    if sighting.kind is not Kind.KNOWN or known is None:
+        return None
+    now = replace(
+        known,
+        title_key=title_key(item.title) if item.title else known.title_key,
+        enclosure_url=item.enclosure_url or known.enclosure_url,
+        published_at=item.published_at or known.published_at,
+        duration=item.duration if item.duration is not None else known.duration,
+    )
+    return now if now != known else None
 
 
 def title_key(title: str) -> str:
@@ -223,7 +240,7 @@ def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection
 
 
 def _by_audio(item: Item, one: Known, *, other_guid: bool) -> Verdict:
-    if other_guid and (_is_later(item, one) or title_key(item.title) != title_key(one.title)):
+    if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
         reason = f"has the audio of episode {one.id}, but another guid, and another title or date"
         return Kind.DOUBTFUL, reason, None
     return Kind.KNOWN, f"known as episode {one.id} by its audio", one
@@ -234,7 +251,7 @@ def _by_guid(item: Item, one: Known, document: _Document) -> Verdict:
     known = f"known as episode {one.id} by its guid"
     if (waiting := _waiting(item, document)) is not None:
         return waiting
-    if _is_later(item, one) and title_key(item.title) != title_key(one.title):
+    if _is_later(item, one) and title_key(item.title) != one.title_key:
         reason = f"has the guid of episode {one.id}, but other audio and title, and a later date"
         return Kind.DOUBTFUL, reason, None
     if document.moved:
@@ -262,12 +279,13 @@ def _by_title(item: Item, document: _Document) -> Verdict | None:
         return waiting
     same = document.namesakes.get(title_key(item.title), ()) if item.title else ()
     for one in same:
-        if one.id in document.shown or not _lasts_as_long(item, one):
+        if one.id in document.shown:
             continue
         # A title that several episodes have tells nothing, and in a rolling feed none does, unless
-        # the time is nearly the same.
+        # the time is nearly the same. Nor does one that another length and another day belie.
         telling = len(same) == 1 and not document.rolling
-        if telling or _is_near(item, one):
+        fits = _lasts_as_long(item, one) or _is_near(item, one, DAY)
+        if (telling and fits) or (_is_near(item, one, MOMENT) and _lasts_as_long(item, one)):
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
             return Kind.DOUBTFUL, reason, None
     return None
@@ -284,10 +302,15 @@ def _has_moved(all_keys: Sequence[Sequence[str]], known: Mapping[str, Known]) ->
 
 
 def _waiting(item: Item, document: _Document) -> Verdict | None:
-    """A held episode of this title that has vanished: what rotates is held once, not every time."""
+    """A held episode of this title and date that has vanished.
+
+    What is another one at every check is held once, not every time.
+    """
     for one in document.namesakes.get(title_key(item.title), ()) if item.title else ():
-        if one.held and one.id not in document.shown and _lasts_as_long(item, one):
-            return Kind.KNOWN, f"taken for episode {one.id}, which waits for a person", one
+        undated = item.published_at is None and one.published_at is None
+        same = undated or _is_near(item, one, MOMENT)
+        if one.held and same and one.id not in document.shown and _lasts_as_long(item, one):
+            return Kind.WAITING, f"taken for episode {one.id}, which waits for a person", one
     return None
 
 
@@ -304,11 +327,11 @@ def _lasts_as_long(item: Item, one: Known) -> bool:
     return abs(item.duration - one.duration) <= max(60, one.duration / 10)
 
 
-def _is_near(item: Item, one: Known) -> bool:
-    """Whether both dates are known, and nearly the same."""
+def _is_near(item: Item, one: Known, most: timedelta) -> bool:
+    """Whether both dates are known, and at most so far apart."""
     if item.published_at is None or one.published_at is None:
         return False
-    return abs(item.published_at - one.published_at) <= NEAR
+    return abs(item.published_at - one.published_at) <= most
 
 
 def _file_name(url: str) -> str:

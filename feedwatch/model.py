@@ -155,13 +155,16 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is needed of an episode to tell whether an item is that episode."""
+    """What is needed of an episode to tell whether an item is that episode.
+
+    All as the feed has it now: publishers edit, and the next edit is held against the last one.
+    """
 
     id: int
-    title: str
+    title_key: str  # the title for comparison
     enclosure_url: str
     published_at: datetime | None
-    duration: int | None  # seconds, as the feed stated it
+    duration: int | None  # seconds, as the feed states it
     held: bool = False  # it waits for a person
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from feedwatch.admission import Decision, Verdict, decide
-from feedwatch.identity import keys_of, sightings, title_key
+from feedwatch.identity import edited, keys_of, sightings, title_key
 from feedwatch.model import Feed, FirstRun, Item, Known, Rules
 
 FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
@@ -40,7 +40,7 @@ class Memory:
         mine = {key: known[key] for keys in keys_of(items) for key in keys if key in known}
         namesakes: dict[str, list[Known]] = {}
         for one in self.episodes.values():
-            namesakes.setdefault(title_key(one.title), []).append(one)
+            namesakes.setdefault(one.title_key, []).append(one)
         found = sightings(items, mine, namesakes, shown_before=self.feed.shown)
         return decide(found, self.feed, self.rules)
 
@@ -55,11 +55,14 @@ class Memory:
         for place, one in enumerate(decisions):
             if one.verdict is Verdict.KNOWN and one.sighting.known is not None:
                 ids[place] = one.sighting.known.id
+                changed = edited(one.sighting)
+                if changed is not None:
+                    self.episodes[ids[place]] = changed
             elif one.is_episode and one.verdict is not Verdict.KNOWN:
                 ids[place] = len(self.episodes) + 1
                 self.episodes[ids[place]] = Known(
                     id=ids[place],
-                    title=one.item.title,
+                    title_key=title_key(one.item.title),
                     enclosure_url=one.item.enclosure_url or "",
                     published_at=one.item.published_at,
                     duration=one.item.duration,

@@ -60,7 +60,7 @@ def new_episode(number: int = 1, **values: object) -> Episode:
 def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
     (feed,) = store.feeds()
     new = [
-        Admission(episode=new_episode(number, **values), keys=[f"guid:{number}"])
+        Admission(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
         for number in numbers
     ]
     admitted = store.record_check(feed, new, {}, NOW)
@@ -176,8 +176,8 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
     (feed,) = store.feeds()
     admit(store, 1)
     twice = [
-        Admission(episode=new_episode(2), keys=["guid:2"]),
-        Admission(episode=new_episode(1), keys=["guid:1"]),  # somebody was first
+        Admission(episode=new_episode(2), keys=["guid:2"], title_key=""),
+        Admission(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
     ]
     assert store.record_check(replace(feed, etag='"2"'), twice, {}, NOW) is None
     assert [episode.guid for episode in store.episodes()] == ["guid-1"]
@@ -187,7 +187,7 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
 def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
     (feed,) = store.feeds()
     store.sync_feeds([replace(SOURCE, url="https://new.example/")], {"show": NOW})
-    admission = Admission(episode=new_episode(), keys=["guid:1"])
+    admission = Admission(episode=new_episode(), keys=["guid:1"], title_key="")
     assert store.record_check(feed, [admission], {}, NOW) is None
     assert store.episodes() == []
 

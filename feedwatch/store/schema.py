@@ -81,7 +81,10 @@ episodes = Table(
     Column("state", String(16), nullable=False),
     Column("reason", Text),
     Column("feed_duration", Integer),
-    Column("title_key", String(600), nullable=False),
+    Column("title_key", String(600), nullable=False),  # these four: as the feed has it now
+    Column("seen_url", Text, nullable=False),
+    Column("seen_published_at", UtcDateTime),
+    Column("seen_duration", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
     Column("attempts", Integer, nullable=False),

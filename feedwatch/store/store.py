@@ -66,7 +66,7 @@ class Admission:
 
     episode: Episode
     keys: Collection[str]
-    title_key: str = ""  # the title for comparison
+    title_key: str  # the title for comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ class Store:
         with reading(self._engine) as db:
             ids = _known_ids(db, feed_id, keys)
             known = _known(db, episodes.c.id, set(ids.values()))
-        by_id = {one.id: one for one, _ in known}
+        by_id = {one.id: one for one in known}
         return {key: by_id[episode_id] for key, episode_id in ids.items()}
 
     def namesakes(self, feed_id: int, titles: Collection[str]) -> dict[str, list[Known]]:
@@ -205,8 +205,8 @@ class Store:
         found: dict[str, list[Known]] = {}
         with reading(self._engine) as db:
             known = _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id)
-        for one, title in known:
-            found.setdefault(title, []).append(one)
+        for one in known:
+            found.setdefault(one.title_key, []).append(one)
         return found
 
     def keys(self, episode_id: int) -> list[str]:
@@ -226,10 +226,12 @@ class Store:
         new: Sequence[Admission],
         learned: Mapping[str, int],
         now: datetime,
+        edited: Sequence[Known] = (),
     ) -> list[Episode] | None:
         """All that a check has changed, or nothing of it.
 
-        `learned` maps further keys of known episodes to their ids. Returns the new episodes with
+        `learned` maps further keys of known episodes to their ids, `edited` has those that the feed
+        describes in other words than before. Returns the new episodes with
         their ids; None if another process has changed the feed or admitted one of them meanwhile,
         and then nothing is written: the next check decides anew.
         """
@@ -238,6 +240,7 @@ class Store:
                 if not _write_check(db, feed):
                     return None
                 _learn(db, feed.id, learned)
+                _edit(db, edited)
                 return _admit(db, feed, new, now)
         except IntegrityError:
             return None
@@ -510,23 +513,19 @@ def _known(
     column: ColumnElement[Any],
     values: Collection[Any],
     *conditions: ColumnElement[bool],
-) -> list[tuple[Known, str]]:
-    """Episodes by the values of a column, each with its title's key."""
+) -> list[Known]:
+    """Episodes by the values of a column."""
     found = []
     for chunk in _chunks(list(values)):
         query = select(
             episodes.c.id,
-            episodes.c.title,
-            episodes.c.enclosure_url,
-            episodes.c.published_at,
-            episodes.c.feed_duration.label("duration"),
-            (episodes.c.state == State.HELD).label("held"),
             episodes.c.title_key,
+            episodes.c.seen_url.label("enclosure_url"),
+            episodes.c.seen_published_at.label("published_at"),
+            episodes.c.seen_duration.label("duration"),
+            (episodes.c.state == State.HELD).label("held"),
         ).where(column.in_(chunk), *conditions)
-        found += [
-            (Known(**_without(row, "title_key")), row["title_key"])
-            for row in db.execute(query).mappings()
-        ]
+        found += [Known(**row) for row in db.execute(query).mappings()]
     return found
 
 
@@ -548,6 +547,17 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
         db.execute(insert(identities), rows)
 
 
+def _edit(db: Connection, edited: Sequence[Known]) -> None:
+    for one in edited:
+        seen = {
+            "title_key": one.title_key,
+            "seen_url": one.enclosure_url,
+            "seen_published_at": one.published_at,
+            "seen_duration": one.duration,
+        }
+        db.execute(update(episodes).where(episodes.c.id == one.id).values(seen))
+
+
 def _admit(
     db: Connection, feed: Feed, admissions: Sequence[Admission], now: datetime
 ) -> list[Episode]:
@@ -555,7 +565,14 @@ def _admit(
     if not admissions:
         return []
     rows = [
-        _values(one.episode) | {"feed_id": feed.id, "title_key": one.title_key}
+        _values(one.episode)
+        | {
+            "feed_id": feed.id,
+            "title_key": one.title_key,
+            "seen_url": one.episode.enclosure_url,
+            "seen_published_at": one.episode.published_at,
+            "seen_duration": one.episode.feed_duration,
+        }
         for one in admissions
     ]
     statement = insert(episodes).returning(episodes.c.id, sort_by_parameter_order=True)
@@ -601,7 +618,7 @@ def _values(episode: Episode) -> dict[str, Any]:
 
 
 def _episode(row: RowMapping) -> Episode:
-    values = _without(row, "feed_id", "title_key")
+    values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
     return Episode(**values | {"state": State(row["state"])})
 
 

@@ -13,7 +13,7 @@ import httpx
 from feedwatch import lifecycle
 from feedwatch.admission import Decision, Verdict, admitted, decide
 from feedwatch.fetch import fetch
-from feedwatch.identity import keys_of, sightings, title_key
+from feedwatch.identity import edited, keys_of, sightings, title_key
 from feedwatch.model import (
     Document,
     Failed,
@@ -133,7 +133,8 @@ class Checks:
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
             shown=sum(decision.is_episode for decision in decisions),
         )
-        recorded = self._context.store.record_check(after, new, learned, now)
+        changed = [one for decision in decisions if (one := edited(decision.sighting)) is not None]
+        recorded = self._context.store.record_check(after, new, learned, now, changed)
         if recorded is None:
             log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
             return
