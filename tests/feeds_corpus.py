@@ -65,7 +65,9 @@ def _unpacked(tarball: Path) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=CACHE))  # moved in whole: another run may be doing this
         with tarfile.open(tarball) as archive:
-            archive.extractall(fresh, filter="data")
+            if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and newer
+                archive.extraction_filter = staticmethod(tarfile.data_filter)
+            archive.extractall(fresh)
         try:
             _top(fresh).rename(folder)
         except OSError:

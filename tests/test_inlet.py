@@ -175,7 +175,10 @@ def test_the_apis_own_refusal_is_final_and_says_why(
 ) -> None:
     body = json.dumps({"error": "No", "message": "not this one"})
     api.faults.add(Fault("submit", "status", status=status, body=body))
-    assert inlet.submit(SUBMISSION) == Refused(f"{status} No: not this one")
+    answer = inlet.submit(SUBMISSION)
+    assert isinstance(answer, Refused)
+    assert answer.reason.startswith(f"{status} No: not this one")
+    assert ("feedwatch podcasts" in answer.reason) == (status == 404)
 
 
 def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:

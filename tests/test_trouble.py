@@ -126,7 +126,7 @@ def test_with_a_full_disk_nothing_is_submitted_and_with_room_everything_once(
     assert running.alive
     assert len(sandbox.submissions) == 1
     filler.unlink()
-    wait_for(lambda: set(feedwatch.states().values()) == {"ready"} and len(feedwatch.states()) == 3)
+    wait_for(lambda: feedwatch.states() == dict.fromkeys(["guid-3", "guid-2", "guid-1"], "ready"))
     assert len(sandbox.submissions) == len(sandbox.taken) == 3
     assert "go on: the database works again" in running.stderr
     assert "Traceback" not in running.stderr

@@ -87,7 +87,15 @@ class Boundaries:
         """Wrap what there is to be wrapped."""
         self._wrap(Store, "__init__", "open")
         self._wrap(feedwatch.store.store, "upgrade", "upgrade")
-        for name in ("sync_feeds", "record_check", "put_off", "claim", "change_gate", "beat"):
+        for name in (
+            "sync_feeds",
+            "record_check",
+            "put_off",
+            "claim",
+            "change_gate",
+            "beat",
+            "rest",
+        ):
             self._wrap(Store, name, name)
         self._wrap(Store, "save", _name_of_save)
         for name in ("submit", "poll", "probe"):

@@ -58,6 +58,8 @@ ALWAYS = {
     "beat/commit": 3,
     "beat/statement": 3,
 }
+# Steps of a clean stop, which no life that is killed comes to. They only clear the heartbeats.
+AT_REST = frozenset({"rest", "rest/commit", "rest/statement"})
 AFTERMATH = {  # of a kill between a claim and its answer
     "save doubt": 1,
     "save doubt/commit": 1,
