@@ -31,7 +31,9 @@ def test_every_real_feed_submits_its_latest_episode_once(
     paths = real_feeds.files("real")
     podcasts = {f"podcast-{number}": path.stem for number, path in enumerate(paths)}
     with Sandbox(api_key="key", podcasts=podcasts, job_seconds=0.0) as sandbox:
-        workspace = Workspace(tmp_path, sandbox.url)
+        folder = tmp_path / "all"
+        folder.mkdir()
+        workspace = Workspace(folder, sandbox.url)
         workspace.set(
             API_KEY="key",
             FIRST_RUN="latest:1",
