@@ -141,7 +141,8 @@ class Episode:
     podcast_id: str | None = None  # where it was submitted to: the config may change meanwhile
     media_id: str | None = None
     remote_status: str | None = None  # the API's own word
-    remote_updated_at: str | None = None  # the API's own time stamp, opaque
+    remote_updated_at: str | None = None  # the API's own time stamps, opaque
+    remote_created_at: str | None = None
     remote_stood: int = 0  # polls in a row that gave the same word and stamp
     processed_url: str | None = None
     duration: float | None = None  # seconds, of the processed file
@@ -321,6 +322,7 @@ class Finished:
     remote_status: str
     processed_url: str
     remote_updated_at: str | None = None
+    remote_created_at: str | None = None
     duration: float | None = None
     ad_removal_markers: list[Any] = field(default_factory=list)
     failed_attempts: int | None = None

@@ -299,6 +299,7 @@ def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     assert progress.ad_removal_markers == []
     assert progress.failed_attempts == 0
     assert progress.remote_updated_at == record["updatedAt"]
+    assert progress.remote_created_at == record["createdAt"]
 
 
 @pytest.mark.parametrize("url", [None, "", 5, "https://x/\n"])

@@ -217,7 +217,7 @@ def _message(answer: dict[str, Any] | None) -> str:
 
 def _progress(data: dict[str, Any]) -> Progress:
     status = one_line(data["status"])
-    stamp = one_line(data["updatedAt"]) if isinstance(data.get("updatedAt"), str) else None
+    stamp = _text(data.get("updatedAt"))
     attempts = _number(data.get("failedAttempts"))
     attempts = int(attempts) if attempts is not None else None
     if status in ERRORS:
@@ -234,12 +234,17 @@ def _progress(data: dict[str, Any]) -> Progress:
             remote_status=status,
             processed_url=url,
             remote_updated_at=stamp,
+            remote_created_at=_text(data.get("createdAt")),
             duration=_number(data.get("duration")),
             ad_removal_markers=markers if isinstance(markers, list) else [],
             failed_attempts=attempts,
         )
     # READY without a URL is no word of the contract either: polled on, and told.
     return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
+
+
+def _text(value: object) -> str | None:
+    return one_line(value) if isinstance(value, str) else None
 
 
 def _number(value: object) -> float | None:

@@ -93,6 +93,7 @@ episodes = Table(
     Column("media_id", Text),
     Column("remote_status", Text),
     Column("remote_updated_at", Text),
+    Column("remote_created_at", Text),
     Column("remote_stood", Integer, nullable=False),
     Column("processed_url", Text),
     Column("duration", Float),

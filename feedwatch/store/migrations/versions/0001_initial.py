@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("media_id", sa.Text()),
         sa.Column("remote_status", sa.Text()),
         sa.Column("remote_updated_at", sa.Text()),
+        sa.Column("remote_created_at", sa.Text()),
         sa.Column("remote_stood", sa.Integer(), nullable=False),
         sa.Column("processed_url", sa.Text()),
         sa.Column("duration", sa.Float()),
