@@ -57,6 +57,7 @@ class Sighting:
 
 def sightings(
     items: Sequence[Item],
+    all_keys: Sequence[tuple[str, ...]],
     known: Mapping[str, Known],
     namesakes: Mapping[str, Sequence[Known]],
     *,
@@ -64,10 +65,9 @@ def sightings(
 ) -> list[Sighting]:
     """What each item of a document is, in the document's order.
 
-    `known` has the episodes by their keys, as far as the items have these; `namesakes` has them by
-    `title_key`. `shown_before` is how many items the feed's last good document had.
+    `all_keys` is what `keys_of` says of the items, `known` has the episodes by these keys, and
+    `namesakes` by `title_key`. `shown_before` is how many items the last good document had.
     """
-    all_keys = keys_of(items)
     new_items = sum(bool(keys) and known.keys().isdisjoint(keys) for keys in all_keys)
     document = _Document(
         known=known,
@@ -168,20 +168,18 @@ def _files(items: Sequence[Item]) -> list[str | None]:
     """
     guids: dict[str, set[str | None]] = defaultdict(set)
     wholes: dict[str, set[str]] = defaultdict(set)
-    for item in items:
-        if item.enclosure_url is not None:
-            file = comparable(item.enclosure_url)
-            guids[file].add(item.guid)
-            wholes[file].add(comparable(item.enclosure_url, whole_query=True))
-    files: list[str | None] = []
+    files: list[tuple[str, str] | None] = []
     for item in items:
         if item.enclosure_url is None:
             files.append(None)
             continue
         file = comparable(item.enclosure_url)
-        merged = len(wholes[file]) > 1 and len(guids[file]) > 1
-        files.append(comparable(item.enclosure_url, whole_query=True) if merged else file)
-    return files
+        whole = comparable(item.enclosure_url, whole_query=True)
+        guids[file].add(item.guid)
+        wholes[file].add(whole)
+        files.append((file, whole))
+    merged = {file for file in wholes if len(wholes[file]) > 1 and len(guids[file]) > 1}
+    return [pair and (pair[1] if pair[0] in merged else pair[0]) for pair in files]
 
 
 def _keys(item: Item, file: str, telling_guids: Collection[str]) -> Iterable[str]:

@@ -37,11 +37,12 @@ class Memory:
     def look(self, *items: Item) -> list[Decision]:
         """What would become of the items of a document."""
         known = {key: self.episodes[one] for key, one in self.keys.items()}
-        mine = {key: known[key] for keys in keys_of(items) for key in keys if key in known}
+        all_keys = keys_of(items)
+        mine = {key: known[key] for keys in all_keys for key in keys if key in known}
         namesakes: dict[str, list[Known]] = {}
         for one in self.episodes.values():
             namesakes.setdefault(one.title_key, []).append(one)
-        found = sightings(items, mine, namesakes, shown_before=self.feed.shown)
+        found = sightings(items, all_keys, mine, namesakes, shown_before=self.feed.shown)
         return decide(found, self.feed, self.rules)
 
     def take(self, *items: Item) -> list[Decision]:

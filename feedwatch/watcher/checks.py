@@ -159,7 +159,7 @@ def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -
         if any(key.startswith("file:") and key not in known for key in keys)
     }
     namesakes = store.namesakes(feed.id, titles)
-    found = sightings(parsed.items, known, namesakes, shown_before=feed.shown)
+    found = sightings(parsed.items, all_keys, known, namesakes, shown_before=feed.shown)
     return decide(found, feed, source.rules)
 
 
