@@ -7,13 +7,9 @@ from math import inf
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
 
 from feedwatch.config.values import expected
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _number(value: object) -> int | float:
@@ -35,7 +31,7 @@ Count = Annotated[int, BeforeValidator(_count)]
 
 
 class _AdModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=_camel)
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
 
 
 class AdConfiguration(_AdModel):

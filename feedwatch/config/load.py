@@ -11,6 +11,7 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from feedwatch.config.keys import FeedKeys, Keys
@@ -269,16 +270,11 @@ def _put_ad_option(
         return
     node = feed.setdefault("ad_options", {})
     for segment in below[:-1]:
-        node = node.setdefault(_camel(segment), {})
+        node = node.setdefault(to_camel(segment.lower()), {})
         if not isinstance(node, dict):
             problems.append(f"{key}: its place is taken by the JSON of AD_OPTIONS; keep one")
             return
-    node[_camel(below[-1])] = parsed
-
-
-def _camel(segment: str) -> str:
-    first, *rest = segment.lower().split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    node[to_camel(below[-1].lower())] = parsed
 
 
 def _with_lists(node: Any) -> Any:
