@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -134,6 +134,12 @@ def counts(tally: Tally | None) -> dict[str, int]:
     """Episodes by state, all states."""
     by_state = tally.by_state if tally is not None else {}
     return {state.value: by_state.get(state, 0) for state in State}
+
+
+def totals(tallies: Mapping[str, Tally]) -> dict[str, int]:
+    """Episodes by state over all feeds, all states."""
+    by_feed = [counts(tally) for tally in tallies.values()]
+    return {state.value: sum(tally[state] for tally in by_feed) for state in State}
 
 
 def feed_json(feed: Feed, gate: Gate, tally: Tally | None) -> dict[str, Any]:

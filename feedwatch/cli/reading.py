@@ -19,6 +19,7 @@ from feedwatch.cli.output import (
     short,
     stamp,
     stop,
+    totals,
     whole_episode_json,
 )
 from feedwatch.config import Settings
@@ -184,7 +185,6 @@ def status(options: Options, *, as_json: bool) -> None:
 def _status(store: Store, settings: Settings) -> dict[str, Any]:
     now = datetime.now(UTC)
     gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
-    by_feed = [counts(tally) for tally in tallies.values()]
     oldest = min(beats.values()) if beats else None
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
@@ -204,7 +204,7 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
             "live_jobs": store.live(),
             "max_concurrent_jobs": settings.policy.max_concurrent_jobs,
         },
-        "episodes": {state: sum(tally[state] for tally in by_feed) for state in counts(None)},
+        "episodes": totals(tallies),
         "feeds": [
             {"name": feed.name, "state": feed_state(feed, gate), "error": feed.error}
             for feed in remembered(store, settings).values()

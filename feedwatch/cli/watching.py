@@ -19,7 +19,6 @@ from feedwatch.cli.output import (
     USAGE,
     WAITING,
     as_json,
-    counts,
     print_json,
     print_table,
     say,
@@ -27,6 +26,7 @@ from feedwatch.cli.output import (
     shows_progress,
     stamp,
     stop,
+    totals,
 )
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
@@ -84,7 +84,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     """Say in a line how it ended, and choose the exit status."""
     feeds = remembered(store, settings)
     failing = [feed for feed in feeds.values() if feed.failures]
-    states = _totals(store)
+    states = totals(store.tallies())
     waiting = states["held"] + states["unknown"]
     told = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
     told += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
@@ -124,16 +124,11 @@ class Progress:
         """Say where it stands, if that has changed."""
         if not shows_progress():
             return
-        states = _totals(self._store)
+        states = totals(self._store.tallies())
         line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
         if line != self._shown:
             say(line)
             self._shown = line
-
-
-def _totals(store: Store) -> dict[str, int]:
-    tallies = [counts(tally) for tally in store.tallies().values()]
-    return {state: sum(tally[state] for tally in tallies) for state in counts(None)}
 
 
 @click.command()
