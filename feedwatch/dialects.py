@@ -12,15 +12,11 @@ from feedparser import api
 from feedparser.mixin import _FeedParserMixin
 
 from feedwatch.enclosures import Candidate, Source
+from feedwatch.namespaces import OURS
 
 CANDIDATES = "feedwatch_candidates"
 
-_NAMESPACES = {
-    "https://podcastindex.org/namespace/1.0": "podcast",
-    "https://github.com/podcastindex-org/podcast-namespace/blob/main/docs/1.0.md": "podcast",
-    "http://purl.oclc.org/net/rss_2.0/enc#": "enc",
-}
-_FeedParserMixin.namespaces.update(_NAMESPACES)
+_FeedParserMixin.namespaces.update(OURS)
 
 Attributes = dict[str, str]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from functools import lru_cache
 from urllib.parse import quote, unquote, urljoin
 
 MAX_URL = 8_000
@@ -134,14 +134,23 @@ def media_type(candidate: Candidate) -> str | None:
     return AUDIO_UNKNOWN if candidate.source is Source.ENCLOSURE else None
 
 
+_PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"
+
+
 def _suffix(url: str) -> str:
-    path = re.sub(r"^[a-z]+://[^/?#]*", "", url.strip(), flags=re.IGNORECASE)  # no host's ".com"
-    path = re.split(r"[?#]", path, maxsplit=1)[0]
-    return PurePosixPath(unquote(path)).suffix[1:].strip().lower()
+    path = _PATH.match(url.strip())
+    name = unquote(path[1] if path else "").rstrip("/").rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    return suffix.strip().lower() if stem else ""
+
+
+@lru_cache(1000)  # there are few kinds, and fnmatch is slow
+def _matches(kind: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(kind, pattern.strip().lower()) for pattern in patterns)
 
 
 def _wanted(kind: str, media_types: Sequence[str]) -> bool:
-    return any(fnmatchcase(kind, pattern.strip().lower()) for pattern in media_types)
+    return _matches(kind, tuple(media_types))
 
 
 def _precedence(kind: str) -> int:
@@ -157,7 +166,7 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
     if not url or len(url) > MAX_URL:
         return None
     try:
-        if not re.match(r"(?i)https?://", url):
+        if not url.startswith(("https://", "http://")) and not re.match(r"(?i)https?://", url):
             url = urljoin(urljoin(document_url, _trim(base)), url)
         return _clean(url)
     except ValueError:  # of urllib's and of the idna codec's: a host that can't be one
@@ -166,10 +175,18 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
 
 def _trim(url: str) -> str:
     """Remove what no URL has and browsers drop, too: the ends' white space, line breaks inside."""
-    return re.sub(r"[\t\r\n]", "", url.strip().strip("\ufeff\u200b").strip())
+    url = url.strip().strip("\ufeff\u200b").strip()
+    return url if url.isprintable() else re.sub(r"[\t\r\n]", "", url)
+
+
+_PLAIN = re.compile(  # as most are: lower case, no escaping needed, no user, no port, no fragment
+    r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}/(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]|%[0-9A-Fa-f]{2})*"
+)
 
 
 def _clean(url: str) -> str | None:
+    if _PLAIN.fullmatch(url):
+        return url
     parts = re.match(r"(?i)(https?)://([^/?#]*)([^#]*)", url)
     if parts is None:
         return None

@@ -127,7 +127,7 @@ class Episode:
     feed: str  # the feed's name
     guid: str | None
     title: str
-    description: str
+    description: str | None  # None: not read yet, as it was not to be submitted
     enclosure_url: str  # as in the feed, resolved; submitted as it stands
     published_at: datetime | None
     state: State
@@ -242,7 +242,7 @@ class Item:
 
     guid: str | None  # trimmed; None if the item states none
     title: str  # one line; "" if the item states none
-    description: str  # paragraphs, links kept as URLs; "" if the item states none
+    description: str | None  # paragraphs, links kept as URLs; "" if none is stated; None: not read
     enclosure_url: str | None  # absolute http(s) URL, ASCII; None if nothing in the item counts
     published_at: datetime | None
     duration: int | None = None  # seconds, by itunes:duration

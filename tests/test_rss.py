@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from feedwatch.enclosures import MAX_URL, absolute
 from feedwatch.model import Document, Failed, Item, ParsedFeed
-from feedwatch.rss import parse, read_date, read_duration
+from feedwatch.dates import read_date, read_duration
+from feedwatch.rss import parse
 
 URL = "https://feeds.example/shows/tea.xml"
 MEDIA = ("audio/*", "video/*")
