@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from typing import Self
 
 from feedwatch.identity import Kind, Sighting
 from feedwatch.model import Episode, Feed, FirstRun, Item, OnReplaced, Rules, State
@@ -42,18 +43,27 @@ class Decision:
         """The item."""
         return self.sighting.item
 
+    def with_item(self, item: Item) -> Self:
+        """The same decision on the same item, of which more has been read."""
+        return replace(self, sighting=replace(self.sighting, item=item))
+
     @property
     def is_episode(self) -> bool:
         """Whether the item is, or makes, an episode: without an enclosure it is none."""
         return self.sighting.kind is not Kind.NOTHING
 
 
-def decide(sightings: Sequence[Sighting], feed: Feed, rules: Rules) -> list[Decision]:
-    """One decision for each item of a document of `feed`, in the document's order."""
+def decide(
+    sightings: Sequence[Sighting], feed: Feed, rules: Rules, *, unchanged: int = 0
+) -> list[Decision]:
+    """One decision for each item of a document of `feed`, in the document's order.
+
+    Besides these there are `unchanged` items in the document that are known episodes.
+    """
     decisions = [_decision(sighting, rules) for sighting in sightings]
     if feed.baseline_at is None:
         decisions = _at_first(decisions, rules.first_run)
-    elif (alarm := _alarm(decisions, feed, rules)) is not None:
+    elif (alarm := _alarm(decisions, feed, rules, unchanged)) is not None:
         decisions = _held(decisions, alarm)
     if feed.doubted_before is not None:
         decisions = [_doubted(one, feed.doubted_before) for one in decisions]
@@ -119,12 +129,14 @@ def _objection(item: Item, rules: Rules) -> str | None:
     return None
 
 
-def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules) -> str | None:
+def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: int) -> str | None:
     """Why nothing new of this document should be submitted unseen, if so."""
     new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
     if new > rules.flood_limit:
         return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
-    still = sum(decision.sighting.kind in (Kind.KNOWN, Kind.REPLACED) for decision in decisions)
+    still = unchanged + sum(
+        decision.sighting.kind in (Kind.KNOWN, Kind.REPLACED) for decision in decisions
+    )
     vanished = 2 * still < feed.shown and (feed.shown >= VANISHED_AT_LEAST or still == 0)
     if new and feed.shown > 1 and vanished:
         return f"most known items vanished: of {feed.shown} there are {still}, and {new} are new"

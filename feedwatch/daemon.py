@@ -40,8 +40,8 @@ TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database d
 class Duty(Protocol):
     """Something that is done again and again."""
 
-    def tick(self) -> None:
-        """Do what is due, and return."""
+    def tick(self) -> bool:
+        """Do what is due, and return; False if it is still at what it was asked for before."""
 
 
 class Daemon:
@@ -162,9 +162,9 @@ class Daemon:
             if trouble.waits():
                 return
             try:
-                duty.tick()
+                went_on = duty.tick()
                 now = context.clock()
-                if beaten is None or not timedelta() <= now - beaten < BEAT_EVERY:
+                if went_on and (beaten is None or not timedelta() <= now - beaten < BEAT_EVERY):
                     context.store.beat(name, now)
                     beaten = now
             except StoreError as error:

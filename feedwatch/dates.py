@@ -69,7 +69,7 @@ def read_date(text: str, parsed: Any = None) -> datetime | None:
 
 
 def is_plain(text: str) -> bool:
-    """Whether `read_date` needs no help of feedparser's to read a date, or to say that it is none."""
+    """Whether feedparser's opinion of a date makes no difference to `read_date`."""
     text = " ".join(text.split())[:100]
     return not text or bool(_RFC822.fullmatch(text) or _ISO.match(text))
 

@@ -55,6 +55,15 @@ class Sighting:
     twin: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What a document shows besides the items that are looked at: all of it unchanged."""
+
+    shown: frozenset[int] = frozenset()  # the episodes
+    episodes: int = 0  # the items that are these episodes; several may be one
+    stayed: int = 0  # those of them that have a telling guid
+
+
 def sightings(
     items: Sequence[Item],
     all_keys: Sequence[tuple[str, ...]],
@@ -62,18 +71,21 @@ def sightings(
     namesakes: Mapping[str, Sequence[Known]],
     *,
     shown_before: int,
+    rest: Rest = Rest(),
 ) -> list[Sighting]:
     """What each item of a document is, in the document's order.
 
     `all_keys` is what `keys_of` says of the items, `known` has the episodes by these keys, and
     `namesakes` by `title_key`. `shown_before` is how many items the last good document had.
+    Where only some items of a document are looked at, no key of theirs may lead into the `rest`.
     """
     new_items = sum(bool(keys) and known.keys().isdisjoint(keys) for keys in all_keys)
     document = _Document(
         known=known,
         namesakes=namesakes,
-        shown={known[key].id for keys in all_keys for key in keys if key in known and _tells(key)},
-        moved=_has_moved(all_keys, known),
+        shown={known[key].id for keys in all_keys for key in keys if key in known and _tells(key)}
+        | rest.shown,
+        moved=_has_moved(all_keys, known, rest.stayed),
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
     )
@@ -113,6 +125,15 @@ def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
         () if file is None else tuple(_keys(item, file, telling))
         for item, file in zip(items, files, strict=True)
     ]
+
+
+def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[str, ...]]) -> bool:
+    """Whether each item's keys follow from the item alone, and not from what stands beside it."""
+    return all(
+        keys == tuple(_keys(item, comparable(item.enclosure_url), {item.guid}))
+        for item, keys in zip(items, all_keys, strict=True)
+        if item.enclosure_url is not None
+    )
 
 
 def edited(sighting: Sighting) -> Known | None:
@@ -182,7 +203,7 @@ def _files(items: Sequence[Item]) -> list[str | None]:
     return [pair and (pair[1] if pair[0] in merged else pair[0]) for pair in files]
 
 
-def _keys(item: Item, file: str, telling_guids: Collection[str]) -> Iterable[str]:
+def _keys(item: Item, file: str, telling_guids: Collection[str | None]) -> Iterable[str]:
     if item.guid is not None and item.guid in telling_guids:
         yield f"guid:{_bounded(item.guid)}"
     yield f"file:{_bounded(file)}"
@@ -289,9 +310,9 @@ def _by_title(item: Item, document: _Document) -> Verdict | None:
     return None
 
 
-def _has_moved(all_keys: Sequence[Sequence[str]], known: Mapping[str, Known]) -> bool:
+def _has_moved(all_keys: Sequence[Sequence[str]], known: Mapping[str, Known], stayed: int) -> bool:
     """Whether most, or very many, items with a known guid have audio at an address that is new."""
-    moved = stayed = 0
+    moved = 0
     for keys in all_keys:
         kinds = {key.partition(":")[0] for key in keys if key in known}
         moved += "guid" in kinds and "file" not in kinds

@@ -28,6 +28,7 @@ from feedwatch.model import (
     Progress,
     Refused,
     Running,
+    Same,
     State,
     Unknown,
     Unreachable,
@@ -54,24 +55,26 @@ class IllegalMoveError(Exception):
 
 def checked(
     feed: Feed,
-    outcome: ParsedFeed | NotModified | Gone | Failed,
+    outcome: ParsedFeed | NotModified | Same | Gone | Failed,
     document: Document | None,
     now: datetime,
     interval: timedelta,
     *,
     found_new: bool = False,
     shown: int = 0,
+    body_mark: bytes | None = None,
 ) -> Feed:
     """The feed after a check.
 
-    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has.
+    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has, `body_mark`
+    what it is recognised by.
     """
     match outcome:
         case Failed(reason, retry_after):
             return _check_failed(feed, reason, now, interval, retry_after)
         case Gone():
             return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
-        case ParsedFeed(items=()):
+        case ParsedFeed(items=(), unchanged=0):
             # A show that has not begun is no error of ours, but a show that lost all its episodes
             # looks the same. Either way a person should know; what is published next is new.
             failed = _check_failed(feed, "the feed has no items", now, interval, None)
@@ -86,6 +89,11 @@ def checked(
         failures=0,
         error=None,
     )
+    if isinstance(outcome, Same):
+        validators = outcome.document
+        return replace(
+            after, etag=validators.etag, last_modified=validators.last_modified, full_at=now
+        )
     if isinstance(outcome, NotModified) or document is None:
         return after
     return replace(
@@ -93,6 +101,8 @@ def checked(
         etag=document.etag,
         last_modified=document.last_modified,
         full_at=now,
+        body_mark=body_mark,
+        answered=feed.answered if outcome.unchanged else feed.asked,
         baseline_at=feed.baseline_at or now,
         new_at=now if found_new else feed.new_at,
         shown=shown,
@@ -112,7 +122,7 @@ def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
     """Whether to send the validators: never after an error nor for longer than a day on end."""
-    if feed.failures or feed.full_at is None:
+    if feed.failures or feed.full_at is None or feed.asked != feed.answered:
         return False
     return timedelta() <= now - feed.full_at < DAY  # a time to come is a clock's error
 

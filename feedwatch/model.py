@@ -116,6 +116,11 @@ class Feed:
     shown: int = 0  # episodes in the last good document
     doubted_before: datetime | None = None  # what was published until then may have been paid for
     media_types: str | None = None  # by which the last good document was read
+    body_mark: bytes | None = None  # of the last good document, and of how it was read
+    asked: int = 0  # how often a description was asked for that had not been read
+    answered: int = (
+        0  # what `asked` was when the feed was last read from its first to its last item
+    )
     failures: int = 0  # in a row
     error: str | None = None
 
@@ -167,6 +172,7 @@ class Known:
     published_at: datetime | None
     duration: int | None  # seconds, as the feed states it
     held: bool = False  # it waits for a person
+    undescribed: bool = False  # it waits for its description, which was not read at first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +226,13 @@ class NotModified:
     """304: the document is the one we know."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Same:
+    """A document that is the one we know to the last byte, though the server did not say so."""
+
+    document: Document
+
+
 @dataclass(frozen=True)
 class Gone:
     """410: the publisher says that this feed will not come back."""
@@ -255,6 +268,7 @@ class ParsedFeed:
 
     title: str
     items: tuple[Item, ...]
+    unchanged: int = 0  # items besides, to the byte as they were when they were last looked at
 
 
 # What a media API can answer

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from hashlib import sha256
 from xml.parsers import expat
 
 from feedwatch.dates import is_plain, read_date, read_duration
@@ -23,10 +22,12 @@ from feedwatch.text import one_line, trimmed
 LONGEST_ITEM = 1_000_000  # bytes: what expat reads in one go, keeping other threads waiting
 LONGEST_HEAD = 1_000_000
 ITEM_DEPTH = 3  # of an RSS item: of Atom, no facts are read
-MARK_BYTES = 8  # of an item's hash: enough to tell the items of one feed apart
 
-_DECLARATION = re.compile(rb"<\?xml\s[^<>]*?\?>")
-_ENCODING = re.compile(rb"""\sencoding\s*=\s*["']([\w.-]+)["']""")
+_DECLARATION = re.compile(
+    rb"""<\?xml\s+version\s*=\s*["']1\.[0-9]["']
+    (?:\s+encoding\s*=\s*["']([\w.-]+)["'])?(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>""",
+    re.VERBOSE,
+)
 _UTF8 = ("utf-8", "utf8", "us-ascii", "ascii")
 _EIGHT_BIT = ("iso-8859-1", "windows-1252")
 _START_TAG = re.compile(rb"<\w+(?:\s[^<>]*)?>")
@@ -91,17 +92,14 @@ def _split(body: bytes, dialect: _Dialect) -> Outline | None:
     return Outline(opening=opening, closing=dialect.closing, outside=(head, tail), items=items)
 
 
-def mark(item: bytes) -> bytes:
-    """What an item's bytes are recognised by."""
-    return sha256(item).digest()[:MARK_BYTES]
-
-
 def _in_utf8(body: bytes) -> bytes:
     """The document in UTF-8, without a declaration; nothing if it is in something else."""
-    declaration = _DECLARATION.match(body)
-    stated = _ENCODING.search(declaration[0]) if declaration else None
-    encoding = stated[1].decode().lower() if stated else "utf-8"
-    if declaration is not None:
+    encoding = "utf-8"
+    if body.startswith(b"<?xml"):
+        declaration = _DECLARATION.match(body)
+        if declaration is None:
+            return b""
+        encoding = (declaration[1] or b"utf-8").decode().lower()
         body = body[declaration.end() :]
     try:
         if encoding in _UTF8:
@@ -376,7 +374,7 @@ class Facts:
     """What the quick look makes of some items of a document, in their order.
 
     An item is None if feedparser must read it. `malformed` are the places of those that are not
-    well-formed XML.
+    well-formed XML, and have no greater fault than a stray "&".
     """
 
     items: tuple[Item | None, ...]
@@ -403,7 +401,11 @@ def facts(
             return None
         read = reader.read(item)
         if read is None:
-            reader = None
+            # feedparser's lenient parser takes a stray "&" as it is. After anything else that is
+            # wrong it may not even see where the item ends.
+            reader = _reader(outline)
+            if reader is None or reader.read(item.replace(b"&", b"&amp;")) is None:
+                return None
             malformed.add(place)
         found.append(_item(read, media_types, document_url) if read is not None else None)
     return Facts(items=tuple(found), malformed=frozenset(malformed))

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from feedwatch.identity import keys_of
 from feedwatch.model import (
     Document,
     Episode,
@@ -36,8 +37,9 @@ from feedwatch.model import (
 )
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
-from feedwatch.watcher import Checks, Context, Plan
-from feedwatch.watcher.checks import Look
+from feedwatch.watcher import Checks, Context, Plan, decisions_on
+from feedwatch.watcher.checks import _Check
+from feedwatch.watcher.reading import Reading
 from tests.replay import RememberingParser, empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
@@ -125,7 +127,7 @@ class Histories(RuleBasedStateMachine):
 
     def end(self) -> None:
         self.checks._client.close()
-        self.checks._looks.close()
+        self.checks.close()
         self.store.close()
 
     @property
@@ -136,7 +138,7 @@ class Histories(RuleBasedStateMachine):
         """The episodes by the test's numbers."""
         rows: dict[int, list[Episode]] = {}
         for episode in self.store.episodes():
-            rows.setdefault(number_in(episode.description), []).append(episode)
+            rows.setdefault(number_in(episode.description or ""), []).append(episode)
         return rows
 
     def check(self, shown: list[Publication] | None = None) -> None:
@@ -148,9 +150,11 @@ class Histories(RuleBasedStateMachine):
         etag = f'"{self.etags}"'
         document = Document(body=b"", url=self.source.url, etag=etag)
         before = self.rows()
-        self.checks._record(
-            self.feed, Look(document=document, outcome=ParsedFeed(title="A show", items=items))
-        )
+        parsed = ParsedFeed(title="A show", items=items)
+        check = _Check(feed=self.feed, source=self.source, host="")
+        decisions = decisions_on(self.store, check.feed, self.source, parsed)
+        reading = Reading(outcome=parsed, decisions=decisions, keys=keys_of(items))
+        self.checks._record(check, document, reading)
         if items:
             self.etag = etag
         numbers = {one.number for one in shown}
@@ -327,7 +331,10 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def an_error_page_is_served(self) -> None:
         before, etag = self.rows(), self.feed.etag
-        self.checks._record(self.feed, Look(document=None, outcome=Failed("no feed")))
+        self.checks._conclude(
+            _Check(feed=self.feed, source=self.source, host=""), Failed("no feed")
+        )
+        self.checks._write_unchanged()
         assert (self.rows(), self.feed.etag) == (before, etag)
 
     @rule()
@@ -405,11 +412,11 @@ def dying(point: str) -> Iterator[None]:
     """Die before the transaction of a check, in the middle of it, or once it is committed."""
     record = Store.record_check
 
-    def dies(*_: object) -> None:
+    def dies(*_: object, **__: object) -> None:
         raise CrashError
 
-    def commits_and_dies(store: Store, *arguments: object) -> None:
-        record(store, *arguments)  # type: ignore[arg-type]
+    def commits_and_dies(store: Store, *arguments: object, **named: object) -> None:
+        record(store, *arguments, **named)  # type: ignore[arg-type]
         raise CrashError
 
     target, instead = {

@@ -185,6 +185,7 @@ def test_what_is_submitted_is_clean(real: list[Result], nasty: list[Result]) -> 
     tag = re.compile(r"(?i)</?(p|br|div|span|a|strong|em|b|i|ul|li|img|h[1-6])(\s[^<>]*)?/?>")
     for result in (*real, *nasty):
         for item in result.items:
+            assert item.description is not None
             assert not tag.search(item.description), result.name
             assert not tag.search(item.title), result.name
             assert len(item.title) <= MAX_TITLE

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedwatch.dates import read_date, read_duration
 from feedwatch.enclosures import MAX_URL, absolute
 from feedwatch.model import Document, Failed, Item, ParsedFeed
-from feedwatch.dates import read_date, read_duration
 from feedwatch.rss import parse
 
 URL = "https://feeds.example/shows/tea.xml"

@@ -65,7 +65,7 @@ def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
     ]
     admitted = store.record_check(feed, new, {}, NOW)
     assert admitted is not None
-    return admitted
+    return [one for number in admitted if (one := store.episode(number)) is not None]
 
 
 def claim(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> Episode | None:

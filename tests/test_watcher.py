@@ -235,7 +235,7 @@ def test_a_fault_of_our_own_puts_a_feed_off_and_does_not_spin(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("feedwatch.watcher.checks.decide", broken)
+    monkeypatch.setattr("feedwatch.watcher.reading.decide", broken)
     world.feeds.publish(1)
     world.check()
     (feed,) = world.store.feeds()

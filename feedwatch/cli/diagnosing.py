@@ -136,7 +136,7 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
 def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
     with feed_client(brake) as http, Parser() as parser:
         for source in settings.sources:
-            outcome = look(http, parser, source, None).outcome
+            outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
                 mend = f"see FEEDWATCH_FEEDS__{source.name.upper()}__URL"

@@ -67,7 +67,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
 
 def _document(settings: Settings, feed: str, ready: list[Episode]) -> bytes:
     with feed_client(Brake()) as http, Parser() as parser:
-        found = look(http, parser, chosen(settings, feed), None)
+        found = look(http, parser, chosen(settings, feed))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {feed}: {error_of(found.outcome)}")
     processed = {

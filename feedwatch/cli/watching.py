@@ -148,7 +148,7 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
         known = remembered(store, settings)
         results: list[Result] = []
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-            looks = pool.map(lambda source: look(http, parser, source, None).outcome, sources)
+            looks = pool.map(lambda source: look(http, parser, source).outcome, sources)
             for source, outcome in zip(sources, looks, strict=True):
                 if isinstance(outcome, ParsedFeed) and outcome.items:
                     decisions = decisions_on(store, known[source.name], source, outcome)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -64,6 +65,9 @@ feeds = Table(
     Column("shown", Integer, nullable=False),
     Column("doubted_before", UtcDateTime),
     Column("media_types", Text),
+    Column("body_mark", LargeBinary),
+    Column("asked", Integer, nullable=False),
+    Column("answered", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
 )
@@ -75,7 +79,7 @@ episodes = Table(
     Column("feed_id", ForeignKey("feeds.id"), nullable=False),
     Column("guid", Text),
     Column("title", Text, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("description", Text),  # null: not read yet, as it was not to be submitted
     Column("enclosure_url", Text, nullable=False),
     Column("published_at", UtcDateTime),
     Column("state", String(16), nullable=False),
@@ -117,6 +121,14 @@ identities = Table(
     Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
     Column("key", String(600), primary_key=True),
     Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+)
+
+# What the last good document of each feed was, item by item; see digest.py.
+digests = Table(
+    "digests",
+    metadata,
+    Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
 )
 
 # How each episode came to be where it is. Append only, written with the move itself.

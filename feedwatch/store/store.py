@@ -13,6 +13,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -26,6 +27,7 @@ from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, S
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
+    digests,
     episodes,
     feeds,
     gates,
@@ -54,8 +56,28 @@ CHECK_COLUMNS = (
     "shown",
     "doubted_before",
     "media_types",
+    "body_mark",
+    "answered",
     "failures",
     "error",
+)
+# What is left of these after a check that found the document to be the one we know.
+UNCHANGED_COLUMNS = (
+    "due_at",
+    "etag",
+    "last_modified",
+    "full_at",
+    "checked_at",
+    "success_at",
+    "media_types",
+    "doubted_before",
+    "failures",
+    "error",
+)
+_UNCHANGED = (
+    update(feeds)
+    .where(feeds.c.id == bindparam("of_id"), feeds.c.url == bindparam("of_url"))
+    .values({name: bindparam(name) for name in UNCHANGED_COLUMNS})
 )
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 
@@ -67,6 +89,7 @@ class Admission:
     episode: Episode
     keys: Collection[str]
     title_key: str  # the title for comparison
+    place: int = 0  # in the document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,32 +149,32 @@ class Store:
         were another server's, are forgotten.
         """
         with self._engine.begin() as db:
-            rows = {row.name: row for row in db.execute(select(feeds))}
+            rows = {row.name: row for row in db.execute(_SYNCED)}
+            urls = {row.url for row in rows.values()}
+            new, changed = [], []
             for source in sources:
                 row = rows.get(source.name)
                 if row is None:
                     # A feed with another name now: what it held may have been paid for already.
-                    renamed = any(other.url == source.url for other in rows.values())
-                    new = Feed(
+                    doubted = due_at[source.name] if source.url in urls else None
+                    feed = Feed(
                         name=source.name,
                         url=source.url,
                         due_at=due_at[source.name],
-                        doubted_before=due_at[source.name] if renamed else None,
+                        doubted_before=doubted,
                     )
-                    db.execute(insert(feeds).values(_without(asdict(new), "id")))
-                    continue
-                change: dict[str, Any] = {"active": True}
-                if row.url != source.url:
-                    change |= {"url": source.url, "etag": None, "last_modified": None}
-                    change |= {"full_at": None, "due_at": due_at[source.name]}
-                if not row.active or row.due_at is None:
-                    change["due_at"] = due_at[source.name]
-                db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
-            gone = rows.keys() - {source.name for source in sources}
-            for name in gone:
-                db.execute(
-                    update(feeds).where(feeds.c.name == name).values(active=False, due_at=None)
-                )
+                    new.append(_without(asdict(feed), "id"))
+                elif (change := _synced(row, source, due_at[source.name])) is not None:
+                    changed.append((row.id, change))
+            if new:
+                db.execute(insert(feeds), new)
+            for feed_id, change in changed:
+                db.execute(update(feeds).where(feeds.c.id == feed_id).values(change))
+            kept = {source.name for source in sources}
+            for row in rows.values():
+                if row.name not in kept and (row.active or row.due_at is not None):
+                    rests = {"active": False, "due_at": None}
+                    db.execute(update(feeds).where(feeds.c.id == row.id).values(rests))
 
     def feeds(self) -> list[Feed]:
         """All feeds that we remember, by name."""
@@ -215,10 +238,21 @@ class Store:
         with reading(self._engine) as db:
             return sorted(db.scalars(query))
 
-    def put_off(self, feed: Feed) -> None:
-        """Write down what a failed check has made of a feed."""
+    def digest(self, feed_id: int) -> bytes | None:
+        """What is remembered of a feed's last good document; see `digest.Digest`."""
+        query = select(digests.c.digest).where(digests.c.feed_id == feed_id)
+        with reading(self._engine) as db:
+            return db.scalars(query).one_or_none()
+
+    def record_unchanged(self, checked: Sequence[Feed]) -> None:
+        """Checks that found nothing but what was known, in one transaction."""
+        rows = [
+            {"of_id": feed.id, "of_url": feed.url}
+            | {name: getattr(feed, name) for name in UNCHANGED_COLUMNS}
+            for feed in checked
+        ]
         with self._engine.begin() as db:
-            _write_check(db, feed)
+            db.execute(_UNCHANGED, rows)
 
     def record_check(
         self,
@@ -227,13 +261,18 @@ class Store:
         learned: Mapping[str, int],
         now: datetime,
         edited: Sequence[Known] = (),
-    ) -> list[Episode] | None:
+        *,
+        descriptions: Mapping[int, str] | None = None,
+        digest: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
+    ) -> list[int] | None:
         """All that a check has changed, or nothing of it.
 
         `learned` maps further keys of known episodes to their ids, `edited` has those that the feed
-        describes in other words than before. Returns the new episodes with
-        their ids; None if another process has changed the feed or admitted one of them meanwhile,
-        and then nothing is written: the next check decides anew.
+        describes in other words than before, `descriptions` those that were waited for, if all
+        items were looked at. `digest`
+        makes, of the new episodes' ids by their places, what is to be remembered of the document.
+        Returns the ids of the new episodes; None if another process has changed the feed or
+        admitted one of them meanwhile, and then nothing is written: the next check decides anew.
         """
         try:
             with self._engine.begin() as db:
@@ -241,9 +280,14 @@ class Store:
                     return None
                 _learn(db, feed.id, learned)
                 _edit(db, edited)
-                return _admit(db, feed, new, now)
+                ids = _admit(db, feed, new, now)
+                if descriptions is not None:
+                    _describe(db, feed, descriptions)
+                places = [admission.place for admission in new]
+                _remember(db, feed.id, digest(dict(zip(places, ids, strict=True))))
         except IntegrityError:
             return None
+        return ids
 
     # Episodes
 
@@ -453,6 +497,20 @@ class Store:
                 db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
+_SYNCED = select(feeds.c.id, feeds.c.name, feeds.c.url, feeds.c.active, feeds.c.due_at)
+
+
+def _synced(row: Any, source: Source, due_at: datetime) -> dict[str, Any] | None:
+    """What the config changes of a feed that we remember; None if nothing."""
+    change: dict[str, Any] = {}
+    if row.url != source.url:
+        change |= {"url": source.url, "etag": None, "last_modified": None}
+        change |= {"full_at": None, "body_mark": None, "due_at": due_at}
+    if not row.active or row.due_at is None:
+        change |= {"active": True, "due_at": due_at}
+    return change or None
+
+
 def _lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")
 
@@ -466,7 +524,12 @@ def _next_queued(due_by: datetime | None) -> Select[Any]:
     oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
     query = (
         _episodes()
-        .where(episodes.c.state == State.QUEUED, feeds.c.active, ~feeds.c.paused)
+        .where(
+            episodes.c.state == State.QUEUED,
+            episodes.c.description.is_not(None),
+            feeds.c.active,
+            ~feeds.c.paused,
+        )
         .order_by(oldest, episodes.c.id)
         .limit(1)
     )
@@ -524,6 +587,9 @@ def _known(
             episodes.c.seen_published_at.label("published_at"),
             episodes.c.seen_duration.label("duration"),
             (episodes.c.state == State.HELD).label("held"),
+            and_(episodes.c.state == State.QUEUED, episodes.c.description.is_(None)).label(
+                "undescribed"
+            ),
         ).where(column.in_(chunk), *conditions)
         found += [Known(**row) for row in db.execute(query).mappings()]
     return found
@@ -558,38 +624,80 @@ def _edit(db: Connection, edited: Sequence[Known]) -> None:
         db.execute(update(episodes).where(episodes.c.id == one.id).values(seen))
 
 
-def _admit(
-    db: Connection, feed: Feed, admissions: Sequence[Admission], now: datetime
-) -> list[Episode]:
-    """In a few statements, since a first check may bring thousands."""
+def _admit(db: Connection, feed: Feed, admissions: Sequence[Admission], now: datetime) -> list[int]:
+    """In a few statements, since a first check may bring thousands. Returns the ids."""
     if not admissions:
         return []
-    rows = [
-        _values(one.episode)
-        | {
-            "feed_id": feed.id,
-            "title_key": one.title_key,
-            "seen_url": one.episode.enclosure_url,
-            "seen_published_at": one.episode.published_at,
-            "seen_duration": one.episode.feed_duration,
-        }
-        for one in admissions
-    ]
-    statement = insert(episodes).returning(episodes.c.id, sort_by_parameter_order=True)
-    ids = db.scalars(statement, rows).all()
-    db.execute(
-        insert(identities),
-        [
-            {"feed_id": feed.id, "key": key, "episode_id": new_id}
-            for new_id, one in zip(ids, admissions, strict=True)
-            for key in one.keys
-        ],
+    last = db.scalars(select(func.max(episodes.c.id))).one() or 0
+    db.execute(insert(episodes), [_new_row(feed, one) for one in admissions])
+    # In the order in which they were given; others may have come meanwhile, but not of this feed.
+    query = (
+        select(episodes.c.id)
+        .where(episodes.c.id > last, episodes.c.feed_id == feed.id)
+        .order_by(episodes.c.id)
     )
-    admitted = [
-        replace(one.episode, id=new_id) for new_id, one in zip(ids, admissions, strict=True)
+    ids = list(db.scalars(query))
+    keys = [
+        {"feed_id": feed.id, "key": key, "episode_id": new_id}
+        for new_id, one in zip(ids, admissions, strict=True)
+        for key in one.keys
     ]
-    db.execute(insert(history), [_line(None, episode, now) for episode in admitted])
-    return admitted
+    if keys:
+        db.execute(insert(identities), keys)
+    moves = [
+        _line(None, one.episode, now) | {"episode_id": new_id}
+        for new_id, one in zip(ids, admissions, strict=True)
+    ]
+    db.execute(insert(history), moves)
+    return ids
+
+
+def _new_row(feed: Feed, admission: Admission) -> dict[str, Any]:
+    """What is not null of a new episode, and of equal shape for all."""
+    episode = admission.episode
+    return {
+        "feed_id": feed.id,
+        "guid": episode.guid,
+        "title": episode.title,
+        "description": episode.description,
+        "enclosure_url": episode.enclosure_url,
+        "published_at": episode.published_at,
+        "state": episode.state,
+        "reason": episode.reason,
+        "feed_duration": episode.feed_duration,
+        "title_key": admission.title_key,
+        "seen_url": episode.enclosure_url,
+        "seen_published_at": episode.published_at,
+        "seen_duration": episode.feed_duration,
+        "first_seen_at": episode.first_seen_at,
+        "due_at": episode.due_at,
+        "attempts": 0,
+        "deferrals": 0,
+        "remote_stood": 0,
+        "overdue": False,
+        "version": 0,
+    }
+
+
+def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> None:
+    """Write down the descriptions that were waited for; what the feed no longer has stays empty."""
+    for episode_id, description in descriptions.items():
+        one = episodes.c.id == episode_id
+        db.execute(update(episodes).where(one).values(description=description))
+    waiting = and_(
+        episodes.c.feed_id == feed.id,
+        episodes.c.state == State.QUEUED,
+        episodes.c.description.is_(None),
+    )
+    db.execute(update(episodes).where(waiting).values(description=""))
+
+
+def _remember(db: Connection, feed_id: int, digest: bytes | None) -> None:
+    ours = digests.c.feed_id == feed_id
+    if digest is None:
+        db.execute(delete(digests).where(ours))
+    elif db.execute(update(digests).where(ours).values(digest=digest)).rowcount == 0:
+        db.execute(insert(digests).values(feed_id=feed_id, digest=digest))
 
 
 def _move(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
@@ -597,9 +705,20 @@ def _move(db: Connection, before: Episode, after: Episode, now: datetime) -> Epi
     unmoved = and_(episodes.c.id == before.id, episodes.c.version == before.version)
     if db.execute(update(episodes).where(unmoved).values(_values(after))).rowcount != 1:
         return None
+    if after.state is State.QUEUED and after.description is None:
+        _ask_for_description(db, before.id, now)
     if (after.state, after.reason) != (before.state, before.reason):
         db.execute(insert(history).values(_line(before.state, after, now)))
     return after
+
+
+def _ask_for_description(db: Connection, episode_id: int, now: datetime) -> None:
+    """Have the episode's feed read from its first to its last item, soon."""
+    its = (
+        feeds.c.id
+        == select(episodes.c.feed_id).where(episodes.c.id == episode_id).scalar_subquery()
+    )
+    db.execute(update(feeds).where(its).values(asked=feeds.c.asked + 1, due_at=now))
 
 
 def _line(previous: State | None, episode: Episode, now: datetime) -> dict[str, Any]:

@@ -1,48 +1,300 @@
-"""The first duty: look at the feeds that are due and take in what is new."""
+"""The first duty: look at the feeds that are due and take in what is new.
+
+    tick → the feeds that are due → wait for their host → fetch ── as it was → written, many at once
+                                                             └── a document → read → written
+
+One thread starts and writes everything. Requests and documents are in threads of their own, so
+that no server and no document keeps the others waiting.
+"""
 
 import logging
-from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from feedwatch import lifecycle
-from feedwatch.admission import Decision, Verdict, admitted, decide
+from feedwatch.admission import Decision, Verdict
+from feedwatch.digest import body_mark
 from feedwatch.fetch import fetch
-from feedwatch.identity import edited, keys_of, sightings, title_key
 from feedwatch.model import (
     Document,
     Failed,
     Feed,
+    Fetched,
     Gone,
     NotModified,
     ParsedFeed,
+    Same,
     Source,
     State,
 )
-from feedwatch.store import Admission, Store, StoreError
+from feedwatch.store import StoreError
 from feedwatch.timing import horizon
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.tasks import Tasks
+from feedwatch.watcher.pace import Pace
+from feedwatch.watcher.reading import DocumentParser, Reader, Reading
 
 log = logging.getLogger(__name__)
 
-FETCHES_AT_ONCE = 8
+Found = TypeVar("Found")
+
+FETCHES_AT_ONCE = 16
+READS_AT_ONCE = 4
+WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
+DOCUMENTS_AT_ONCE = 32  # in memory, to be read
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
 
-class DocumentParser(Protocol):
-    """What turns a document into items; see `isolation.Parser`."""
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    """One feed on its way, and the settings by which it is checked, whatever these become."""
 
-    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """Items, or why there are none."""
+    feed: Feed
+    source: Source
+    host: str
+
+
+class Checks:
+    """Checks what is due. `tick` asks for it and returns at once."""
+
+    def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
+        self._context = context
+        self._client = client
+        self._reader = Reader(context.store, parser)
+        self._pace: Pace[_Check] = Pace()
+        self._under_way: dict[int, _Check] = {}  # by the feed's id, from waiting to written
+        self._fetching = self._reading = 0
+        self._fetches = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
+        self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
+        self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._unchanged: list[tuple[Feed, Feed]] = []  # before and after, not written yet
+        self._asked = self._answered = 0  # ticks
+        self._trouble: StoreError | None = None
+        self._thread = Thread(target=self._work, name="checks", daemon=True)
+        self._thread.start()
+
+    def tick(self, due_by: datetime | None = None) -> bool:
+        """Have what is due checked; with `due_by`, what was due then.
+
+        False if what was asked before is not even begun, as something takes its time. Raises the
+        `StoreError` that has stopped the work since.
+        """
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
+        if self._answered < self._asked:
+            return False
+        self._asked += 1
+        self._events.put(lambda: self._begin(due_by))
+        return True
+
+    def is_idle(self, due_by: datetime | None = None) -> bool:
+        """Whether nothing is under way and nothing is due."""
+        return not self._under_way and not self._due(due_by, 1)
 
     def close(self) -> None:
-        """Break off what is being parsed."""
+        """End what is under way, and write down what it gave."""
+        if not self._thread.is_alive():
+            return
+        self._reader.close()
+        self._fetches.shutdown(wait=True, cancel_futures=True)
+        passed_on = Event()
+        self._events.put(passed_on.set)  # what was fetched last is with the readers then
+        passed_on.wait()
+        self._reads.shutdown(wait=True, cancel_futures=True)
+        self._events.put(None)
+        self._thread.join()
+
+    # The one thread
+
+    def _work(self) -> None:
+        going_on = True
+        while going_on:
+            events = self._next_events()
+            going_on = None not in events
+            try:
+                for event in filter(None, events):
+                    event()
+                self._write_unchanged()
+                self._start()
+            except StoreError as error:
+                self._trouble = error
+                self._give_up()
+            except Exception:
+                log.exception("checks: something failed that was not foreseen; begun anew")
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Begin nothing more until the next tick. What is not written down is still due."""
+        self._pace.clear()
+        self._under_way = {}
+        self._unchanged = []
+
+    def _next_events(self) -> list[Callable[[], None] | None]:
+        """All that has happened; waits for it until another host may be asked."""
+        wait = self._pace.wait(time.monotonic()) if self._is_free() else None
+        events: list[Callable[[], None] | None] = []
+        with suppress(Empty):
+            events.append(self._events.get(timeout=wait))
+            while True:
+                events.append(self._events.get_nowait())
+        return events
+
+    def _begin(self, due_by: datetime | None) -> None:
+        """Take on what is due."""
+        self._answered += 1
+        if self._context.stopping.is_set() or len(self._pace) >= WAIT_AT_MOST:
+            return
+        now = self._context.clock()
+        for feed in self._due(due_by, WAIT_AT_MOST):
+            source = self._context.plan.sources.get(feed.name)
+            if source is not None:
+                feed = lifecycle.read_by(feed, source.rules.media_types, now)
+                check = _Check(feed=feed, source=source, host=urlsplit(source.url).netloc)
+                self._under_way[feed.id] = check
+                self._pace.add(check.host, check)
+
+    def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
+        now = due_by or self._context.clock()
+        under_way = set(self._under_way)
+        found = self._context.store.due_feeds(
+            now, horizon(self._context.plan.longest_interval), limit + len(under_way)
+        )
+        return [feed for feed in found if feed.id not in under_way][:limit]
+
+    def _is_free(self) -> bool:
+        """Whether another feed may be asked for."""
+        room = self._fetching < FETCHES_AT_ONCE and self._reading < DOCUMENTS_AT_ONCE
+        return room and not self._context.stopping.is_set()
+
+    def _start(self) -> None:
+        while self._is_free():
+            check = self._pace.take(time.monotonic())
+            if check is None:
+                return
+            self._fetching += 1
+            self._then(self._fetches.submit(self._fetch, check), check, self._fetched)
+
+    def _then(
+        self,
+        future: Future[Found],
+        check: _Check,
+        conclude: Callable[[_Check, Future[Found]], None],
+    ) -> None:
+        """Once `future` is done, have the one thread conclude the check with it."""
+
+        def concluded() -> None:
+            # The one broad `except` of this duty: a bad feed must not stop the others, nor spin.
+            try:
+                conclude(check, future)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - logged by `_put_off`
+                self._put_off(check, error)
+
+        def ended(_future: Future[Found]) -> None:
+            if not future.cancelled():  # by `close`: nobody's fault
+                self._events.put(concluded)
+
+        future.add_done_callback(ended)
+
+    def _fetched(self, check: _Check, fetched: Future[Fetched | Same]) -> None:
+        self._fetching -= 1
+        self._pace.done(check.host, time.monotonic())
+        outcome = fetched.result()
+        if isinstance(outcome, Document):
+            self._reading += 1
+            future = self._reads.submit(self._reader.read, check.feed, check.source, outcome)
+            self._then(future, check, partial(self._read, document=outcome))
+        else:
+            self._conclude(check, outcome)
+
+    def _read(self, check: _Check, reading: Future[Reading], document: Document) -> None:
+        self._reading -= 1
+        self._record(check, document, reading.result())
+
+    def _conclude(self, check: _Check, outcome: NotModified | Same | Gone | Failed) -> None:
+        """Take in a check that found nothing new. Written with others, once all events are seen."""
+        if isinstance(outcome, Failed) and self._context.stopping.is_set():
+            return  # broken off by us: the feed is not to blame
+        now = self._context.clock()
+        after = lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
+        self._unchanged.append((check.feed, after))
+
+    def _write_unchanged(self) -> None:
+        if not self._unchanged:
+            return
+        self._context.store.record_unchanged([after for _, after in self._unchanged])
+        for before, after in self._unchanged:
+            self._under_way.pop(after.id, None)
+            _log_check(before, after, [])
+        self._unchanged = []
+
+    def _record(self, check: _Check, document: Document, reading: Reading) -> None:
+        """Take in a check that brought a document."""
+        feed, now = check.feed, self._context.clock()
+        if isinstance(reading.outcome, Failed) and self._context.stopping.is_set():
+            return  # broken off by us: the feed is not to blame
+        new, learned = reading.admissions(feed.name, now)
+        after = lifecycle.checked(
+            feed,
+            reading.outcome,
+            document,
+            now,
+            check.source.check_interval,
+            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
+            shown=reading.shown,
+            body_mark=body_mark(document.body, check.source.rules),
+        )
+        recorded = self._context.store.record_check(
+            after,
+            new,
+            learned,
+            now,
+            reading.edited,
+            descriptions=reading.descriptions if after.answered != feed.answered else None,
+            digest=reading.digest,
+        )
+        self._under_way.pop(feed.id, None)
+        if recorded is None:
+            log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
+            return
+        _log_check(feed, after, reading.decisions)
+
+    def _put_off(self, check: _Check, error: Exception) -> None:
+        feed = check.feed
+        log.error(
+            "feed %s: the check failed in a way that was not foreseen", feed.name, exc_info=error
+        )
+        self._under_way.pop(feed.id, None)
+        due_at = self._context.clock() + PUT_OFF
+        reason = f"a fault of feedwatch's own: {type(error).__name__}"
+        broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
+        self._context.store.record_unchanged([broken])
+
+    # In threads of their own
+
+    def _fetch(self, check: _Check) -> Fetched | Same:
+        """GET the feed, only if it has changed where that may be asked, and compare what comes."""
+        feed = check.feed
+        conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
+        fetched = fetch(self._client, check.source, feed if conditional else None)
+        if not isinstance(fetched, Document) or feed.body_mark is None:
+            return fetched
+        same = feed.asked == feed.answered and feed.body_mark == body_mark(
+            fetched.body, check.source.rules
+        )
+        return Same(document=fetched) if same else fetched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,140 +305,12 @@ class Look:
     outcome: ParsedFeed | NotModified | Gone | Failed
 
 
-class Checks:
-    """Checks what is due, several feeds at once; decides and writes one after another."""
-
-    def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
-        self._context = context
-        self._client = client
-        self._parser = parser
-        self._looks: Tasks[Feed, Look] = Tasks(FETCHES_AT_ONCE, "fetch")
-
-    def tick(self, due_by: datetime | None = None) -> None:
-        """Write down what the looks gave that have ended, and begin those that are due.
-
-        With `due_by`, only those that were due then.
-        """
-        for feed, future in self._looks.finished():
-            self._conclude(feed, future)
-        if self._context.stopping.is_set():
-            return
-        for feed in self._due(due_by, self._looks.free):
-            source = self._context.plan.sources.get(feed.name)
-            if source is not None:
-                now = self._context.clock()
-                asked = lifecycle.read_by(feed, source.rules.media_types, now)
-                self._looks.start(feed.id, asked, self._look_at)
-
-    def is_idle(self, due_by: datetime | None = None) -> bool:
-        """Whether nothing is under way and nothing is due."""
-        return not self._looks.ids and not self._due(due_by, 1)
-
-    def close(self) -> None:
-        """End the looks that are under way."""
-        self._parser.close()
-        self._looks.close()
-
-    def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
-        sources = self._context.plan.sources.values()
-        longest = max((one.check_interval for one in sources), default=timedelta())
-        now = due_by or self._context.clock()
-        return self._context.store.due_feeds(now, horizon(longest), limit, but=self._looks.ids)
-
-    def _look_at(self, feed: Feed) -> Look:
-        conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
-        source = self._context.plan.sources[feed.name]
-        return look(self._client, self._parser, source, feed if conditional else None)
-
-    def _conclude(self, feed: Feed, future: Future[Look]) -> None:
-        """The one broad `except` of this duty: a bad feed must not stop the others, nor spin."""
-        try:
-            self._record(feed, future.result())
-        except StoreError:
-            raise
-        except Exception as error:
-            log.exception("feed %s: the check failed in a way that was not foreseen", feed.name)
-            due_at = self._context.clock() + PUT_OFF
-            reason = f"a fault of feedwatch's own: {type(error).__name__}"
-            broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
-            self._context.store.put_off(broken)
-
-    def _record(self, feed: Feed, look: Look) -> None:
-        source = self._context.plan.sources.get(feed.name)
-        if source is None:  # taken out of the config meanwhile
-            return
-        now, outcome = self._context.clock(), look.outcome
-        if isinstance(outcome, Failed) and self._context.stopping.is_set():
-            return  # broken off by us: the feed is not to blame
-        decisions = (
-            decisions_on(self._context.store, feed, source, outcome)
-            if isinstance(outcome, ParsedFeed)
-            else []
-        )
-        new, learned = _outcome_of(decisions, feed.name, now)
-        after = lifecycle.checked(
-            feed,
-            outcome,
-            look.document,
-            now,
-            source.check_interval,
-            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
-            shown=sum(decision.is_episode for decision in decisions),
-        )
-        changed = [one for decision in decisions if (one := edited(decision.sighting)) is not None]
-        recorded = self._context.store.record_check(after, new, learned, now, changed)
-        if recorded is None:
-            log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
-            return
-        _log_check(feed, after, decisions)
-
-
-def look(client: httpx.Client, parser: DocumentParser, source: Source, known: Feed | None) -> Look:
-    """Fetch and read one feed; with `known`, only if it has changed since."""
-    fetched = fetch(client, source, known)
+def look(client: httpx.Client, parser: DocumentParser, source: Source) -> Look:
+    """Fetch and read one feed, all of it, whatever is known of it."""
+    fetched = fetch(client, source, None)
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
     return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
-
-
-def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -> list[Decision]:
-    """What becomes of each item, by what the database knows now."""
-    all_keys = keys_of(parsed.items)
-    known = store.known(feed.id, [key for keys in all_keys for key in keys])
-    titles = {
-        title_key(item.title)
-        for item, keys in zip(parsed.items, all_keys, strict=True)
-        if any(key.startswith("file:") and key not in known for key in keys)
-    }
-    namesakes = store.namesakes(feed.id, titles)
-    found = sightings(parsed.items, all_keys, known, namesakes, shown_before=feed.shown)
-    return decide(found, feed, source.rules)
-
-
-def _outcome_of(
-    decisions: Sequence[Decision], feed: str, now: datetime
-) -> tuple[list[Admission], dict[str, int]]:
-    """The new episodes, the oldest first, and the new keys of known ones.
-
-    An item that repeats one further up gives that one its keys.
-    """
-    keys: dict[int, list[str]] = defaultdict(list)
-    for place, decision in enumerate(decisions):
-        twin = decision.sighting.twin
-        keys[place if twin is None else twin] += decision.sighting.keys
-    admissions: list[Admission] = []
-    learned: dict[str, int] = {}
-    for place, decision in enumerate(decisions):
-        episode = admitted(decision, feed, now)
-        known = decision.sighting.known
-        if episode is not None:
-            admissions.append(
-                Admission(episode=episode, keys=keys[place], title_key=title_key(episode.title))
-            )
-        elif decision.verdict is Verdict.KNOWN and known is not None:
-            learned |= dict.fromkeys(keys[place], known.id)
-    admissions.sort(key=lambda admission: admission.episode.published_at or now)
-    return admissions, learned
 
 
 def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from threading import Event
 
 from feedwatch.model import Episode, Policy, Source
@@ -19,6 +20,12 @@ class Plan:
 
     sources: Mapping[str, Source]
     policy: Policy
+
+    @cached_property
+    def longest_interval(self) -> timedelta:
+        """Between two checks of a feed that works."""
+        intervals = (source.check_interval for source in self.sources.values())
+        return max(intervals, default=timedelta())
 
 
 @dataclass(kw_only=True)

@@ -24,17 +24,18 @@ class Polls:
         self._context = context
         self._polls: Tasks[Episode, Progress] = Tasks(POLLS_AT_ONCE, "poll")
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Write down what the polls gave that have ended, and begin those that are due."""
         for episode, future in self._polls.finished():
             self._conclude(episode, future)
         if self._context.stopping.is_set():
-            return
+            return True
         now, store = self._context.clock(), self._context.store
         for episode in store.due_episodes(
             State.PROCESSING, now, self._polls.free, but=self._polls.ids
         ):
             self._polls.start(episode.id, episode, self._ask)
+        return True
 
     def close(self) -> None:
         """Wait for the polls that are under way."""

@@ -34,7 +34,7 @@ class Submissions:
         self._proven = False  # whether a safe read has succeeded in this process
         self._unsaved: list[tuple[Episode, Answer]] = []  # answers that the database did not take
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
         self.save_answers()
         store = self._context.store
@@ -43,8 +43,9 @@ class Submissions:
         while not self._context.stopping.is_set() and self._may_submit():
             claimed = self._claim()
             if claimed is None:
-                return
+                break
             self._submit(claimed)
+        return True
 
     def recover(self) -> None:
         """Take stock at the start. No other process submits, so no POST is under way."""
@@ -196,7 +197,7 @@ def submission_of(episode: Episode, source: Source) -> Submission:
         podcast_id=episode.podcast_id or source.podcast_id,
         url=episode.enclosure_url,
         name=episode.title or _file_name(episode.enclosure_url),
-        description=episode.description,
+        description=episode.description or "",
         published_at=episode.published_at,
         ad_options=source.ad_options,
     )

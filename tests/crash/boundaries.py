@@ -90,7 +90,7 @@ class Boundaries:
         for name in (
             "sync_feeds",
             "record_check",
-            "put_off",
+            "record_unchanged",
             "claim",
             "change_gate",
             "beat",
@@ -171,12 +171,12 @@ class Boundaries:
 
             def tick(
                 one: Any,
-                original: Callable[[Any], None] = original,
+                original: Callable[[Any], bool] = original,
                 submitter: bool = submitter,
-            ) -> None:
+            ) -> bool:
                 self._here.submitter = submitter
                 try:
-                    original(one)
+                    return original(one)
                 finally:
                     self._here.submitter = False
 
