@@ -2,8 +2,9 @@
 
 import httpx
 
+from feedwatch.codings import ACCEPTED
 from feedwatch.model import Document, Failed, Feed, Fetched, Gone, NotModified, Source
-from feedwatch.wire import ENCODINGS, described, read_bounded, retry_after, within
+from feedwatch.wire import described, read_bounded, retry_after, within
 
 SECONDS = 60.0  # for the whole of it, redirects and body included
 MAX_BYTES = 50_000_000  # unpacked; the largest real feed seen has 4 million
@@ -46,7 +47,7 @@ def _follow(client: httpx.Client, source: Source, known: Feed | None) -> Fetched
 
 
 def _headers(source: Source, known: Feed | None, *, own: bool) -> dict[str, str]:
-    headers = {"accept": ACCEPT, "accept-encoding": ENCODINGS}
+    headers = {"accept": ACCEPT, "accept-encoding": ACCEPTED}
     if known is not None and known.etag:
         headers["if-none-match"] = known.etag
     if known is not None and known.last_modified:

@@ -7,7 +7,6 @@ process which must stop can.
 """
 
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,9 +18,10 @@ from typing import Any
 import httpcore
 import httpx
 
+from feedwatch.codings import unpacked
+
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
-ENCODINGS = "gzip"  # what `read_bounded` unpacks, and every server has
 SLICE_SECONDS = 0.5  # how long a read goes on before it looks at its limit anew
 
 _limit = local()
@@ -82,23 +82,10 @@ def read_bounded(response: httpx.Response, most: int) -> bytes | None:
     """The body of a streamed response, unpacked; None if it is larger than `most` bytes.
 
     httpx unpacks each piece whole before anybody can look at it, and a few kilobytes may be
-    gigabytes. Raises `ValueError` for a body that is packed in a way we did not ask for.
+    gigabytes. Raises `ValueError` for a body that can't be unpacked.
     """
-    coding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if coding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise ValueError(f"packed as {coding!r}, which was not asked for")
-    inflate = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    body = bytearray()
-    for piece in response.iter_raw():
-        try:
-            body += inflate.decompress(piece, most + 1 - len(body)) if inflate else piece
-        except zlib.error as error:
-            raise ValueError(f"not {coding}, though it says so ({error})") from error
-        if len(body) > most or (inflate is not None and inflate.unconsumed_tail):
-            return None
-    if inflate is not None and not inflate.eof and body:
-        raise ValueError(f"its {coding} breaks off")
-    return bytes(body)
+    coding = response.headers.get("content-encoding", "")
+    return unpacked(response.iter_raw(), coding, most)
 
 
 def described(error: Exception) -> str:

@@ -24,9 +24,10 @@ ALLOWED = {
     "rss": {"model", "text", "enclosures", "dialects", "bodies"},
     "isolation": {"model", "rss"},
     "republish": {"enclosures", "identity"},
-    "wire": set[str](),
-    "fetch": {"model", "wire"},
-    "processors": {"model", "wire"},
+    "codings": set[str](),
+    "wire": {"codings"},
+    "fetch": {"codings", "model", "wire"},
+    "processors": {"codings", "model", "wire"},
     "store": {"model"},
     "watcher": {
         "admission",
@@ -49,6 +50,8 @@ ANYTHING = {"cli"}  # puts the parts together
 ONLY = {
     "alembic": {"store"},
     "apscheduler": {"daemon"},
+    "backports": {"codings"},
+    "brotli": {"codings"},
     "click": {"cli"},
     "dotenv": {"config"},
     "feedparser": {"rss", "dialects"},
