@@ -25,8 +25,10 @@ ALLOWED = {
     "isolation": {"model", "rss"},
     "republish": {"enclosures", "identity"},
     "codings": set[str](),
-    "wire": {"codings"},
-    "fetch": {"codings", "model", "wire"},
+    "reach": set[str](),
+    "wire": {"codings", "reach"},
+    "hints": {"model"},
+    "fetch": {"codings", "hints", "model", "reach", "wire"},
     "processors": {"codings", "model", "wire"},
     "store": {"model"},
     "watcher": {
