@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from feedwatch.logs import printable
-from feedwatch.model import Episode, Feed, Gate, Move, State
+from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4
@@ -142,7 +142,9 @@ def totals(tallies: Mapping[str, Tally]) -> dict[str, int]:
     return {state.value: sum(tally[state] for tally in by_feed) for state in State}
 
 
-def feed_json(feed: Feed, gate: Gate, tally: Tally | None) -> dict[str, Any]:
+def feed_json(
+    feed: Feed, gate: Gate, tally: Tally | None, departures: Sequence[Departure] = ()
+) -> dict[str, Any]:
     """A feed, as interface and scripts have it."""
     return {
         "name": feed.name,
@@ -155,7 +157,24 @@ def feed_json(feed: Feed, gate: Gate, tally: Tally | None) -> dict[str, Any]:
         "failures": feed.failures,
         "error": feed.error,
         "episodes": counts(tally),
+        "address": feed.address,
+        "addresses": [
+            {"at": stamp(left.at), "url": left.url, "reason": left.reason} for left in departures
+        ],
+        "expected_by": stamp(feed.expected_by),
+        "silent_since": stamp(feed.silent_since),
     }
+
+
+def remark(feed: Feed) -> str | None:
+    """What a person should know of a feed, if anything."""
+    if feed.error is not None:
+        return feed.error
+    if feed.silent_since is not None:
+        return (
+            f"answers, but has brought nothing new for long: expected by {short(feed.expected_by)}"
+        )
+    return f"moved for good to {feed.address}: mend its URL" if feed.address is not None else None
 
 
 def feed_state(feed: Feed, gate: Gate) -> str:

@@ -16,6 +16,7 @@ from feedwatch.cli.output import (
     feed_state,
     print_json,
     print_table,
+    remark,
     short,
     stamp,
     stop,
@@ -41,9 +42,14 @@ def feeds(options: Options, *, as_json: bool) -> None:
     settings = options.settings()
     with opened(settings) as store:
         gate, tallies = store.gate(), store.tallies()
-        known = remembered(store, settings)
+        known, departures = remembered(store, settings), store.departures()
         if as_json:
-            print_json([feed_json(feed, gate, tallies.get(feed.name)) for feed in known.values()])
+            print_json(
+                [
+                    feed_json(feed, gate, tallies.get(feed.name), departures.get(feed.name, ()))
+                    for feed in known.values()
+                ]
+            )
             return
         print_table(
             (
@@ -54,7 +60,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
                 "next check",
                 "failures",
                 "held",
-                "error",
+                "remark",
             ),
             (
                 (
@@ -65,7 +71,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
                     short(feed.due_at),
                     feed.failures,
                     counts(tallies.get(feed.name))["held"],
-                    feed.error,
+                    remark(feed),
                 )
                 for feed in known.values()
             ),
@@ -206,7 +212,13 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
         },
         "episodes": totals(tallies),
         "feeds": [
-            {"name": feed.name, "state": feed_state(feed, gate), "error": feed.error}
+            {
+                "name": feed.name,
+                "state": feed_state(feed, gate),
+                "error": feed.error,
+                "silent_since": stamp(feed.silent_since),
+                "remark": remark(feed),
+            }
             for feed in remembered(store, settings).values()
         ],
         "waiting": [episode_json(episode) for episode in needing],
@@ -227,11 +239,14 @@ def _print_status(document: dict[str, Any]) -> None:
     click.echo(f"episodes     {', '.join(numbers) or 'none'}")
     failing = [feed for feed in document["feeds"] if feed["error"]]
     paused = sum(feed["state"] == "paused" for feed in document["feeds"])
+    silent = sum(feed["silent_since"] is not None for feed in document["feeds"])
     click.echo(
         f"feeds        {len(document['feeds'])}, of these {len(failing)} failing, {paused} paused"
+        + (f", {silent} silent" if silent else "")
     )
-    for feed in failing:
-        click.echo(f"  {feed['name']}: {feed['error']}")
+    for feed in document["feeds"]:
+        if feed["remark"]:
+            click.echo(f"  {feed['name']}: {feed['remark']}")
     for episode in document["overdue"]:
         click.echo(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
     if document["waiting"]:

@@ -31,6 +31,7 @@ from feedwatch.cli.output import (
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
 from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Source, State
+from feedwatch.moving import address_of
 from feedwatch.store import Store
 from feedwatch.watcher import decisions_on, look
 from feedwatch.wire import Brake
@@ -148,7 +149,12 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
         known = remembered(store, settings)
         results: list[Result] = []
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-            looks = pool.map(lambda source: look(http, parser, source, None).outcome, sources)
+            looks = pool.map(
+                lambda source: (
+                    look(http, parser, source, None, address_of(known[source.name])).outcome
+                ),
+                sources,
+            )
             for source, outcome in zip(sources, looks, strict=True):
                 if isinstance(outcome, ParsedFeed) and outcome.items:
                     decisions = decisions_on(store, known[source.name], source, outcome)

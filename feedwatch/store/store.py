@@ -22,10 +22,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
+from feedwatch.model import (
+    Departure,
+    Episode,
+    Feed,
+    Gate,
+    Imprint,
+    Known,
+    Move,
+    Policy,
+    Source,
+    State,
+)
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
+    departures,
     episodes,
     feeds,
     gates,
@@ -39,6 +51,7 @@ from feedwatch.store.schema import (
 DAY = timedelta(days=1)
 HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
+LATEST = 100  # episodes from which a feed's rhythm is learned
 CHUNK = 500  # values in one IN (…): databases bound them
 
 # What a check may change of a feed; the rest is a person's or the config's, who may act meanwhile.
@@ -56,6 +69,32 @@ CHECK_COLUMNS = (
     "media_types",
     "failures",
     "error",
+    "hinted",
+    "fresh",
+    "skip_hours",
+    "skip_days",
+    "moved_to",
+    "moved_since",
+    "moved_seen",
+    "address",
+    "address_reach",
+    "expected_by",
+    "silent_since",
+)
+# What was learned at a feed's address, and is forgotten when the config has another one.
+OF_ADDRESS = (
+    "etag",
+    "last_modified",
+    "full_at",
+    "hinted",
+    "fresh",
+    "skip_hours",
+    "skip_days",
+    "moved_to",
+    "moved_since",
+    "moved_seen",
+    "address",
+    "address_reach",
 )
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 
@@ -142,8 +181,14 @@ class Store:
                     continue
                 change: dict[str, Any] = {"active": True}
                 if row.url != source.url:
-                    change |= {"url": source.url, "etag": None, "last_modified": None}
-                    change |= {"full_at": None, "due_at": due_at[source.name]}
+                    change |= dict.fromkeys(OF_ADDRESS)
+                    change |= {"url": source.url, "due_at": due_at[source.name]}
+                    left = Departure(
+                        at=due_at[source.name],
+                        url=row.address or row.url,
+                        reason="the config has another address",
+                    )
+                    db.execute(insert(departures).values(feed_id=row.id, **asdict(left)))
                 if not row.active or row.due_at is None:
                     change["due_at"] = due_at[source.name]
                 db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
@@ -209,6 +254,31 @@ class Store:
             found.setdefault(one.title_key, []).append(one)
         return found
 
+    def published(self, feed_id: int) -> list[datetime]:
+        """When the feed's latest episodes were published, the latest first."""
+        query = (
+            select(episodes.c.published_at)
+            .where(episodes.c.feed_id == feed_id, episodes.c.published_at.is_not(None))
+            .order_by(episodes.c.published_at.desc())
+            .limit(LATEST)
+        )
+        with reading(self._engine) as db:
+            return list(db.scalars(query))
+
+    def departures(self) -> dict[str, list[Departure]]:
+        """The addresses that each feed was fetched from before, the first one first."""
+        query = (
+            select(feeds.c.name, departures.c.at, departures.c.url, departures.c.reason)
+            .join_from(departures, feeds)
+            .order_by(departures.c.id)
+        )
+        found: dict[str, list[Departure]] = {}
+        with reading(self._engine) as db:
+            for row in db.execute(query):
+                left = Departure(at=row.at, url=row.url, reason=row.reason)
+                found.setdefault(row.name, []).append(left)
+        return found
+
     def keys(self, episode_id: int) -> list[str]:
         """By which keys an episode is known."""
         query = select(identities.c.key).where(identities.c.episode_id == episode_id)
@@ -227,13 +297,14 @@ class Store:
         learned: Mapping[str, int],
         now: datetime,
         edited: Sequence[Known] = (),
+        left: Departure | None = None,
     ) -> list[Episode] | None:
         """All that a check has changed, or nothing of it.
 
         `learned` maps further keys of known episodes to their ids, `edited` has those that the feed
-        describes in other words than before. Returns the new episodes with
-        their ids; None if another process has changed the feed or admitted one of them meanwhile,
-        and then nothing is written: the next check decides anew.
+        describes in other words than before, `left` is the address that it was fetched from until
+        now. Returns the new episodes with their ids; None if another process has changed the feed
+        or admitted one of them meanwhile, and then nothing is written: the next check decides anew.
         """
         try:
             with self._engine.begin() as db:
@@ -241,6 +312,8 @@ class Store:
                     return None
                 _learn(db, feed.id, learned)
                 _edit(db, edited)
+                if left is not None:
+                    db.execute(insert(departures).values(feed_id=feed.id, **asdict(left)))
                 return _admit(db, feed, new, now)
         except IntegrityError:
             return None

@@ -10,11 +10,12 @@ from typing import Protocol
 
 import httpx
 
-from feedwatch import lifecycle
+from feedwatch import lifecycle, moving
 from feedwatch.admission import Decision, Verdict, admitted, decide
 from feedwatch.fetch import fetch
 from feedwatch.identity import edited, keys_of, sightings, title_key
 from feedwatch.model import (
+    Address,
     Document,
     Failed,
     Feed,
@@ -96,7 +97,8 @@ class Checks:
     def _look_at(self, feed: Feed) -> Look:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
         source = self._context.plan.sources[feed.name]
-        return look(self._client, self._parser, source, feed if conditional else None)
+        known, moved = feed if conditional else None, moving.address_of(feed)
+        return look(self._client, self._parser, source, known, moved)
 
     def _conclude(self, feed: Feed, future: Future[Look]) -> None:
         """The one broad `except` of this duty: a bad feed must not stop the others, nor spin."""
@@ -132,18 +134,32 @@ class Checks:
             source.check_interval,
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
             shown=sum(decision.is_episode for decision in decisions),
+            published=self._published(feed, new) if new else None,
         )
         changed = [one for decision in decisions if (one := edited(decision.sighting)) is not None]
-        recorded = self._context.store.record_check(after, new, learned, now, changed)
+        recorded = self._context.store.record_check(
+            after, new, learned, now, changed, moving.departure(feed, after, now)
+        )
         if recorded is None:
             log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
             return
         _log_check(feed, after, decisions)
 
+    def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
+        """When the feed's latest episodes were published, those about to be written among them."""
+        dates = (admission.episode.published_at for admission in new)
+        return [*filter(None, dates), *self._context.store.published(feed.id)]
 
-def look(client: httpx.Client, parser: DocumentParser, source: Source, known: Feed | None) -> Look:
-    """Fetch and read one feed; with `known`, only if it has changed since."""
-    fetched = fetch(client, source, known)
+
+def look(
+    client: httpx.Client,
+    parser: DocumentParser,
+    source: Source,
+    known: Feed | None,
+    moved: Address | None = None,
+) -> Look:
+    """Fetch and read one feed, at `moved` if it has; with `known`, only if it has changed since."""
+    fetched = fetch(client, source, known, moved)
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
     return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
@@ -191,12 +207,14 @@ def _outcome_of(
 
 def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
     """One line where there is something to say, and none for a check like the one before."""
+    _log_address(before, after)
     if after.error is not None:
         if after.error != before.error:
             log.warning("feed %s: %s", after.name, after.error)
         return
     if before.error is not None:
         log.info("feed %s: works again", after.name)
+    _log_silence(before, after)
     counts = {
         verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
@@ -215,3 +233,31 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
             "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
             *(after.name, reason, after.name, after.name),
         )
+
+
+def _log_address(before: Feed, after: Feed) -> None:
+    if before.address == after.address:
+        return
+    if after.address is None:
+        log.warning(
+            "feed %s: no more at the address it had moved to, %s; asked for again where the config "
+            "says",
+            *(after.name, before.address),
+        )
+    else:
+        log.warning(
+            "feed %s: has moved for good and is asked for at %s from now on; set "
+            "FEEDWATCH_FEEDS__%s__URL to it",
+            *(after.name, after.address, after.name.upper()),
+        )
+
+
+def _log_silence(before: Feed, after: Feed) -> None:
+    if after.silent_since is not None and before.silent_since is None:
+        log.warning(
+            "feed %s: answers, but nothing new has come for much longer than is usual for it; has "
+            "it ended or moved?",
+            after.name,
+        )
+    elif before.silent_since is not None and after.silent_since is None:
+        log.info("feed %s: brings episodes again", after.name)
