@@ -44,8 +44,9 @@ ALLOWED = {
         "timing",
     },
     "daemon": {"store", "timing", "watcher", "wire"},
-    "config": {"model"},
-    "logs": set[str](),
+    "masking": set[str](),
+    "config": {"masking", "model"},
+    "logs": {"masking"},
     "marker": {"model"},
     "sandbox": set[str](),  # stands apart, as the real API would
 }

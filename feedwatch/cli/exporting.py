@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from feedwatch.cli.assembly import Options, feed_client, opened, remembered
-from feedwatch.cli.output import USAGE, episode_json, print_json, stop
+from feedwatch.cli.output import USAGE, episode_json, print_json, shown, stop
 from feedwatch.cli.reading import known_feed
 from feedwatch.cli.watching import chosen, error_of
 from feedwatch.identity import comparable
@@ -61,7 +61,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             writer = csv.writer(sys.stdout)
             writer.writerow(COLUMNS)
             for episode in ready:
-                row = episode_json(episode)
+                row = shown(episode_json(episode))
                 writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
             sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))

@@ -26,6 +26,7 @@ from feedwatch.cli.output import (
     shows_progress,
     stamp,
     stop,
+    tell,
     totals,
 )
 from feedwatch.config import Settings
@@ -226,10 +227,10 @@ def _check_json(source: Source, decisions: Sequence[Decision], error: str | None
 
 def _print_check(source: Source, decisions: Sequence[Decision], error: str | None) -> None:
     if error is not None:
-        click.echo(f"{source.name}: {error}")
+        tell(f"{source.name}: {error}")
         return
     totals = {verdict: sum(d.verdict is verdict for d in decisions) for verdict in Verdict}
-    click.echo(
+    tell(
         f"{source.name}: {len(decisions)} items, of these "
         + ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
     )
