@@ -13,9 +13,9 @@ from feedwatch.model import Hints
 
 HEAD = 65536  # bytes that are searched
 LONGEST = 10_000_000  # seconds; what is longer means "never", which is for no one to say
-ITEMS = (b"<item>", b"<item ", b"<item\n", b"<item\r", b"<item\t", b"<entry")
 DAYS = (b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday")
 
+ITEM = re.compile(rb"<(?:item|entry)[\s>]")
 TTL = re.compile(rb"<ttl>\s{0,20}(\d{1,7})\s{0,20}</ttl>")
 PERIOD = re.compile(rb":updatePeriod>\s{0,20}([a-z]{5,8})\s{0,20}</")
 FREQUENCY = re.compile(rb":updateFrequency>\s{0,20}(\d{1,4})\s{0,20}</")
@@ -63,9 +63,8 @@ def hints_of(body: bytes) -> Hints:
     2.0. updatePeriod and updateFrequency, times in a period: RSS 1.0's module Syndication. Of two
     intervals the longer one counts.
     """
-    head = body[:HEAD]
-    ends = [end for start in ITEMS if (end := head.find(start)) >= 0]
-    head = head[: min(ends)] if ends else head
+    first = ITEM.search(body, 0, HEAD)
+    head = body[: first.start() if first else HEAD]
     hours = (int(hour) % 24 for hour in HOUR.findall(_within(head, b"skipHours")))
     days = (day.lower() for day in DAY.findall(_within(head, b"skipDays")))
     return Hints(
