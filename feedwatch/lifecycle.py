@@ -67,7 +67,7 @@ def checked(
     """The feed after a check.
 
     `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has. If any of
-    them is new, `published` has when the feed's latest ones were published.
+    them is new, or its rhythm is unknown, `published` has when the latest ones were published.
     """
     match outcome:
         case Failed(reason, retry_after):
@@ -113,8 +113,9 @@ def checked(
 def _heard(feed: Feed, published: Sequence[datetime] | None, now: datetime) -> Feed:
     """The feed after a good answer, which may end a silence, or show that there is one."""
     if published is not None:
-        first = feed.baseline_at is None  # of a feed that is new to us, silence began before that
-        since = min(max(published, default=now), now) if first else now
+        # Of a feed that we have not followed so far, the silence began with its latest episode.
+        latest = min(max(published, default=now), now)
+        since = now if feed.expected_by is not None else latest
         feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
     if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
         return replace(feed, silent_since=now)

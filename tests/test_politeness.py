@@ -5,6 +5,7 @@ Real HTTP, a real database, a clock that the test moves.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -111,6 +112,15 @@ def test_a_server_that_asks_for_a_wait_is_given_it(one: World, status: int) -> N
     until_due(one)
     one.check()
     assert wait(one) == DAY
+
+
+def test_an_answer_of_unchanged_that_says_nothing_leaves_it_at_what_was_said(one: World) -> None:
+    one.feeds.answer(body=rss(1), headers={"Cache-Control": "max-age=3000"})
+    for _ in range(2):
+        one.check()
+        assert wait(one) >= 50 * MINUTE
+        until_due(one)
+    assert conditions(one) == {"if-none-match"}
 
 
 # Only what has changed
@@ -275,3 +285,13 @@ def test_a_feed_with_few_episodes_has_no_rhythm_to_fall_out_of(one: World) -> No
     one.later(days=400)
     one.check()
     assert (show(one).expected_by, show(one).silent_since) == (None, None)
+
+
+def test_a_feed_that_is_known_from_a_version_without_rhythms_gets_one(one: World) -> None:
+    one.feeds.publish(*weekly(one, *range(52, 60)))
+    one.check()
+    rhythm = show(one).expected_by
+    one.store.put_off(replace(show(one), expected_by=None, silent_since=None, full_at=None))
+    one.later(hours=1)
+    one.check()
+    assert (show(one).expected_by, show(one).silent_since) == (rhythm, one.now)

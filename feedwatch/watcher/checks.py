@@ -134,7 +134,7 @@ class Checks:
             source.check_interval,
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
             shown=sum(decision.is_episode for decision in decisions),
-            published=self._published(feed, new) if new else None,
+            published=self._published(feed, new) if new or _is_unheard(feed, outcome) else None,
         )
         changed = [one for decision in decisions if (one := edited(decision.sighting)) is not None]
         recorded = self._context.store.record_check(
@@ -177,6 +177,11 @@ def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -
     namesakes = store.namesakes(feed.id, titles)
     found = sightings(parsed.items, all_keys, known, namesakes, shown_before=feed.shown)
     return decide(found, feed, source.rules)
+
+
+def _is_unheard(feed: Feed, outcome: ParsedFeed | NotModified | Gone | Failed) -> bool:
+    """Whether the feed's rhythm is unknown, as after an upgrade, and may be learned now."""
+    return feed.expected_by is None and isinstance(outcome, ParsedFeed)
 
 
 def _outcome_of(
