@@ -20,11 +20,12 @@ PARTS = re.compile(r"([^:]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 PARAMETER = re.compile(r"([?&;#])([^=&;#]*)(=?)([^&;#]*)")
 NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # accessToken → access, Token
 SECRET_WORDS = re.compile(
-    r"access|authorization|code|credentials?|hmac|jwt|pass|passwd|pwd|session|sid|sig|sign"
+    r"access|authorization|credentials?|hmac|jwt|pass|passwd|pwd|session|sid|sig|sign"
     r"|\w*(?:auth|key|password|secret|signature|token)"
 )
 PATH_WORDS = re.compile(r"private|tokens?|auth|secrets?|(?:api)?keys?|password|signed")
 FEED_WORDS = re.compile(r"feeds?|rss|xml|atom|podcasts?|shows?|index|v\d")
+PUBLIC_NAMES = re.compile(r"(?:channel|playlist|podcast|show|feed|episode)_?id", re.IGNORECASE)
 RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
 
@@ -142,10 +143,11 @@ def _pieces_of_query(rest: str) -> Iterator[tuple[str, bool]]:
     for parameter in PARAMETER.finditer(rest):
         mark, name, equals, value = parameter.groups()
         yield mark + name + equals, False
-        secret = _names_secret(name) or RANDOM.fullmatch(unquote(value)) is not None
-        yield value, bool(value) and secret and value != MASK
+        yield value, value not in ("", MASK) and _is_secret(name, value)
 
 
-def _names_secret(name: str) -> bool:
+def _is_secret(name: str, value: str) -> bool:
     words = NAME_WORDS.findall(unquote(name))
-    return any(SECRET_WORDS.fullmatch(word.lower()) for word in words)
+    if any(SECRET_WORDS.fullmatch(word.lower()) for word in words):
+        return True
+    return not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None

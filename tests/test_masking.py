@@ -84,6 +84,7 @@ def test_what_looks_like_a_secret_in_a_url_is_masked(url: str, shown: str) -> No
         "https://feeds.simplecast.com/54nAGcIl",
         "https://rss.art19.com/the-daily",
         "https://www.omnycontent.com/d/playlist/e73c998e-6e60-432f-8610-ae210140c5b1/podcast.rss",
+        "https://www.youtube.com/feeds/videos.xml?channel_id=UCHS55yDvORmCpbM_3vNQQsQ",
         "https://anchor.fm/s/1e4a2c3d/podcast/rss",
         "https://example.com/?feed=podcast&author=jane&keyword=news&design=2",
         "https://media.example.com/2026/11/episode-0123456789.mp3?source=feed&v=20261121",

@@ -108,7 +108,7 @@ def confirm(question: str, *, given: bool) -> None:
         return
     if not sys.stdin.isatty():
         stop("this can't be undone and there is no terminal to ask on: add --yes", USAGE)
-    if not click.confirm(question, err=True):
+    if not click.confirm(masked(question), err=True):
         say("Nothing was done.")
         sys.exit(FAILED)
 
