@@ -118,7 +118,10 @@ def _pieces(url: str) -> Iterator[tuple[str, bool]]:
     login, at, host = authority.rpartition("@")
     yield login, bool(login) and not login.endswith(f":{MASK}")
     yield at + host, False
-    yield from _pieces_of_path(path)
+    if scheme.lower() in ("http://", "https://"):
+        yield from _pieces_of_path(path)
+    else:  # a database's file, which may well lie in /private
+        yield path, False
     yield from _pieces_of_query(rest)
 
 

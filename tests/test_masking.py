@@ -69,6 +69,7 @@ def test_what_is_too_short_is_no_secret() -> None:
         ("https://h.example/rss/token/abc", "https://h.example/rss/token/***"),
         ("https://h.example/content/eyJ" + "a" * 40 + ".b.c.rss", "https://h.example/content/***"),
         ("postgresql://me:geheim@db/feedwatch", "postgresql://***@db/feedwatch"),
+        ("postgresql://db/feedwatch?password=x", "postgresql://db/feedwatch?password=***"),
     ],
 )  # fmt: skip
 def test_what_looks_like_a_secret_in_a_url_is_masked(url: str, shown: str) -> None:
@@ -91,6 +92,7 @@ def test_what_looks_like_a_secret_in_a_url_is_masked(url: str, shown: str) -> No
         "https://example.com/private",
         "http://127.0.0.1:8080/feed.xml",
         "postgresql://me:***@db/feedwatch",
+        "sqlite:////srv/private/data/feedwatch.db",
     ],
 )
 def test_a_plain_address_stays_as_it_is(url: str) -> None:
