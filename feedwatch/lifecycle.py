@@ -33,7 +33,15 @@ from feedwatch.model import (
     Unknown,
     Unreachable,
 )
-from feedwatch.timing import backoff, expected_by, lengthened, next_check, next_poll, past_skips
+from feedwatch.timing import (
+    backoff,
+    expected_by,
+    horizon,
+    lengthened,
+    next_check,
+    next_poll,
+    past_skips,
+)
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # an accepted job's traces, if any, are seen by a person first
@@ -127,7 +135,9 @@ def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
     asked = (timedelta(seconds=one) for one in (feed.hinted, feed.fresh) if one is not None)
     due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
     hours, days = feed.skip_hours or 0, feed.skip_days or 0
-    return past_skips(due_at, hours, days, at_most=max(interval, DAY), key=feed.name)
+    room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
+    at_most = min(max(interval, DAY), room)
+    return past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
 
 
 def _seconds(length: timedelta | None) -> int | None:
