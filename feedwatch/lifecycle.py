@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from feedwatch import moving
 from feedwatch.model import (
     Accepted,
     Answer,
@@ -33,7 +34,15 @@ from feedwatch.model import (
     Unknown,
     Unreachable,
 )
-from feedwatch.timing import backoff, next_check, next_poll
+from feedwatch.timing import (
+    backoff,
+    expected_by,
+    horizon,
+    lengthened,
+    next_check,
+    next_poll,
+    past_skips,
+)
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # an accepted job's traces, if any, are seen by a person first
@@ -63,11 +72,13 @@ def checked(
     found_new: bool = False,
     shown: int = 0,
     body_mark: bytes | None = None,
+    published: Sequence[datetime] | None = None,
 ) -> Feed:
     """The feed after a check.
 
     `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has, `body_mark`
-    what it is recognised by.
+    what it is recognised by. If any of them is new, or its rhythm is unknown, `published` has when
+    the latest ones were published.
     """
     match outcome:
         case Failed(reason, retry_after):
@@ -81,22 +92,23 @@ def checked(
             if feed.baseline_at is not None:
                 return failed
             return replace(failed, baseline_at=now, doubted_before=now)
+    answer = outcome.document if isinstance(outcome, Same) else document or outcome
     after = replace(
-        feed,
-        due_at=next_check(now, interval, key=feed.name),
+        _heard(feed, published, now),
         checked_at=now,
         success_at=now,
         failures=0,
         error=None,
     )
+    if isinstance(answer, Document | NotModified):
+        after = moving.led(after, answer.moved, now)
+        after = replace(after, fresh=_seconds(answer.fresh) or after.fresh)
     if isinstance(outcome, Same):
-        validators = outcome.document
-        return replace(
-            after, etag=validators.etag, last_modified=validators.last_modified, full_at=now
-        )
-    if isinstance(outcome, NotModified) or document is None:
-        return after
-    return replace(
+        same = outcome.document
+        after = replace(after, etag=same.etag, last_modified=same.last_modified, full_at=now)
+    if isinstance(outcome, NotModified | Same) or document is None:
+        return replace(after, due_at=_next_check(after, now, interval))
+    after = replace(
         after,
         etag=document.etag,
         last_modified=document.last_modified,
@@ -106,7 +118,38 @@ def checked(
         baseline_at=feed.baseline_at or now,
         new_at=now if found_new else feed.new_at,
         shown=shown,
+        fresh=_seconds(document.fresh),
+        hinted=_seconds(document.hints.every),
+        skip_hours=document.hints.skip_hours,
+        skip_days=document.hints.skip_days,
     )
+    return replace(after, due_at=_next_check(after, now, interval))
+
+
+def _heard(feed: Feed, published: Sequence[datetime] | None, now: datetime) -> Feed:
+    """The feed after a good answer, which may end a silence, or show that there is one."""
+    if published is not None:
+        # Of a feed that we have not followed so far, the silence began with its latest episode.
+        latest = min(max(published, default=now), now)
+        since = now if feed.expected_by is not None else latest
+        feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
+    if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
+        return replace(feed, silent_since=now)
+    return feed
+
+
+def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
+    """After a good answer: when the config says, or later if the publisher asks for that."""
+    asked = (timedelta(seconds=one) for one in (feed.hinted, feed.fresh) if one is not None)
+    due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
+    hours, days = feed.skip_hours or 0, feed.skip_days or 0
+    room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
+    at_most = min(max(interval, DAY), room)
+    return past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return int(length.total_seconds()) if length is not None else None
 
 
 def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
@@ -131,8 +174,11 @@ def _check_failed(
     feed: Feed, reason: str, now: datetime, interval: timedelta, asked: timedelta | None
 ) -> Feed:
     failures = feed.failures + 1
+    after = moving.failed(replace(feed, checked_at=now, failures=failures, error=reason))
+    if after.address != feed.address:  # another address, which has not failed yet
+        return replace(after, due_at=next_check(now, interval, key=feed.name))
     due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
-    return replace(feed, due_at=due_at, checked_at=now, failures=failures, error=reason)
+    return replace(after, due_at=due_at)
 
 
 # Submissions

@@ -123,6 +123,26 @@ class Feed:
     )
     failures: int = 0  # in a row
     error: str | None = None
+    hinted: int | None = None  # seconds between checks that the last document asks for
+    fresh: int | None = None  # seconds for which the server says that its answer holds
+    skip_hours: int | None = None  # by the document, as in `Hints`
+    skip_days: int | None = None
+    moved_to: str | None = None  # where permanent redirects lead, not believed yet
+    moved_since: datetime | None = None
+    moved_seen: int | None = None  # checks in a row that were led there
+    address: str | None = None  # where it moved for good: asked instead of `url`
+    address_reach: int | None = None  # how private `url` is, as in `reach.Reach`
+    expected_by: datetime | None = None  # by its own rhythm, the next episode comes before this
+    silent_since: datetime | None = None  # when it was found that none had come
+
+
+@dataclass(frozen=True, kw_only=True)
+class Departure:
+    """An address that a feed was fetched from until then."""
+
+    at: datetime
+    url: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +232,23 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a feed is, other than where the config says, and how private it may be there."""
+
+    url: str
+    reach: int  # as in `reach.Reach`: that of the address in the config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hints:
+    """How a document asks to be checked."""
+
+    every: timedelta | None = None
+    skip_hours: int = 0  # bit n: not from n:00 to n:59 GMT
+    skip_days: int = 0  # bit n: not on that day GMT; Monday is bit 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """A body, not looked into yet."""
 
@@ -219,11 +256,17 @@ class Document:
     url: str  # after redirects; relative enclosures are resolved against it
     etag: str | None = None
     last_modified: str | None = None
+    fresh: timedelta | None = None  # for so long the server says that it holds
+    hints: Hints = Hints()
+    moved: Address | None = None  # where permanent redirects, and no others, have led
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NotModified:
     """304: the document is the one we know."""
+
+    fresh: timedelta | None = None  # as in `Document`
+    moved: Address | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

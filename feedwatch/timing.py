@@ -1,9 +1,19 @@
 """When to act next. Pure: the present comes in as an argument, and so does what to spread by."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
+from math import ceil
 from zlib import crc32
 
 CHECK_AT_LEAST_EVERY = timedelta(days=1)  # a failing feed is never "off"
+HINTS_LENGTHEN_AT_MOST = 4  # times: hints are the server's habit, the interval is the owner's wish
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+RHYTHM_DAYS = 20  # the last days with an episode, from which a feed's rhythm is learned
+RHYTHM_DAYS_LEAST = 5  # with fewer there is none
+SILENT_AT_LEAST = timedelta(days=3)
+SILENT_AT_MOST = timedelta(days=366)
 POLL_AT_LEAST_EVERY = timedelta(hours=6)
 
 
@@ -30,6 +40,57 @@ def next_check(
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
     return now + max(wait, min(asked or timedelta(), most))
+
+
+def lengthened(interval: timedelta, *hints: timedelta | None) -> timedelta:
+    """The interval between checks, by what server and document ask for: never a shorter one.
+
+    A host's max-age is often set once for all that it serves, and a ttl by a template. So hints
+    lengthen an interval to four times at most, and not beyond a day.
+    """
+    longest = max((hint for hint in hints if hint is not None), default=interval)
+    most = min(HINTS_LENGTHEN_AT_MOST * interval, max(interval, CHECK_AT_LEAST_EVERY))
+    return max(interval, min(longest, most))
+
+
+def past_skips(
+    due_at: datetime, hours: int, days: int, *, at_most: timedelta, key: str
+) -> datetime:
+    """`due_at`, or the end of the hours and days to be skipped that it falls into.
+
+    One bit an hour (GMT) and a day (Monday is bit 0), as in `model.Hints`. All that is moved to one
+    end is spread over a quarter of an hour; nothing is moved by more than `at_most`.
+    """
+    hours = 0 if hours == 2**24 - 1 else hours
+    days = 0 if days == 2**7 - 1 else days
+    end = due_at
+    while end - due_at < at_most:
+        if days >> end.weekday() & 1:
+            end = end.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+        elif hours >> end.hour & 1:
+            end = end.replace(minute=0, second=0, microsecond=0) + HOUR
+        else:
+            break
+    if end == due_at:
+        return due_at
+    return min(end + HOUR / 4 * fraction(key), due_at + at_most)
+
+
+def expected_by(published: Iterable[datetime], since: datetime) -> datetime | None:
+    """Until when, after `since`, a feed brings another episode by its own rhythm.
+
+    The rhythm is the gaps between the last days that had an episode: several on one day are a
+    burst, or a daily habit, and say nothing more. Nine gaps in ten may be three times as long
+    before anybody is told, and the longest, which may be the break between two seasons, half as
+    long again. None: too few days to tell.
+    """
+    days = sorted({moment.date() for moment in published if moment <= since})[-RHYTHM_DAYS:]
+    if len(days) < RHYTHM_DAYS_LEAST:
+        return None
+    gaps = sorted(later - earlier for earlier, later in pairwise(days))
+    usual = gaps[ceil(len(gaps) * 0.9) - 1]
+    patience = max(SILENT_AT_LEAST, 3 * usual, 1.5 * gaps[-1])
+    return since + min(patience, SILENT_AT_MOST)
 
 
 def next_poll(

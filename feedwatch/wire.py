@@ -4,10 +4,14 @@ A limit set by `within` holds for everything that the thread does on the wire me
 sending, and reading headers and body. When it has passed, httpx raises its own timeout errors, and
 whatever they mean for a request they mean here too. `Brake` shortens all limits at once, so that a
 process which must stop can.
+
+`reaching` bounds in the same way where the thread may connect to. A name is resolved once, here,
+and what it was resolved to is both looked at and connected to: no second answer of the DNS can
+differ. Connections that are kept open are looked at again before each request.
 """
 
+import socket
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,9 +23,11 @@ from typing import Any
 import httpcore
 import httpx
 
+from feedwatch.codings import unpacked
+from feedwatch.reach import Reach, reach_of
+
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
-ENCODINGS = "gzip"  # what `read_bounded` unpacks, and every server has
 SLICE_SECONDS = 0.5  # how long a read goes on before it looks at its limit anew
 
 _limit = local()
@@ -54,6 +60,27 @@ def within(seconds: float) -> Iterator[None]:
         _limit.until = before
 
 
+class TooPrivateError(Exception):
+    """What was to be connected to is more private than allowed. `str()` is its address."""
+
+
+@contextmanager
+def reaching(most: Reach) -> Iterator[None]:
+    """Let this thread send nothing to an address that is more private than `most`."""
+    before = _most_private()
+    _limit.reach = min(before, most)
+    try:
+        yield
+    finally:
+        _limit.reach = before
+
+
+def reached(response: httpx.Response) -> Reach:
+    """How private the address is that a response of one of our clients came from."""
+    reach: Reach = response.extensions["network_stream"].get_extra_info("reach")
+    return reach
+
+
 def client(brake: Brake, **settings: Any) -> httpx.Client:
     """An `httpx.Client` that obeys `within` and `brake`, never follows redirects, never retries."""
     transport = httpx.HTTPTransport(
@@ -82,23 +109,10 @@ def read_bounded(response: httpx.Response, most: int) -> bytes | None:
     """The body of a streamed response, unpacked; None if it is larger than `most` bytes.
 
     httpx unpacks each piece whole before anybody can look at it, and a few kilobytes may be
-    gigabytes. Raises `ValueError` for a body that is packed in a way we did not ask for.
+    gigabytes. Raises `ValueError` for a body that can't be unpacked.
     """
-    coding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if coding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise ValueError(f"packed as {coding!r}, which was not asked for")
-    inflate = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    body = bytearray()
-    for piece in response.iter_raw():
-        try:
-            body += inflate.decompress(piece, most + 1 - len(body)) if inflate else piece
-        except zlib.error as error:
-            raise ValueError(f"not {coding}, though it says so ({error})") from error
-        if len(body) > most or (inflate is not None and inflate.unconsumed_tail):
-            return None
-    if inflate is not None and not inflate.eof and body:
-        raise ValueError(f"its {coding} breaks off")
-    return bytes(body)
+    coding = response.headers.get("content-encoding", "")
+    return unpacked(response.iter_raw(), coding, most)
 
 
 def described(error: Exception) -> str:
@@ -118,15 +132,38 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(self._brake, timeout, httpcore.ConnectTimeout)
-        stream = super().connect_tcp(host, port, left, local_address, socket_options)
-        return _Stream(stream, self._brake)
+        refused: str | None = None
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for address in _addresses(host, port):
+            if (reach := reach_of(address)) > _most_private():
+                refused = address
+                continue
+            left = _left(self._brake, timeout, httpcore.ConnectTimeout)
+            try:
+                stream = super().connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            return _Stream(stream, self._brake, address, reach)
+        raise failure if refused is None else TooPrivateError(refused)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return [str(address[0]) for _, _, _, _, address in found]
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, brake: Brake) -> None:
+    def __init__(
+        self, stream: httpcore.NetworkStream, brake: Brake, address: str, reach: Reach
+    ) -> None:
         self._stream = stream
         self._brake = brake
+        self._address = address
+        self._reach = reach
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """In slices, since the limit may be shortened while we wait."""
@@ -139,6 +176,8 @@ class _Stream(httpcore.NetworkStream):
                 continue
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._reach > _most_private():  # a connection kept open since somebody else's request
+            raise TooPrivateError(self._address)
         self._stream.write(buffer, _left(self._brake, timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
@@ -151,10 +190,16 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(self._brake, timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._brake)
+        secure = self._stream.start_tls(ssl_context, server_hostname, left)
+        return _Stream(secure, self._brake, self._address, self._reach)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        return self._reach if info == "reach" else self._stream.get_extra_info(info)
+
+
+def _most_private() -> Reach:
+    reach: Reach = getattr(_limit, "reach", Reach.SPECIAL)
+    return reach
 
 
 def _left(brake: Brake, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:

@@ -116,7 +116,8 @@ class FeedServer:
     set to False.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.etags = True
         self.seen: list[tuple[str, dict[str, str]]] = []  # path and headers of every request
         self._answers: dict[str, Answer] = {}
@@ -148,7 +149,7 @@ class FeedServer:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that goes away in the middle is no error of ours
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
 
     def __enter__(self) -> Self:
         serve = self._server.serve_forever
@@ -171,7 +172,7 @@ class FeedServer:
 
     def url_of(self, path: str) -> str:
         """The address of another one."""
-        return f"http://127.0.0.1:{self._server.server_port}{path}"
+        return f"http://{self._host}:{self._server.server_port}{path}"
 
     def publish(self, *items: str | int, path: str = "/feed.xml") -> bytes:
         """Serve an RSS document of these items from now on, and return it."""

@@ -3,11 +3,13 @@
 import base64
 import gzip
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import brotli
 import httpx
 import pytest
 
@@ -17,6 +19,11 @@ from feedwatch.model import Document, Failed, Feed, Fetched, Gone, NotModified, 
 from feedwatch.wire import Brake, client
 from tests.raw import server
 from tests.support import FeedServer, rss
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @pytest.fixture
@@ -56,11 +63,17 @@ def test_an_unchanged_document_is_not_sent_again(
     assert fetch(http, source(feed_server), known) == NotModified()
 
 
-def test_gzip_is_unpacked(http: httpx.Client, feed_server: FeedServer) -> None:
-    feed_server.answer(body=gzip.compress(rss(1)), headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize(
+    ("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstd.compress)]
+)
+def test_a_packed_body_is_asked_for_and_unpacked(
+    http: httpx.Client, feed_server: FeedServer, coding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    feed_server.answer(body=pack(rss(1)), headers={"Content-Encoding": coding})
     document = fetch(http, source(feed_server), None)
     assert isinstance(document, Document)
     assert document.body == rss(1)
+    assert coding in feed_server.seen[-1][1]["accept-encoding"].split(", ")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from feedwatch.model import (
     Finished,
     Gate,
     Gone,
+    Hints,
     Item,
     Later,
     Lost,
@@ -39,6 +40,7 @@ from feedwatch.model import (
     Unreachable,
 )
 from feedwatch.processors.http import POST_SECONDS
+from feedwatch.timing import horizon
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOLD = Policy()
@@ -379,3 +381,34 @@ def test_a_failed_read_keeps_the_gate_shut_and_looks_again_within_minutes() -> N
 def test_what_a_person_must_mend_is_told_from_what_passes() -> None:
     assert lifecycle.gate_after_answer(Gate(), Later("401", blocked=True), NOW, HOLD).blocked
     assert not lifecycle.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
+
+
+# Hints
+
+
+@given(
+    st.timedeltas(timedelta(), timedelta(days=9999)).map(NOW.__add__),
+    st.timedeltas(timedelta(seconds=1), timedelta(days=30)),
+    st.timedeltas(timedelta(), timedelta(days=400)),
+    st.integers(0, 2**24 - 1),
+    st.integers(0, 127),
+    st.text(),
+)
+def test_no_hints_make_a_feed_due_so_late_that_it_counts_as_due_now(
+    now: datetime, interval: timedelta, every: timedelta, hours: int, days: int, name: str
+) -> None:
+    hints = Hints(every=every, skip_hours=hours, skip_days=days)
+    document = replace(DOCUMENT, hints=hints, fresh=every)
+    after = lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
+    assert after.due_at is not None
+    assert interval <= after.due_at - now < horizon(interval)
+
+
+def test_the_longest_waits_by_hints_stay_below_the_horizon() -> None:
+    # Saturday noon, a day's interval, and nothing to be done before Tuesday.
+    hints = Hints(every=9 * DAY, skip_days=0b1100001)
+    for interval in (6 * HOUR, DAY):
+        document = replace(DOCUMENT, hints=hints)
+        after = lifecycle.checked(FEED, PARSED, document, NOW, interval)
+        assert after.due_at is not None
+        assert after.due_at - NOW < horizon(interval)

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect
 
 from feedwatch import lifecycle
 from feedwatch.model import Accepted, Episode, Feed, Later, Policy, Source, State, Unknown
 from feedwatch.store import Admission, Store, StoreError
+from feedwatch.store.database import _migrations, connect
 from feedwatch.store.schema import metadata
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
@@ -368,3 +371,38 @@ def test_due_feeds_come_longest_due_first(store: Store) -> None:
     found = store.due_feeds(NOW, 2 * DAY, 2)
     assert [feed.name for feed in found] == ["f2", "f1"]
     assert isinstance(found[0], Feed)
+
+
+# Migrations
+
+
+def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
+    engine = connect(f"sqlite:///{path}")
+    with engine.begin() as db:
+        config = _migrations()
+        config.attributes["connection"] = db
+        command.upgrade(config, "0001")
+        db.exec_driver_sql(
+            "insert into feeds (name, url, active, paused, shown, failures, etag) "
+            "values ('show', 'https://example.com/feed', true, false, 3, 0, 'kept')"
+        )
+    engine.dispose()
+    store = opened(path)
+    (feed,) = store.feeds()
+    assert (feed.name, feed.etag, feed.shown) == ("show", "kept", 3)
+    assert (feed.address, feed.skip_hours, feed.silent_since) == (None, None, None)
+    assert store.departures() == {}
+    store.close()
+    assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_a_migration_can_be_undone(path: Path) -> None:
+    opened(path).close()
+    engine = connect(f"sqlite:///{path}")
+    with engine.begin() as db:
+        config = _migrations()
+        config.attributes["connection"] = db
+        command.downgrade(config, "0001")
+        assert "departures" not in inspect(db).get_table_names()
+    engine.dispose()
+    opened(path).close()

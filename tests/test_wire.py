@@ -1,5 +1,6 @@
 """Requests end: against servers that drip, hang or go silent, over real connections."""
 
+import gzip
 import socket
 import threading
 import time
@@ -7,9 +8,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import brotli
 import httpx
 import pytest
 
+from feedwatch.processors.http import get
 from feedwatch.wire import Brake, client, retry_after, within
 from tests.raw import server
 
@@ -93,6 +96,21 @@ def test_the_client_follows_no_redirect() -> None:
 
     with server(redirects) as url, client(Brake()) as http:
         assert http.get(url).status_code == 302
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_a_packed_answer_of_an_api_is_read_too(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    body = pack(b'{"data": []}')
+
+    def answers(connection: socket.socket, _over: threading.Event) -> None:
+        connection.recv(65536)
+        head = f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}"
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+
+    with server(answers) as url, client(Brake(), base_url=url) as http:
+        response = get(http, "/x")
+    assert isinstance(response, httpx.Response)
+    assert response.json() == {"data": []}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from feedwatch import __version__
 from feedwatch.cli import deciding, diagnosing, exporting, reading, trying, watching
 from feedwatch.cli.assembly import Options
-from feedwatch.cli.output import FAILED, USAGE
+from feedwatch.cli.output import FAILED, USAGE, say
 from feedwatch.config import ConfigError
 from feedwatch.store import StoreError
 
@@ -49,14 +50,17 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except ConfigError as error:
-        click.echo("The configuration cannot be used:", err=True)
+        say("The configuration cannot be used:")
         for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
+            say(f"  {problem}")
         sys.exit(USAGE)
     except StoreError as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}")
         sys.exit(FAILED)
     except BrokenPipeError:
         # Whoever read our output has seen enough; what is left must not be flushed at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception:  # noqa: BLE001 - a traceback may quote a secret, and Python masks nothing
+        say(traceback.format_exc())
         sys.exit(FAILED)

@@ -15,6 +15,7 @@ from feedwatch.config import ConfigError, Settings, find_file, load
 from feedwatch.daemon import Daemon
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
+from feedwatch.masking import know
 from feedwatch.model import Feed
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
@@ -25,7 +26,6 @@ from feedwatch.wire import Brake, client
 log = logging.getLogger("feedwatch")
 
 FIRST_CHECKS_WITHIN = 60.0  # seconds
-SHORTEST_SECRET = 4  # characters
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
@@ -39,22 +39,11 @@ class Options:
         """The configuration, read now, with the logs set up as it says. Raises `ConfigError`."""
         path = find_file(self.config, os.environ)
         settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
-        logs.set_up(
-            as_json=settings.log_format == "json",
-            level=settings.log_level,
-            secrets=secrets_of(settings),
-        )
+        know(settings.secrets())
+        logs.set_up(as_json=settings.log_format == "json", level=settings.log_level)
         for warning in settings.warnings:
             log.warning("%s", warning)
         return settings
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """What must never be shown. What is shorter is no secret, and would mask half of every line."""
-    found = [settings.api_key.get_secret_value()] if settings.api_key is not None else []
-    for source in settings.sources:
-        found += [source.password or "", *source.headers.values()]
-    return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
 @contextmanager

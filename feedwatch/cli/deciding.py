@@ -10,7 +10,14 @@ import click
 
 from feedwatch import lifecycle
 from feedwatch.cli.assembly import Options, api, first_checks, opened
-from feedwatch.cli.output import USAGE, confirm, say, stop, yes
+from feedwatch.cli.output import (
+    USAGE,
+    confirm,
+    say,
+    stop,
+    tell,
+    yes,
+)
 from feedwatch.cli.reading import known_feed, wanted
 from feedwatch.config import Settings
 from feedwatch.model import Episode, Lost, State, Unreachable
@@ -206,7 +213,7 @@ def _carry_out(
     store: Store, moves: Sequence[tuple[Episode, Episode]], now: datetime, what: str
 ) -> None:
     raced = [before.id for before, after in moves if store.save(before, after, now) is None]
-    click.echo(f"{len(moves) - len(raced)} {what}")
+    tell(f"{len(moves) - len(raced)} {what}")
     if raced:
         stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, raced))}")
 

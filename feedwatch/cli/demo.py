@@ -17,6 +17,7 @@ from feedwatch import logs
 from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, print_table, short, stop
 from feedwatch.config import load
+from feedwatch.masking import know
 from feedwatch.model import Episode, State
 from feedwatch.sandbox import Sandbox
 from feedwatch.store import Store
@@ -113,7 +114,8 @@ def play() -> None:
 def _daemon(config: Path) -> Iterator[Store]:
     """The daemon as `feedwatch run` has it, in a thread."""
     settings = load(config, {})
-    logs.set_up(as_json=False, level="info", secrets=[KEY])
+    know(settings.secrets())
+    logs.set_up(as_json=False, level="info")
     with assembled(settings) as (daemon, context):
         thread = threading.Thread(target=daemon.run)
         thread.start()

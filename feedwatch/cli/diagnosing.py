@@ -11,7 +11,14 @@ import click
 import httpx
 
 from feedwatch.cli.assembly import Options, api, feed_client, opened
-from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop
+from feedwatch.cli.output import (
+    FAILED,
+    as_json,
+    print_json,
+    print_table,
+    stop,
+    tell,
+)
 from feedwatch.cli.watching import error_of
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
@@ -44,9 +51,9 @@ def doctor(options: Options, *, as_json: bool) -> None:
     for finding in _findings(settings):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
+            tell(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
             if finding.mend:
-                click.echo(f"      → {finding.mend}")
+                tell(f"      → {finding.mend}")
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if not all(finding.ok for finding in findings):

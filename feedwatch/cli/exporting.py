@@ -2,17 +2,18 @@
 
 import csv
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened
-from feedwatch.cli.output import USAGE, episode_json, print_json, stop
+from feedwatch.cli.assembly import Options, feed_client, opened, remembered
+from feedwatch.cli.output import USAGE, episode_json, print_json, shown, stop
 from feedwatch.cli.reading import known_feed
 from feedwatch.cli.watching import chosen, error_of
-from feedwatch.config import Settings
 from feedwatch.identity import comparable
 from feedwatch.isolation import Parser
-from feedwatch.model import Episode, ParsedFeed, State
+from feedwatch.model import Episode, Feed, ParsedFeed, Source, State
+from feedwatch.moving import address_of
 from feedwatch.republish import republished
 from feedwatch.watcher import look
 from feedwatch.wire import Brake
@@ -52,6 +53,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
     with opened(settings) as store:
         name = known_feed(store, settings, feed) if feed is not None else None
         ready = store.episodes(feed=name, states=[State.READY])
+        known = remembered(store, settings)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])
@@ -59,17 +61,17 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             writer = csv.writer(sys.stdout)
             writer.writerow(COLUMNS)
             for episode in ready:
-                row = episode_json(episode)
+                row = shown(episode_json(episode))
                 writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
-            sys.stdout.buffer.write(_document(settings, feed or "", ready))
+            sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))
 
 
-def _document(settings: Settings, feed: str, ready: list[Episode]) -> bytes:
+def _document(source: Source, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
     with feed_client(Brake()) as http, Parser() as parser:
-        found = look(http, parser, chosen(settings, feed))
+        found = look(http, parser, source, address_of(known[source.name]))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
-        stop(f"feed {feed}: {error_of(found.outcome)}")
+        stop(f"feed {source.name}: {error_of(found.outcome)}")
     processed = {
         comparable(episode.enclosure_url): episode.processed_url
         for episode in ready

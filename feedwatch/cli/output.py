@@ -13,13 +13,24 @@ from rich.table import Table
 from rich.text import Text
 
 from feedwatch.logs import printable
-from feedwatch.model import Episode, Feed, Gate, Move, State
+from feedwatch.masking import masked, masked_content
+from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4
 
+# Of an episode: what others must find as it was submitted, and what is the publisher's own words.
+EXACT = {"enclosure_url", "processed_url"}
+CONTENT = {"guid", "title", "description", "known_by", "ad_removal_markers", "media_id"}
+
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")
+
+
+class Exact(str):
+    """A cell that is shown as it is, whatever it looks like."""
+
+    __slots__ = ()
 
 
 def console() -> Console:
@@ -29,7 +40,7 @@ def console() -> Console:
 
 def print_json(document: Any) -> None:
     """One document on standard output."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(shown(document), ensure_ascii=False, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
@@ -38,21 +49,46 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in ("id", "state", "published"))
     for row in rows:
-        table.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
     if table.row_count:
         console().print(table, markup=False)
     else:
-        click.echo(empty)
+        tell(empty)
 
 
-def _plain(text: str) -> Text:
+def _plain(cell: object) -> Text:
     """A title is data: neither rich's markup nor a terminal's control codes work in it."""
-    return Text(printable(text))
+    text = str(cell)
+    return Text(printable(text if isinstance(cell, Exact) else masked(text)))
+
+
+def shown(document: Any, name: str = "") -> Any:
+    """A document as it may be shown: no secret in it, and what was submitted as it was."""
+    match document:
+        case dict():
+            return {
+                key: shown(value, name if name in CONTENT else key)
+                for key, value in document.items()
+            }
+        case list():
+            return [shown(value, name) for value in document]
+        case str() if name in EXACT:
+            return document
+        case str() if name in CONTENT:
+            return masked_content(document)
+        case str():
+            return masked(document)
+    return document
+
+
+def tell(text: str) -> None:
+    """A line of data, on standard output."""
+    click.echo(masked(text))
 
 
 def say(text: str) -> None:
     """Progress and remarks, on standard error."""
-    click.echo(text, err=True)
+    click.echo(masked(text), err=True)
 
 
 def shows_progress() -> bool:
@@ -62,7 +98,7 @@ def shows_progress() -> bool:
 
 def stop(text: str, status: int = FAILED) -> NoReturn:
     """End with a sentence that says what is wrong."""
-    click.echo(f"Error: {text}", err=True)
+    say(f"Error: {text}")
     sys.exit(status)
 
 
@@ -72,7 +108,7 @@ def confirm(question: str, *, given: bool) -> None:
         return
     if not sys.stdin.isatty():
         stop("this can't be undone and there is no terminal to ask on: add --yes", USAGE)
-    if not click.confirm(question, err=True):
+    if not click.confirm(masked(question), err=True):
         say("Nothing was done.")
         sys.exit(FAILED)
 
@@ -142,7 +178,9 @@ def totals(tallies: Mapping[str, Tally]) -> dict[str, int]:
     return {state.value: sum(tally[state] for tally in by_feed) for state in State}
 
 
-def feed_json(feed: Feed, gate: Gate, tally: Tally | None) -> dict[str, Any]:
+def feed_json(
+    feed: Feed, gate: Gate, tally: Tally | None, departures: Sequence[Departure] = ()
+) -> dict[str, Any]:
     """A feed, as interface and scripts have it."""
     return {
         "name": feed.name,
@@ -155,7 +193,24 @@ def feed_json(feed: Feed, gate: Gate, tally: Tally | None) -> dict[str, Any]:
         "failures": feed.failures,
         "error": feed.error,
         "episodes": counts(tally),
+        "address": feed.address,
+        "addresses": [
+            {"at": stamp(left.at), "url": left.url, "reason": left.reason} for left in departures
+        ],
+        "expected_by": stamp(feed.expected_by),
+        "silent_since": stamp(feed.silent_since),
     }
+
+
+def remark(feed: Feed) -> str | None:
+    """What a person should know of a feed, if anything."""
+    if feed.error is not None:
+        return feed.error
+    if feed.silent_since is not None:
+        return (
+            f"answers, but has brought nothing new for long: expected by {short(feed.expected_by)}"
+        )
+    return f"moved for good to {feed.address}: mend its URL" if feed.address is not None else None
 
 
 def feed_state(feed: Feed, gate: Gate) -> str:

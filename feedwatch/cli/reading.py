@@ -9,6 +9,7 @@ import click
 from feedwatch.cli.assembly import Options, opened, remembered
 from feedwatch.cli.output import (
     WAITING,
+    Exact,
     as_json,
     counts,
     episode_json,
@@ -16,9 +17,12 @@ from feedwatch.cli.output import (
     feed_state,
     print_json,
     print_table,
+    remark,
     short,
+    shown,
     stamp,
     stop,
+    tell,
     totals,
     whole_episode_json,
 )
@@ -41,9 +45,14 @@ def feeds(options: Options, *, as_json: bool) -> None:
     settings = options.settings()
     with opened(settings) as store:
         gate, tallies = store.gate(), store.tallies()
-        known = remembered(store, settings)
+        known, departures = remembered(store, settings), store.departures()
         if as_json:
-            print_json([feed_json(feed, gate, tallies.get(feed.name)) for feed in known.values()])
+            print_json(
+                [
+                    feed_json(feed, gate, tallies.get(feed.name), departures.get(feed.name, ()))
+                    for feed in known.values()
+                ]
+            )
             return
         print_table(
             (
@@ -54,7 +63,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
                 "next check",
                 "failures",
                 "held",
-                "error",
+                "remark",
             ),
             (
                 (
@@ -65,7 +74,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
                     short(feed.due_at),
                     feed.failures,
                     counts(tallies.get(feed.name))["held"],
-                    feed.error,
+                    remark(feed),
                 )
                 for feed in known.values()
             ),
@@ -104,7 +113,7 @@ def episodes(
                 episode.state,
                 short(episode.published_at),
                 episode.title,
-                episode.processed_url or episode.reason,
+                Exact(episode.processed_url) if episode.processed_url else episode.reason,
             )
             for episode in found
         ),
@@ -120,7 +129,8 @@ def show(options: Options, *, episode_id: int, as_json: bool) -> None:
     """One episode: every field, and every decision about it with time and reason."""
     with opened(options.settings()) as store:
         episode = wanted(store, episode_id)
-        document = whole_episode_json(episode, store.keys(episode_id), store.history(episode_id))
+        keys, history = store.keys(episode_id), store.history(episode_id)
+        document = shown(whole_episode_json(episode, keys, history))
     if as_json:
         print_json(document)
         return
@@ -129,14 +139,14 @@ def show(options: Options, *, episode_id: int, as_json: bool) -> None:
         if value is not None:
             lines = [printable(line) for line in str(value).split("\n")]
             click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
-    click.echo("known by:")
+    tell("known by:")
     for key in keys:
-        click.echo(f"  {printable(key)}")
-    click.echo("history:")
+        tell(f"  {printable(key)}")
+    tell("history:")
     for move in moves:
-        click.echo(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
+        tell(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
     if hint := _hint(episode):
-        click.echo(f"\n{hint}")
+        tell(f"\n{hint}")
 
 
 def _hint(episode: Episode) -> str | None:
@@ -206,7 +216,13 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
         },
         "episodes": totals(tallies),
         "feeds": [
-            {"name": feed.name, "state": feed_state(feed, gate), "error": feed.error}
+            {
+                "name": feed.name,
+                "state": feed_state(feed, gate),
+                "error": feed.error,
+                "silent_since": stamp(feed.silent_since),
+                "remark": remark(feed),
+            }
             for feed in remembered(store, settings).values()
         ],
         "waiting": [episode_json(episode) for episode in needing],
@@ -217,25 +233,28 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
 def _print_status(document: dict[str, Any]) -> None:
     daemon, submissions = document["daemon"], document["submissions"]
     running = "running" if daemon["running"] else "not running"
-    click.echo(f"daemon       {running}, last progress {daemon['last_progress_at'] or 'never'}")
+    tell(f"daemon       {running}, last progress {daemon['last_progress_at'] or 'never'}")
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
-    click.echo(
+    tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"
     )
     numbers = [f"{number} {state}" for state, number in document["episodes"].items() if number]
-    click.echo(f"episodes     {', '.join(numbers) or 'none'}")
+    tell(f"episodes     {', '.join(numbers) or 'none'}")
     failing = [feed for feed in document["feeds"] if feed["error"]]
     paused = sum(feed["state"] == "paused" for feed in document["feeds"])
-    click.echo(
+    silent = sum(feed["silent_since"] is not None for feed in document["feeds"])
+    tell(
         f"feeds        {len(document['feeds'])}, of these {len(failing)} failing, {paused} paused"
+        + (f", {silent} silent" if silent else "")
     )
-    for feed in failing:
-        click.echo(f"  {feed['name']}: {feed['error']}")
+    for feed in document["feeds"]:
+        if feed["remark"]:
+            tell(f"  {feed['name']}: {feed['remark']}")
     for episode in document["overdue"]:
-        click.echo(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
+        tell(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
     if document["waiting"]:
-        click.echo("\nThese wait for a person (`feedwatch show ID` says more):")
+        tell("\nThese wait for a person (`feedwatch show ID` says more):")
         print_table(
             ("id", "feed", "state", "title", "reason"),
             (

@@ -26,11 +26,13 @@ from feedwatch.cli.output import (
     shows_progress,
     stamp,
     stop,
+    tell,
     totals,
 )
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
 from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Source, State
+from feedwatch.moving import address_of
 from feedwatch.store import Store
 from feedwatch.watcher import decisions_on, look
 from feedwatch.wire import Brake
@@ -148,7 +150,10 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
         known = remembered(store, settings)
         results: list[Result] = []
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-            looks = pool.map(lambda source: look(http, parser, source).outcome, sources)
+            looks = pool.map(
+                lambda source: look(http, parser, source, address_of(known[source.name])).outcome,
+                sources,
+            )
             for source, outcome in zip(sources, looks, strict=True):
                 if isinstance(outcome, ParsedFeed) and outcome.items:
                     decisions = decisions_on(store, known[source.name], source, outcome)
@@ -220,10 +225,10 @@ def _check_json(source: Source, decisions: Sequence[Decision], error: str | None
 
 def _print_check(source: Source, decisions: Sequence[Decision], error: str | None) -> None:
     if error is not None:
-        click.echo(f"{source.name}: {error}")
+        tell(f"{source.name}: {error}")
         return
     totals = {verdict: sum(d.verdict is verdict for d in decisions) for verdict in Verdict}
-    click.echo(
+    tell(
         f"{source.name}: {len(decisions)} items, of these "
         + ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
     )

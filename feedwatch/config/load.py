@@ -1,5 +1,6 @@
 """Reading the file and the environment, and saying all that is wrong with them in one go."""
 
+import base64
 import difflib
 import json
 import re
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from feedwatch.config.keys import FeedKeys, Keys
 from feedwatch.config.values import LogFormat, LogLevel
+from feedwatch.masking import masked_setting, secrets_in
 from feedwatch.model import Policy, Rules, Source
 
 PREFIX = "FEEDWATCH_"
@@ -29,8 +31,6 @@ FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
 OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
-SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
-IN_URL = re.compile(r"(?<=//).*@|\?.*")  # credentials, and a query with perhaps a token
 
 
 class ConfigError(Exception):
@@ -58,6 +58,18 @@ class Settings:
     def source(self, name: str) -> Source | None:
         """The feed of this name."""
         return next((source for source in self.sources if source.name == name), None)
+
+    def secrets(self) -> list[str]:
+        """What must never be shown: `masking.know` wants to be told."""
+        found = secrets_in(self.database_url)
+        if self.api_key is not None:
+            found.append(self.api_key.get_secret_value())
+        for source in self.sources:
+            found += [source.password or "", *source.headers.values(), *secrets_in(source.url)]
+            if source.password:
+                login = f"{source.username}:{source.password}".encode()
+                found.append(base64.b64encode(login).decode())
+        return found
 
 
 def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -331,7 +343,7 @@ def _told(details: ErrorDetails, values: Mapping[str, str]) -> str:
         given = "" if details["type"] == "missing" else f"={details['input']!r}"
         return f"{key}, {where}{given}: {message}"
     if key in values:
-        return f"{key}={_shown(key, values[key])!r}: {message}"
+        return f"{key}={masked_setting(key, values[key])!r}: {message}"
     return f"{key}: {message}"
 
 
@@ -340,12 +352,6 @@ def _key_at(place: list[str]) -> tuple[str, list[str]]:
     if place[0] != "feeds":
         return PREFIX + place[0].upper(), []
     return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
-
-
-def _shown(key: str, value: str) -> str:
-    if SECRETS.search(key):
-        return "***"
-    return IN_URL.sub("***", value) if key.endswith("_URL") else value
 
 
 # Values for the other parts

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
+from feedwatch.codings import ACCEPTED
 from feedwatch.model import Later, Unknown
-from feedwatch.wire import ENCODINGS, described, read_bounded, retry_after, within
+from feedwatch.wire import described, read_bounded, retry_after, within
 
 POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
 READ_SECONDS = 30.0
@@ -80,7 +81,7 @@ def one_line(text: str) -> str:
 
 def _bounded(client: httpx.Client, request: httpx.Request) -> httpx.Response:
     """Send once and read the answer whole, up to a limit. Raises `ValueError` beyond it."""
-    request.headers["accept-encoding"] = ENCODINGS
+    request.headers["accept-encoding"] = ACCEPTED
     response = client.send(request, stream=True)
     try:
         body = read_bounded(response, MAX_BYTES)

@@ -70,6 +70,28 @@ feeds = Table(
     Column("answered", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
+    Column("hinted", Integer),
+    Column("fresh", Integer),
+    Column("skip_hours", Integer),
+    Column("skip_days", Integer),
+    Column("moved_to", Text),
+    Column("moved_since", UtcDateTime),
+    Column("moved_seen", Integer),
+    Column("address", Text),
+    Column("address_reach", Integer),
+    Column("expected_by", UtcDateTime),
+    Column("silent_since", UtcDateTime),
+)
+
+# The addresses that feeds were fetched from and are no more, and why. Append only.
+departures = Table(
+    "departures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("feed_id", ForeignKey("feeds.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 episodes = Table(

@@ -23,10 +23,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
+from feedwatch.model import (
+    Departure,
+    Episode,
+    Feed,
+    Gate,
+    Imprint,
+    Known,
+    Move,
+    Policy,
+    Source,
+    State,
+)
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
+    departures,
     digests,
     episodes,
     feeds,
@@ -41,6 +53,7 @@ from feedwatch.store.schema import (
 DAY = timedelta(days=1)
 HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
+LATEST = 100  # episodes from which a feed's rhythm is learned
 CHUNK = 500  # values in one IN (…): databases bound them
 
 # What a check may change of a feed; the rest is a person's or the config's, who may act meanwhile.
@@ -60,20 +73,46 @@ CHECK_COLUMNS = (
     "answered",
     "failures",
     "error",
+    "hinted",
+    "fresh",
+    "skip_hours",
+    "skip_days",
+    "moved_to",
+    "moved_since",
+    "moved_seen",
+    "address",
+    "address_reach",
+    "expected_by",
+    "silent_since",
 )
-# What is left of these after a check that found the document to be the one we know.
-UNCHANGED_COLUMNS = (
-    "due_at",
+# What was learned at a feed's address, and is forgotten when the config has another one.
+OF_ADDRESS = (
     "etag",
     "last_modified",
     "full_at",
-    "checked_at",
-    "success_at",
-    "media_types",
-    "doubted_before",
-    "failures",
-    "error",
+    "body_mark",
+    "hinted",
+    "fresh",
+    "skip_hours",
+    "skip_days",
+    "moved_to",
+    "moved_since",
+    "moved_seen",
+    "address",
+    "address_reach",
 )
+# What is left of these after a check that found the document to be the one we know.
+_OF_DOCUMENT = (
+    "baseline_at",
+    "new_at",
+    "shown",
+    "body_mark",
+    "answered",
+    "hinted",
+    "skip_hours",
+    "skip_days",
+)
+UNCHANGED_COLUMNS = tuple(name for name in CHECK_COLUMNS if name not in _OF_DOCUMENT)
 _UNCHANGED = (
     update(feeds)
     .where(feeds.c.id == bindparam("of_id"), feeds.c.url == bindparam("of_url"))
@@ -165,11 +204,15 @@ class Store:
                     )
                     new.append(_without(asdict(feed), "id"))
                 elif (change := _synced(row, source, due_at[source.name])) is not None:
-                    changed.append((row.id, change))
+                    changed.append((row, change))
             if new:
                 db.execute(insert(feeds), new)
-            for feed_id, change in changed:
-                db.execute(update(feeds).where(feeds.c.id == feed_id).values(change))
+            for row, change in changed:
+                db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
+                if "url" in change:
+                    reason = "the config has another address"
+                    at, url = due_at[row.name], row.address or row.url
+                    _leave(db, row.id, Departure(at=at, url=url, reason=reason))
             kept = {source.name for source in sources}
             for row in rows.values():
                 if row.name not in kept and (row.active or row.due_at is not None):
@@ -232,6 +275,31 @@ class Store:
             found.setdefault(one.title_key, []).append(one)
         return found
 
+    def published(self, feed_id: int) -> list[datetime]:
+        """When the feed's latest episodes were published, the latest first."""
+        query = (
+            select(episodes.c.published_at)
+            .where(episodes.c.feed_id == feed_id, episodes.c.published_at.is_not(None))
+            .order_by(episodes.c.published_at.desc())
+            .limit(LATEST)
+        )
+        with reading(self._engine) as db:
+            return list(db.scalars(query))
+
+    def departures(self) -> dict[str, list[Departure]]:
+        """The addresses that each feed was fetched from before, the first one first."""
+        query = (
+            select(feeds.c.name, departures.c.at, departures.c.url, departures.c.reason)
+            .join_from(departures, feeds)
+            .order_by(departures.c.id)
+        )
+        found: dict[str, list[Departure]] = {}
+        with reading(self._engine) as db:
+            for row in db.execute(query):
+                left = Departure(at=row.at, url=row.url, reason=row.reason)
+                found.setdefault(row.name, []).append(left)
+        return found
+
     def keys(self, episode_id: int) -> list[str]:
         """By which keys an episode is known."""
         query = select(identities.c.key).where(identities.c.episode_id == episode_id)
@@ -244,8 +312,13 @@ class Store:
         with reading(self._engine) as db:
             return db.scalars(query).one_or_none()
 
-    def record_unchanged(self, checked: Sequence[Feed]) -> None:
-        """Checks that found nothing but what was known, in one transaction."""
+    def record_unchanged(
+        self, checked: Sequence[Feed], left: Mapping[int, Departure] | None = None
+    ) -> None:
+        """Checks that found nothing but what was known, in one transaction.
+
+        `left` has the addresses that feeds were fetched from until now, by their ids.
+        """
         rows = [
             {"of_id": feed.id, "of_url": feed.url}
             | {name: getattr(feed, name) for name in UNCHANGED_COLUMNS}
@@ -253,6 +326,8 @@ class Store:
         ]
         with self._engine.begin() as db:
             db.execute(_UNCHANGED, rows)
+            for feed_id, departure in (left or {}).items():
+                _leave(db, feed_id, departure)
 
     def record_check(
         self,
@@ -262,14 +337,15 @@ class Store:
         now: datetime,
         edited: Sequence[Known] = (),
         *,
+        left: Departure | None = None,
         descriptions: Mapping[int, str] | None = None,
         digest: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
     ) -> list[int] | None:
         """All that a check has changed, or nothing of it.
 
         `learned` maps further keys of known episodes to their ids, `edited` has those that the feed
-        describes in other words than before, `descriptions` those that were waited for, if all
-        items were looked at. `digest`
+        describes in other words than before, `left` is the address that it was fetched from until
+        now. `descriptions` are those that were waited for, if all items were looked at. `digest`
         makes, of the new episodes' ids by their places, what is to be remembered of the document.
         Returns the ids of the new episodes; None if another process has changed the feed or
         admitted one of them meanwhile, and then nothing is written: the next check decides anew.
@@ -280,6 +356,8 @@ class Store:
                     return None
                 _learn(db, feed.id, learned)
                 _edit(db, edited)
+                if left is not None:
+                    _leave(db, feed.id, left)
                 ids = _admit(db, feed, new, now)
                 if descriptions is not None:
                     _describe(db, feed, descriptions)
@@ -497,15 +575,16 @@ class Store:
                 db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
-_SYNCED = select(feeds.c.id, feeds.c.name, feeds.c.url, feeds.c.active, feeds.c.due_at)
+_SYNCED = select(
+    feeds.c.id, feeds.c.name, feeds.c.url, feeds.c.address, feeds.c.active, feeds.c.due_at
+)
 
 
 def _synced(row: Any, source: Source, due_at: datetime) -> dict[str, Any] | None:
     """What the config changes of a feed that we remember; None if nothing."""
     change: dict[str, Any] = {}
     if row.url != source.url:
-        change |= {"url": source.url, "etag": None, "last_modified": None}
-        change |= {"full_at": None, "body_mark": None, "due_at": due_at}
+        change |= dict.fromkeys(OF_ADDRESS) | {"url": source.url, "due_at": due_at}
     if not row.active or row.due_at is None:
         change |= {"active": True, "due_at": due_at}
     return change or None
@@ -677,6 +756,10 @@ def _new_row(feed: Feed, admission: Admission) -> dict[str, Any]:
         "overdue": False,
         "version": 0,
     }
+
+
+def _leave(db: Connection, feed_id: int, departure: Departure) -> None:
+    db.execute(insert(departures).values(feed_id=feed_id, **asdict(departure)))
 
 
 def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> None:

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from feedwatch import lifecycle
+from feedwatch import lifecycle, moving
 from feedwatch.admission import Decision, Verdict
 from feedwatch.digest import body_mark
 from feedwatch.fetch import fetch
 from feedwatch.model import (
+    Address,
     Document,
     Failed,
     Feed,
@@ -38,7 +39,7 @@ from feedwatch.model import (
     Source,
     State,
 )
-from feedwatch.store import StoreError
+from feedwatch.store import Admission, StoreError
 from feedwatch.timing import horizon
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.pace import Pace
@@ -160,7 +161,8 @@ class Checks:
             source = self._context.plan.sources.get(feed.name)
             if source is not None:
                 feed = lifecycle.read_by(feed, source.rules.media_types, now)
-                check = _Check(feed=feed, source=source, host=urlsplit(source.url).netloc)
+                host = urlsplit(feed.address or source.url).netloc
+                check = _Check(feed=feed, source=source, host=host)
                 self._under_way[feed.id] = check
                 self._pace.add(check.host, check)
 
@@ -234,7 +236,13 @@ class Checks:
     def _write_unchanged(self) -> None:
         if not self._unchanged:
             return
-        self._context.store.record_unchanged([after for _, after in self._unchanged])
+        now = self._context.clock()
+        left = {
+            after.id: departure
+            for before, after in self._unchanged
+            if (departure := moving.departure(before, after, now)) is not None
+        }
+        self._context.store.record_unchanged([after for _, after in self._unchanged], left)
         for before, after in self._unchanged:
             self._under_way.pop(after.id, None)
             _log_check(before, after, [])
@@ -255,6 +263,9 @@ class Checks:
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
             shown=reading.shown,
             body_mark=body_mark(document.body, check.source.rules),
+            published=self._published(feed, new)
+            if new or _is_unheard(feed, reading.outcome)
+            else None,
         )
         recorded = self._context.store.record_check(
             after,
@@ -262,6 +273,7 @@ class Checks:
             learned,
             now,
             reading.edited,
+            left=moving.departure(feed, after, now),
             descriptions=reading.descriptions if after.answered != feed.answered else None,
             digest=reading.digest,
         )
@@ -270,6 +282,11 @@ class Checks:
             log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
             return
         _log_check(feed, after, reading.decisions)
+
+    def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
+        """When the feed's latest episodes were published, those about to be written among them."""
+        dates = (admission.episode.published_at for admission in new)
+        return [*filter(None, dates), *self._context.store.published(feed.id)]
 
     def _put_off(self, check: _Check, error: Exception) -> None:
         feed = check.feed
@@ -288,7 +305,8 @@ class Checks:
         """GET the feed, only if it has changed where that may be asked, and compare what comes."""
         feed = check.feed
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
-        fetched = fetch(self._client, check.source, feed if conditional else None)
+        known, moved = feed if conditional else None, moving.address_of(feed)
+        fetched = fetch(self._client, check.source, known, moved)
         if not isinstance(fetched, Document) or feed.body_mark is None:
             return fetched
         same = feed.asked == feed.answered and feed.body_mark == body_mark(
@@ -305,22 +323,31 @@ class Look:
     outcome: ParsedFeed | NotModified | Gone | Failed
 
 
-def look(client: httpx.Client, parser: DocumentParser, source: Source) -> Look:
-    """Fetch and read one feed, all of it, whatever is known of it."""
-    fetched = fetch(client, source, None)
+def look(
+    client: httpx.Client, parser: DocumentParser, source: Source, moved: Address | None = None
+) -> Look:
+    """Fetch and read one feed, at `moved` if it has, all of it, whatever is known of it."""
+    fetched = fetch(client, source, None, moved)
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
     return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
 
 
+def _is_unheard(feed: Feed, outcome: ParsedFeed | Failed) -> bool:
+    """Whether the feed's rhythm is unknown, as after an upgrade, and may be learned now."""
+    return feed.expected_by is None and isinstance(outcome, ParsedFeed)
+
+
 def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
     """One line where there is something to say, and none for a check like the one before."""
+    _log_address(before, after)
     if after.error is not None:
         if after.error != before.error:
             log.warning("feed %s: %s", after.name, after.error)
         return
     if before.error is not None:
         log.info("feed %s: works again", after.name)
+    _log_silence(before, after)
     counts = {
         verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
@@ -339,3 +366,31 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
             "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
             *(after.name, reason, after.name, after.name),
         )
+
+
+def _log_address(before: Feed, after: Feed) -> None:
+    if before.address == after.address:
+        return
+    if after.address is None:
+        log.warning(
+            "feed %s: no more at the address it had moved to, %s; asked for again where the config "
+            "says",
+            *(after.name, before.address),
+        )
+    else:
+        log.warning(
+            "feed %s: has moved for good and is asked for at %s from now on; set "
+            "FEEDWATCH_FEEDS__%s__URL to it",
+            *(after.name, after.address, after.name.upper()),
+        )
+
+
+def _log_silence(before: Feed, after: Feed) -> None:
+    if after.silent_since is not None and before.silent_since is None:
+        log.warning(
+            "feed %s: answers, but nothing new has come for much longer than is usual for it; has "
+            "it ended or moved?",
+            after.name,
+        )
+    elif before.silent_since is not None and after.silent_since is None:
+        log.info("feed %s: brings episodes again", after.name)

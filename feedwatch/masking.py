@@ -1,0 +1,156 @@
+"""What nobody may read: the one place that everything said passes through.
+
+Two kinds of secrets are masked in a text. Those that the config holds, wherever they turn up and
+however they are quoted. And what looks like one in any URL: who logs in, a query's value whose name
+says so or that looks random, and what follows a word such as "private" in a path. Many private
+feeds are nothing but such a URL. Plain feed addresses, with ids in them, stay as they are.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, unquote
+
+MASK = "***"
+SHORTEST_SECRET = 4  # characters; what is shorter is no secret, and would mask half of every line
+SHORTEST_TOKEN = 8  # of a URL, to be masked outside of it too
+
+URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]+", re.IGNORECASE)
+PARTS = re.compile(r"([^:]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+PARAMETER = re.compile(r"([?&;#])([^=&;#]*)(=?)([^&;#]*)")
+NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # accessToken → access, Token
+SECRET_WORDS = re.compile(
+    r"access|authorization|credentials?|hmac|jwt|pass|passwd|pwd|session|sid|sig|sign"
+    r"|\w*(?:auth|key|password|secret|signature|token)"
+)
+PATH_WORDS = re.compile(r"private|tokens?|auth|secrets?|(?:api)?keys?|password|signed")
+FEED_WORDS = re.compile(r"feeds?|rss|xml|atom|podcasts?|shows?|index|v\d")
+PUBLIC_NAMES = re.compile(r"(?:channel|playlist|podcast|show|feed|episode)_?id", re.IGNORECASE)
+RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
+JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
+
+SECRET_KEYS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")  # in a config file
+IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
+
+
+class Mask:
+    """Masks some secrets, and what looks like one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
+        self._known = re.compile("|".join(map(_pattern, longest_first))) if wanted else None
+
+    def known(self, text: str) -> str:
+        """`text` without the secrets given, for what must stay as it is otherwise."""
+        return self._known.sub(MASK, text) if self._known is not None else text
+
+    def __call__(self, text: str) -> str:
+        """`text` without the secrets given, and without what looks like one in a URL."""
+        text = self.known(text)
+        return URL.sub(lambda url: masked_url(url[0]), text) if "://" in text else text
+
+
+_mask = Mask()
+
+
+def know(secrets: Iterable[str]) -> None:
+    """Mask these from now on, and no others that were known before."""
+    global _mask  # one process, one config; whoever says something must not have to be handed it
+    _mask = Mask(secrets)
+
+
+def masked(text: str) -> str:
+    """`text` fit for logs, messages, metrics and alerts."""
+    return _mask(text)
+
+
+def masked_content(text: str) -> str:
+    """What a publisher wrote, such as a title or a guid, without the config's secrets."""
+    return _mask.known(text)
+
+
+def masked_url(url: str) -> str:
+    """A URL without what looks like a secret in it."""
+    return "".join(MASK if secret else piece for piece, secret in _pieces(url))
+
+
+def secrets_in(url: str) -> list[str]:
+    """What looks like a secret in a URL, and is long enough to be recognised elsewhere."""
+    found = [piece for piece, secret in _pieces(url) if secret]
+    found += [piece.partition(":")[2] for piece in found]
+    both = {form for piece in found for form in (piece, unquote(piece))}
+    return sorted(form for form in both if len(form) >= SHORTEST_TOKEN)
+
+
+def masked_setting(key: str, value: str) -> str:
+    """A value of the config, as an error about it may show it."""
+    if SECRET_KEYS.search(key):
+        return MASK
+    return IN_BROKEN_URL.sub(MASK, value) if key.endswith("_URL") else value
+
+
+def _pattern(secret: str) -> str:
+    """A secret, however a URL, JSON or a `repr` writes it."""
+    return "".join(map(_sign, secret))
+
+
+def _sign(sign: str) -> str:
+    if sign.isascii() and (sign.isalnum() or sign in "-._~"):
+        return re.escape(sign)
+    forms = {sign, quote(sign, safe=""), quote(sign, safe="").lower()}
+    if sign == " ":
+        forms.add("+")
+    if not sign.isascii():
+        forms |= {json.dumps(sign)[1:-1], ascii(sign)[1:-1]}
+    either = "|".join(re.escape(form) for form in sorted(forms))
+    return rf"\\{{0,3}}(?:{either})" if sign in "\"'\\" else f"(?:{either})"
+
+
+def _pieces(url: str) -> Iterator[tuple[str, bool]]:
+    """A URL in pieces, each with whether it looks like a secret."""
+    parts = PARTS.fullmatch(url)
+    if parts is None:
+        yield url, False
+        return
+    scheme, authority, path, rest = parts.groups()
+    yield scheme, False
+    login, at, host = authority.rpartition("@")
+    yield login, bool(login) and not login.endswith(f":{MASK}")
+    yield at + host, False
+    if scheme.lower() in ("http://", "https://"):
+        yield from _pieces_of_path(path)
+    else:  # a database's file, which may well lie in /private
+        yield path, False
+    yield from _pieces_of_query(rest)
+
+
+def _pieces_of_path(path: str) -> Iterator[tuple[str, bool]]:
+    marked = awaited = False  # whether a telling word came before; and nothing secret after it yet
+    for number, segment in enumerate(path.split("/")):
+        yield "/" if number else "", False
+        word = segment.lower().partition(".")[0]
+        if PATH_WORDS.fullmatch(word):
+            marked = awaited = True
+            yield segment, False
+        elif not word or FEED_WORDS.fullmatch(word):
+            yield segment, False
+        else:
+            random = marked and RANDOM.fullmatch(unquote(segment)) is not None
+            yield segment, awaited or random or JSON_WEB_TOKEN.match(segment) is not None
+            awaited = False
+
+
+def _pieces_of_query(rest: str) -> Iterator[tuple[str, bool]]:
+    """Of a query and a fragment."""
+    for parameter in PARAMETER.finditer(rest):
+        mark, name, equals, value = parameter.groups()
+        yield mark + name + equals, False
+        yield value, value not in ("", MASK) and _is_secret(name, value)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    words = NAME_WORDS.findall(unquote(name))
+    if any(SECRET_WORDS.fullmatch(word.lower()) for word in words):
+        return True
+    return not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
