@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,15 +11,19 @@ from pathlib import Path
 import httpx
 
 from feedwatch import __version__, lifecycle, logs
-from feedwatch.config import ConfigError, Settings, find_file, load
+from feedwatch.config import ConfigError, Notify, Settings, find_file, load
 from feedwatch.daemon import Daemon
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.model import Feed
+from feedwatch.notify import Channel
+from feedwatch.notify.apprise import Apprise
+from feedwatch.notify.command import Command
+from feedwatch.notify.webhook import Webhook
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
 from feedwatch.timing import fraction
-from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
+from feedwatch.watcher import Alerts, Checks, Context, Plan, Polls, Submissions
 from feedwatch.wire import Brake, client
 
 log = logging.getLogger("feedwatch")
@@ -54,6 +58,7 @@ def secrets_of(settings: Settings) -> list[str]:
     found = [settings.api_key.get_secret_value()] if settings.api_key is not None else []
     for source in settings.sources:
         found += [source.password or "", *source.headers.values()]
+    found += [settings.notify.webhook_url or "", *settings.notify.apprise_urls]
     return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
@@ -89,6 +94,20 @@ def feed_client(brake: Brake) -> Iterator[httpx.Client]:
 
 
 @contextmanager
+def notify_channels(notify: Notify, brake: Brake) -> Iterator[list[Channel]]:
+    """The ways to tell that the config has."""
+    channels: list[Channel] = []
+    if notify.command:
+        channels.append(Command(words=notify.command, brake=brake))
+    channels += [Apprise(url=url, brake=brake) for url in notify.apprise_urls]
+    with client(brake, headers={"user-agent": USER_AGENT}) as http:
+        if notify.webhook_url is not None:
+            secret = notify.webhook_secret
+            channels.append(Webhook(http=http, url=notify.webhook_url, secret=secret))
+        yield channels
+
+
+@contextmanager
 def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
     brake = Brake()
@@ -97,7 +116,9 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
         api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
+        notify_channels(settings.notify, brake) as channels,
     ):
+        _open(store, channels)
         sources = {source.name: source for source in settings.sources}
         plan = Plan(sources=sources, policy=settings.policy)
         now = datetime.now(UTC)
@@ -116,8 +137,18 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
+            Alerts(context, channels) if channels else None,
         )
         yield daemon, context
+
+
+def _open(store: Store, channels: Sequence[Channel]) -> None:
+    """Announce by these channels from now on, and say what is wrong with them at once."""
+    store.outbox.open([channel.name for channel in channels])
+    for channel in channels:
+        complaint = channel.complaint()
+        if complaint is not None:
+            log.error("notifications by %s will not work: %s", channel.name, complaint)
 
 
 def _compare(store: Store, marker: Marker, now: datetime) -> None:

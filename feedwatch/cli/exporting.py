@@ -6,10 +6,11 @@ import sys
 import click
 
 from feedwatch.cli.assembly import Options, feed_client, opened
-from feedwatch.cli.output import USAGE, episode_json, print_json, stop
+from feedwatch.cli.output import USAGE, print_json, stop
 from feedwatch.cli.reading import known_feed
 from feedwatch.cli.watching import chosen, error_of
 from feedwatch.config import Settings
+from feedwatch.events import episode_json
 from feedwatch.identity import comparable
 from feedwatch.isolation import Parser
 from feedwatch.model import Episode, ParsedFeed, State

@@ -11,18 +11,17 @@ from feedwatch.cli.output import (
     WAITING,
     as_json,
     counts,
-    episode_json,
     feed_json,
     feed_state,
     print_json,
     print_table,
     short,
-    stamp,
     stop,
     totals,
     whole_episode_json,
 )
 from feedwatch.config import Settings
+from feedwatch.events import episode_json, stamp
 from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State

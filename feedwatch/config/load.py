@@ -5,7 +5,7 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from feedwatch.model import Policy, Rules, Source
 PREFIX = "FEEDWATCH_"
 CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
 KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
+WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
 SYSTEM_FILE = Path("/etc/feedwatch/config.env")
 SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not its value
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -29,7 +31,7 @@ FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
 OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
-SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
+SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$")
 IN_URL = re.compile(r"(?<=//).*@|\?.*")  # credentials, and a query with perhaps a token
 
 
@@ -42,6 +44,16 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Where events are told. Empty is nowhere."""
+
+    command: tuple[str, ...] = field(default=(), repr=False)
+    webhook_url: str | None = field(default=None, repr=False)
+    webhook_secret: bytes = field(default=b"", repr=False)
+    apprise_urls: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole configuration, valid."""
 
@@ -50,6 +62,7 @@ class Settings:
     database_url: str
     policy: Policy
     sources: tuple[Source, ...]
+    notify: Notify
     log_format: LogFormat
     log_level: LogLevel
     path: Path | None
@@ -110,6 +123,7 @@ def load(
     api_key = _api_key(values, folder, environ, key_problems)
     if needs_key:
         problems += key_problems
+    _read_webhook_secret(values, folder, problems)
     keys = _validated(_tree(values, problems), values, problems)
     if keys is None or problems:
         raise ConfigError(problems)
@@ -125,6 +139,7 @@ def load(
             on_unknown=keys.on_unknown,
         ),
         sources=tuple(_source(name, feed, keys) for name, feed in keys.feeds.items()),
+        notify=_notify(folder, keys),
         log_format=keys.log_format,
         log_level=keys.log_level,
         path=path,
@@ -195,6 +210,20 @@ def _usable_key(text: str, place: str, problems: list[str]) -> SecretStr | None:
     return None
 
 
+def _read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str]) -> None:
+    """Put it in place of the file that it is in."""
+    file = values.pop(WEBHOOK_SECRET_FILE_KEY, None)
+    if file is None:
+        return
+    if WEBHOOK_SECRET_KEY in values:
+        both = f"{WEBHOOK_SECRET_KEY} and {WEBHOOK_SECRET_FILE_KEY}"
+        problems.append(f"{both} are both set; keep one of them")
+    try:
+        values[WEBHOOK_SECRET_KEY] = (folder / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{WEBHOOK_SECRET_FILE_KEY}={file!r}: it cannot be read: {error}")
+
+
 def _beside(folder: Path, database_url: str) -> str:
     """A relative SQLite path is relative to the config file."""
     scheme, slashes, path = database_url.partition(":///")
@@ -244,7 +273,7 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
 
 def _unknown(key: str, feed_name: str | None) -> str:
     """An unread key, and the one that was probably meant."""
-    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY]
+    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
     candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
@@ -349,6 +378,19 @@ def _shown(key: str, value: str) -> str:
 
 
 # Values for the other parts
+
+
+def _notify(folder: Path, keys: Keys) -> Notify:
+    program, *arguments = keys.notify_command or ("",)
+    if "/" in program:  # a mere name is looked for on the PATH
+        program = str(folder / program)
+    secret = keys.notify_webhook_secret
+    return Notify(
+        command=(program, *arguments) if program else (),
+        webhook_url=keys.notify_webhook_url,
+        webhook_secret=secret.get_secret_value() if secret is not None else b"",
+        apprise_urls=tuple(url.get_secret_value() for url in keys.notify_apprise_urls),
+    )
 
 
 def _source(name: str, feed: FeedKeys, keys: Keys) -> Source:
