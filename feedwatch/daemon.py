@@ -57,7 +57,7 @@ class Daemon:
         brake: Brake,
         alerts: Alerts | None = None,
     ) -> None:
-        """`brake` is what bounds the requests of all of them once the daemon is to stop."""
+        """`brake` is what bounds the requests of the first three once the daemon is to stop."""
         self._context = context
         self._checks = checks
         self._submissions = submissions

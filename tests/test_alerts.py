@@ -1,7 +1,10 @@
 """The outbox and the duty that empties it: what is told, to whom, how often, whatever happens."""
 
+import base64
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch import lifecycle
+from feedwatch.config import Notify, load
 from feedwatch.events import Event
 from feedwatch.model import Accepted, Episode, State, Unknown
 from feedwatch.notify import Channel
@@ -21,7 +25,7 @@ from feedwatch.watcher import Alerts
 from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY
 from feedwatch.wire import Brake, client
 from tests.receiver import Receiver
-from tests.support import wait_for
+from tests.support import KEY, Feedwatch, Workspace, wait_for
 from tests.test_trouble import locked
 from tests.world import World, world
 
@@ -37,14 +41,14 @@ class Told:
         self.brake = Brake()
         self.http = client(self.brake)
         self.webhook = Webhook(http=self.http, url=receiver.url, secret=b"x" * 24)
-        self.alerts = Alerts(world.context, [])
+        self.alerts = Alerts(world.context, [], Brake())
         self.by(self.webhook)
 
     def by(self, *channels: Channel) -> None:
         """A new process, with these channels."""
         self.alerts.close()
         self.world.store.outbox.open([channel.name for channel in channels])
-        self.alerts = Alerts(self.world.context, channels)
+        self.alerts = Alerts(self.world.context, channels, Brake())
 
     def tell(self) -> list[str]:
         """Tell all there is to tell; the types of what has arrived so far."""
@@ -227,7 +231,7 @@ def test_a_channel_that_hangs_holds_up_nothing_but_itself(told: Told) -> None:
     for _ in range(5):
         told.alerts.tick()
     assert time.monotonic() - begun < 2
-    told.brake.stop_in(0)
+    told.brake.stop_in(0.1)
     told.world.context.stopping.set()
     told.alerts.close()
     told.alerts.tick()
@@ -340,3 +344,102 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     assert found.keys() == {State.UNKNOWN, State.PROCESSING}
     assert found[State.UNKNOWN].newest_title == "Episode 1"
     assert (found[State.PROCESSING].episodes, found[State.PROCESSING].newest_id) == (1, job.id)
+
+
+# The daemon
+
+
+def tell_to(workspace: Workspace, receiver: Receiver) -> None:
+    workspace.set(NOTIFY_WEBHOOK_URL=receiver.url, NOTIFY_WEBHOOK_SECRET=SECRET)
+
+
+@pytest.mark.slow
+def test_a_daemon_killed_between_delivery_and_mark_delivers_again_and_a_hanging_one_ends_in_time(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    with Receiver() as receiver:
+        tell_to(workspace, receiver)
+        daemon = feedwatch.start("run")
+        receiver.before_answer = daemon.kill
+        daemon.until(lambda: receiver.posts or not daemon.alive, "an event")
+        wait_for(lambda: not daemon.alive)
+        assert feedwatch.states() == {"guid-1": "ready"}
+        receiver.before_answer = lambda: time.sleep(60)
+        again = feedwatch.start("run")
+        again.until(lambda: len(receiver.posts) > 1, "the event once more")
+        ended = again.stop(timeout=5)
+        assert ended.status == 0
+        first, second = receiver.posts
+        assert first[1] == second[1]
+        assert receiver.types == ["episode.ready"] * 2
+        assert KEY not in ended.stderr
+        assert "s3cret" not in ended.stderr
+
+
+def test_run_once_tells_before_it_ends(feedwatch: Feedwatch, workspace: Workspace) -> None:
+    with Receiver() as receiver:
+        tell_to(workspace, receiver)
+        assert feedwatch.once().status == 0
+        assert receiver.types == ["episode.ready"]
+
+
+def test_a_daemon_says_at_its_start_which_channel_cannot_work(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.set(NOTIFY_COMMAND="no-such-program")
+    assert "notifications by command will not work" in feedwatch.once().stderr
+
+
+def test_without_a_channel_nothing_is_kept(feedwatch: Feedwatch, workspace: Workspace) -> None:
+    assert feedwatch.once().status == 0
+    with closing(sqlite3.connect(workspace.database)) as db:
+        assert db.execute("select count(*) from outbox").fetchone() == (0,)
+        assert db.execute("select count(*) from alerts").fetchone() == (0,)
+
+
+# The config
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"NOTIFY_COMMAND": 'tell "the team'}, "No closing quotation"),
+        ({"NOTIFY_WEBHOOK_URL": "https://h.example/t0ken"}, "NOTIFY_WEBHOOK_SECRET beside it"),
+        ({"NOTIFY_WEBHOOK_URL": "t0ken", "NOTIFY_WEBHOOK_SECRET": SECRET}, "begins with http://"),
+        ({"NOTIFY_WEBHOOK_SECRET": "t0ken"}, "24 to 64 bytes in base64"),
+        ({"NOTIFY_WEBHOOK_SECRET_FILE": "no-such-file"}, "cannot be read"),
+        ({"NOTIFY_APPRISE_URLS": "t0ken"}, "addresses of Apprise's"),
+    ],
+)
+def test_a_wrong_setting_is_told_without_what_may_be_secret(
+    feedwatch: Feedwatch, workspace: Workspace, keys: dict[str, str], said: str
+) -> None:
+    workspace.set(**keys)
+    ended = feedwatch.here("doctor")
+    assert ended.status == 2
+    assert said in ended.stderr
+    assert "t0ken" not in ended.output
+
+
+def test_the_settings_reach_their_places_and_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    keys = {
+        "COMMAND": "./tell 'the team' t0ken",
+        "WEBHOOK_URL": "https://h.example/t0ken",
+        "WEBHOOK_SECRET_FILE": "secret",
+        "APPRISE_URLS": "ntfy://t0ken, mailto://u:t0ken@h.example?to=a@h,b@h  json://h.example",
+    }
+    (tmp_path / "config.env").write_text("")
+    environ = {f"FEEDWATCH_NOTIFY_{key}": value for key, value in keys.items()}
+    settings = load(tmp_path / "config.env", environ | {"FEEDWATCH_API_KEY": "k"})
+    assert settings.notify == Notify(
+        command=(f"{tmp_path}/tell", "the team", "t0ken"),
+        webhook_url="https://h.example/t0ken",
+        webhook_secret=base64.b64decode(SECRET.removeprefix("whsec_")),
+        apprise_urls=(
+            "ntfy://t0ken",
+            "mailto://u:t0ken@h.example?to=a@h,b@h",
+            "json://h.example",
+        ),
+    )
+    assert "t0ken" not in repr(settings)

@@ -42,6 +42,7 @@ ALLOWED = {
         "store",
         "timing",
         "troubles",
+        "wire",
     },
     "daemon": {"store", "timing", "watcher", "wire"},
     "config": {"model"},

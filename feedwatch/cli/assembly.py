@@ -110,13 +110,13 @@ def notify_channels(notify: Notify, brake: Brake) -> Iterator[list[Channel]]:
 @contextmanager
 def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
-    brake = Brake()
+    brake, telling = Brake(), Brake()
     with (
         opened(settings, may_create=True, alone=True) as store,
         api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
-        notify_channels(settings.notify, brake) as channels,
+        notify_channels(settings.notify, telling) as channels,
     ):
         _open(store, channels)
         sources = {source.name: source for source in settings.sources}
@@ -137,7 +137,7 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
-            Alerts(context, channels) if channels else None,
+            Alerts(context, channels, telling) if channels else None,
         )
         yield daemon, context
 

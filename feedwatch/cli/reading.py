@@ -26,6 +26,7 @@ from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
+from feedwatch.troubles import FAILED_FOR, troubles
 
 ALIVE_FOR = timedelta(minutes=2)  # after a heartbeat; a duty may wait a minute for one answer
 DAY = timedelta(days=1)
@@ -187,6 +188,7 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
     oldest = min(beats.values()) if beats else None
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
+    current = troubles(store.feeds(), gate, store.waiting(now - FAILED_FOR))
     return {
         "daemon": {
             "running": store.is_in_use() is not False
@@ -207,6 +209,16 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
         "feeds": [
             {"name": feed.name, "state": feed_state(feed, gate), "error": feed.error}
             for feed in remembered(store, settings).values()
+        ],
+        "troubles": [
+            {
+                "key": trouble.key,
+                "kind": trouble.kind,
+                "feed": trouble.feed,
+                "episodes": trouble.episodes,
+                "text": printable(trouble.text),
+            }
+            for trouble in current
         ],
         "waiting": [episode_json(episode) for episode in needing],
         "overdue": [episode_json(episode) for episode in overdue],
@@ -231,8 +243,10 @@ def _print_status(document: dict[str, Any]) -> None:
     )
     for feed in failing:
         click.echo(f"  {feed['name']}: {feed['error']}")
-    for episode in document["overdue"]:
-        click.echo(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
+    if document["troubles"]:
+        click.echo("\nThis needs a person:")
+    for trouble in document["troubles"]:
+        click.echo(f"- {trouble['text']}")
     if document["waiting"]:
         click.echo("\nThese wait for a person (`feedwatch show ID` says more):")
         print_table(

@@ -21,6 +21,7 @@ from feedwatch.model import Policy, Rules, Source
 PREFIX = "FEEDWATCH_"
 CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
 KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+WEBHOOK_URL_KEY = f"{PREFIX}NOTIFY_WEBHOOK_URL"
 WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
 WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
 SYSTEM_FILE = Path("/etc/feedwatch/config.env")
@@ -102,8 +103,8 @@ def load(
 ) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
-    Without `needs_key`, a missing API key, or one that this user cannot read, is no error. Without
-    `needs_feeds`, the feeds' blocks are not looked at.
+    Without `needs_key`, a missing API key, or a secret that this user cannot read, is no error.
+    Without `needs_feeds`, the feeds' blocks are not looked at.
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
@@ -123,7 +124,7 @@ def load(
     api_key = _api_key(values, folder, environ, key_problems)
     if needs_key:
         problems += key_problems
-    _read_webhook_secret(values, folder, problems)
+    _read_webhook_secret(values, folder, problems if needs_key else None)
     keys = _validated(_tree(values, problems), values, problems)
     if keys is None or problems:
         raise ConfigError(problems)
@@ -210,10 +211,13 @@ def _usable_key(text: str, place: str, problems: list[str]) -> SecretStr | None:
     return None
 
 
-def _read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str]) -> None:
-    """Put it in place of the file that it is in."""
+def _read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str] | None) -> None:
+    """Put it in place of the file that it is in. Without `problems`, it is not needed now."""
     file = values.pop(WEBHOOK_SECRET_FILE_KEY, None)
     if file is None:
+        return
+    if problems is None:
+        values.pop(WEBHOOK_URL_KEY, None)
         return
     if WEBHOOK_SECRET_KEY in values:
         both = f"{WEBHOOK_SECRET_KEY} and {WEBHOOK_SECRET_FILE_KEY}"

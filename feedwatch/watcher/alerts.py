@@ -12,6 +12,7 @@ from feedwatch.timing import backoff
 from feedwatch.troubles import FAILED_FOR, changes, troubles
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.tasks import Tasks
+from feedwatch.wire import Brake
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ FIRST_RETRY = timedelta(seconds=10)
 RETRY_AT_LEAST_EVERY = timedelta(hours=1)  # of one event
 TRY_AT_LEAST_EVERY = timedelta(minutes=5)  # of a channel that fails, whatever is under way
 GIVEN_UP_AFTER = timedelta(days=3)
+STOP_SECONDS = 1.0  # what a delivery under way may still take when the daemon ends
 
 
 @dataclass
@@ -40,8 +42,10 @@ class _Line:
 class Alerts:
     """Notices troubles, and delivers what is in the outbox: one event a channel at a time."""
 
-    def __init__(self, context: Context, channels: Sequence[Channel]) -> None:
+    def __init__(self, context: Context, channels: Sequence[Channel], brake: Brake) -> None:
+        """`brake` is what bounds the channels once the daemon is to stop."""
         self._context = context
+        self._brake = brake
         self._lines = [_Line(channel) for channel in channels]
         self._deliveries: Tasks[Parcel, str | None] = Tasks(max(len(channels), 1), "notify")
         self._looked_at: datetime | None = None
@@ -64,7 +68,8 @@ class Alerts:
         return not self._deliveries.ids and not self._due(self._context.clock())
 
     def close(self) -> None:
-        """Wait for the deliveries that are under way."""
+        """End the deliveries that are under way: what is broken off now is told by the next one."""
+        self._brake.stop_in(STOP_SECONDS)
         self._deliveries.close()
 
     def _look(self, now: datetime) -> None:
