@@ -180,7 +180,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(feedwatch: Feedwatch, li
 
 VERBS = (
     "run check feeds episodes show approve skip retry adopt pause resume status doctor podcasts "
-    "export sandbox demo"
+    "export backup prune sandbox demo"
 )
 
 

@@ -36,6 +36,7 @@ from feedwatch.model import (
     State,
     Waiting,
 )
+from feedwatch.store import upkeep
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.outbox import Outbox
@@ -389,6 +390,18 @@ class Store:
                 _move(db, episode, held(episode), now)
             self.outbox.put(db, events.restored(now, len(queued)), now)
         return len(queued)
+
+    def back_up(self, copy: Path) -> int:
+        """Copy an SQLite database, see `upkeep.back_up`."""
+        return upkeep.back_up(self._engine, copy)
+
+    def old_lines(self, before: datetime) -> upkeep.Lines:
+        """What `prune` would delete of the history."""
+        return upkeep.old_lines(self._engine, before)
+
+    def prune(self, before: datetime) -> Iterator[int]:
+        """Delete old lines of the history, batch after batch, see `upkeep.prune`."""
+        return upkeep.prune(self._engine, before)
 
     # The gate
 
