@@ -21,8 +21,8 @@ OVER = {
     "unknown": "no submission is in doubt any more",
     "failed": f"no episode has failed in the last {FAILED_FOR.days} days",
     "overdue": "no job is overdue any more",
-    "failing": "it can be read again",
-    "gone": "it is no longer gone",
+    "failing": "its checks no longer fail",
+    "gone": "it is no longer said to be gone",
     "blocked": "submissions are possible again",
     "stopped": "submissions are possible again",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch import lifecycle
-from feedwatch.config import Notify, load
+from feedwatch.config import load
 from feedwatch.events import Event
 from feedwatch.model import Accepted, Episode, State, Unknown
 from feedwatch.notify import Channel
@@ -240,6 +240,16 @@ def test_a_channel_that_hangs_holds_up_nothing_but_itself(told: Told) -> None:
     assert len(told.pending()) == 1  # the next process tells it
 
 
+def test_what_is_stuck_is_shown_by_channel(told: Told) -> None:
+    assert told.world.store.outbox.stuck() == []
+    told.receiver.status = 500
+    told.publish_and_finish(1)
+    told.tell()
+    (stuck,) = told.world.store.outbox.stuck()
+    assert (stuck.channel, stuck.events) == ("webhook", 1)
+    assert stuck.error == "the server answered 500"
+
+
 def test_a_channel_taken_out_of_the_config_leaves_nothing_behind(told: Told) -> None:
     told.receiver.status = 500
     told.publish_and_finish(1)
@@ -420,6 +430,17 @@ def test_a_wrong_setting_is_told_without_what_may_be_secret(
     assert "t0ken" not in ended.output
 
 
+def test_without_apprise_its_addresses_are_refused_with_what_to_install(
+    feedwatch: Feedwatch, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    workspace.set(NOTIFY_APPRISE_URLS="ntfy://t0ken")
+    ended = feedwatch.here("status")
+    assert ended.status == 2
+    assert "pip install 'feedwatch[notify]'" in ended.stderr
+    assert "t0ken" not in ended.output
+
+
 def test_the_settings_reach_their_places_and_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     keys = {
@@ -431,14 +452,14 @@ def test_the_settings_reach_their_places_and_are_not_shown(tmp_path: Path) -> No
     (tmp_path / "config.env").write_text("")
     environ = {f"FEEDWATCH_NOTIFY_{key}": value for key, value in keys.items()}
     settings = load(tmp_path / "config.env", environ | {"FEEDWATCH_API_KEY": "k"})
-    assert settings.notify == Notify(
-        command=(f"{tmp_path}/tell", "the team", "t0ken"),
-        webhook_url="https://h.example/t0ken",
-        webhook_secret=base64.b64decode(SECRET.removeprefix("whsec_")),
-        apprise_urls=(
-            "ntfy://t0ken",
-            "mailto://u:t0ken@h.example?to=a@h,b@h",
-            "json://h.example",
-        ),
+    assert settings.notify_command == (f"{tmp_path}/tell", "the team", "t0ken")
+    assert settings.notify_webhook_url == "https://h.example/t0ken"
+    assert settings.notify_webhook_secret is not None
+    secret = settings.notify_webhook_secret.get_secret_value()
+    assert secret == base64.b64decode(SECRET.removeprefix("whsec_"))
+    assert settings.notify_apprise_urls == (
+        "ntfy://t0ken",
+        "mailto://u:t0ken@h.example?to=a@h,b@h",
+        "json://h.example",
     )
     assert "t0ken" not in repr(settings)

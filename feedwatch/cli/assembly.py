@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from feedwatch import __version__, lifecycle, logs
-from feedwatch.config import ConfigError, Notify, Settings, find_file, load
+from feedwatch.config import ConfigError, Settings, find_file, load
 from feedwatch.daemon import Daemon
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
@@ -58,7 +58,7 @@ def secrets_of(settings: Settings) -> list[str]:
     found = [settings.api_key.get_secret_value()] if settings.api_key is not None else []
     for source in settings.sources:
         found += [source.password or "", *source.headers.values()]
-    found += [settings.notify.webhook_url or "", *settings.notify.apprise_urls]
+    found += [settings.notify_webhook_url or "", *settings.notify_apprise_urls]
     return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
@@ -94,16 +94,16 @@ def feed_client(brake: Brake) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def notify_channels(notify: Notify, brake: Brake) -> Iterator[list[Channel]]:
+def notify_channels(settings: Settings, brake: Brake) -> Iterator[list[Channel]]:
     """The ways to tell that the config has."""
     channels: list[Channel] = []
-    if notify.command:
-        channels.append(Command(words=notify.command, brake=brake))
-    channels += [Apprise(url=url, brake=brake) for url in notify.apprise_urls]
+    if settings.notify_command:
+        channels.append(Command(words=settings.notify_command, brake=brake))
+    channels += [Apprise(url=url, brake=brake) for url in settings.notify_apprise_urls]
+    url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
     with client(brake, headers={"user-agent": USER_AGENT}) as http:
-        if notify.webhook_url is not None:
-            secret = notify.webhook_secret
-            channels.append(Webhook(http=http, url=notify.webhook_url, secret=secret))
+        if url is not None and secret is not None:
+            channels.append(Webhook(http=http, url=url, secret=secret.get_secret_value()))
         yield channels
 
 
@@ -116,7 +116,7 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
         api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
-        notify_channels(settings.notify, telling) as channels,
+        notify_channels(settings, telling) as channels,
     ):
         _open(store, channels)
         sources = {source.name: source for source in settings.sources}
@@ -137,14 +137,16 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
-            Alerts(context, channels, telling) if channels else None,
+            alerts=Alerts(context, channels, telling) if channels else None,
         )
         yield daemon, context
 
 
 def _open(store: Store, channels: Sequence[Channel]) -> None:
     """Announce by these channels from now on, and say what is wrong with them at once."""
-    store.outbox.open([channel.name for channel in channels])
+    dropped = store.outbox.open([channel.name for channel in channels])
+    if dropped:
+        log.warning("%d events are not told: the config no longer has their channel", dropped)
     for channel in channels:
         complaint = channel.complaint()
         if complaint is not None:

@@ -156,7 +156,7 @@ def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
 
 def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterator[Finding]:
     test = events.test(datetime.now(UTC))
-    with notify_channels(settings.notify, brake) as channels:
+    with notify_channels(settings, brake) as channels:
         for channel in channels:
             complaint = channel.complaint()
             if complaint is None and notify:

@@ -188,7 +188,7 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
     oldest = min(beats.values()) if beats else None
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
-    current = troubles(store.feeds(), gate, store.waiting(now - FAILED_FOR))
+    current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
     return {
         "daemon": {
             "running": store.is_in_use() is not False
@@ -220,6 +220,10 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
             }
             for trouble in current
         ],
+        "untold": [
+            {"channel": one.channel, "events": one.events, "error": one.error}
+            for one in store.outbox.stuck()
+        ],
         "waiting": [episode_json(episode) for episode in needing],
         "overdue": [episode_json(episode) for episode in overdue],
     }
@@ -243,6 +247,8 @@ def _print_status(document: dict[str, Any]) -> None:
     )
     for feed in failing:
         click.echo(f"  {feed['name']}: {feed['error']}")
+    for one in document["untold"]:
+        click.echo(f"untold       {one['events']} events by {one['channel']}: {one['error']}")
     if document["troubles"]:
         click.echo("\nThis needs a person:")
     for trouble in document["troubles"]:

@@ -1,6 +1,6 @@
 """The environment and one env file → Settings, or everything that is wrong with them at once."""
 
-from feedwatch.config.load import ConfigError, Notify, Settings, find_file, load
+from feedwatch.config.load import ConfigError, Settings, find_file, load
 from feedwatch.config.values import LogFormat, LogLevel
 
-__all__ = ["ConfigError", "LogFormat", "LogLevel", "Notify", "Settings", "find_file", "load"]
+__all__ = ["ConfigError", "LogFormat", "LogLevel", "Settings", "find_file", "load"]

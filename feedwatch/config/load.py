@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv.parser import parse_stream
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretBytes, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -45,16 +45,6 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notify:
-    """Where events are told. Empty is nowhere."""
-
-    command: tuple[str, ...] = field(default=(), repr=False)
-    webhook_url: str | None = field(default=None, repr=False)
-    webhook_secret: bytes = field(default=b"", repr=False)
-    apprise_urls: tuple[str, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole configuration, valid."""
 
@@ -63,7 +53,10 @@ class Settings:
     database_url: str
     policy: Policy
     sources: tuple[Source, ...]
-    notify: Notify
+    notify_command: tuple[str, ...] = field(repr=False)  # these four: who is told; may be nobody
+    notify_webhook_url: str | None = field(repr=False)
+    notify_webhook_secret: SecretBytes | None
+    notify_apprise_urls: tuple[str, ...] = field(repr=False)
     log_format: LogFormat
     log_level: LogLevel
     path: Path | None
@@ -140,7 +133,10 @@ def load(
             on_unknown=keys.on_unknown,
         ),
         sources=tuple(_source(name, feed, keys) for name, feed in keys.feeds.items()),
-        notify=_notify(folder, keys),
+        notify_command=_command(folder, keys.notify_command),
+        notify_webhook_url=keys.notify_webhook_url,
+        notify_webhook_secret=keys.notify_webhook_secret,
+        notify_apprise_urls=tuple(url.get_secret_value() for url in keys.notify_apprise_urls),
         log_format=keys.log_format,
         log_level=keys.log_level,
         path=path,
@@ -384,17 +380,10 @@ def _shown(key: str, value: str) -> str:
 # Values for the other parts
 
 
-def _notify(folder: Path, keys: Keys) -> Notify:
-    program, *arguments = keys.notify_command or ("",)
-    if "/" in program:  # a mere name is looked for on the PATH
-        program = str(folder / program)
-    secret = keys.notify_webhook_secret
-    return Notify(
-        command=(program, *arguments) if program else (),
-        webhook_url=keys.notify_webhook_url,
-        webhook_secret=secret.get_secret_value() if secret is not None else b"",
-        apprise_urls=tuple(url.get_secret_value() for url in keys.notify_apprise_urls),
-    )
+def _command(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
+    """A relative path is relative to the config file; a mere name is looked for on the PATH."""
+    program, *arguments = words or ("",)
+    return (str(folder / program), *arguments) if "/" in program else words
 
 
 def _source(name: str, feed: FeedKeys, keys: Keys) -> Source:

@@ -15,6 +15,7 @@ from feedwatch.wire import Brake
 SECONDS = 30.0
 SLICE_SECONDS = 0.2  # how long a wait goes on before it looks at the brake anew
 MOST_OUTPUT = 400  # bytes of what it said last: a failure's cause stands at the end
+PIPE_HOLDS = 65_536  # bytes
 KEPT_FROM_IT = ("FEEDWATCH_", "CREDENTIALS_", "NOTIFY_", "WATCHDOG_")  # keys, and systemd's sockets
 
 
@@ -47,16 +48,19 @@ def run(
         except (OSError, ValueError) as error:
             return f"cannot be started: {getattr(error, 'strerror', None) or error}"
     with child:
-        output = _watched(child, until, brake)
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            return f"did not end within {seconds:g} s"
-    if child.returncode == 0:
+        try:
+            output = _watched(child, until, brake)
+            status = child.returncode
+        finally:
+            if child.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+    if status is None:
+        return f"did not end within {seconds:g} s"
+    if status == 0:
         return None
     said_last = printable(output.decode("utf-8", "replace")).strip()
-    return f"ended with status {child.returncode}" + (f": {said_last}" if said_last else "")
+    return f"ended with status {status}" + (f": {said_last}" if said_last else "")
 
 
 def _watched(child: subprocess.Popen[bytes], until: float, brake: Brake) -> bytes:
@@ -68,9 +72,10 @@ def _watched(child: subprocess.Popen[bytes], until: float, brake: Brake) -> byte
     while (left := min(until, brake.until) - time.monotonic()) > 0:
         wait = min(left, SLICE_SECONDS)
         # Its own children may keep the pipe open, so the pipe's end and its own are two things.
-        piece = os.read(output, 65_536) if poller.poll(wait * 1000) else None
+        ended = child.poll() is not None
+        piece = os.read(output, PIPE_HOLDS) if poller.poll(0 if ended else wait * 1000) else None
         tail = (tail + (piece or b""))[-MOST_OUTPUT:]
-        if not piece and child.poll() is not None:
+        if ended:
             break
         if piece == b"":
             with suppress(subprocess.TimeoutExpired):

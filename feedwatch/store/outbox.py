@@ -10,7 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from feedwatch.events import Change, Event, from_json, to_json
 from feedwatch.model import Alert
@@ -31,6 +43,15 @@ class Parcel:
     error: str | None  # why the last attempt failed
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stuck:
+    """Events that a channel has refused so far, and why one of them."""
+
+    channel: str
+    events: int
+    error: str
+
+
 class Outbox:
     """The events that are under way, and the troubles that were told."""
 
@@ -38,21 +59,23 @@ class Outbox:
         self._engine = engine
         self._channels: Sequence[str] = ()
 
-    def open(self, channels: Sequence[str]) -> None:
+    def open(self, channels: Sequence[str]) -> int:
         """Announce by these channels from now on; without any, nothing is kept.
 
-        What was meant for another one, which the config no longer has, is dropped.
+        What was meant for another one, which the config no longer has, is dropped: returns how much
+        that was.
         """
         self._channels = channels
         stale = outbox.c.channel.not_in(channels)
         with reading(self._engine) as db:
-            found = db.execute(select(outbox.c.id).where(stale)).first()
-            told = not channels and db.execute(select(alerts.c.key)).first()
-        if found or told:
+            dropped = db.scalars(select(func.count()).select_from(outbox).where(stale)).one()
+            told = not channels and db.execute(select(alerts.c.key)).first() is not None
+        if dropped or told:
             with self._engine.begin() as db:
                 db.execute(delete(outbox).where(stale))
                 if told:  # or they would keep a later outage from being announced
                     db.execute(delete(alerts))
+        return dropped
 
     def put(self, db: Connection, event: Event, now: datetime) -> None:
         """Have `event` announced, if the caller's transaction succeeds."""
@@ -88,13 +111,13 @@ class Outbox:
     def delivered(self, parcel: Parcel) -> None:
         """The channel has taken it."""
         with self._engine.begin() as db:
-            db.execute(delete(outbox).where(outbox.c.id == parcel.id))
+            db.execute(delete(outbox).where(_is(parcel)))
 
     def put_off(self, parcel: Parcel, due_at: datetime, error: str) -> None:
         """The channel has not taken it."""
         values = {"due_at": due_at, "attempts": parcel.attempts + 1, "error": error}
         with self._engine.begin() as db:
-            db.execute(update(outbox).where(outbox.c.id == parcel.id).values(values))
+            db.execute(update(outbox).where(_is(parcel)).values(values))
 
     def drop_before(self, moment: datetime) -> list[Parcel]:
         """Give up what has been under way since before `moment`, and return it."""
@@ -105,6 +128,20 @@ class Outbox:
             with self._engine.begin() as db:
                 db.execute(delete(outbox).where(outbox.c.at < moment))
         return [_parcel(row) for row in rows]
+
+    def stuck(self) -> list[Stuck]:
+        """What has failed at least once and is tried again, by channel."""
+        query = (
+            select(outbox.c.channel, func.count().label("events"), func.max(outbox.c.error))
+            .where(outbox.c.attempts > 0)
+            .group_by(outbox.c.channel)
+            .order_by(outbox.c.channel)
+        )
+        with reading(self._engine) as db:
+            return [
+                Stuck(channel=channel, events=number, error=error)
+                for channel, number, error in db.execute(query)
+            ]
 
     def alerts(self) -> Mapping[str, Alert]:
         """The troubles that were told and are not over, by key."""
@@ -122,6 +159,11 @@ class Outbox:
                     db.execute(insert(alerts).values(asdict(change.alert)))
                 if change.event is not None:
                     self.put(db, change.event, now)
+
+
+def _is(parcel: Parcel) -> ColumnElement[bool]:
+    """Its row; SQLite may give the id of one that was dropped meanwhile to another event."""
+    return and_(outbox.c.id == parcel.id, outbox.c.event_id == parcel.event.id)
 
 
 def _parcel(row: Row[Any]) -> Parcel:

@@ -176,6 +176,12 @@ class Store:
                 _feed(row) for row in db.execute(select(feeds).order_by(feeds.c.name)).mappings()
             ]
 
+    def ailing_feeds(self) -> list[Feed]:
+        """Feeds whose last check failed."""
+        query = select(feeds).where(feeds.c.active, feeds.c.error.is_not(None))
+        with reading(self._engine) as db:
+            return [_feed(row) for row in db.execute(query.order_by(feeds.c.name)).mappings()]
+
     def due_feeds(
         self, now: datetime, horizon: timedelta, limit: int, but: Collection[int] = ()
     ) -> list[Feed]:
