@@ -245,8 +245,9 @@ def test_what_is_stuck_is_shown_by_channel(told: Told) -> None:
     told.receiver.status = 500
     told.publish_and_finish(1)
     told.tell()
+    told.publish_and_finish(2, 1)
     (stuck,) = told.world.store.outbox.stuck()
-    assert (stuck.channel, stuck.events) == ("webhook", 1)
+    assert (stuck.channel, stuck.events) == ("webhook", 2)
     assert stuck.error == "the server answered 500"
 
 

@@ -45,7 +45,7 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """Events that a channel has refused so far, and why one of them."""
+    """Events that wait for a channel which fails, and why it has not taken one of them."""
 
     channel: str
     events: int
@@ -130,11 +130,11 @@ class Outbox:
         return [_parcel(row) for row in rows]
 
     def stuck(self) -> list[Stuck]:
-        """What has failed at least once and is tried again, by channel."""
+        """What waits for a channel that has failed at least once."""
         query = (
             select(outbox.c.channel, func.count().label("events"), func.max(outbox.c.error))
-            .where(outbox.c.attempts > 0)
             .group_by(outbox.c.channel)
+            .having(func.max(outbox.c.attempts) > 0)
             .order_by(outbox.c.channel)
         )
         with reading(self._engine) as db:
