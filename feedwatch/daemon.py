@@ -168,10 +168,10 @@ class Daemon:
         for duty in (self._checks, self._polls):
             duty.close()
             duty.tick()
+        self._submissions.save_answers()
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
-        self._submissions.save_answers()
         self._context.store.rest()
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:

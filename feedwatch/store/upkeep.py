@@ -35,7 +35,7 @@ def back_up(engine: Engine, copy: Path) -> int:
     path = sqlite_file(engine)
     if path is None:
         raise StoreError(
-            "this database is no SQLite file; its own tools copy it: "
+            "this database is no SQLite file; PostgreSQL copies it by "
             "pg_dump --format=custom --file=feedwatch.dump, and pg_restore to put it back"
         )
     fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")

@@ -30,6 +30,7 @@ class _Line:
 
     channel: Channel
     failures: int = 0  # in a row, of whatever event
+    failure: str | None = None  # the last one
     rests_until: datetime | None = None
 
     def rests(self, now: datetime) -> bool:
@@ -115,17 +116,17 @@ class Alerts:
         line = self._line_of(parcel)
         if line.failures:
             log.info("notifications by %s work again", parcel.channel)
-        line.failures, line.rests_until = 0, None
+        line.failures, line.failure, line.rests_until = 0, None, None
         self._context.store.outbox.delivered(parcel)
 
     def _put_off(self, parcel: Parcel, failure: str) -> None:
         line, now = self._line_of(parcel), self._context.clock()
-        if not line.failures or parcel.error != failure:
+        if failure not in (line.failure, parcel.error):  # once an outage, and once an event
             log.warning(
                 "%s was not told by %s, it is tried again for %d days: %s",
                 *(parcel.event.type, parcel.channel, GIVEN_UP_AFTER.days, failure),
             )
-        line.failures += 1
+        line.failures, line.failure = line.failures + 1, failure
         line.rests_until = now + backoff(
             line.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=parcel.channel
         )
