@@ -169,7 +169,8 @@ def test_what_ends_by_itself_is_over_only_once_it_stays_well() -> None:
         assert told.look() == []
         assert told.look(FAILING) == []
     assert told.look() == []
-    assert told.types(after=CALM["failing"]) == ["trouble.ended"]
+    assert told.look(after=CALM["failing"] - MINUTE) == []
+    assert told.types() == ["trouble.ended"]
 
 
 def test_a_clock_that_is_set_back_keeps_nothing_from_being_told() -> None:

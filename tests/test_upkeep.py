@@ -11,7 +11,9 @@ import pytest
 
 from feedwatch import lifecycle
 from feedwatch.model import Accepted, Finished
-from feedwatch.store import Store
+from feedwatch.store import Store, StoreError
+from feedwatch.store.database import connect
+from feedwatch.store.upkeep import back_up
 from tests.support import Feedwatch, Workspace
 from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, claim, opened
 
@@ -104,6 +106,11 @@ def test_without_a_database_there_is_nothing_to_copy(
     assert ended.status == 1
     assert "there is no database yet" in ended.stderr
     assert not workspace.database.exists()
+
+
+def test_what_is_no_file_is_copied_by_its_own_means(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="pg_dump"):
+        back_up(connect("sqlite://"), tmp_path / "copy.db")
 
 
 # prune
