@@ -5,8 +5,10 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY feedwatch feedwatch
+# notify: what FEEDWATCH_NOTIFY_APPRISE_URLS needs
+ARG EXTRAS=
 RUN python -m venv /opt/feedwatch \
-    && /opt/feedwatch/bin/pip install --no-cache-dir --disable-pip-version-check . \
+    && /opt/feedwatch/bin/pip install --no-cache-dir --disable-pip-version-check ".${EXTRAS:+[$EXTRAS]}" \
     && /opt/feedwatch/bin/pip uninstall --yes --quiet pip
 
 FROM python:${PYTHON}-slim

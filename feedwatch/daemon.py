@@ -24,7 +24,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from feedwatch.store import StoreError
 from feedwatch.timing import backoff
-from feedwatch.watcher import Checks, Context, Polls, Submissions
+from feedwatch.watcher import Alerts, Checks, Context, Polls, Submissions
 from feedwatch.wire import Brake
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
 STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
 BEAT_EVERY = timedelta(seconds=10)
+ANNOUNCE_SECONDS = 60.0  # what `run_once` gives to telling; what is left, the next one tells
 TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
 
 
@@ -48,14 +49,21 @@ class Daemon:
     """The duties of one process."""
 
     def __init__(
-        self, context: Context, checks: Checks, submissions: Submissions, polls: Polls, brake: Brake
+        self,
+        context: Context,
+        checks: Checks,
+        submissions: Submissions,
+        polls: Polls,
+        brake: Brake,
+        alerts: Alerts | None = None,
     ) -> None:
-        """`brake` is what bounds the requests of all three once the daemon is to stop."""
+        """`brake` is what bounds the requests of the first three once the daemon is to stop."""
         self._context = context
         self._checks = checks
         self._submissions = submissions
         self._polls = polls
         self._brake = brake
+        self._alerts = alerts  # None: there is nobody to tell
         self.interrupted = False  # by `stop`, before the work was done
 
     def run(self) -> None:
@@ -64,7 +72,7 @@ class Daemon:
         self._submissions.recover()
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(3)},
+            executors={"default": ThreadPoolExecutor(4)},  # one for each duty
             # A late tick is made up for by one tick, however late: none is ever dropped.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
@@ -73,6 +81,8 @@ class Daemon:
             "submissions": self._submissions,
             "polls": self._polls,
         }
+        if self._alerts is not None:
+            duties["alerts"] = self._alerts
         for name, duty in duties.items():
             scheduler.add_job(
                 self._beating(name, duty),
@@ -115,6 +125,7 @@ class Daemon:
             if self._settled() or time.monotonic() >= until:
                 break
             time.sleep(ONCE_TICK_SECONDS)
+        self._announce()
         self._conclude()
         return self._settled()
 
@@ -136,6 +147,15 @@ class Daemon:
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
 
+    def _announce(self) -> None:
+        """Tell what there is to tell."""
+        until = time.monotonic() + ANNOUNCE_SECONDS
+        while self._alerts is not None and not self._context.stopping.is_set():
+            self._alerts.tick()
+            if self._alerts.is_idle() or time.monotonic() >= until:
+                break
+            time.sleep(ONCE_TICK_SECONDS)
+
     def _settled(self) -> bool:
         context = self._context
         if context.store.live() > 0:
@@ -149,6 +169,9 @@ class Daemon:
             duty.close()
             duty.tick()
         self._submissions.save_answers()
+        if self._alerts is not None:
+            self._alerts.close()
+            self._alerts.tick()
         self._context.store.rest()
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:

@@ -29,7 +29,9 @@ PUBLIC_NAMES = re.compile(r"(?:channel|playlist|podcast|show|feed|episode)_?id",
 RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
 
-SECRET_KEYS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")  # in a config file
+SECRET_KEYS = re.compile(
+    r"API_KEY$|PASSWORD$|HEADERS$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
+)  # in a config file
 IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from feedwatch.sandbox import Sandbox
+from tests.receiver import Receiver
 from tests.support import FeedServer, Feedwatch, Workspace
 
 # doctor
@@ -64,6 +65,30 @@ def test_doctor_finds_a_dead_feed_and_says_which_setting_to_mend(
 def test_doctor_finds_an_api_that_does_not_answer(feedwatch: Feedwatch, sandbox: Sandbox) -> None:
     sandbox.stop()
     assert "FEEDWATCH_API_URL" in broken(feedwatch)
+
+
+def test_doctor_finds_a_channel_that_does_not_work_and_sends_a_test_only_when_told_to(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.set(NOTIFY_COMMAND="no-such-program --token s3cret")
+    said = broken(feedwatch)
+    assert "there is no program 'no-such-program'" in said
+    assert "FEEDWATCH_NOTIFY_" in said
+    with Receiver() as receiver:
+        workspace.set(
+            NOTIFY_COMMAND="true",
+            NOTIFY_WEBHOOK_URL=receiver.url,
+            NOTIFY_WEBHOOK_SECRET="x" * 32,
+        )
+        assert feedwatch.here("doctor").status == 0
+        assert receiver.posts == []
+        assert feedwatch.here("doctor", "--notify").status == 0
+        assert receiver.types == ["test"]
+        receiver.status = 403
+        ended = feedwatch.here("doctor", "--notify")
+        assert ended.status == 1
+        assert "the server answered 403" in ended.stdout
+        assert "s3cret" not in said + ended.output
 
 
 def test_doctor_finds_a_config_that_everybody_can_read(
@@ -155,7 +180,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(feedwatch: Feedwatch, li
 
 VERBS = (
     "run check feeds episodes show approve skip retry adopt pause resume status doctor podcasts "
-    "export sandbox demo"
+    "export backup prune sandbox demo"
 )
 
 

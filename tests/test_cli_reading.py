@@ -194,6 +194,14 @@ def test_feeds_json_has_the_promised_fields_for_every_state_of_a_feed(lived: Fee
     assert (fresh["state"], fresh["failures"], fresh["last_checked_at"]) == ("new", 0, None)
 
 
+def test_status_says_what_needs_a_person_as_the_notifications_do(lived: Feedwatch) -> None:
+    troubles = lived.json("status")["troubles"]
+    assert {trouble["kind"] for trouble in troubles} >= {"held"}
+    said = lived.here("status").stdout
+    for trouble in troubles:
+        assert f"- {trouble['text']}" in said
+
+
 def test_status_tells_what_waits_for_a_person_and_ends_with_4(lived: Feedwatch) -> None:
     ended = lived.here("status")
     assert ended.status == 4

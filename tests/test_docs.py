@@ -15,7 +15,15 @@ import pytest
 from feedwatch.cli.app import cli
 from feedwatch.config import Settings, load
 from feedwatch.config.keys import FeedKeys, Keys
-from feedwatch.config.load import FEED_FIELDS, KEY_FILE_KEY, KEY_KEY, PREFIX, TOP_KEYS
+from feedwatch.config.load import (
+    FEED_FIELDS,
+    KEY_FILE_KEY,
+    KEY_KEY,
+    PREFIX,
+    TOP_KEYS,
+    WEBHOOK_SECRET_FILE_KEY,
+    WEBHOOK_SECRET_KEY,
+)
 from feedwatch.sandbox import Sandbox
 from feedwatch.sandbox.faults import Kind
 
@@ -60,7 +68,7 @@ def documented() -> list[Documented]:
 
 def default_of(key: str) -> Any:
     """What the code has where the key is not set; ... where it must be."""
-    if key in (KEY_KEY, KEY_FILE_KEY):
+    if key in (KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY):
         return ... if key == KEY_KEY else None
     model, name = (Keys, TOP_KEYS[key]) if key in TOP_KEYS else (FeedKeys, FEED_KEYS[key])
     field = model.model_fields[name]
@@ -86,7 +94,7 @@ def read(folder: Path, lines: Mapping[str, str]) -> Settings:
 def test_every_key_is_documented_once_and_no_other() -> None:
     keys = [row.key for row in documented()]
     assert len(keys) == len(set(keys))
-    assert set(keys) == {KEY_KEY, KEY_FILE_KEY, *TOP_KEYS, *FEED_KEYS}
+    assert set(keys) == {KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *TOP_KEYS, *FEED_KEYS}
 
 
 @pytest.mark.parametrize("row", documented(), ids=lambda row: row.key)
@@ -110,6 +118,11 @@ def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
     if row.key == KEY_FILE_KEY:
         (tmp_path / row.example).write_text("key\n")
         del lines[KEY_KEY]
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    if row.key == WEBHOOK_SECRET_FILE_KEY:
+        (tmp_path / row.example).write_text(f"{secret}\n")
+    if row.key.endswith("WEBHOOK_URL"):
+        lines[WEBHOOK_SECRET_KEY] = secret
     if row.key.endswith("PASSWORD"):
         lines[f"{FEED_PREFIX}USERNAME"] = "listener"
     read(tmp_path, lines)

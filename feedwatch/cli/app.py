@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from feedwatch import __version__
-from feedwatch.cli import deciding, diagnosing, exporting, reading, trying, watching
+from feedwatch.cli import deciding, diagnosing, exporting, keeping, reading, trying, watching
 from feedwatch.cli.assembly import Options
 from feedwatch.cli.output import FAILED, USAGE, say
 from feedwatch.config import ConfigError
@@ -37,7 +37,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = Options(config=config)
 
 
-for module in (watching, reading, deciding, diagnosing, exporting, trying):
+for module in (watching, reading, deciding, diagnosing, exporting, keeping, trying):
     for verb in module.VERBS:
         cli.add_command(verb)
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +17,14 @@ from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.masking import know
 from feedwatch.model import Feed
+from feedwatch.notify import Channel
+from feedwatch.notify.apprise import Apprise
+from feedwatch.notify.command import Command
+from feedwatch.notify.webhook import Webhook
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store import Store
 from feedwatch.timing import fraction
-from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
+from feedwatch.watcher import Alerts, Checks, Context, Plan, Polls, Submissions
 from feedwatch.wire import Brake, client
 
 log = logging.getLogger("feedwatch")
@@ -78,15 +82,31 @@ def feed_client(brake: Brake) -> Iterator[httpx.Client]:
 
 
 @contextmanager
+def notify_channels(settings: Settings, brake: Brake) -> Iterator[list[Channel]]:
+    """The ways to tell that the config has."""
+    channels: list[Channel] = []
+    if settings.notify_command:
+        channels.append(Command(words=settings.notify_command, brake=brake))
+    channels += [Apprise(url=url, brake=brake) for url in settings.notify_apprise_urls]
+    url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
+    with client(brake, headers={"user-agent": USER_AGENT}) as http:
+        if url is not None and secret is not None:
+            channels.append(Webhook(http=http, url=url, secret=secret.get_secret_value()))
+        yield channels
+
+
+@contextmanager
 def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
-    brake = Brake()
+    brake, telling = Brake(), Brake()
     with (
         opened(settings, may_create=True, alone=True) as store,
         api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
+        notify_channels(settings, telling) as channels,
     ):
+        _open(store, channels)
         sources = {source.name: source for source in settings.sources}
         plan = Plan(sources=sources, policy=settings.policy)
         now = datetime.now(UTC)
@@ -105,8 +125,20 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
+            alerts=Alerts(context, channels, telling) if channels else None,
         )
         yield daemon, context
+
+
+def _open(store: Store, channels: Sequence[Channel]) -> None:
+    """Announce by these channels from now on, and say what is wrong with them at once."""
+    dropped = store.outbox.open([channel.name for channel in channels])
+    if dropped:
+        log.warning("%d events are not told: the config no longer has their channel", dropped)
+    for channel in channels:
+        complaint = channel.complaint()
+        if complaint is not None:
+            log.error("notifications by %s will not work: %s", channel.name, complaint)
 
 
 def _compare(store: Store, marker: Marker, now: datetime) -> None:

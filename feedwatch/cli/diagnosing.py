@@ -10,7 +10,8 @@ from email.utils import parsedate_to_datetime
 import click
 import httpx
 
-from feedwatch.cli.assembly import Options, api, feed_client, opened
+from feedwatch import events
+from feedwatch.cli.assembly import Options, api, feed_client, notify_channels, opened
 from feedwatch.cli.output import (
     FAILED,
     as_json,
@@ -42,13 +43,14 @@ class Finding:
 
 
 @click.command()
+@click.option("--notify", is_flag=True, help="Send a test through each channel of notifications.")
 @as_json
 @click.pass_obj
-def doctor(options: Options, *, as_json: bool) -> None:
+def doctor(options: Options, *, notify: bool, as_json: bool) -> None:
     """Check config, database, clock, API key, podcast ids and feeds; say how to mend each."""
     settings = options.settings(needs_key=True)
     findings = []
-    for finding in _findings(settings):
+    for finding in _findings(settings, notify=notify):
         findings.append(finding)
         if not as_json:
             tell(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
@@ -60,7 +62,7 @@ def doctor(options: Options, *, as_json: bool) -> None:
         sys.exit(FAILED)
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
+def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield _config(settings)
     yield _database(settings)
     brake = Brake()
@@ -69,6 +71,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     with api(settings, brake) as inlet:
         yield from _api(inlet, settings)
     yield from _feeds(settings, brake)
+    yield from _notifications(settings, brake, notify=notify)
 
 
 def _config(settings: Settings) -> Finding:
@@ -155,6 +158,21 @@ def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
                 ok=playable > 0,
                 found=f"{len(outcome.items)} items, {playable} with an enclosure",
                 mend=None if playable else "is it a podcast? MEDIA_TYPES says what counts",
+            )
+
+
+def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterator[Finding]:
+    test = events.test(datetime.now(UTC))
+    with notify_channels(settings, brake) as channels:
+        for channel in channels:
+            complaint = channel.complaint()
+            if complaint is None and notify:
+                complaint = channel.deliver(test)
+            yield Finding(
+                check=f"notifications by {channel.name}",
+                ok=complaint is None,
+                found=complaint or ("took a test" if notify else "configured; --notify tries it"),
+                mend=None if complaint is None else "see the FEEDWATCH_NOTIFY_… keys",
             )
 
 

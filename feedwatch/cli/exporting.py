@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import click
 
 from feedwatch.cli.assembly import Options, feed_client, opened, remembered
-from feedwatch.cli.output import USAGE, episode_json, print_json, shown, stop
+from feedwatch.cli.output import USAGE, print_json, shown, stop
 from feedwatch.cli.reading import known_feed
 from feedwatch.cli.watching import chosen, error_of
+from feedwatch.events import episode_json
 from feedwatch.identity import comparable
 from feedwatch.isolation import Parser
 from feedwatch.model import Episode, Feed, ParsedFeed, Source, State

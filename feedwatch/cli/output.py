@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from feedwatch.events import episode_json, stamp
 from feedwatch.logs import printable
 from feedwatch.masking import masked, masked_content
 from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
@@ -113,36 +114,9 @@ def confirm(question: str, *, given: bool) -> None:
         sys.exit(FAILED)
 
 
-def stamp(moment: datetime | None) -> str | None:
-    """ISO 8601 with Z, as in all JSON."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None
-
-
 def short(moment: datetime | None) -> str:
     """For tables."""
     return moment.strftime("%Y-%m-%d %H:%M") if moment is not None else "-"
-
-
-def episode_json(episode: Episode) -> dict[str, Any]:
-    """An episode, as interface and scripts have it."""
-    return {
-        "id": episode.id,
-        "feed": episode.feed,
-        "guid": episode.guid,
-        "title": episode.title,
-        "enclosure_url": episode.enclosure_url,
-        "published_at": stamp(episode.published_at),
-        "state": episode.state.value,
-        "reason": episode.reason,
-        "media_id": episode.media_id,
-        "remote_status": episode.remote_status,
-        "processed_url": episode.processed_url,
-        "duration": episode.duration,
-        "attempts": episode.attempts,
-        "first_seen_at": stamp(episode.first_seen_at),
-        "submitted_at": stamp(episode.submitted_at),
-        "finished_at": stamp(episode.finished_at),
-    }
 
 
 def whole_episode_json(

@@ -12,7 +12,6 @@ from feedwatch.cli.output import (
     Exact,
     as_json,
     counts,
-    episode_json,
     feed_json,
     feed_state,
     print_json,
@@ -20,17 +19,18 @@ from feedwatch.cli.output import (
     remark,
     short,
     shown,
-    stamp,
     stop,
     tell,
     totals,
     whole_episode_json,
 )
 from feedwatch.config import Settings
+from feedwatch.events import episode_json, stamp
 from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
+from feedwatch.troubles import FAILED_FOR, troubles
 
 ALIVE_FOR = timedelta(minutes=2)  # after a heartbeat; a duty may wait a minute for one answer
 DAY = timedelta(days=1)
@@ -198,6 +198,7 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
     oldest = min(beats.values()) if beats else None
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
+    current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
     return {
         "daemon": {
             "running": store.is_in_use() is not False
@@ -225,6 +226,20 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
             }
             for feed in remembered(store, settings).values()
         ],
+        "troubles": [
+            {
+                "key": trouble.key,
+                "kind": trouble.kind,
+                "feed": trouble.feed,
+                "episodes": trouble.episodes,
+                "text": printable(trouble.text),
+            }
+            for trouble in current
+        ],
+        "untold": [
+            {"channel": one.channel, "events": one.events, "error": one.error}
+            for one in store.outbox.stuck()
+        ],
         "waiting": [episode_json(episode) for episode in needing],
         "overdue": [episode_json(episode) for episode in overdue],
     }
@@ -251,8 +266,12 @@ def _print_status(document: dict[str, Any]) -> None:
     for feed in document["feeds"]:
         if feed["remark"]:
             tell(f"  {feed['name']}: {feed['remark']}")
-    for episode in document["overdue"]:
-        tell(f"overdue: episode {episode['id']} of {episode['feed']}: {episode['title']}")
+    for one in document["untold"]:
+        tell(f"untold       {one['events']} events by {one['channel']}: {one['error']}")
+    if document["troubles"]:
+        tell("\nThis needs a person:")
+    for trouble in document["troubles"]:
+        tell(f"- {trouble['text']}")
     if document["waiting"]:
         tell("\nThese wait for a person (`feedwatch show ID` says more):")
         print_table(

@@ -24,12 +24,12 @@ from feedwatch.cli.output import (
     say,
     short,
     shows_progress,
-    stamp,
     stop,
     tell,
     totals,
 )
 from feedwatch.config import Settings
+from feedwatch.events import stamp
 from feedwatch.isolation import Parser
 from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Source, State
 from feedwatch.moving import address_of

@@ -15,7 +15,9 @@ from pydantic import (
 from feedwatch.config.ad_options import AdOptions
 from feedwatch.config.values import (
     ApiUrl,
+    AppriseUrls,
     AtLeastOne,
+    CommandValue,
     DatabaseUrl,
     Duration,
     EpisodeTypes,
@@ -32,6 +34,7 @@ from feedwatch.config.values import (
     PodcastId,
     TitlePattern,
     UserAgent,
+    WebhookSecret,
     Whole,
     expected,
 )
@@ -103,7 +106,19 @@ class Keys(_Keys):
     on_unknown: OnUnknownValue = OnUnknown.HOLD
     log_format: LogFormatValue = LogFormat.TEXT
     log_level: LogLevelValue = LogLevel.INFO
+    notify_command: CommandValue = ()
+    notify_webhook_secret: WebhookSecret | None = None
+    notify_webhook_url: HttpUrl | None = None
+    notify_apprise_urls: AppriseUrls = ()
     feeds: dict[str, FeedKeys] = {}
+
+    @field_validator("notify_webhook_url")
+    @classmethod
+    def _signed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # A secret that is wrong is told by itself.
+        if "notify_webhook_secret" in info.data and info.data["notify_webhook_secret"] is None:
+            expected("FEEDWATCH_NOTIFY_WEBHOOK_SECRET beside it")
+        return value
 
     @field_validator("poll_interval")
     @classmethod

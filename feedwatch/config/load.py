@@ -6,12 +6,12 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dotenv.parser import parse_stream
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretBytes, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -23,6 +23,9 @@ from feedwatch.model import Policy, Rules, Source
 PREFIX = "FEEDWATCH_"
 CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
 KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+WEBHOOK_URL_KEY = f"{PREFIX}NOTIFY_WEBHOOK_URL"
+WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
+WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
 SYSTEM_FILE = Path("/etc/feedwatch/config.env")
 SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not its value
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -50,6 +53,10 @@ class Settings:
     database_url: str
     policy: Policy
     sources: tuple[Source, ...]
+    notify_command: tuple[str, ...] = field(repr=False)  # these four: who is told; may be nobody
+    notify_webhook_url: str | None = field(repr=False)
+    notify_webhook_secret: SecretBytes | None
+    notify_apprise_urls: tuple[str, ...] = field(repr=False)
     log_format: LogFormat
     log_level: LogLevel
     path: Path | None
@@ -64,6 +71,7 @@ class Settings:
         found = secrets_in(self.database_url)
         if self.api_key is not None:
             found.append(self.api_key.get_secret_value())
+        found += [self.notify_webhook_url or "", *self.notify_apprise_urls]
         for source in self.sources:
             found += [source.password or "", *source.headers.values(), *secrets_in(source.url)]
             if source.password:
@@ -101,8 +109,8 @@ def load(
 ) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
-    Without `needs_key`, a missing API key, or one that this user cannot read, is no error. Without
-    `needs_feeds`, the feeds' blocks are not looked at.
+    Without `needs_key`, a missing API key, or a secret that this user cannot read, is no error.
+    Without `needs_feeds`, the feeds' blocks are not looked at.
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
@@ -122,6 +130,7 @@ def load(
     api_key = _api_key(values, folder, environ, key_problems)
     if needs_key:
         problems += key_problems
+    _read_webhook_secret(values, folder, problems if needs_key else None)
     keys = _validated(_tree(values, problems), values, problems)
     if keys is None or problems:
         raise ConfigError(problems)
@@ -137,6 +146,10 @@ def load(
             on_unknown=keys.on_unknown,
         ),
         sources=tuple(_source(name, feed, keys) for name, feed in keys.feeds.items()),
+        notify_command=_command(folder, keys.notify_command),
+        notify_webhook_url=keys.notify_webhook_url,
+        notify_webhook_secret=keys.notify_webhook_secret,
+        notify_apprise_urls=tuple(url.get_secret_value() for url in keys.notify_apprise_urls),
         log_format=keys.log_format,
         log_level=keys.log_level,
         path=path,
@@ -207,6 +220,23 @@ def _usable_key(text: str, place: str, problems: list[str]) -> SecretStr | None:
     return None
 
 
+def _read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str] | None) -> None:
+    """Put it in place of the file that it is in. Without `problems`, it is not needed now."""
+    file = values.pop(WEBHOOK_SECRET_FILE_KEY, None)
+    if file is None:
+        return
+    if problems is None:
+        values.pop(WEBHOOK_URL_KEY, None)
+        return
+    if WEBHOOK_SECRET_KEY in values:
+        both = f"{WEBHOOK_SECRET_KEY} and {WEBHOOK_SECRET_FILE_KEY}"
+        problems.append(f"{both} are both set; keep one of them")
+    try:
+        values[WEBHOOK_SECRET_KEY] = (folder / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{WEBHOOK_SECRET_FILE_KEY}={file!r}: it cannot be read: {error}")
+
+
 def _beside(folder: Path, database_url: str) -> str:
     """A relative SQLite path is relative to the config file."""
     scheme, slashes, path = database_url.partition(":///")
@@ -256,7 +286,7 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
 
 def _unknown(key: str, feed_name: str | None) -> str:
     """An unread key, and the one that was probably meant."""
-    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY]
+    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
     candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
@@ -355,6 +385,12 @@ def _key_at(place: list[str]) -> tuple[str, list[str]]:
 
 
 # Values for the other parts
+
+
+def _command(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
+    """A relative path is relative to the config file; a mere name is looked for on the PATH."""
+    program, *arguments = words or ("",)
+    return (str(folder / program), *arguments) if "/" in program else words
 
 
 def _source(name: str, feed: FeedKeys, keys: Keys) -> Source:

@@ -1,13 +1,17 @@
 """What the text of a key may be, and what is said where it is something else."""
 
+import base64
+import binascii
+import importlib.util
 import json
 import re
+import shlex
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretBytes, SecretStr
 
 from feedwatch.model import FirstRun, OnReplaced, OnUnknown
 
@@ -152,6 +156,37 @@ def user_agent(value: object) -> str:
     return text
 
 
+def command(value: object) -> tuple[str, ...]:
+    """A program and its arguments, quoted as a shell has it; no shell runs it."""
+    try:
+        words = tuple(shlex.split(str(value)))
+    except ValueError as error:
+        expected(f"a program and its arguments, quoted as in a shell ({error})")
+    return words if words and "\0" not in str(value) else expected("a program and its arguments")
+
+
+def webhook_secret(value: object) -> SecretBytes:
+    """As Standard Webhooks writes it: whsec_ and 24 to 64 bytes in base64."""
+    prefix, _, text = str(value).strip().rpartition("whsec_")
+    try:
+        secret = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        secret = b""
+    if prefix or not 24 <= len(secret) <= 64:
+        expected("24 to 64 bytes in base64, such as `openssl rand -base64 32` makes")
+    return SecretBytes(secret)
+
+
+def apprise_urls(value: object) -> tuple[SecretStr, ...]:
+    """Addresses of Apprise's, with spaces or commas between them; each may hold commas itself."""
+    urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", str(value).strip(" ,"))
+    if not all(re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", url) for url in urls):
+        expected("addresses of Apprise's, such as discord://…, with spaces between them")
+    if importlib.util.find_spec("apprise") is None:
+        expected("the package apprise beside feedwatch: pip install 'feedwatch[notify]'")
+    return tuple(SecretStr(url) for url in dict.fromkeys(urls))
+
+
 def printable_ascii(text: str) -> bool:
     """Whether HTTP can carry it in a header field as it stands."""
     return text.isascii() and text.isprintable()
@@ -203,4 +238,7 @@ PodcastId = Annotated[str, BeforeValidator(podcast_id)]
 EpisodeTypes = Annotated[frozenset[str], BeforeValidator(episode_types)]
 MediaTypes = Annotated[tuple[str, ...], BeforeValidator(media_types)]
 UserAgent = Annotated[str, BeforeValidator(user_agent)]
+CommandValue = Annotated[tuple[str, ...], BeforeValidator(command)]
+WebhookSecret = Annotated[SecretBytes, BeforeValidator(webhook_secret)]
+AppriseUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(apprise_urls)]
 Headers = Annotated[dict[str, str], BeforeValidator(headers)]

@@ -70,7 +70,8 @@ def exists(engine: Engine) -> bool:
     path = sqlite_file(engine)
     if path is not None and not path.exists():
         return False
-    return inspect(engine).has_table("alembic_version")
+    with reading(engine) as db:
+        return inspect(db).has_table("alembic_version")
 
 
 def upgrade(engine: Engine) -> None:
@@ -99,7 +100,7 @@ def upgrade(engine: Engine) -> None:
 
 def require_current(engine: Engine) -> None:
     """Raise `StoreError` unless the tables are just those of this version."""
-    with engine.connect() as db:
+    with reading(engine) as db:
         pending = _pending(db)
     if pending is not None:
         raise StoreError(

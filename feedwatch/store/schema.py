@@ -194,3 +194,30 @@ heartbeats = Table(
     Column("duty", String(32), primary_key=True),
     Column("at", UtcDateTime, nullable=False),
 )
+
+# What is to be announced, for each channel a row of its own; deleted once the channel has taken it.
+# `body` is the event as it is handed on.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("channel", String(64), nullable=False),
+    Column("event_id", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Index(None, "channel", "due_at"),
+)
+
+# The troubles that were announced and are not over, so that each is told once.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("key", String(300), primary_key=True),
+    Column("mark", String(64), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("told_at", UtcDateTime, nullable=False),
+    Column("gone_at", UtcDateTime),
+)

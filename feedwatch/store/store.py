@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     RowMapping,
     Select,
     and_,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from feedwatch import events
 from feedwatch.model import (
     Departure,
     Episode,
@@ -34,9 +36,12 @@ from feedwatch.model import (
     Policy,
     Source,
     State,
+    Waiting,
 )
+from feedwatch.store import upkeep
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.lock import FileLock, is_locked
+from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import (
     departures,
     digests,
@@ -166,6 +171,7 @@ class Store:
         else:
             self._engine = connect("sqlite://")
             metadata.create_all(self._engine)
+        self.outbox = Outbox(self._engine)
 
     @property
     def path(self) -> Path | None:
@@ -225,6 +231,13 @@ class Store:
             return [
                 _feed(row) for row in db.execute(select(feeds).order_by(feeds.c.name)).mappings()
             ]
+
+    def ailing_feeds(self) -> list[Feed]:
+        """Feeds whose last check failed, or that have been silent for too long."""
+        ails = or_(feeds.c.error.is_not(None), feeds.c.silent_since.is_not(None))
+        query = select(feeds).where(feeds.c.active, ails)
+        with reading(self._engine) as db:
+            return [_feed(row) for row in db.execute(query.order_by(feeds.c.name)).mappings()]
 
     def due_feeds(
         self, now: datetime, horizon: timedelta, limit: int, but: Collection[int] = ()
@@ -455,9 +468,15 @@ class Store:
             return _move(db, before, claimed(before), now)
 
     def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
-        """Move an episode on; None, and nothing written, if someone else has moved it first."""
+        """Move an episode on; None, and nothing written, if someone else has moved it first.
+
+        One that becomes ready is announced.
+        """
         with self._engine.begin() as db:
-            return _move(db, before, after, now)
+            moved = _move(db, before, after, now)
+            if moved is not None and moved.state is State.READY:
+                self.outbox.put(db, events.ready(moved, now), now)
+        return moved
 
     def may_claim_sometime(self, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted once time passes, with no person's help."""
@@ -488,7 +507,20 @@ class Store:
             queued = [_episode(row) for row in db.execute(query).mappings()]
             for episode in queued:
                 _move(db, episode, held(episode), now)
+            self.outbox.put(db, events.restored(now, len(queued)), now)
         return len(queued)
+
+    def back_up(self, copy: Path) -> int:
+        """Copy an SQLite database, see `upkeep.back_up`."""
+        return upkeep.back_up(self._engine, copy)
+
+    def old_lines(self, before: datetime) -> upkeep.Lines:
+        """What `prune` would delete of the history."""
+        return upkeep.old_lines(self._engine, before)
+
+    def prune(self, before: datetime) -> Iterator[int]:
+        """Delete old lines of the history, batch after batch, see `upkeep.prune`."""
+        return upkeep.prune(self._engine, before)
 
     # The gate
 
@@ -528,6 +560,11 @@ class Store:
             )
             for name in {row.name for row in rows}
         }
+
+    def waiting(self, failed_since: datetime) -> list[Waiting]:
+        """What needs a person, by feed and state; of the failed those that did so lately."""
+        with reading(self._engine) as db:
+            return [_waiting(row) for row in db.execute(_needing(failed_since))]
 
     def live(self) -> int:
         """Jobs that are accepted and not final, and submissions under way."""
@@ -638,6 +675,54 @@ def _submitted_since(db: Connection, moment: datetime) -> int:
     query = select(func.count()).select_from(history).where(answered)
     waiting = select(func.count()).select_from(episodes).where(episodes.c.state == State.SUBMITTING)
     return db.scalars(query).one() + db.scalars(waiting).one()
+
+
+def _needing(failed_since: datetime) -> Select[Any]:
+    """Reads no more rows than are in these states, however many episodes there are."""
+    of_interest = or_(
+        episodes.c.state.in_((State.HELD, State.UNKNOWN)),
+        and_(episodes.c.state == State.FAILED, episodes.c.finished_at > failed_since),
+        and_(episodes.c.state == State.PROCESSING, episodes.c.overdue),
+    )
+    states = (State.HELD, State.UNKNOWN, State.FAILED, State.PROCESSING)
+    begun_at = func.coalesce(episodes.c.submitted_at, episodes.c.first_seen_at)
+    groups = (
+        select(
+            episodes.c.feed_id,
+            episodes.c.state,
+            func.count().label("episodes"),
+            func.max(episodes.c.id).label("newest_id"),
+            func.max(begun_at).label("begun_at"),
+            func.max(episodes.c.finished_at).label("finished_at"),
+        )
+        .where(episodes.c.state.in_(states), of_interest)
+        .group_by(episodes.c.feed_id, episodes.c.state)
+        .subquery()
+    )
+    newest = episodes.alias("newest")
+    return (
+        select(groups, feeds.c.name, newest.c.title, newest.c.reason)
+        .join_from(groups, feeds, feeds.c.id == groups.c.feed_id)
+        .join(newest, newest.c.id == groups.c.newest_id)
+        .order_by(feeds.c.name, groups.c.state)
+    )
+
+
+def _waiting(row: Row[Any]) -> Waiting:
+    state = State(row.state)
+    # What is held was so from the first, so the newest id tells whether one has joined. A failure
+    # has its time, and so has each submission that is in doubt or overdue.
+    since = row.finished_at if state is State.FAILED else row.begun_at
+    mark = f"{row.newest_id:012d}" if state is State.HELD else since.isoformat(" ", "microseconds")
+    return Waiting(
+        feed=row.name,
+        state=state,
+        episodes=row.episodes,
+        mark=mark,
+        newest_id=row.newest_id,
+        newest_title=row.title,
+        newest_reason=row.reason,
+    )
 
 
 def _known_ids(db: Connection, feed_id: int, keys: Collection[str]) -> dict[str, int]:

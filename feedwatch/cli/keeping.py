@@ -1,0 +1,65 @@
+"""`backup` and `prune`: upkeep of the database, while the daemon runs."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.output import USAGE, confirm, say, stop, yes
+
+LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, for some more
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.pass_obj
+def backup(options: Options, *, path: Path, force: bool) -> None:
+    """Copy the SQLite database to PATH, a file or a folder, while the daemon runs.
+
+    docs/backup.md says how to put it back.
+    """
+    now = datetime.now(UTC)
+    copy = path / f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db" if path.is_dir() else path
+    with opened(options.settings(needs_feeds=False)) as store:
+        if store.path is not None and not store.path.exists():
+            stop(f"there is no database yet at {store.path}")
+        if store.path is not None and copy.resolve() == store.path:
+            stop(f"{copy} is the database itself", USAGE)
+        if copy.exists() and not force:
+            stop(f"{copy} is there already; choose another name, or add --force to replace it")
+        size = store.back_up(copy)
+        say(f"to put it back: stop the daemon, copy it to {store.path}, see docs/backup.md")
+    click.echo(f"{copy}: {size} bytes, whole")
+
+
+def days(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    """365d."""
+    match = re.fullmatch(r"(\d{1,5})d", text.strip())
+    if match is None or int(match[1]) < LEAST_DAYS:
+        raise click.BadParameter(f"expected days, {LEAST_DAYS}d or more, such as 365d")
+    return int(match[1])
+
+
+@click.command()
+@click.option("--older-than", required=True, callback=days, metavar="DAYS", help="Such as 365d.")
+@yes
+@click.pass_obj
+def prune(options: Options, *, older_than: int, yes: bool) -> None:
+    """Delete old lines of the history: of episodes that are ready, failed or skipped.
+
+    Each episode keeps its last line, all its fields, and the keys by which it is known.
+    """
+    before = datetime.now(UTC) - timedelta(days=older_than)
+    with opened(options.settings(needs_feeds=False)) as store:
+        old = store.old_lines(before)
+        say(f"{old.lines} lines of {old.episodes} episodes are older than {older_than} days")
+        if old.lines:
+            confirm("Delete them?", given=yes)
+        deleted = sum(store.prune(before))
+    click.echo(f"{deleted} lines deleted")
+
+
+VERBS = (backup, prune)

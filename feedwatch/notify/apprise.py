@@ -1,0 +1,64 @@
+"""One of the services that Apprise knows: mail, chats, telephones (github.com/caronc/apprise).
+
+Apprise runs in a process of its own: some of its services have no limit of time, and a process can
+be ended. The child is this very module. It is told the address on its standard input, where no
+other user of the machine sees it.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from zlib import crc32
+
+from feedwatch.events import Event
+from feedwatch.notify import process
+from feedwatch.wire import Brake
+
+LOOK = {"episode.ready": "success", "trouble.ended": "success", "test": "info"}  # else "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apprise:
+    """One address of Apprise's. Each is a channel, so that one that fails repeats no other one."""
+
+    url: str = field(repr=False)  # made of secrets
+    brake: Brake
+
+    @property
+    def name(self) -> str:
+        """The service, and a number by which two addresses of one service are told apart."""
+        return f"apprise {urlsplit(self.url).scheme[:32]} {crc32(self.url.encode()):08x}"
+
+    def complaint(self) -> str | None:
+        """Whether Apprise can read the address."""
+        return self._ask({"url": self.url})
+
+    def deliver(self, event: Event) -> str | None:
+        """Have it sent."""
+        look = LOOK.get(event.type, "warning")
+        message = {"title": f"feedwatch: {event.type}", "body": event.text, "notify_type": look}
+        return self._ask({"url": self.url, "message": message})
+
+    def _ask(self, what: object) -> str | None:
+        command = [sys.executable, "-P", "-m", __name__]
+        env = process.environment(os.environ)
+        return process.run(command, json.dumps(what).encode(), env, self.brake)
+
+
+def _answer() -> str | None:
+    """In the child: do what is asked; what went wrong, in words that hold no secret."""
+    import apprise  # an extra, and heavy: only the child has it
+
+    asked = json.load(sys.stdin)
+    service = apprise.Apprise.instantiate(asked["url"])
+    if service is None:
+        return "Apprise cannot read this address"
+    if "message" in asked and not service.notify(**asked["message"]):
+        return f"{service.service_name} did not take it; `apprise -vv` with this address says why"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(_answer())

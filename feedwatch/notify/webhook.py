@@ -1,0 +1,54 @@
+"""A POST of the event's JSON, signed as Standard Webhooks has it (www.standardwebhooks.com)."""
+
+import base64
+import hmac
+import time
+from dataclasses import dataclass, field
+
+import httpx
+
+from feedwatch.events import Event, to_json
+from feedwatch.wire import described, within
+
+SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """One address. Anything but 2xx is a failure, a redirect among it: it would lose the body."""
+
+    http: httpx.Client = field(repr=False)
+    url: str = field(repr=False)  # may carry a token
+    secret: bytes = field(repr=False)
+    name: str = "webhook"
+
+    def complaint(self) -> str | None:
+        """Only an event can show."""
+        return None
+
+    def deliver(self, event: Event) -> str | None:
+        """Send one request."""
+        body = to_json(event).encode()
+        moment = str(int(time.time()))
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": event.id,
+            "webhook-timestamp": moment,
+            "webhook-signature": signature(self.secret, event.id, moment, body),
+        }
+        try:
+            with (
+                within(SECONDS),
+                self.http.stream("POST", self.url, content=body, headers=headers) as response,
+            ):
+                return (
+                    None if response.is_success else f"the server answered {response.status_code}"
+                )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return described(error)
+
+
+def signature(secret: bytes, event_id: str, moment: str, body: bytes) -> str:
+    """What the receiver computes, too, and compares."""
+    signed = f"{event_id}.{moment}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"

@@ -1,0 +1,109 @@
+"""What a database needs now and then: a copy, and less history. Both while the daemon runs."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, Select, delete, exists, func, select
+
+from feedwatch.model import State
+from feedwatch.store.database import reading, sqlite_file
+from feedwatch.store.errors import StoreError
+from feedwatch.store.schema import episodes, history
+
+FINAL = (State.READY, State.FAILED, State.SKIPPED)
+BATCH = 500  # lines that one transaction deletes: the daemon waits no longer than for these
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Lines of the history, and of how many episodes they are."""
+
+    lines: int
+    episodes: int
+
+
+def back_up(engine: Engine, copy: Path) -> int:
+    """Copy an SQLite database to `copy`, as it is at one moment. Returns the size in bytes.
+
+    The copy is whole and on the disk before it takes its name. Raises `StoreError`.
+    """
+    path = sqlite_file(engine)
+    if path is None:
+        raise StoreError(
+            "this database is no SQLite file; PostgreSQL copies it by "
+            "pg_dump --format=custom --file=feedwatch.dump, and pg_restore to put it back"
+        )
+    fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")
+    try:
+        # Made first, so that nobody else can read it at any time: feeds may be private.
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("VACUUM INTO ?", (str(fresh),))
+        _check(fresh)
+        _sync(fresh)
+        size = fresh.stat().st_size
+        fresh.replace(copy)
+        _sync(copy.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"no copy was made at {copy}: {error}") from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
+    return size
+
+
+def old_lines(engine: Engine, before: datetime) -> Lines:
+    """What `prune` would delete."""
+    old = _old(before).subquery()
+    query = select(func.count(), func.count(old.c.episode_id.distinct())).select_from(old)
+    with reading(engine) as db:
+        lines, of_episodes = db.execute(query).one()
+    return Lines(lines=lines, episodes=of_episodes)
+
+
+def prune(engine: Engine, before: datetime) -> Iterator[int]:
+    """Delete old lines, in short transactions; yields how many each has deleted.
+
+    Only of final episodes, and never an episode's last line, which says why it is what it is.
+    """
+    after = 0
+    while True:
+        query = _old(before).where(history.c.id > after).order_by(history.c.id).limit(BATCH)
+        with reading(engine) as db:
+            ids = [row.id for row in db.execute(query)]
+        if not ids:
+            return
+        with engine.begin() as db:
+            done = db.execute(delete(history).where(history.c.id.in_(ids)))
+        after = ids[-1]
+        yield done.rowcount
+
+
+def _old(before: datetime) -> Select[tuple[int, int]]:
+    later = history.alias("later")
+    is_last = ~exists().where(later.c.episode_id == history.c.episode_id, later.c.id > history.c.id)
+    return (
+        select(history.c.id, history.c.episode_id)
+        .join(episodes, episodes.c.id == history.c.episode_id)
+        .where(history.c.at < before, episodes.c.state.in_(FINAL), ~is_last)
+    )
+
+
+def _check(copy: Path) -> None:
+    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as db:
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged, and so may be the database: {found}")
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
