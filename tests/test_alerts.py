@@ -72,9 +72,9 @@ class Told:
         return found
 
     def publish_and_finish(self, *numbers: int) -> None:
-        """New episodes of the last days, all the way to ready."""
-        first = self.world.now - timedelta(days=20)
-        items = (item(one, when=first + timedelta(days=one)) for one in numbers)
+        """New episodes of a weekly show, all the way to ready."""
+        first = self.world.now - timedelta(weeks=10)
+        items = (item(one, when=first + timedelta(weeks=one)) for one in numbers)
         self.world.feeds.publish(*items)
         self.world.later(minutes=30)
         self.world.check()
