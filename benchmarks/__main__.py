@@ -44,7 +44,7 @@ from reader import make_reader
 with make_reader(sys.argv[1]) as reader:
     for url in sys.argv[2:]:
         reader.add_feed(url, exist_ok=True)
-    reader.update_feeds()
+    reader.update_feeds(scheduled=False)
 """
 
 Program = Callable[[Path, Sequence[str]], list[str]]

@@ -246,14 +246,12 @@ class Store:
 
         What is due later than `horizon` from now is due at once: the clock was set back.
         """
-        query = (
-            select(feeds)
-            .where(_due(feeds.c.due_at, now, horizon), feeds.c.active, feeds.c.id.not_in(but))
-            .order_by(feeds.c.due_at)
-            .limit(limit)
-        )
+        due = and_(_due(feeds.c.due_at, now, horizon), feeds.c.active)
+        ids = select(feeds.c.id).where(due).order_by(feeds.c.due_at).limit(limit + len(but))
         with reading(self._engine) as db:
-            return [_feed(row) for row in db.execute(query).mappings()]
+            wanted = [number for number in db.scalars(ids) if number not in but][:limit]
+            query = select(feeds).where(feeds.c.id.in_(wanted)).order_by(feeds.c.due_at)
+            return [_feed(row) for row in db.execute(query).mappings()] if wanted else []
 
     def make_feeds_due(self, now: datetime) -> None:
         """Have every active feed checked at once."""

@@ -52,6 +52,7 @@ Found = TypeVar("Found")
 FETCHES_AT_ONCE = 16
 READS_AT_ONCE = 4
 WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
+WAIT_AT_LEAST = 64  # of these; with fewer, more are taken on
 DOCUMENTS_AT_ONCE = 32  # in memory, to be read
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
@@ -154,7 +155,7 @@ class Checks:
     def _begin(self, due_by: datetime | None) -> None:
         """Take on what is due."""
         self._answered += 1
-        if self._context.stopping.is_set() or len(self._pace) >= WAIT_AT_MOST:
+        if self._context.stopping.is_set() or len(self._pace) >= WAIT_AT_LEAST:
             return
         now = self._context.clock()
         for feed in self._due(due_by, WAIT_AT_MOST):
@@ -168,11 +169,8 @@ class Checks:
 
     def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
         now = due_by or self._context.clock()
-        under_way = set(self._under_way)
-        found = self._context.store.due_feeds(
-            now, horizon(self._context.plan.longest_interval), limit + len(under_way)
-        )
-        return [feed for feed in found if feed.id not in under_way][:limit]
+        longest = horizon(self._context.plan.longest_interval)
+        return self._context.store.due_feeds(now, longest, limit, but=set(self._under_way))
 
     def _is_free(self) -> bool:
         """Whether another feed may be asked for."""
