@@ -355,9 +355,9 @@ def test_what_is_due_is_found_in_order_without_what_is_under_way(store: Store) -
     assert [one.guid for one in but] == ["guid-3", "guid-1"]
 
 
-def test_a_heartbeat_is_written_over(store: Store) -> None:
-    store.beat("polls", NOW)
-    store.beat("polls", NOW + MINUTE)
+def test_heartbeats_take_the_place_of_those_before(store: Store) -> None:
+    store.beat({"polls": NOW, "checks": NOW})
+    store.beat({"polls": NOW + MINUTE})
     assert store.heartbeats() == {"polls": NOW + MINUTE}
 
 

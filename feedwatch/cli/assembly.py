@@ -13,6 +13,8 @@ import httpx
 from feedwatch import __version__, lifecycle, logs
 from feedwatch.config import ConfigError, Settings, find_file, load
 from feedwatch.daemon import Daemon
+from feedwatch.health import problems
+from feedwatch.heart import record_of
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.model import Feed
@@ -138,6 +140,15 @@ def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
     """When feeds that are new to us are checked first: not all at once, and within a minute."""
     span = timedelta(seconds=min(len(settings.sources) / 10, FIRST_CHECKS_WITHIN))
     return {source.name: now + span * fraction(source.name) for source in settings.sources}
+
+
+def ailments(store: Store, now: datetime) -> list[str]:
+    """Why the daemon, another process, makes no progress by what the database shows."""
+    record = record_of(store.heartbeats(), store.vitals(now))
+    in_use = store.is_in_use()
+    if in_use is False or (record is None and in_use is None):
+        return ["not running: no daemon has this database"]
+    return ["starting"] if record is None else problems(record)
 
 
 def remembered(store: Store, settings: Settings) -> dict[str, Feed]:

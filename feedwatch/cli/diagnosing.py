@@ -1,4 +1,4 @@
-"""`doctor` and `podcasts`."""
+"""`doctor`, `healthcheck` and `podcasts`."""
 
 import os
 import sys
@@ -10,8 +10,8 @@ from email.utils import parsedate_to_datetime
 import click
 import httpx
 
-from feedwatch.cli.assembly import Options, api, feed_client, opened
-from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop
+from feedwatch.cli.assembly import Options, ailments, api, feed_client, opened
+from feedwatch.cli.output import FAILED, UNHEALTHY, as_json, print_json, print_table, say, stop
 from feedwatch.cli.watching import error_of
 from feedwatch.config import Settings
 from feedwatch.isolation import Parser
@@ -152,6 +152,24 @@ def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
 
 
 @click.command()
+@click.pass_obj
+def healthcheck(options: Options) -> None:
+    """Is the daemon making progress? Ends with status 0, or with 5 and says why not.
+
+    It asks the database, so it works from any process that may read it.
+    """
+    settings = options.settings(needs_feeds=False)
+    try:
+        with opened(settings) as store:
+            wrong = ailments(store, datetime.now(UTC))
+    except StoreError as error:
+        wrong = [str(error)]
+    if wrong:
+        say("; ".join(wrong))
+        sys.exit(UNHEALTHY)
+
+
+@click.command()
 @as_json
 @click.pass_obj
 def podcasts(options: Options, *, as_json: bool) -> None:
@@ -172,4 +190,4 @@ def podcasts(options: Options, *, as_json: bool) -> None:
         )
 
 
-VERBS = (doctor, podcasts)
+VERBS = (doctor, healthcheck, podcasts)

@@ -16,7 +16,7 @@ from feedwatch.logs import printable
 from feedwatch.model import Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
-FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4
+FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import Options, opened, remembered
+from feedwatch.cli.assembly import Options, ailments, opened, remembered
 from feedwatch.cli.output import (
     WAITING,
     as_json,
@@ -23,12 +23,12 @@ from feedwatch.cli.output import (
     whole_episode_json,
 )
 from feedwatch.config import Settings
+from feedwatch.health import LOOPS
 from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
 
-ALIVE_FOR = timedelta(minutes=2)  # after a heartbeat; a duty may wait a minute for one answer
 DAY = timedelta(days=1)
 AT_MOST = 20  # episodes of one kind that `status` lists
 
@@ -185,14 +185,14 @@ def status(options: Options, *, as_json: bool) -> None:
 def _status(store: Store, settings: Settings) -> dict[str, Any]:
     now = datetime.now(UTC)
     gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
-    oldest = min(beats.values()) if beats else None
+    oldest = min((beats[name] for name in LOOPS if name in beats), default=None)
+    wrong = ailments(store, now)
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
     return {
         "daemon": {
-            "running": store.is_in_use() is not False
-            and oldest is not None
-            and now - oldest < ALIVE_FOR,
+            "running": not wrong,
+            "problems": wrong,
             "last_progress_at": stamp(oldest),
         },
         "paused": gate.paused,
@@ -216,8 +216,8 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
 
 def _print_status(document: dict[str, Any]) -> None:
     daemon, submissions = document["daemon"], document["submissions"]
-    running = "running" if daemon["running"] else "not running"
-    click.echo(f"daemon       {running}, last progress {daemon['last_progress_at'] or 'never'}")
+    health = "running" if daemon["running"] else "; ".join(daemon["problems"])
+    click.echo(f"daemon       {health}, last progress {daemon['last_progress_at'] or 'never'}")
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
     click.echo(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "

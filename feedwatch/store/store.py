@@ -23,7 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
+from feedwatch.store import figures
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
+from feedwatch.store.figures import Vitals
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
     episodes,
@@ -417,17 +419,22 @@ class Store:
         with reading(self._engine) as db:
             return _submitted_since(db, moment)
 
-    def beat(self, duty: str, now: datetime) -> None:
-        """Write down that a duty came to its end."""
+    def beat(self, beats: Mapping[str, datetime]) -> None:
+        """Write down when each duty last came to its end, in place of what was written before."""
+        rows = [{"duty": duty, "at": at} for duty, at in beats.items()]
         with self._engine.begin() as db:
-            done = db.execute(update(heartbeats).where(heartbeats.c.duty == duty).values(at=now))
-            if done.rowcount == 0:
-                db.execute(insert(heartbeats).values(duty=duty, at=now))
+            db.execute(delete(heartbeats))
+            db.execute(insert(heartbeats), rows)
 
     def rest(self) -> None:
         """Write down that the duties have come to their end for good."""
         with self._engine.begin() as db:
             db.execute(delete(heartbeats))
+
+    def vitals(self, now: datetime) -> Vitals:
+        """What shows whether the daemon gets on with its work."""
+        with reading(self._engine) as db:
+            return figures.vitals(db, now, LIVE)
 
     def is_in_use(self) -> bool | None:
         """Whether a daemon has the database; None if that can't be told from here."""

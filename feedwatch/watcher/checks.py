@@ -13,6 +13,7 @@ import httpx
 from feedwatch import lifecycle
 from feedwatch.admission import Decision, Verdict, admitted, decide
 from feedwatch.fetch import fetch
+from feedwatch.health import CHECKS
 from feedwatch.identity import edited, keys_of, sightings, title_key
 from feedwatch.model import (
     Document,
@@ -69,6 +70,7 @@ class Checks:
         """
         for feed, future in self._looks.finished():
             self._conclude(feed, future)
+            self._context.worked(CHECKS)
         if self._context.stopping.is_set():
             return
         for feed in self._due(due_by, self._looks.free):

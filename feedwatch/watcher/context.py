@@ -31,6 +31,7 @@ class Context:
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     before_post: Callable[[], None] = lambda: None  # between a claim and its POST
+    worked: Callable[[str], None] = lambda _: None  # a duty took a piece of work to its end
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
         """Write a step of an episode down; None if someone else has moved it first."""

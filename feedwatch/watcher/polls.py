@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from feedwatch import lifecycle
+from feedwatch.health import POLLS
 from feedwatch.model import Episode, Progress, Running, State, Unreachable
 from feedwatch.store import StoreError
 from feedwatch.watcher.context import Context, named
@@ -28,6 +29,7 @@ class Polls:
         """Write down what the polls gave that have ended, and begin those that are due."""
         for episode, future in self._polls.finished():
             self._conclude(episode, future)
+            self._context.worked(POLLS)
         if self._context.stopping.is_set():
             return
         now, store = self._context.clock(), self._context.store

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from feedwatch import lifecycle
+from feedwatch.health import SUBMISSIONS
 from feedwatch.model import (
     Accepted,
     Answer,
@@ -41,10 +42,12 @@ class Submissions:
         self._presume_lost(store.due_episodes(State.SUBMITTING, self._context.clock(), BATCH))
         self._resubmit()
         while not self._context.stopping.is_set() and self._may_submit():
+            self._context.worked(SUBMISSIONS)  # a read, which may have taken its time
             claimed = self._claim()
             if claimed is None:
                 return
             self._submit(claimed)
+            self._context.worked(SUBMISSIONS)
 
     def recover(self) -> None:
         """Take stock at the start. No other process submits, so no POST is under way."""
