@@ -205,6 +205,7 @@ class Daemon:
             self._reload_asked = True
 
         signal.signal(signal.SIGHUP, handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _settled(self) -> bool:
         context = self._context

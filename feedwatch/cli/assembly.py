@@ -2,24 +2,26 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
 from feedwatch import __version__, lifecycle, logs
-from feedwatch.config import ConfigError, Settings, find_file, load
+from feedwatch.config import NEEDS_RESTART, ConfigError, Settings, changes, find_file, load
+from feedwatch.config.load import PREFIX
 from feedwatch.daemon import Daemon
 from feedwatch.health import problems
 from feedwatch.heart import record_of
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.model import Feed
+from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store import Store
+from feedwatch.store import Store, StoreError
 from feedwatch.timing import fraction
 from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
 from feedwatch.wire import Brake, client
@@ -96,20 +98,18 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
     brake = Brake()
     with (
         opened(settings, may_create=True, alone=True) as store,
-        api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
+        ExitStack() as clients,
     ):
-        sources = {source.name: source for source in settings.sources}
-        plan = Plan(sources=sources, policy=settings.policy)
         now = datetime.now(UTC)
         store.sync_feeds(settings.sources, first_checks(settings, now))
         marker = Marker(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(
             store=store,
-            processor=processor,
-            plan=plan,
+            processor=clients.enter_context(api(settings, brake)),
+            plan=plan_of(settings),
             before_post=lambda: marker.write(store.imprint()),
         )
         daemon = Daemon(
@@ -118,8 +118,84 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
+            Reload(settings, context, lambda fresh: clients.enter_context(api(fresh, brake))),
         )
         yield daemon, context
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What the duties need of the config."""
+    sources = {source.name: source for source in settings.sources}
+    return Plan(sources=sources, policy=settings.policy)
+
+
+class Reload:
+    """The config read anew, and put in the place of the old one as a whole or not at all."""
+
+    def __init__(
+        self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
+    ) -> None:
+        """`connect` makes a client; earlier ones stay open for the requests under way in them."""
+        self._settings = settings
+        self._context = context
+        self._connect = connect
+
+    def __call__(self) -> bool:
+        """Read, compare, replace; whether it was taken. One call at a time."""
+        before = self._settings
+        try:
+            fresh = load(before.path, os.environ)
+            require_feeds(fresh)
+            told = changes(before, fresh)
+            self._take(_but_what_needs_a_restart(before, fresh))
+        except (ConfigError, StoreError) as error:
+            wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
+        else:
+            for line in [*told, *fresh.warnings]:
+                log.info("config: %s", line)
+            log.info("config: read anew, %d changes", len(told))
+            return True
+        for problem in wrong:
+            log.error("config: %s", problem)
+        log.error("config: not taken, what held before holds on")
+        return False
+
+    def _take(self, fresh: Settings) -> None:
+        """The last thing that can fail is the one transaction that takes over the feeds."""
+        before, context, now = self._settings, self._context, datetime.now(UTC)
+        access = (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key)
+        processor = self._connect(fresh) if access else context.processor
+        if access:
+            context.store.change_gate(lambda gate: lifecycle.gate_after_new_access(gate, now))
+        context.store.make_feeds_due(
+            now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
+        )
+        with context.steady:
+            context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
+            logs.set_up(
+                as_json=fresh.log_format == "json",
+                level=fresh.log_level,
+                secrets={*secrets_of(before), *secrets_of(fresh)},  # of requests under way, too
+            )
+            context.plan, context.processor = plan_of(fresh), processor
+        self._settings = fresh
+
+
+def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
+    """`fresh`, but for the values that a running process can't change."""
+    keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
+    given = {key: text for key, text in fresh.given.items() if key not in keys}
+    given |= {key: text for key, text in before.given.items() if key in keys}
+    kept = {name: getattr(before, name) for name in NEEDS_RESTART}
+    return replace(fresh, given=given, **kept)
+
+
+def require_feeds(settings: Settings) -> None:
+    """Raise `ConfigError` where there is nothing to watch."""
+    if not settings.sources:
+        missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
+        missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
+        raise ConfigError([missing])
 
 
 def _compare(store: Store, marker: Marker, now: datetime) -> None:

@@ -22,6 +22,7 @@ from feedwatch.config.values import (
     FirstRunValue,
     Headers,
     HttpUrl,
+    ListenValue,
     LogFormat,
     LogFormatValue,
     LogLevel,
@@ -103,6 +104,7 @@ class Keys(_Keys):
     on_unknown: OnUnknownValue = OnUnknown.HOLD
     log_format: LogFormatValue = LogFormat.TEXT
     log_level: LogLevelValue = LogLevel.INFO
+    listen: ListenValue | None = None
     feeds: dict[str, FeedKeys] = {}
 
     @field_validator("poll_interval")

@@ -5,7 +5,7 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from feedwatch.config.keys import FeedKeys, Keys
-from feedwatch.config.values import LogFormat, LogLevel
+from feedwatch.config.values import Listen, LogFormat, LogLevel
 from feedwatch.model import Policy, Rules, Source
 
 PREFIX = "FEEDWATCH_"
@@ -29,6 +29,10 @@ FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
 OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+# What Kubernetes tells each container of a Service named feedwatch, or feedwatch-something.
+LINK = re.compile(
+    r"FEEDWATCH_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 SECRETS = re.compile(r"API_KEY$|PASSWORD$|HEADERS$")
 IN_URL = re.compile(r"(?<=//).*@|\?.*")  # credentials, and a query with perhaps a token
 
@@ -52,8 +56,10 @@ class Settings:
     sources: tuple[Source, ...]
     log_format: LogFormat
     log_level: LogLevel
+    listen: Listen | None
     path: Path | None
     warnings: tuple[str, ...]
+    given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
 
     def source(self, name: str) -> Source | None:
         """The feed of this name."""
@@ -98,7 +104,9 @@ def load(
         raise ConfigError([f"{missing}, and nothing in the environment: {KEY_KEY} is missing"])
     values = _file_values(path, problems) if path is not None else {}
     values |= {
-        key: value for key, value in environ.items() if key.startswith(PREFIX) and key != CONFIG_KEY
+        key: value
+        for key, value in environ.items()
+        if key.startswith(PREFIX) and key != CONFIG_KEY and not LINK.fullmatch(key)
     }
     values = {
         key: value
@@ -127,8 +135,10 @@ def load(
         sources=tuple(_source(name, feed, keys) for name, feed in keys.feeds.items()),
         log_format=keys.log_format,
         log_level=keys.log_level,
+        listen=keys.listen,
         path=path,
         warnings=tuple(_warnings(path)),
+        given=values,
     )
 
 
@@ -331,7 +341,7 @@ def _told(details: ErrorDetails, values: Mapping[str, str]) -> str:
         given = "" if details["type"] == "missing" else f"={details['input']!r}"
         return f"{key}, {where}{given}: {message}"
     if key in values:
-        return f"{key}={_shown(key, values[key])!r}: {message}"
+        return f"{key}={shown(key, values[key])!r}: {message}"
     return f"{key}: {message}"
 
 
@@ -342,7 +352,8 @@ def _key_at(place: list[str]) -> tuple[str, list[str]]:
     return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
 
 
-def _shown(key: str, value: str) -> str:
+def shown(key: str, value: str) -> str:
+    """A value as it may be told: without what is secret in it."""
     if SECRETS.search(key):
         return "***"
     return IN_URL.sub("***", value) if key.endswith("_URL") else value

@@ -178,10 +178,15 @@ class Store:
         with reading(self._engine) as db:
             return [_feed(row) for row in db.execute(query).mappings()]
 
-    def make_feeds_due(self, now: datetime) -> None:
-        """Have every active feed checked at once."""
+    def make_feeds_due(self, now: datetime, names: Collection[str] | None = None) -> None:
+        """Have every active feed checked at once, or only those of these names."""
+        due = update(feeds).where(feeds.c.active).values(due_at=now)
         with self._engine.begin() as db:
-            db.execute(update(feeds).where(feeds.c.active).values(due_at=now))
+            if names is None:
+                db.execute(due)
+                return
+            for chunk in _chunks(list(names)):
+                db.execute(due.where(feeds.c.name.in_(chunk)))
 
     def set_feed_paused(self, name: str, *, paused: bool) -> bool:
         """Stop or restart new submissions from a feed. False if there is no such feed."""

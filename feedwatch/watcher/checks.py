@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import httpx
@@ -78,7 +79,7 @@ class Checks:
             if source is not None:
                 now = self._context.clock()
                 asked = lifecycle.read_by(feed, source.rules.media_types, now)
-                self._looks.start(feed.id, asked, self._look_at)
+                self._looks.start(feed.id, asked, partial(self._look_at, source))
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether nothing is under way and nothing is due."""
@@ -95,9 +96,8 @@ class Checks:
         now = due_by or self._context.clock()
         return self._context.store.due_feeds(now, horizon(longest), limit, but=self._looks.ids)
 
-    def _look_at(self, feed: Feed) -> Look:
+    def _look_at(self, source: Source, feed: Feed) -> Look:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
-        source = self._context.plan.sources[feed.name]
         return look(self._client, self._parser, source, feed if conditional else None)
 
     def _conclude(self, feed: Feed, future: Future[Look]) -> None:

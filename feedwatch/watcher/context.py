@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Lock
 
 from feedwatch.model import Episode, Policy, Source
 from feedwatch.processors import Processor
@@ -23,11 +23,16 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Context:
-    """The parts that the duties work with. `stopping` ends each duty before its next step."""
+    """The parts that the duties work with. `stopping` ends each duty before its next step.
+
+    `processor` and `plan` may be replaced at any time. Who needs the same twice takes it once; who
+    goes by what the database says of a feed holds `steady` meanwhile.
+    """
 
     store: Store
     processor: Processor
     plan: Plan
+    steady: Lock = field(default_factory=Lock)  # while plan and database are to agree on the feeds
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     before_post: Callable[[], None] = lambda: None  # between a claim and its POST

@@ -19,6 +19,7 @@ from feedwatch.model import (
     Submission,
     Unknown,
 )
+from feedwatch.processors import Processor
 from feedwatch.store import StoreError
 from feedwatch.watcher.context import Context, log_move, named
 
@@ -32,7 +33,7 @@ class Submissions:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._proven = False  # whether a safe read has succeeded in this process
+        self._proven: Processor | None = None  # the one that a safe read of ours has succeeded at
         self._unsaved: list[tuple[Episode, Answer]] = []  # answers that the database did not take
 
     def tick(self) -> None:
@@ -46,7 +47,7 @@ class Submissions:
             claimed = self._claim()
             if claimed is None:
                 return
-            self._submit(claimed)
+            self._submit(*claimed)
             self._context.worked(SUBMISSIONS)
 
     def recover(self) -> None:
@@ -77,49 +78,52 @@ class Submissions:
     def _may_submit(self) -> bool:
         """Whether the gate is open; where it is shut and it is time, a safe read may open it.
 
-        A process also reads once before its first POST: a wrong key or address is found out by
-        something that costs nothing.
+        A process also reads once before its first POST, and after a change of key or address: a
+        wrong one is found out by something that costs nothing.
         """
-        context = self._context
+        context, processor = self._context, self._context.processor
         gate, now = context.store.gate(), context.clock()
-        if gate.closed_until is None and self._proven:
+        if gate.closed_until is None and self._proven is processor:
             return True
         if gate.paused or lifecycle.is_shut(gate, now):
             return False
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
-        failure = context.processor.probe()
+        failure = processor.probe()
         context.store.change_gate(
             lambda gate: lifecycle.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
             )
         )
-        self._proven = failure is None
+        self._proven = processor if failure is None else None
         if failure is not None and gate.reason != failure.reason:
             log.error("submissions stop, episodes wait: %s", failure.reason)
         return failure is None
 
-    def _claim(self) -> Episode | None:
+    def _claim(self) -> tuple[Episode, Source] | None:
+        """Claim an episode, and take what the config says of its feed at that moment."""
         context = self._context
         now = context.clock()
-        claimed = context.store.claim(
-            now,
-            context.plan.policy,
-            lambda episode: lifecycle.claimed(
-                episode, context.plan.sources[episode.feed].podcast_id, now
-            ),
-        )
-        if claimed is not None:
-            try:
-                context.before_post()
-            except StoreError as error:
-                log.warning("no mark was left of a submission: %s", error)
-        return claimed
+        with context.steady:
+            claimed = context.store.claim(
+                now,
+                context.plan.policy,
+                lambda episode: lifecycle.claimed(
+                    episode, context.plan.sources[episode.feed].podcast_id, now
+                ),
+            )
+            if claimed is None:
+                return None
+            source = context.plan.sources[claimed.feed]
+        try:
+            context.before_post()
+        except StoreError as error:
+            log.warning("no mark was left of a submission: %s", error)
+        return claimed, source
 
-    def _submit(self, claimed: Episode) -> None:
+    def _submit(self, claimed: Episode, source: Source) -> None:
         """POST, and write down what came of it. The intent is committed already."""
         context = self._context
-        source = context.plan.sources[claimed.feed]
         try:
             answer: Answer = context.processor.submit(submission_of(claimed, source))
         except Exception as error:
