@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +14,12 @@ from feedwatch import __version__, lifecycle, logs
 from feedwatch.config import NEEDS_RESTART, ConfigError, Settings, changes, find_file, load
 from feedwatch.config.load import PREFIX
 from feedwatch.daemon import Daemon
-from feedwatch.health import problems
+from feedwatch.health import problems, unready
 from feedwatch.heart import record_of
+from feedwatch.http_side import HttpSide, Page, verdict
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
+from feedwatch.metrics import CONTENT_TYPE, Counted, Metrics
 from feedwatch.model import Feed
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
@@ -72,8 +74,8 @@ def opened(settings: Settings, *, may_create: bool = False, alone: bool = False)
 
 
 @contextmanager
-def api(settings: Settings, brake: Brake) -> Iterator[Inlet]:
-    """The media API."""
+def api(settings: Settings, brake: Brake, metrics: Metrics | None = None) -> Iterator[Inlet]:
+    """The media API; with `metrics`, its responses are counted."""
     if settings.api_key is None:
         raise ConfigError(["FEEDWATCH_API_KEY is missing"])
     headers = {
@@ -81,7 +83,12 @@ def api(settings: Settings, brake: Brake) -> Iterator[Inlet]:
         "accept": "application/json",
         "user-agent": USER_AGENT,
     }
-    with client(brake, base_url=settings.api_url, headers=headers) as http:
+    hooks = []
+    if metrics is not None:
+        hooks.append(lambda got: metrics.responded(got.request.method, got.status_code))
+    with client(
+        brake, base_url=settings.api_url, headers=headers, event_hooks={"response": hooks}
+    ) as http:
         yield Inlet(http)
 
 
@@ -93,24 +100,34 @@ def feed_client(brake: Brake) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
-    """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
-    brake = Brake()
+def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Daemon, Context]]:
+    """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
+
+    With `serves`, it has its HTTP side if the config wants one.
+    """
+    brake, metrics = Brake(), Metrics()
+    monitored = Monitored(metrics)
     with (
+        http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
         feed_client(brake) as http,
         Parser() as parser,
         ExitStack() as clients,
     ):
+
+        def connect(settings: Settings) -> Processor:
+            return Counted(clients.enter_context(api(settings, brake, metrics)), metrics)
+
         now = datetime.now(UTC)
         store.sync_feeds(settings.sources, first_checks(settings, now))
         marker = Marker(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(
             store=store,
-            processor=clients.enter_context(api(settings, brake)),
+            processor=connect(settings),
             plan=plan_of(settings),
             before_post=lambda: marker.write(store.imprint()),
+            checked=metrics.checked,
         )
         daemon = Daemon(
             context,
@@ -118,9 +135,56 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
-            Reload(settings, context, lambda fresh: clients.enter_context(api(fresh, brake))),
+            Reload(settings, context, connect),
         )
+        monitored.begin(daemon, context)
         yield daemon, context
+
+
+class Monitored:
+    """What the HTTP side and the metrics read: there from the first moment, the daemon later."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._daemon: Daemon | None = None
+        self._context: Context | None = None
+
+    def begin(self, daemon: Daemon, context: Context) -> None:
+        """The database is open, and the daemon about to run."""
+        self._daemon, self._context = daemon, context
+        self._metrics.read_from(daemon.health, lambda: context.plan.policy, context.store.figures)
+
+    def pages(self) -> dict[str, Callable[[], Page]]:
+        """By path."""
+        return {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._page}
+
+    def _healthz(self) -> Page:
+        """A start takes the time that a migration takes, and is no ill health."""
+        return verdict("ok", problems(self._daemon.health()) if self._daemon else [])
+
+    def _readyz(self) -> Page:
+        return verdict("ready", unready(self._daemon.health()) if self._daemon else ["starting"])
+
+    def _page(self) -> Page:
+        return Page(body=self._metrics.page(), content_type=CONTENT_TYPE)
+
+
+@contextmanager
+def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
+    """The HTTP side, if the config wants one. Raises `ConfigError` where it cannot be."""
+    if settings.listen is None:
+        yield
+        return
+    try:
+        side = HttpSide(*settings.listen, monitored.pages())
+    except OSError as error:
+        where = f"{settings.listen.host}:{settings.listen.port}"
+        raise ConfigError(
+            [f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"]
+        ) from error
+    with side:
+        log.info("http: listening on %s", side.url)
+        yield
 
 
 def plan_of(settings: Settings) -> Plan:

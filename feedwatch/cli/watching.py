@@ -69,7 +69,7 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = options.settings(needs_key=True)
     require_feeds(settings)
-    with assembled(settings) as (daemon, context):
+    with assembled(settings, serves=not once) as (daemon, context):
         daemon.stop_on_signals()
         if not once:
             daemon.reload_on_signal()

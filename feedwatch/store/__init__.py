@@ -1,7 +1,7 @@
 """What we know, kept in a database. The one part that speaks SQL."""
 
 from feedwatch.store.errors import StoreError
-from feedwatch.store.figures import Vitals
+from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.store import Admission, Store, Tally
 
-__all__ = ["Admission", "Store", "StoreError", "Tally", "Vitals"]
+__all__ = ["Admission", "Figures", "Store", "StoreError", "Tally", "Vitals"]

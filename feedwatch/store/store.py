@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from feedwatch.model import Episode, Feed, Gate, Imprint, Known, Move, Policy, Source, State
 from feedwatch.store import figures
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
-from feedwatch.store.figures import Vitals
+from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.schema import (
     episodes,
@@ -440,6 +440,23 @@ class Store:
         """What shows whether the daemon gets on with its work."""
         with reading(self._engine) as db:
             return figures.vitals(db, now, LIVE)
+
+    def figures(self, now: datetime, *, most_feeds: int, but_at_most: int) -> Figures:
+        """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
+        with reading(self._engine) as db:
+            gate = self._gate(db)
+            by_feed = figures.feeds_by_state(db)
+            few = sum(by_feed.values()) <= most_feeds
+            return Figures(
+                by_state=figures.counts(db, list(State)),
+                oldest_queued_at=figures.oldest_queued(db),
+                submitted=_submitted_since(db, now - DAY),
+                live_jobs=_live(db),
+                overdue_jobs=figures.overdue(db),
+                submissions_open=not gate.paused and gate.closed_until is None,
+                feeds_by_state=by_feed,
+                feeds=figures.each_feed(db, most_feeds if few else but_at_most),
+            )
 
     def is_in_use(self) -> bool | None:
         """Whether a daemon has the database; None if that can't be told from here."""

@@ -1,6 +1,7 @@
 """The first duty: look at the feeds that are due and take in what is new."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -98,7 +99,10 @@ class Checks:
 
     def _look_at(self, source: Source, feed: Feed) -> Look:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
-        return look(self._client, self._parser, source, feed if conditional else None)
+        begun = time.monotonic()
+        found = look(self._client, self._parser, source, feed if conditional else None)
+        self._context.checked(found.outcome, time.monotonic() - begun)
+        return found
 
     def _conclude(self, feed: Feed, future: Future[Look]) -> None:
         """The one broad `except` of this duty: a bad feed must not stop the others, nor spin."""

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event, Lock
 
-from feedwatch.model import Episode, Policy, Source
+from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Policy, Source
 from feedwatch.processors import Processor
 from feedwatch.store import Store
 
 log = logging.getLogger(__name__)
+
+
+Outcome = ParsedFeed | NotModified | Gone | Failed  # of a look at a feed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Context:
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     before_post: Callable[[], None] = lambda: None  # between a claim and its POST
+    checked: Callable[[Outcome, float], None] = lambda _, __: None  # a look, and its seconds
     worked: Callable[[str], None] = lambda _: None  # a duty took a piece of work to its end
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
