@@ -1,5 +1,6 @@
 """`run` and `check`."""
 
+import faulthandler
 import logging
 import signal
 import sys
@@ -65,7 +66,9 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_before_it_began)
     if not once:
-        # One that comes now waits until the daemon can follow it.
+        # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
+        faulthandler.enable()
+        # A SIGHUP that comes now waits until the daemon can follow it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = options.settings(needs_key=True)
     require_feeds(settings)

@@ -111,7 +111,11 @@ class Checks:
         except StoreError:
             raise
         except Exception as error:
-            log.exception("feed %s: the check failed in a way that was not foreseen", feed.name)
+            log.exception(
+                "feed %s: the check failed in a way that was not foreseen",
+                feed.name,
+                extra={"feed": feed.name},
+            )
             due_at = self._context.clock() + PUT_OFF
             reason = f"a fault of feedwatch's own: {type(error).__name__}"
             broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
@@ -142,7 +146,11 @@ class Checks:
         changed = [one for decision in decisions if (one := edited(decision.sighting)) is not None]
         recorded = self._context.store.record_check(after, new, learned, now, changed)
         if recorded is None:
-            log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
+            log.warning(
+                "feed %s: changed by someone else meanwhile; checked again",
+                feed.name,
+                extra={"feed": feed.name},
+            )
             return
         _log_check(feed, after, decisions)
 
@@ -199,10 +207,10 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
     """One line where there is something to say, and none for a check like the one before."""
     if after.error is not None:
         if after.error != before.error:
-            log.warning("feed %s: %s", after.name, after.error)
+            log.warning("feed %s: %s", after.name, after.error, extra={"feed": after.name})
         return
     if before.error is not None:
-        log.info("feed %s: works again", after.name)
+        log.info("feed %s: works again", after.name, extra={"feed": after.name})
     counts = {
         verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
@@ -214,10 +222,12 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
         "feed %s: %d new to submit, %d held, %d skipped",
         after.name,
         *counts.values(),
+        extra={"feed": after.name},
     )
     if counts[Verdict.HOLD]:
         reason = next(d.reason for d in decisions if d.verdict is Verdict.HOLD)
         log.warning(
             "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
             *(after.name, reason, after.name, after.name),
+            extra={"feed": after.name},
         )

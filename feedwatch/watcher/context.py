@@ -46,7 +46,9 @@ class Context:
         """Write a step of an episode down; None if someone else has moved it first."""
         saved = self.store.save(before, after, self.clock())
         if saved is None:
-            log.warning("%s: was moved by someone else meanwhile", named(before))
+            log.warning(
+                "%s: was moved by someone else meanwhile", named(before), extra=about(before)
+            )
         else:
             log_move(before, saved)
         return saved
@@ -65,9 +67,20 @@ def log_move(before: Episode, after: Episode) -> None:
         after.state,
         f" (media id {after.media_id})" if after.media_id and not before.media_id else "",
         f": {after.reason}" if after.reason else "",
+        extra=about(after),
     )
 
 
 def named(episode: Episode) -> str:
     """How log lines name an episode."""
     return f"episode {episode.id} of {episode.feed} {episode.title[:60]!r}"
+
+
+def about(episode: Episode) -> dict[str, object]:
+    """The same for logs that programs read (`logs.FIELDS`)."""
+    return {
+        "feed": episode.feed,
+        "episode": episode.id,
+        "media_id": episode.media_id,
+        "attempt": episode.attempts,
+    }

@@ -9,7 +9,7 @@ from feedwatch import lifecycle
 from feedwatch.health import POLLS
 from feedwatch.model import Episode, Progress, Running, State, Unreachable
 from feedwatch.store import StoreError
-from feedwatch.watcher.context import Context, named
+from feedwatch.watcher.context import Context, about, named
 from feedwatch.watcher.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ class Polls:
         except StoreError:
             raise
         except Exception:
-            log.exception("%s: the poll failed in a way that was not foreseen", named(episode))
+            log.exception(
+                "%s: the poll failed in a way that was not foreseen",
+                named(episode),
+                extra=about(episode),
+            )
             context.move(episode, replace(episode, due_at=context.clock() + PUT_OFF))
 
 
@@ -72,4 +76,5 @@ def _warn_of_new_words(episode: Episode, progress: Progress) -> None:
         log.warning(
             "%s: the API says %r, which its document does not list; polled on",
             *(named(episode), progress.remote_status),
+            extra=about(episode),
         )

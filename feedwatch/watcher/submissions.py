@@ -21,7 +21,7 @@ from feedwatch.model import (
 )
 from feedwatch.processors import Processor
 from feedwatch.store import StoreError
-from feedwatch.watcher.context import Context, log_move, named
+from feedwatch.watcher.context import Context, about, log_move, named
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +128,19 @@ class Submissions:
             answer: Answer = context.processor.submit(submission_of(claimed, source))
         except Exception as error:
             # A fault of our own, but the request may have left: doubt is the safe reading.
-            log.exception("%s: the submission failed in a way not foreseen", named(claimed))
+            log.exception(
+                "%s: the submission failed in a way not foreseen",
+                named(claimed),
+                extra=about(claimed),
+            )
             answer = Unknown(f"a fault of feedwatch's own: {type(error).__name__}: {error}")
         if isinstance(answer, Accepted):
             # First of all into the log: should the database fail now, the id is not lost.
-            log.info("%s: accepted as media id %s", named(claimed), answer.media_id)
+            log.info(
+                "%s: accepted as media id %s",
+                *(named(claimed), answer.media_id),
+                extra=about(claimed) | {"media_id": answer.media_id},
+            )
         self._unsaved.append((claimed, answer))
         self.save_answers()
 
@@ -149,7 +157,11 @@ class Submissions:
                 raise
             except Exception as error:
                 # One answer must not stop the others; its lease leads to `unknown`.
-                log.exception("%s: the answer could not be recorded: %r", named(claimed), answer)
+                log.exception(
+                    "%s: the answer could not be recorded: %r",
+                    *(named(claimed), answer),
+                    extra=about(claimed),
+                )
                 reason = f"a fault of feedwatch's own: {type(error).__name__}"
                 self._record(claimed, Unknown(reason))
             self._unsaved.pop(0)
@@ -183,6 +195,7 @@ class Submissions:
         log.critical(
             "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
             *(named(episode), answer.media_id, episode.state, episode.id),
+            extra=about(episode) | {"media_id": answer.media_id},
         )
 
 
