@@ -74,7 +74,7 @@ def test_json_goes_into_the_journal_with_its_level_too() -> None:
     assert line.startswith("<4>{")
 
 
-@pytest.mark.parametrize(("stream", "begins"), [("{}:{}", "<6>feed show: "), ("1:1", "20")])
+@pytest.mark.parametrize(("stream", "begins"), [("{}:{}", "<6>database: "), ("1:1", "20")])
 def test_the_journal_is_known_by_its_stream(
     stream: str, begins: str, feedwatch: Feedwatch, tmp_path: Path
 ) -> None:
