@@ -1,14 +1,19 @@
 """Health is progress: what is unhealthy, what is not, and who gets to hear of it."""
 
 import signal
+import socket
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from feedwatch import health, systemd
+from feedwatch.cli.assembly import assembled
+from feedwatch.config import load
 from feedwatch.health import (
     CHECKS,
     LOOPS,
@@ -23,7 +28,7 @@ from feedwatch.health import (
 )
 from feedwatch.heart import START, Heart, record_of
 from feedwatch.store import Store, Vitals
-from tests.support import Feedwatch, Workspace
+from tests.support import Feedwatch, Workspace, wait_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -182,3 +187,50 @@ def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
     assert store.vitals(NOW) == replace(VITALS, feeds=0)
     store.close()
+
+
+# The watchdog
+
+
+def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(health.PATIENCE, SUBMISSIONS, SECOND)
+    monkeypatch.setattr(systemd, "TELL_EVERY", 0.1)
+    hangs, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        end.wait()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with assembled(load(workspace.config, {})) as (daemon, context):
+            context.before_post = hang
+            life = threading.Thread(target=daemon.run)
+            life.start()
+            try:
+                assert hangs.wait(10)
+                wait_for(lambda: is_hung(daemon.health()), what="the notice")
+                drain(manager)
+                manager.settimeout(10)
+                told = [manager.recv(1000) for _ in range(2)]
+                assert all(b"STATUS=submissions: nothing finished for" in one for one in told)
+                end.set()
+                wait_for(lambda: b"WATCHDOG=1" in drain(manager), what="the feeding")
+            finally:
+                end.set()
+                daemon.stop()
+                life.join()
+
+
+def drain(manager: socket.socket) -> list[bytes]:
+    """What has been told since the last time."""
+    told = []
+    manager.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            told.append(manager.recv(1000))
+    return told
