@@ -92,9 +92,9 @@ class Metrics:
         """Count a response of the media API."""
         self._responses.labels(method, str(code)).inc()
 
-    def answered(self, request: str, answer: object) -> None:
+    def answered(self, request: str, answer: str) -> None:
         """Count what an answer of the media API means."""
-        self._answers.labels(request, type(answer).__name__.lower()).inc()
+        self._answers.labels(request, answer).inc()
 
     def read_from(
         self,
@@ -125,27 +125,24 @@ class Counted:
     def submit(self, submission: Submission) -> Answer:
         """Submit, and count the answer."""
         answer = self._processor.submit(submission)
-        self._metrics.answered("submit", answer)
+        self._metrics.answered("submit", _word(answer))
         return answer
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:
         """Poll, and count the answer."""
         progress = self._processor.poll(podcast_id, media_id)
-        self._metrics.answered("poll", progress)
+        self._metrics.answered("poll", _word(progress))
         return progress
 
     def probe(self) -> Later | None:
         """Probe, and count the answer."""
         failure = self._processor.probe()
-        self._metrics.answered("probe", failure or _Works())
+        self._metrics.answered("probe", "works" if failure is None else _word(failure))
         return failure
 
 
-class _Works:
-    """What a probe that found nothing wrong counts as."""
-
-
-_Works.__name__ = "Works"
+def _word(answer: Answer | Progress) -> str:
+    return type(answer).__name__.lower()
 
 
 class _Gauges:

@@ -74,16 +74,13 @@ def test_json_goes_into_the_journal_with_its_level_too() -> None:
     assert line.startswith("<4>{")
 
 
-@pytest.mark.parametrize(("stream", "begins"), [("{}:{}", "<6>database: "), ("1:1", "20")])
-def test_the_journal_is_known_by_its_stream(
-    stream: str, begins: str, feedwatch: Feedwatch, tmp_path: Path
-) -> None:
+def test_the_journal_is_known_by_its_stream(feedwatch: Feedwatch, tmp_path: Path) -> None:
     with (tmp_path / "journal").open("wb") as journal:
         error = os.fstat(journal.fileno())
-        env = {"JOURNAL_STREAM": stream.format(error.st_dev, error.st_ino)}
+        env = {"JOURNAL_STREAM": f"{error.st_dev}:{error.st_ino}"}
         command = feedwatch.command("run", "--once", "--timeout", 0)
         subprocess.run(command, env=feedwatch.environment(env), stderr=journal, check=True)
-    assert (tmp_path / "journal").read_text(encoding="utf-8").startswith(begins)
+    assert (tmp_path / "journal").read_text(encoding="utf-8").startswith("<6>database: ")
 
 
 def test_json_lines_of_a_whole_run_name_feed_episode_media_id_and_attempt(

@@ -368,3 +368,12 @@ def test_due_feeds_come_longest_due_first(store: Store) -> None:
     found = store.due_feeds(NOW, 2 * DAY, 2)
     assert [feed.name for feed in found] == ["f2", "f1"]
     assert isinstance(found[0], Feed)
+
+
+def test_feeds_are_made_due_all_or_some_of_them(store: Store) -> None:
+    sources = [replace(SOURCE, name=f"f{n}", url=f"https://h/{n}") for n in range(3)]
+    store.sync_feeds(sources, {source.name: NOW + MINUTE for source in sources})
+    store.make_feeds_due(NOW, ["f1"])
+    assert [feed.name for feed in store.due_feeds(NOW, 2 * DAY, 9)] == ["f1"]
+    store.make_feeds_due(NOW)
+    assert len(store.due_feeds(NOW, 2 * DAY, 9)) == 3

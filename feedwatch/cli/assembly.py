@@ -169,8 +169,10 @@ class Reload:
         except (ConfigError, StoreError) as error:
             wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
         else:
-            for line in [*told, *fresh.warnings]:
+            for line in told:
                 log.info("config: %s", line)
+            for line in fresh.warnings:
+                log.warning("config: %s", line)
             log.info("config: read anew, %d changes", len(told))
             return True
         for problem in wrong:
@@ -179,11 +181,21 @@ class Reload:
         return False
 
     def _take(self, fresh: Settings) -> None:
+        before, context = self._settings, self._context
+        old = context.processor
+        if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
+            context.processor = self._connect(fresh)
+        try:
+            self._take_feeds(before, fresh, new_access=context.processor is not old)
+        except StoreError:
+            context.processor = old
+            raise
+        self._settings = fresh
+
+    def _take_feeds(self, before: Settings, fresh: Settings, *, new_access: bool) -> None:
         """The last thing that can fail is the one transaction that takes over the feeds."""
-        before, context, now = self._settings, self._context, datetime.now(UTC)
-        access = (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key)
-        processor = self._connect(fresh) if access else context.processor
-        if access:
+        context, now = self._context, datetime.now(UTC)
+        if new_access:
             context.store.change_gate(lambda gate: lifecycle.gate_after_new_access(gate, now))
         context.store.make_feeds_due(
             now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
@@ -195,8 +207,7 @@ class Reload:
                 level=fresh.log_level,
                 secrets={*secrets_of(before), *secrets_of(fresh)},  # of requests under way, too
             )
-            context.plan, context.processor = plan_of(fresh), processor
-        self._settings = fresh
+            context.plan = plan_of(fresh)
 
 
 def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
