@@ -66,8 +66,6 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_before_it_began)
     if not once:
-        # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
-        faulthandler.enable()
         # A SIGHUP that comes now waits until the daemon can follow it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = options.settings(needs_key=True)
@@ -82,7 +80,10 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
                 settings.path or "from the environment",
                 context.store.place,
             )
+            # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
+            faulthandler.enable()
             daemon.run()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
             return
         begun = context.clock()
         settled = daemon.run_once(timeout, Progress(context.store))
