@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import EADDRINUSE
 
 from feedwatch.config import ConfigError, Settings
 from feedwatch.daemon import Daemon
@@ -52,8 +53,9 @@ def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
         side = HttpSide(*settings.listen, monitored.pages())
     except OSError as error:
         where = f"{settings.listen.host}:{settings.listen.port}"
+        hint = "; another program has it, or another feedwatch" if error.errno == EADDRINUSE else ""
         raise ConfigError(
-            [f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"]
+            [f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}{hint}"]
         ) from error
     with side:
         log.info("http: listening on %s", side.url)
