@@ -1,7 +1,7 @@
 # feedwatch as a container; docs/install.md says how to run it.
-ARG PYTHON=3.13
+ARG PYTHON=3.13-slim-bookworm
 
-FROM python:${PYTHON}-slim AS build
+FROM python:${PYTHON} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY feedwatch feedwatch
@@ -11,7 +11,7 @@ RUN python -m venv /opt/feedwatch \
     && /opt/feedwatch/bin/pip install --no-cache-dir --disable-pip-version-check ".${EXTRAS:+[$EXTRAS]}" \
     && /opt/feedwatch/bin/pip uninstall --yes --quiet pip
 
-FROM python:${PYTHON}-slim
+FROM python:${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="feedwatch" \
@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="feedwatch" \
       org.opencontainers.image.revision="${REVISION}"
 # The numbers are fixed: the config and the secret on the host are made readable to them.
 RUN groupadd --gid 10001 feedwatch \
-    && useradd --uid 10001 --gid feedwatch --no-create-home --home-dir /var/lib/feedwatch \
+    && useradd --no-log-init --uid 10001 --gid feedwatch --no-create-home --home-dir /var/lib/feedwatch \
        --shell /usr/sbin/nologin feedwatch \
     && install -d -m 0700 -o feedwatch -g feedwatch /var/lib/feedwatch
 COPY --from=build /opt/feedwatch /opt/feedwatch
@@ -30,5 +30,8 @@ USER 10001:10001
 WORKDIR /var/lib/feedwatch
 VOLUME /var/lib/feedwatch
 STOPSIGNAL SIGTERM
+# It asks the database; its own patience is in docs/monitoring.md. Give another config by
+# FEEDWATCH_CONFIG, so that this finds it, too.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=1m --retries=2 CMD ["feedwatch", "healthcheck"]
 ENTRYPOINT ["feedwatch"]
 CMD ["run"]

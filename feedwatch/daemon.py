@@ -3,26 +3,31 @@
     start → every second, each in a thread of its own:  checks.tick   feeds   → new episodes
                                                        submit.tick   queued  → jobs
                                                        polls.tick    jobs    → processed URLs
+                                                       vitals.tick   the whole → traces of progress
+          → SIGHUP: the config is read anew, in a thread of its own
           → SIGTERM or SIGINT: no new steps, the request in flight is finished and recorded → end
 
-All state is in the database, so `run_once` calls the same duties and ends.
+The main thread waits for nothing but the clock: it asks the heart whether the loops go round, and
+feeds systemd's watchdog only if they do. All state is in the database, so `run_once` calls the same
+duties and ends.
 """
 
 import logging
-import os
 import signal
-import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
+from threading import Thread
 from types import FrameType
 from typing import Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from feedwatch.store import StoreError
+from feedwatch.health import CHECKS, POLLS, SUBMISSIONS, VITALS, Record, is_hung, problems
+from feedwatch.heart import Heart, VitalSigns
+from feedwatch.store import StoreError, Vitals
+from feedwatch.systemd import Manager
 from feedwatch.timing import backoff
 from feedwatch.watcher import Alerts, Checks, Context, Polls, Submissions
 from feedwatch.wire import Brake
@@ -33,7 +38,7 @@ TICK_SECONDS = 1
 ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
 STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
-BEAT_EVERY = timedelta(seconds=10)
+ALERTS = "alerts"  # a duty only where there is somebody to tell; no sign of life
 ANNOUNCE_SECONDS = 60.0  # what `run_once` gives to telling; what is left, the next one tells
 TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
 
@@ -42,7 +47,7 @@ class Duty(Protocol):
     """Something that is done again and again."""
 
     def tick(self) -> bool:
-        """Do what is due, and return; False if it is still at what it was asked for before."""
+        """Do what is due; False if what it was asked for before is not done yet."""
 
 
 class Daemon:
@@ -55,34 +60,46 @@ class Daemon:
         submissions: Submissions,
         polls: Polls,
         brake: Brake,
+        reload: Callable[[], bool] = lambda: True,
+        *,
         alerts: Alerts | None = None,
     ) -> None:
-        """`brake` is what bounds the requests of the first three once the daemon is to stop."""
+        """`brake` is what bounds the requests of the first three once the daemon is to stop.
+
+        `reload` reads the config anew, logs what came of it, and returns whether it was taken.
+        """
         self._context = context
         self._checks = checks
         self._submissions = submissions
         self._polls = polls
         self._brake = brake
         self._alerts = alerts  # None: there is nobody to tell
+        self._reload = reload
+        self._reload_asked = False
+        self._reload_refused = False
+        self._heart = Heart()
+        self._manager = Manager()
+        context.worked = self._heart.worked
         self.interrupted = False  # by `stop`, before the work was done
 
     def run(self) -> None:
         """Work until a signal says stop."""
-        context, stopping = self._context, self._context.stopping
+        context = self._context
         self._submissions.recover()
+        duties: dict[str, Duty] = {
+            CHECKS: self._checks,
+            SUBMISSIONS: self._submissions,
+            POLLS: self._polls,
+            VITALS: VitalSigns(self._heart, context.store, context.clock),
+        }
+        if self._alerts is not None:
+            duties[ALERTS] = self._alerts
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(4)},  # one for each duty
+            executors={"default": ThreadPoolExecutor(len(duties))},
             # A late tick is made up for by one tick, however late: none is ever dropped.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        duties: dict[str, Duty] = {
-            "checks": self._checks,
-            "submissions": self._submissions,
-            "polls": self._polls,
-        }
-        if self._alerts is not None:
-            duties["alerts"] = self._alerts
         for name, duty in duties.items():
             scheduler.add_job(
                 self._beating(name, duty),
@@ -91,14 +108,56 @@ class Daemon:
                 id=name,
                 next_run_time=context.clock(),
             )
+        self._heart.begin()
         scheduler.start()
-        notify("READY=1")
-        while not stopping.is_set():
-            time.sleep(STOP_NOTICED_SECONDS)
-        notify("STOPPING=1")
+        self._manager.ready()
+        self._attend()
+        self._manager.stopping()
         log.info("stopping: requests in flight are finished and recorded")
         scheduler.shutdown(wait=True)
         self._conclude()
+
+    def health(self) -> Record:
+        """How the loops are doing."""
+        return self._heart.record()
+
+    def _attend(self) -> None:
+        """Look after the loops and the signals until it is time to stop; never wait for a loop."""
+        stopping = self._context.stopping
+        reloading: Thread | None = None
+        while not stopping.is_set():
+            time.sleep(STOP_NOTICED_SECONDS)
+            if reloading is not None and not reloading.is_alive():
+                reloading = None
+                self._manager.ready()
+            if reloading is None and self._reload_asked:
+                self._reload_asked = False
+                self._manager.reloading()
+                reloading = Thread(target=self._read_config_anew, name="reload")
+                reloading.start()
+            record, vitals = self._heart.record(), self._heart.vitals
+            if not is_hung(record):
+                self._manager.feed()
+            if vitals is not None:
+                self._manager.tell(self._in_a_line(record, vitals))
+        self._heart.stopping = True
+        if reloading is not None:
+            reloading.join()
+
+    def _read_config_anew(self) -> None:
+        try:
+            self._reload_refused = not self._reload()
+        except Exception:
+            self._reload_refused = True
+            log.exception("config: the reload failed in a way that was not foreseen")
+
+    def _in_a_line(self, record: Record, vitals: Vitals) -> str:
+        """For `systemctl status`."""
+        told = problems(record) or [f"{vitals.feeds} feeds", f"{vitals.live_jobs} jobs"]
+        told += [f"{vitals.held} held"] if vitals.held else []
+        told += [f"{vitals.unknown} unknown"] if vitals.unknown else []
+        told += ["the changed config was refused"] if self._reload_refused else []
+        return ", ".join(told)
 
     def run_once(self, timeout: float, progress: Callable[[], None]) -> bool:
         """Check every feed, submit what is due, and poll until all is final.
@@ -156,6 +215,15 @@ class Daemon:
                 break
             time.sleep(ONCE_TICK_SECONDS)
 
+    def reload_on_signal(self) -> None:
+        """Have SIGHUP ask for the config to be read anew."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            self._reload_asked = True
+
+        signal.signal(signal.SIGHUP, handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
     def _settled(self) -> bool:
         context = self._context
         if context.store.live() > 0:
@@ -176,24 +244,22 @@ class Daemon:
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
         """A tick that leaves a trace: progress is what shows that the daemon lives."""
-        context = self._context
-        beaten: datetime | None = None
+        context, heart = self._context, self._heart
         trouble = Trouble(name)
 
         def tick() -> None:
-            nonlocal beaten
             if trouble.waits():
+                heart.failed(name, trouble.said)
                 return
             try:
                 went_on = duty.tick()
-                now = context.clock()
-                if went_on and (beaten is None or not timedelta() <= now - beaten < BEAT_EVERY):
-                    context.store.beat(name, now)
-                    beaten = now
             except StoreError as error:
                 trouble.begin(error, context.plan.policy.poll_interval)
+                heart.failed(name, trouble.said)
             else:
-                trouble.end()
+                if went_on:
+                    heart.finished(name)
+                    trouble.end()
 
         return tick
 
@@ -203,7 +269,7 @@ class Trouble:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._said: str | None = None
+        self.said = ""
         self._attempts = 0
         self._until = 0.0  # by the monotonic clock
 
@@ -213,25 +279,15 @@ class Trouble:
 
     def begin(self, error: StoreError, first: timedelta) -> None:
         """Another attempt has failed."""
-        if self._said != str(error):
+        if self.said != str(error):
             log.error("%s stand still: %s", self._name, error)
-        self._said = str(error)
+        self.said = str(error)
         self._attempts += 1
         wait = backoff(self._attempts, first=first, most=TROUBLE_MOST, key=self._name)
         self._until = time.monotonic() + wait.total_seconds()
 
     def end(self) -> None:
         """It works."""
-        if self._said is not None:
+        if self.said:
             log.info("%s go on: the database works again", self._name)
-        self._said, self._attempts = None, 0
-
-
-def notify(message: str) -> None:
-    """Tell systemd, if it listens (sd_notify(3)); never wait for it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
-        channel.setblocking(False)  # noqa: FBT003 - a socket takes it no other way
-        channel.sendto(message.encode(), address.replace("@", "\0", 1))
+        self.said, self._attempts = "", 0

@@ -441,6 +441,11 @@ def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Po
     return _closed(gate, failure, now, policy)
 
 
+def gate_after_new_access(gate: Gate, now: datetime) -> Gate:
+    """The API's key or address has changed: a person may have mended it, so a read is tried."""
+    return replace(gate, closed_until=now) if gate.blocked else gate
+
+
 def _closed(gate: Gate, cause: Later, now: datetime, policy: Policy) -> Gate:
     failures = gate.failures + 1
     most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often

@@ -515,9 +515,11 @@ def _signals_and_logs_kept() -> Iterator[None]:
     root.handlers[:] = []  # so that nobody closes pytest's
     numbers = (signal.SIGTERM, signal.SIGINT)
     actions = [signal.getsignal(number) for number in numbers]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         root.handlers[:] = handlers
         root.setLevel(level)
         for number, action in zip(numbers, actions, strict=True):

@@ -2,12 +2,16 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from feedwatch.logs import JsonLines, TextLines
+from feedwatch.logs import BareLines, ForJournal, JsonLines, TextLines
 from feedwatch.masking import know
+from tests.support import Feedwatch
 
 SECRET = 'a "quoted" secret'
 
@@ -49,3 +53,47 @@ def test_what_a_feed_says_can_neither_forge_a_line_nor_move_the_cursor(
     line = form.format(record("title \x1b[2J\r\n2026-01-01T00:00:00Z ERROR forged"))
     assert "\n" not in line
     assert "\x1b" not in line
+
+
+def test_json_says_what_the_event_is_about() -> None:
+    know([SECRET])
+    one = record("moved")
+    one.feed, one.episode, one.media_id = SECRET, 7, None
+    event = json.loads(JsonLines().format(one))
+    assert (event["feed"], event["episode"]) == ("***", 7)
+    assert "media_id" not in event
+
+
+def test_the_journal_gets_the_level_of_each_line_and_no_time() -> None:
+    form = ForJournal(BareLines())
+    assert form.format(record("it rains")) == "<4>it rains"
+    lines = form.format(record("it broke", failed=True)).splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("<4>") for line in lines)
+
+
+def test_json_goes_into_the_journal_with_its_level_too() -> None:
+    line = ForJournal(JsonLines()).format(record("it rains"))
+    assert line.startswith("<4>{")
+
+
+def test_the_journal_is_known_by_its_stream(feedwatch: Feedwatch, tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("wb") as journal:
+        error = os.fstat(journal.fileno())
+        env = {"JOURNAL_STREAM": f"{error.st_dev}:{error.st_ino}"}
+        command = feedwatch.command("run", "--once", "--timeout", 0)
+        subprocess.run(command, env=feedwatch.environment(env), stderr=journal, check=True)
+    assert (tmp_path / "journal").read_text(encoding="utf-8").startswith("<6>database: ")
+
+
+def test_json_lines_of_a_whole_run_name_feed_episode_media_id_and_attempt(
+    feedwatch: Feedwatch,
+) -> None:
+    ended = feedwatch.here("run", "--once", env={"FEEDWATCH_LOG_FORMAT": "json"})
+    events = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    checked = next(event for event in events if "new to submit" in event["message"])
+    accepted = next(event for event in events if "accepted as media id" in event["message"])
+    ready = next(event for event in events if "→ ready" in event["message"])
+    assert checked["feed"] == "show"
+    assert (accepted["feed"], accepted["episode"], accepted["attempt"]) == ("show", 1, 1)
+    assert accepted["media_id"] == ready["media_id"]

@@ -358,9 +358,9 @@ def test_what_is_due_is_found_in_order_without_what_is_under_way(store: Store) -
     assert [one.guid for one in but] == ["guid-3", "guid-1"]
 
 
-def test_a_heartbeat_is_written_over(store: Store) -> None:
-    store.beat("polls", NOW)
-    store.beat("polls", NOW + MINUTE)
+def test_heartbeats_take_the_place_of_those_before(store: Store) -> None:
+    store.beat({"polls": NOW, "checks": NOW})
+    store.beat({"polls": NOW + MINUTE})
     assert store.heartbeats() == {"polls": NOW + MINUTE}
 
 
@@ -406,3 +406,12 @@ def test_a_migration_can_be_undone(path: Path) -> None:
         assert "departures" not in inspect(db).get_table_names()
     engine.dispose()
     opened(path).close()
+
+
+def test_feeds_are_made_due_all_or_some_of_them(store: Store) -> None:
+    sources = [replace(SOURCE, name=f"f{n}", url=f"https://h/{n}") for n in range(3)]
+    store.sync_feeds(sources, {source.name: NOW + MINUTE for source in sources})
+    store.make_feeds_due(NOW, ["f1"])
+    assert [feed.name for feed in store.due_feeds(NOW, 2 * DAY, 9)] == ["f1"]
+    store.make_feeds_due(NOW)
+    assert len(store.due_feeds(NOW, 2 * DAY, 9)) == 3

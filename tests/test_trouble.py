@@ -44,7 +44,7 @@ def locked(duties: World) -> Iterator[None]:
 def test_nothing_is_sent_that_cannot_be_written_down_first(duties: World) -> None:
     duties.feeds.publish(1)
     duties.check()
-    duties.submissions._proven = True
+    duties.submissions._proven = duties.context.processor
     with locked(duties), pytest.raises(StoreError, match="another program keeps it locked"):
         duties.submit()
     assert duties.sandbox.submissions == []

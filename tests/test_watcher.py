@@ -149,7 +149,7 @@ def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
     world.later(minutes=10)
     world.submit()
     assert world.episode().state is State.UNKNOWN
-    world.submissions._submit(claimed)  # the POST that was only slow
+    world.submissions._submit(*claimed)  # the POST that was only slow
     adopted = world.episode()
     assert adopted.state is State.PROCESSING
     assert adopted.media_id in world.sandbox.jobs
@@ -163,7 +163,9 @@ def test_a_refused_key_stops_submissions_with_one_line_and_they_resume_by_themse
 ) -> None:
     world.feeds.publish(3, 2, 1)
     world.check()
-    world.submissions._proven = True  # the key is withdrawn while the daemon runs
+    world.submissions._proven = (
+        world.context.processor
+    )  # the key is withdrawn while the daemon runs
     world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
     with caplog.at_level(logging.INFO):
         for _ in range(30):

@@ -2,27 +2,33 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
 from feedwatch import __version__, lifecycle, logs
-from feedwatch.config import ConfigError, Settings, find_file, load
+from feedwatch.cli.monitoring import Monitored, http_side
+from feedwatch.config import NEEDS_RESTART, ConfigError, Settings, changes, find_file, load
+from feedwatch.config.load import PREFIX
 from feedwatch.daemon import Daemon
+from feedwatch.health import problems
+from feedwatch.heart import record_of
 from feedwatch.isolation import Parser
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.masking import know
+from feedwatch.metrics import Counted, Metrics
 from feedwatch.model import Feed
 from feedwatch.notify import Channel
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
+from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store import Store
+from feedwatch.store import Store, StoreError
 from feedwatch.timing import fraction
 from feedwatch.watcher import Alerts, Checks, Context, Plan, Polls, Submissions
 from feedwatch.wire import Brake, client
@@ -61,8 +67,8 @@ def opened(settings: Settings, *, may_create: bool = False, alone: bool = False)
 
 
 @contextmanager
-def api(settings: Settings, brake: Brake) -> Iterator[Inlet]:
-    """The media API."""
+def api(settings: Settings, brake: Brake, metrics: Metrics | None = None) -> Iterator[Inlet]:
+    """The media API; with `metrics`, its responses are counted."""
     if settings.api_key is None:
         raise ConfigError(["FEEDWATCH_API_KEY is missing"])
     headers = {
@@ -70,7 +76,12 @@ def api(settings: Settings, brake: Brake) -> Iterator[Inlet]:
         "accept": "application/json",
         "user-agent": USER_AGENT,
     }
-    with client(brake, base_url=settings.api_url, headers=headers) as http:
+    hooks = []
+    if metrics is not None:
+        hooks.append(lambda got: metrics.responded(got.request.method, got.status_code))
+    with client(
+        brake, base_url=settings.api_url, headers=headers, event_hooks={"response": hooks}
+    ) as http:
         yield Inlet(http)
 
 
@@ -96,28 +107,36 @@ def notify_channels(settings: Settings, brake: Brake) -> Iterator[list[Channel]]
 
 
 @contextmanager
-def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
-    """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
-    brake, telling = Brake(), Brake()
+def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Daemon, Context]]:
+    """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
+
+    With `serves`, it has its HTTP side if the config wants one.
+    """
+    brake, telling, metrics = Brake(), Brake(), Metrics()
+    monitored = Monitored(metrics)
     with (
+        http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
-        api(settings, brake) as processor,
         feed_client(brake) as http,
         Parser() as parser,
         notify_channels(settings, telling) as channels,
+        ExitStack() as clients,
     ):
         _open(store, channels)
-        sources = {source.name: source for source in settings.sources}
-        plan = Plan(sources=sources, policy=settings.policy)
+
+        def connect(settings: Settings) -> Processor:
+            return Counted(clients.enter_context(api(settings, brake, metrics)), metrics)
+
         now = datetime.now(UTC)
         store.sync_feeds(settings.sources, first_checks(settings, now))
         marker = Marker(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(
             store=store,
-            processor=processor,
-            plan=plan,
+            processor=connect(settings),
+            plan=plan_of(settings),
             before_post=lambda: marker.write(store.imprint()),
+            checked=metrics.checked,
         )
         daemon = Daemon(
             context,
@@ -125,8 +144,10 @@ def assembled(settings: Settings) -> Iterator[tuple[Daemon, Context]]:
             Submissions(context),
             Polls(context),
             brake,
+            Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
         )
+        monitored.begin(daemon, context)
         yield daemon, context
 
 
@@ -139,6 +160,92 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
         complaint = channel.complaint()
         if complaint is not None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What the duties need of the config."""
+    sources = {source.name: source for source in settings.sources}
+    return Plan(sources=sources, policy=settings.policy)
+
+
+class Reload:
+    """The config read anew, and put in the place of the old one as a whole or not at all."""
+
+    def __init__(
+        self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
+    ) -> None:
+        """`connect` makes a client; earlier ones stay open for the requests under way in them."""
+        self._settings = settings
+        self._context = context
+        self._connect = connect
+
+    def __call__(self) -> bool:
+        """Read, compare, replace; whether it was taken. One call at a time."""
+        before = self._settings
+        try:
+            fresh = load(before.path, os.environ)
+            require_feeds(fresh)
+            told = changes(before, fresh)
+            self._take(_but_what_needs_a_restart(before, fresh))
+        except (ConfigError, StoreError) as error:
+            wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
+        else:
+            for line in told:
+                log.info("config: %s", line)
+            for line in fresh.warnings:
+                log.warning("config: %s", line)
+            log.info("config: read anew, %d changes", len(told))
+            return True
+        for problem in wrong:
+            log.error("config: %s", problem)
+        log.error("config: not taken, what held before holds on")
+        return False
+
+    def _take(self, fresh: Settings) -> None:
+        before, context = self._settings, self._context
+        old = context.processor
+        if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
+            context.processor = self._connect(fresh)
+        try:
+            self._take_feeds(before, fresh, new_access=context.processor is not old)
+        except StoreError:
+            context.processor = old
+            raise
+        self._settings = fresh
+
+    def _take_feeds(self, before: Settings, fresh: Settings, *, new_access: bool) -> None:
+        """The last thing that can fail is the one transaction that takes over the feeds."""
+        context, now = self._context, datetime.now(UTC)
+        if new_access:
+            context.store.change_gate(lambda gate: lifecycle.gate_after_new_access(gate, now))
+        context.store.make_feeds_due(
+            now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
+        )
+        with context.steady:
+            context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
+            logs.set_up(
+                as_json=fresh.log_format == "json",
+                level=fresh.log_level,
+            )
+            know({*before.secrets(), *fresh.secrets()})  # of requests under way, too
+            context.plan = plan_of(fresh)
+
+
+def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
+    """`fresh`, but for the values that a running process can't change."""
+    keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
+    given = {key: text for key, text in fresh.given.items() if key not in keys}
+    given |= {key: text for key, text in before.given.items() if key in keys}
+    kept = {name: getattr(before, name) for name in NEEDS_RESTART}
+    return replace(fresh, given=given, **kept)
+
+
+def require_feeds(settings: Settings) -> None:
+    """Raise `ConfigError` where there is nothing to watch."""
+    if not settings.sources:
+        missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
+        missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
+        raise ConfigError([missing])
 
 
 def _compare(store: Store, marker: Marker, now: datetime) -> None:
@@ -159,6 +266,15 @@ def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
     """When feeds that are new to us are checked first: not all at once, and within a minute."""
     span = timedelta(seconds=min(len(settings.sources) / 10, FIRST_CHECKS_WITHIN))
     return {source.name: now + span * fraction(source.name) for source in settings.sources}
+
+
+def ailments(store: Store, now: datetime) -> list[str]:
+    """Why the daemon, another process, makes no progress by what the database shows."""
+    record = record_of(store.heartbeats(), store.vitals(now))
+    in_use = store.is_in_use()
+    if in_use is False or (record is None and in_use is None):
+        return ["not running: no daemon has this database"]
+    return ["starting"] if record is None else problems(record)
 
 
 def remembered(store: Store, settings: Settings) -> dict[str, Feed]:

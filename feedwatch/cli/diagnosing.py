@@ -1,4 +1,4 @@
-"""`doctor` and `podcasts`."""
+"""`doctor`, `healthcheck` and `podcasts`."""
 
 import os
 import sys
@@ -11,12 +11,14 @@ import click
 import httpx
 
 from feedwatch import events
-from feedwatch.cli.assembly import Options, api, feed_client, notify_channels, opened
+from feedwatch.cli.assembly import Options, ailments, api, feed_client, notify_channels, opened
 from feedwatch.cli.output import (
     FAILED,
+    UNHEALTHY,
     as_json,
     print_json,
     print_table,
+    say,
     stop,
     tell,
 )
@@ -177,6 +179,24 @@ def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterato
 
 
 @click.command()
+@click.pass_obj
+def healthcheck(options: Options) -> None:
+    """Is the daemon making progress? Ends with status 0, or with 5 and says why not.
+
+    It asks the database, so it works from any process that may read it.
+    """
+    settings = options.settings(needs_feeds=False)
+    try:
+        with opened(settings) as store:
+            wrong = ailments(store, datetime.now(UTC))
+    except StoreError as error:
+        wrong = [str(error)]
+    if wrong:
+        say("; ".join(wrong))
+        sys.exit(UNHEALTHY)
+
+
+@click.command()
 @as_json
 @click.pass_obj
 def podcasts(options: Options, *, as_json: bool) -> None:
@@ -197,4 +217,4 @@ def podcasts(options: Options, *, as_json: bool) -> None:
         )
 
 
-VERBS = (doctor, podcasts)
+VERBS = (doctor, healthcheck, podcasts)

@@ -18,7 +18,7 @@ from feedwatch.masking import masked, masked_content
 from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
-FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4
+FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
 
 # Of an episode: what others must find as it was submitted, and what is the publisher's own words.
 EXACT = {"enclosure_url", "processed_url"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import Options, opened, remembered
+from feedwatch.cli.assembly import Options, ailments, opened, remembered
 from feedwatch.cli.output import (
     WAITING,
     Exact,
@@ -26,13 +26,13 @@ from feedwatch.cli.output import (
 )
 from feedwatch.config import Settings
 from feedwatch.events import episode_json, stamp
+from feedwatch.health import LOOPS
 from feedwatch.lifecycle import is_lost
 from feedwatch.logs import printable
 from feedwatch.model import Episode, State
 from feedwatch.store import Store
 from feedwatch.troubles import FAILED_FOR, troubles
 
-ALIVE_FOR = timedelta(minutes=2)  # after a heartbeat; a duty may wait a minute for one answer
 DAY = timedelta(days=1)
 AT_MOST = 20  # episodes of one kind that `status` lists
 
@@ -195,15 +195,15 @@ def status(options: Options, *, as_json: bool) -> None:
 def _status(store: Store, settings: Settings) -> dict[str, Any]:
     now = datetime.now(UTC)
     gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
-    oldest = min(beats.values()) if beats else None
+    oldest = min((beats[name] for name in LOOPS if name in beats), default=None)
+    wrong = ailments(store, now)
     needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
     overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
     current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
     return {
         "daemon": {
-            "running": store.is_in_use() is not False
-            and oldest is not None
-            and now - oldest < ALIVE_FOR,
+            "running": not wrong,
+            "problems": wrong,
             "last_progress_at": stamp(oldest),
         },
         "paused": gate.paused,
@@ -247,8 +247,8 @@ def _status(store: Store, settings: Settings) -> dict[str, Any]:
 
 def _print_status(document: dict[str, Any]) -> None:
     daemon, submissions = document["daemon"], document["submissions"]
-    running = "running" if daemon["running"] else "not running"
-    tell(f"daemon       {running}, last progress {daemon['last_progress_at'] or 'never'}")
+    health = "running" if daemon["running"] else "; ".join(daemon["problems"])
+    tell(f"daemon       {health}, last progress {daemon['last_progress_at'] or 'never'}")
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "

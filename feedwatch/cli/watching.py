@@ -1,5 +1,6 @@
 """`run` and `check`."""
 
+import faulthandler
 import logging
 import signal
 import sys
@@ -12,7 +13,14 @@ from typing import Any
 import click
 
 from feedwatch.admission import Decision, Verdict
-from feedwatch.cli.assembly import Options, assembled, feed_client, opened, remembered
+from feedwatch.cli.assembly import (
+    Options,
+    assembled,
+    feed_client,
+    opened,
+    remembered,
+    require_feeds,
+)
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -59,18 +67,25 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
     """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_before_it_began)
+    if not once:
+        # A SIGHUP that comes now waits until the daemon can follow it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = options.settings(needs_key=True)
     require_feeds(settings)
-    with assembled(settings) as (daemon, context):
+    with assembled(settings, serves=not once) as (daemon, context):
         daemon.stop_on_signals()
         if not once:
+            daemon.reload_on_signal()
             log.info(
                 "watching %d feeds; config %s, database %s",
                 len(settings.sources),
                 settings.path or "from the environment",
                 context.store.place,
             )
+            # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
+            faulthandler.enable()
             daemon.run()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
             return
         begun = context.clock()
         settled = daemon.run_once(timeout, Progress(context.store))
@@ -183,16 +198,6 @@ def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:
             return "the server answered 304 to a request without conditions"
         case ParsedFeed():
             return "the feed has no items"
-
-
-def require_feeds(settings: Settings) -> None:
-    """End with a hint where there is nothing to watch."""
-    if not settings.sources:
-        stop(
-            "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
-            "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)",
-            USAGE,
-        )
 
 
 def chosen(settings: Settings, name: str) -> Source:

@@ -24,6 +24,7 @@ from feedwatch.config.values import (
     FirstRunValue,
     Headers,
     HttpUrl,
+    ListenValue,
     LogFormat,
     LogFormatValue,
     LogLevel,
@@ -110,6 +111,7 @@ class Keys(_Keys):
     notify_webhook_secret: WebhookSecret | None = None
     notify_webhook_url: HttpUrl | None = None
     notify_apprise_urls: AppriseUrls = ()
+    listen: ListenValue | None = None
     feeds: dict[str, FeedKeys] = {}
 
     @field_validator("notify_webhook_url")

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from feedwatch.config.keys import FeedKeys, Keys
-from feedwatch.config.values import LogFormat, LogLevel
+from feedwatch.config.values import Listen, LogFormat, LogLevel
 from feedwatch.masking import masked_setting, secrets_in
 from feedwatch.model import Policy, Rules, Source
 
@@ -34,6 +34,10 @@ FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
 OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+# What Kubernetes tells each container of a Service named feedwatch, or feedwatch-something.
+LINK = re.compile(
+    r"FEEDWATCH_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 
 
 class ConfigError(Exception):
@@ -59,8 +63,10 @@ class Settings:
     notify_apprise_urls: tuple[str, ...] = field(repr=False)
     log_format: LogFormat
     log_level: LogLevel
+    listen: Listen | None
     path: Path | None
     warnings: tuple[str, ...]
+    given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
 
     def source(self, name: str) -> Source | None:
         """The feed of this name."""
@@ -118,7 +124,9 @@ def load(
         raise ConfigError([f"{missing}, and nothing in the environment: {KEY_KEY} is missing"])
     values = _file_values(path, problems) if path is not None else {}
     values |= {
-        key: value for key, value in environ.items() if key.startswith(PREFIX) and key != CONFIG_KEY
+        key: value
+        for key, value in environ.items()
+        if key.startswith(PREFIX) and key != CONFIG_KEY and not LINK.fullmatch(key)
     }
     values = {
         key: value
@@ -152,8 +160,10 @@ def load(
         notify_apprise_urls=tuple(url.get_secret_value() for url in keys.notify_apprise_urls),
         log_format=keys.log_format,
         log_level=keys.log_level,
+        listen=keys.listen,
         path=path,
         warnings=tuple(_warnings(path)),
+        given=values,
     )
 
 

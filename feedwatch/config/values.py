@@ -8,7 +8,7 @@ import re
 import shlex
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes, SecretStr
@@ -18,6 +18,16 @@ from feedwatch.model import FirstRun, OnReplaced, OnUnknown
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+HIGHEST_PORT = 65_535
+
+
+class Listen(NamedTuple):
+    """Where the HTTP side is to be found; no host: on every address of the machine."""
+
+    host: str
+    port: int
 
 
 def expected(what: str) -> NoReturn:
@@ -82,6 +92,14 @@ def database_url(value: object) -> str:
     if not re.match(r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://", text):
         expected("an SQLAlchemy URL, such as sqlite:///feedwatch.db")
     return text
+
+
+def listen(value: object) -> Listen:
+    """HOST:PORT, [IPv6]:PORT, :PORT."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):(\d{1,5})", str(value).strip())
+    if match is None or int(match[3]) > HIGHEST_PORT:
+        expected("HOST:PORT, such as 127.0.0.1:9464, [::1]:9464, or :9464 for every address")
+    return Listen(host=match[1] or match[2] or "", port=int(match[3]))
 
 
 def first_run(value: object) -> FirstRun:
@@ -228,6 +246,7 @@ AtLeastOne = Annotated[int, BeforeValidator(at_least_one)]
 FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
 OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
 OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
+ListenValue = Annotated[Listen, BeforeValidator(listen)]
 LogFormatValue = Annotated[LogFormat, _one_of(LogFormat)]
 LogLevelValue = Annotated[LogLevel, _one_of(LogLevel)]
 TitlePattern = Annotated[re.Pattern[str], BeforeValidator(pattern)]

@@ -187,7 +187,8 @@ imprint = Table(
     Column("claims", Integer, nullable=False),
 )
 
-# When each duty of the daemon last came to its end.
+# When the daemon started, and when each of its duties last came to its end, or to that of a piece
+# of its work.
 heartbeats = Table(
     "heartbeats",
     metadata,

@@ -38,8 +38,9 @@ from feedwatch.model import (
     State,
     Waiting,
 )
-from feedwatch.store import upkeep
+from feedwatch.store import figures, upkeep
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
+from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import (
@@ -253,10 +254,15 @@ class Store:
             query = select(feeds).where(feeds.c.id.in_(wanted)).order_by(feeds.c.due_at)
             return [_feed(row) for row in db.execute(query).mappings()] if wanted else []
 
-    def make_feeds_due(self, now: datetime) -> None:
-        """Have every active feed checked at once."""
+    def make_feeds_due(self, now: datetime, names: Collection[str] | None = None) -> None:
+        """Have every active feed checked at once, or only those of these names."""
+        due = update(feeds).where(feeds.c.active).values(due_at=now)
         with self._engine.begin() as db:
-            db.execute(update(feeds).where(feeds.c.active).values(due_at=now))
+            if names is None:
+                db.execute(due)
+                return
+            for chunk in _chunks(list(names)):
+                db.execute(due.where(feeds.c.name.in_(chunk)))
 
     def set_feed_paused(self, name: str, *, paused: bool) -> bool:
         """Stop or restart new submissions from a feed. False if there is no such feed."""
@@ -574,17 +580,39 @@ class Store:
         with reading(self._engine) as db:
             return _submitted_since(db, moment)
 
-    def beat(self, duty: str, now: datetime) -> None:
-        """Write down that a duty came to its end."""
+    def beat(self, beats: Mapping[str, datetime]) -> None:
+        """Write down when each duty last came to its end, in place of what was written before."""
+        rows = [{"duty": duty, "at": at} for duty, at in beats.items()]
         with self._engine.begin() as db:
-            done = db.execute(update(heartbeats).where(heartbeats.c.duty == duty).values(at=now))
-            if done.rowcount == 0:
-                db.execute(insert(heartbeats).values(duty=duty, at=now))
+            db.execute(delete(heartbeats))
+            db.execute(insert(heartbeats), rows)
 
     def rest(self) -> None:
         """Write down that the duties have come to their end for good."""
         with self._engine.begin() as db:
             db.execute(delete(heartbeats))
+
+    def vitals(self, now: datetime) -> Vitals:
+        """What shows whether the daemon gets on with its work."""
+        with reading(self._engine) as db:
+            return figures.vitals(db, now, LIVE)
+
+    def figures(self, now: datetime, *, most_feeds: int, but_at_most: int) -> Figures:
+        """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
+        with reading(self._engine) as db:
+            gate = self._gate(db)
+            by_feed = figures.feeds_by_state(db)
+            few = sum(by_feed.values()) <= most_feeds
+            return Figures(
+                by_state=figures.counts(db, list(State)),
+                oldest_queued_at=figures.oldest_queued(db),
+                submitted=_submitted_since(db, now - DAY),
+                live_jobs=_live(db),
+                overdue_jobs=figures.overdue(db),
+                submissions_open=not gate.paused and gate.closed_until is None,
+                feeds_by_state=by_feed,
+                feeds=figures.each_feed(db, most_feeds if few else but_at_most),
+            )
 
     def is_in_use(self) -> bool | None:
         """Whether a daemon has the database; None if that can't be told from here."""

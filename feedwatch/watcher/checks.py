@@ -26,6 +26,7 @@ from feedwatch import lifecycle, moving
 from feedwatch.admission import Decision, Verdict
 from feedwatch.digest import body_mark
 from feedwatch.fetch import fetch
+from feedwatch.health import CHECKS
 from feedwatch.model import (
     Address,
     Document,
@@ -41,7 +42,7 @@ from feedwatch.model import (
 )
 from feedwatch.store import Admission, StoreError
 from feedwatch.timing import horizon
-from feedwatch.watcher.context import Context
+from feedwatch.watcher.context import Context, Outcome
 from feedwatch.watcher.pace import Pace
 from feedwatch.watcher.reading import DocumentParser, Reader, Reading
 
@@ -57,13 +58,14 @@ DOCUMENTS_AT_ONCE = 32  # in memory, to be read
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Check:
     """One feed on its way, and the settings by which it is checked, whatever these become."""
 
     feed: Feed
     source: Source
     host: str
+    begun: float = 0.0  # by the monotonic clock
 
 
 class Checks:
@@ -81,15 +83,17 @@ class Checks:
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._unchanged: list[tuple[Feed, Feed]] = []  # before and after, not written yet
         self._asked = self._answered = 0  # ticks
-        self._trouble: StoreError | None = None
+        self._trouble: StoreError | None = None  # not told yet
+        self._ailing = False  # there was trouble, and nothing could be written since
         self._thread = Thread(target=self._work, name="checks", daemon=True)
         self._thread.start()
 
     def tick(self, due_by: datetime | None = None) -> bool:
         """Have what is due checked; with `due_by`, what was due then.
 
-        False if what was asked before is not even begun, as something takes its time. Raises the
-        `StoreError` that has stopped the work since.
+        False if what was asked before is not even begun, as something takes its time, or if it is
+        not certain yet that a trouble is over. Raises the `StoreError` that has stopped the work
+        since.
         """
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
@@ -98,7 +102,7 @@ class Checks:
             return False
         self._asked += 1
         self._events.put(lambda: self._begin(due_by))
-        return True
+        return not self._ailing
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether nothing is under way and nothing is due."""
@@ -124,17 +128,18 @@ class Checks:
         while going_on:
             events = self._next_events()
             going_on = None not in events
-            try:
-                for event in filter(None, events):
-                    event()
-                self._write_unchanged()
-                self._start()
-            except StoreError as error:
-                self._trouble = error
-                self._give_up()
-            except Exception:
-                log.exception("checks: something failed that was not foreseen; begun anew")
-                self._give_up()
+            for step in (*filter(None, events), self._write_unchanged, self._start):
+                self._take(step)
+
+    def _take(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except StoreError as error:
+            self._trouble, self._ailing = error, True
+            self._give_up()
+        except Exception:
+            log.exception("checks: something failed that was not foreseen; begun anew")
+            self._give_up()
 
     def _give_up(self) -> None:
         """Begin nothing more until the next tick. What is not written down is still due."""
@@ -158,14 +163,18 @@ class Checks:
         if self._context.stopping.is_set() or len(self._pace) >= WAIT_AT_LEAST:
             return
         now = self._context.clock()
-        for feed in self._due(due_by, WAIT_AT_MOST):
-            source = self._context.plan.sources.get(feed.name)
+        with self._context.steady:
+            due, sources = self._due(due_by, WAIT_AT_MOST), self._context.plan.sources
+        for feed in due:
+            source = sources.get(feed.name)
             if source is not None:
                 feed = lifecycle.read_by(feed, source.rules.media_types, now)
                 host = urlsplit(feed.address or source.url).netloc
                 check = _Check(feed=feed, source=source, host=host)
                 self._under_way[feed.id] = check
                 self._pace.add(check.host, check)
+        if not self._under_way:
+            self._ailing = False
 
     def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
         now = due_by or self._context.clock()
@@ -183,6 +192,7 @@ class Checks:
             if check is None:
                 return
             self._fetching += 1
+            check.begun = time.monotonic()
             self._then(self._fetches.submit(self._fetch, check), check, self._fetched)
 
     def _then(
@@ -225,11 +235,21 @@ class Checks:
 
     def _conclude(self, check: _Check, outcome: NotModified | Same | Gone | Failed) -> None:
         """Take in a check that found nothing new. Written with others, once all events are seen."""
-        if isinstance(outcome, Failed) and self._context.stopping.is_set():
-            return  # broken off by us: the feed is not to blame
+        if self._is_void(check, outcome):
+            return
         now = self._context.clock()
         after = lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
         self._unchanged.append((check.feed, after))
+
+    def _is_void(self, check: _Check, outcome: Outcome) -> bool:
+        """Whether a check is not to be written down. Otherwise it is counted."""
+        broken_off = isinstance(outcome, Failed) and self._context.stopping.is_set()  # by us
+        if broken_off or check.feed.name not in self._context.plan.sources:
+            self._under_way.pop(check.feed.id, None)
+            return True
+        self._context.checked(outcome, time.monotonic() - check.begun)
+        self._context.worked(CHECKS)
+        return False
 
     def _write_unchanged(self) -> None:
         if not self._unchanged:
@@ -241,6 +261,7 @@ class Checks:
             if (departure := moving.departure(before, after, now)) is not None
         }
         self._context.store.record_unchanged([after for _, after in self._unchanged], left)
+        self._ailing = False
         for before, after in self._unchanged:
             self._under_way.pop(after.id, None)
             _log_check(before, after, [])
@@ -249,8 +270,8 @@ class Checks:
     def _record(self, check: _Check, document: Document, reading: Reading) -> None:
         """Take in a check that brought a document."""
         feed, now = check.feed, self._context.clock()
-        if isinstance(reading.outcome, Failed) and self._context.stopping.is_set():
-            return  # broken off by us: the feed is not to blame
+        if self._is_void(check, reading.outcome):
+            return
         new, learned = reading.admissions(feed.name, now)
         after = lifecycle.checked(
             feed,
@@ -276,8 +297,13 @@ class Checks:
             digest=reading.digest,
         )
         self._under_way.pop(feed.id, None)
+        self._ailing = False
         if recorded is None:
-            log.warning("feed %s: changed by someone else meanwhile; checked again", feed.name)
+            log.warning(
+                "feed %s: changed by someone else meanwhile; checked again",
+                feed.name,
+                extra={"feed": feed.name},
+            )
             return
         _log_check(feed, after, reading.decisions)
 
@@ -289,7 +315,10 @@ class Checks:
     def _put_off(self, check: _Check, error: Exception) -> None:
         feed = check.feed
         log.error(
-            "feed %s: the check failed in a way that was not foreseen", feed.name, exc_info=error
+            "feed %s: the check failed in a way that was not foreseen",
+            feed.name,
+            exc_info=error,
+            extra={"feed": feed.name},
         )
         self._under_way.pop(feed.id, None)
         due_at = self._context.clock() + PUT_OFF
@@ -341,10 +370,10 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
     _log_address(before, after)
     if after.error is not None:
         if after.error != before.error:
-            log.warning("feed %s: %s", after.name, after.error)
+            log.warning("feed %s: %s", after.name, after.error, extra={"feed": after.name})
         return
     if before.error is not None:
-        log.info("feed %s: works again", after.name)
+        log.info("feed %s: works again", after.name, extra={"feed": after.name})
     _log_silence(before, after)
     counts = {
         verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
@@ -357,12 +386,14 @@ def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None
         "feed %s: %d new to submit, %d held, %d skipped",
         after.name,
         *counts.values(),
+        extra={"feed": after.name},
     )
     if counts[Verdict.HOLD]:
         reason = next(d.reason for d in decisions if d.verdict is Verdict.HOLD)
         log.warning(
             "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
             *(after.name, reason, after.name, after.name),
+            extra={"feed": after.name},
         )
 
 
@@ -374,12 +405,14 @@ def _log_address(before: Feed, after: Feed) -> None:
             "feed %s: no more at the address it had moved to, %s; asked for again where the config "
             "says",
             *(after.name, before.address),
+            extra={"feed": after.name},
         )
     else:
         log.warning(
             "feed %s: has moved for good and is asked for at %s from now on; set "
             "FEEDWATCH_FEEDS__%s__URL to it",
             *(after.name, after.address, after.name.upper()),
+            extra={"feed": after.name},
         )
 
 
@@ -389,6 +422,7 @@ def _log_silence(before: Feed, after: Feed) -> None:
             "feed %s: answers, but nothing new has come for much longer than is usual for it; has "
             "it ended or moved?",
             after.name,
+            extra={"feed": after.name},
         )
     elif before.silent_since is not None and after.silent_since is None:
-        log.info("feed %s: brings episodes again", after.name)
+        log.info("feed %s: brings episodes again", after.name, extra={"feed": after.name})

@@ -5,13 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from threading import Event
+from threading import Event, Lock
 
-from feedwatch.model import Episode, Policy, Source
+from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Policy, Same, Source
 from feedwatch.processors import Processor
 from feedwatch.store import Store
 
 log = logging.getLogger(__name__)
+
+
+Outcome = ParsedFeed | NotModified | Same | Gone | Failed  # of a look at a feed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +33,29 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Context:
-    """The parts that the duties work with. `stopping` ends each duty before its next step."""
+    """The parts that the duties work with. `stopping` ends each duty before its next step.
+
+    `processor` and `plan` may be replaced at any time. Who needs the same twice takes it once; who
+    goes by what the database says of a feed holds `steady` meanwhile.
+    """
 
     store: Store
     processor: Processor
     plan: Plan
+    steady: Lock = field(default_factory=Lock)  # while plan and database are to agree on the feeds
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     before_post: Callable[[], None] = lambda: None  # between a claim and its POST
+    checked: Callable[[Outcome, float], None] = lambda _, __: None  # a look, and its seconds
+    worked: Callable[[str], None] = lambda _: None  # a duty took a piece of work to its end
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
         """Write a step of an episode down; None if someone else has moved it first."""
         saved = self.store.save(before, after, self.clock())
         if saved is None:
-            log.warning("%s: was moved by someone else meanwhile", named(before))
+            log.warning(
+                "%s: was moved by someone else meanwhile", named(before), extra=about(before)
+            )
         else:
             log_move(before, saved)
         return saved
@@ -62,9 +74,20 @@ def log_move(before: Episode, after: Episode) -> None:
         after.state,
         f" (media id {after.media_id})" if after.media_id and not before.media_id else "",
         f": {after.reason}" if after.reason else "",
+        extra=about(after),
     )
 
 
 def named(episode: Episode) -> str:
     """How log lines name an episode."""
     return f"episode {episode.id} of {episode.feed} {episode.title[:60]!r}"
+
+
+def about(episode: Episode) -> dict[str, object]:
+    """The same for logs that programs read (`logs.FIELDS`)."""
+    return {
+        "feed": episode.feed,
+        "episode": episode.id,
+        "media_id": episode.media_id,
+        "attempt": episode.attempts,
+    }

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from feedwatch import lifecycle
+from feedwatch.health import POLLS
 from feedwatch.model import Episode, Progress, Running, State, Unreachable
 from feedwatch.store import StoreError
-from feedwatch.watcher.context import Context, named
+from feedwatch.watcher.context import Context, about, named
 from feedwatch.watcher.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Polls:
         """Write down what the polls gave that have ended, and begin those that are due."""
         for episode, future in self._polls.finished():
             self._conclude(episode, future)
+            self._context.worked(POLLS)
         if self._context.stopping.is_set():
             return True
         now, store = self._context.clock(), self._context.store
@@ -58,7 +60,11 @@ class Polls:
         except StoreError:
             raise
         except Exception:
-            log.exception("%s: the poll failed in a way that was not foreseen", named(episode))
+            log.exception(
+                "%s: the poll failed in a way that was not foreseen",
+                named(episode),
+                extra=about(episode),
+            )
             context.move(episode, replace(episode, due_at=context.clock() + PUT_OFF))
 
 
@@ -71,4 +77,5 @@ def _warn_of_new_words(episode: Episode, progress: Progress) -> None:
         log.warning(
             "%s: the API says %r, which its document does not list; polled on",
             *(named(episode), progress.remote_status),
+            extra=about(episode),
         )

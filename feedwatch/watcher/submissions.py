@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from feedwatch import lifecycle
+from feedwatch.health import SUBMISSIONS
 from feedwatch.model import (
     Accepted,
     Answer,
@@ -18,8 +19,9 @@ from feedwatch.model import (
     Submission,
     Unknown,
 )
+from feedwatch.processors import Processor
 from feedwatch.store import StoreError
-from feedwatch.watcher.context import Context, log_move, named
+from feedwatch.watcher.context import Context, about, log_move, named
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Submissions:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._proven = False  # whether a safe read has succeeded in this process
+        self._proven: Processor | None = None  # the one that a safe read of ours has succeeded at
         self._unsaved: list[tuple[Episode, Answer]] = []  # answers that the database did not take
 
     def tick(self) -> bool:
@@ -41,10 +43,12 @@ class Submissions:
         self._presume_lost(store.due_episodes(State.SUBMITTING, self._context.clock(), BATCH))
         self._resubmit()
         while not self._context.stopping.is_set() and self._may_submit():
+            self._context.worked(SUBMISSIONS)  # a read, which may have taken its time
             claimed = self._claim()
             if claimed is None:
                 break
-            self._submit(claimed)
+            self._submit(*claimed)
+            self._context.worked(SUBMISSIONS)
         return True
 
     def recover(self) -> None:
@@ -75,58 +79,69 @@ class Submissions:
     def _may_submit(self) -> bool:
         """Whether the gate is open; where it is shut and it is time, a safe read may open it.
 
-        A process also reads once before its first POST: a wrong key or address is found out by
-        something that costs nothing.
+        A process also reads once before its first POST, and after a change of key or address: a
+        wrong one is found out by something that costs nothing.
         """
-        context = self._context
+        context, processor = self._context, self._context.processor
         gate, now = context.store.gate(), context.clock()
-        if gate.closed_until is None and self._proven:
+        if gate.closed_until is None and self._proven is processor:
             return True
         if gate.paused or lifecycle.is_shut(gate, now):
             return False
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
-        failure = context.processor.probe()
+        failure = processor.probe()
         context.store.change_gate(
             lambda gate: lifecycle.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
             )
         )
-        self._proven = failure is None
+        self._proven = processor if failure is None else None
         if failure is not None and gate.reason != failure.reason:
             log.error("submissions stop, episodes wait: %s", failure.reason)
         return failure is None
 
-    def _claim(self) -> Episode | None:
+    def _claim(self) -> tuple[Episode, Source] | None:
+        """Claim an episode, and take what the config says of its feed at that moment."""
         context = self._context
         now = context.clock()
-        claimed = context.store.claim(
-            now,
-            context.plan.policy,
-            lambda episode: lifecycle.claimed(
-                episode, context.plan.sources[episode.feed].podcast_id, now
-            ),
-        )
-        if claimed is not None:
-            try:
-                context.before_post()
-            except StoreError as error:
-                log.warning("no mark was left of a submission: %s", error)
-        return claimed
+        with context.steady:
+            claimed = context.store.claim(
+                now,
+                context.plan.policy,
+                lambda episode: lifecycle.claimed(
+                    episode, context.plan.sources[episode.feed].podcast_id, now
+                ),
+            )
+            if claimed is None:
+                return None
+            source = context.plan.sources[claimed.feed]
+        try:
+            context.before_post()
+        except StoreError as error:
+            log.warning("no mark was left of a submission: %s", error)
+        return claimed, source
 
-    def _submit(self, claimed: Episode) -> None:
+    def _submit(self, claimed: Episode, source: Source) -> None:
         """POST, and write down what came of it. The intent is committed already."""
         context = self._context
-        source = context.plan.sources[claimed.feed]
         try:
             answer: Answer = context.processor.submit(submission_of(claimed, source))
         except Exception as error:
             # A fault of our own, but the request may have left: doubt is the safe reading.
-            log.exception("%s: the submission failed in a way not foreseen", named(claimed))
+            log.exception(
+                "%s: the submission failed in a way not foreseen",
+                named(claimed),
+                extra=about(claimed),
+            )
             answer = Unknown(f"a fault of feedwatch's own: {type(error).__name__}: {error}")
         if isinstance(answer, Accepted):
             # First of all into the log: should the database fail now, the id is not lost.
-            log.info("%s: accepted as media id %s", named(claimed), answer.media_id)
+            log.info(
+                "%s: accepted as media id %s",
+                *(named(claimed), answer.media_id),
+                extra=about(claimed) | {"media_id": answer.media_id},
+            )
         self._unsaved.append((claimed, answer))
         self.save_answers()
 
@@ -143,7 +158,11 @@ class Submissions:
                 raise
             except Exception as error:
                 # One answer must not stop the others; its lease leads to `unknown`.
-                log.exception("%s: the answer could not be recorded: %r", named(claimed), answer)
+                log.exception(
+                    "%s: the answer could not be recorded: %r",
+                    *(named(claimed), answer),
+                    extra=about(claimed),
+                )
                 reason = f"a fault of feedwatch's own: {type(error).__name__}"
                 self._record(claimed, Unknown(reason))
             self._unsaved.pop(0)
@@ -177,6 +196,7 @@ class Submissions:
         log.critical(
             "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
             *(named(episode), answer.media_id, episode.state, episode.id),
+            extra=about(episode) | {"media_id": answer.media_id},
         )
 
 

@@ -28,5 +28,6 @@ docker run -d --name publisher --network "container:$service" -v "$PWD:/feed:ro"
 eventually 120 states_are ready,skipped
 feedwatch episodes
 feedwatch status
+feedwatch healthcheck
 [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}}' "$service")" = true ] || die "the root can be written"
 ! docker inspect "$service" | grep sandbox-key > /dev/null || die "the key is in the container's settings"

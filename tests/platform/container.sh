@@ -37,6 +37,9 @@ taken() { curl -fsS "$API/_sandbox/state" | json 'd["taken"]'; }
 states() { feedwatch episodes --json | json '",".join(sorted(e["state"] for e in d))'; }
 states_are() { [ "$(states)" = "$1" ]; }
 beat_since() { [[ "$(feedwatch feeds --json | json 'd[0]["last_success_at"] or ""')" > "$1" ]]; }
+health() { docker inspect -f '{{.State.Health.Status}}' feedwatch; }
+health_is() { [ "$(health)" = "$1" ]; }
+logged() { docker logs feedwatch 2>&1 | grep -e "$1" > /dev/null; }
 start() { docker run -d --name feedwatch --network host "${TIGHT[@]}" "${MOUNTS[@]}" "$IMAGE" > /dev/null; }
 stop() { # within ten seconds, with status 0
     local began=$SECONDS
@@ -75,6 +78,13 @@ eventually 60 states_are ready,skipped
 feedwatch episodes
 feedwatch status
 feedwatch doctor
+feedwatch healthcheck
+eventually 120 health_is healthy
+
+step "a changed config is taken by the container that runs"
+echo FEEDWATCH_JOB_DEADLINE=12h >> "$WORK/config.env"
+docker kill -s HUP feedwatch > /dev/null
+eventually 20 logged 'config: JOB_DEADLINE unset → 12h'
 
 step "non-root, and nothing can be written but the volume and /tmp"
 [ "$(docker exec feedwatch id -u)" = 10001 ] || die "uid $(docker exec feedwatch id -u)"
@@ -82,6 +92,21 @@ step "non-root, and nothing can be written but the volume and /tmp"
 docker exec feedwatch ls -la /var/lib/feedwatch
 ! docker logs feedwatch 2>&1 | grep sandbox-key > /dev/null || die "the key is in the log"
 ! docker inspect feedwatch | grep sandbox-key > /dev/null || die "the key is in the container's settings"
+
+step "a loop that hangs makes it unhealthy"
+# Opening a pipe that nobody reads takes for ever, and here the mark of the next submission is one.
+docker exec feedwatch mkfifo /var/lib/feedwatch/feedwatch.db.marker.new
+feedwatch retry 1 --yes
+began=$SECONDS
+eventually 60 states_are ready,submitting
+eventually 300 health_is unhealthy
+echo "unhealthy after $((SECONDS - began)) s: $(feedwatch healthcheck 2>&1)"
+docker rm -f feedwatch > /dev/null
+docker run --rm --entrypoint rm "${MOUNTS[@]}" "$IMAGE" /var/lib/feedwatch/feedwatch.db.marker.new
+start
+eventually 60 states_are ready,unknown
+eventually 60 feedwatch healthcheck
+[ "$(taken)" = 1 ] || die "$(taken) submissions"
 
 step "stopped with a submission in flight: written down as in doubt"
 fault='{"on": "submit", "kind": "hang_after", "seconds": 300}'

@@ -30,6 +30,9 @@ taken() { curl -fsS "$API/_sandbox/state" | json 'd["taken"]'; }
 states() { feedwatch episodes --json | json '",".join(sorted(e["state"] for e in d))'; }
 states_are() { [ "$(states)" = "$1" ]; }
 restarted() { [ "$(systemctl show -P NRestarts "$UNIT")" = "$1" ] && systemctl -q is-active "$UNIT"; }
+said() { journalctl -b --no-pager -o cat -u "$UNIT" | grep -e "$1" > /dev/null; } # in the journal
+has_status() { systemctl show -P StatusText "$UNIT" | grep -e "$1" > /dev/null; }
+is_in() { [ "$(systemctl show -P SubState "$UNIT")" = "$1" ]; }
 beat_since() { # is the last successful check of the feed later than that
     [[ "$(feedwatch feeds --json | json 'd[0]["last_success_at"] or ""')" > "$1" ]]
 }
@@ -80,6 +83,39 @@ eventually 60 states_are ready,skipped
 [ "$(taken)" = 1 ] || die "$(taken) submissions"
 feedwatch episodes
 feedwatch status
+feedwatch healthcheck
+eventually 30 has_status '1 feeds, 0 jobs'
+systemctl status --no-pager --lines 0 "$UNIT" | grep Status:
+
+step "the journal has the level of each line, and no time within it"
+journalctl -b --no-pager -o json -u "$UNIT" | python3 -c '
+import json, re, sys
+lines = [json.loads(line) for line in sys.stdin]
+ours = {line["MESSAGE"]: line["PRIORITY"] for line in lines if line.get("_COMM") == "feedwatch"}
+print(*(f"{level} {text[:90]}" for text, level in ours.items()), sep="\n")
+assert any(level == "6" and text.startswith("watching 1 feeds") for text, level in ours.items())
+assert not any(re.match(r"<\d>|20\d\d-|\{", text) for text in ours)'
+
+step "a changed config is taken by the process that runs"
+pid=$(systemctl show -P MainPID "$UNIT")
+write_config "FEEDWATCH_JOB_DEADLINE=12h
+FEEDWATCH_FEEDS__EXTRA__URL=http://127.0.0.1:8011/extra.xml
+FEEDWATCH_FEEDS__EXTRA__PODCAST_ID=podcast-1"
+systemctl reload "$UNIT"
+eventually 20 said 'config: feed extra: added'
+eventually 20 said 'config: JOB_DEADLINE unset → 12h'
+eventually 30 has_status '2 feeds'
+
+step "one with mistakes is refused, and what held before holds on"
+write_config FEEDWATCH_CHEK_INTERVAL=1s
+systemctl reload "$UNIT"
+eventually 20 said 'did you mean FEEDWATCH_CHECK_INTERVAL'
+eventually 30 has_status '2 feeds.*refused'
+write_config
+systemctl reload "$UNIT"
+eventually 20 said 'config: feed extra: taken out'
+[ "$(systemctl show -P MainPID "$UNIT")" = "$pid" ] || die "another process"
+[ "$(taken)" = 1 ] || die "$(taken) submissions"
 
 step "it runs as a user of its own, and nobody else reads config, key or database"
 pid=$(systemctl show -P MainPID "$UNIT")
@@ -144,6 +180,24 @@ eventually 60 restarted 1
 before=$(date -u +%FT%TZ)
 eventually 60 beat_since "$before"
 [ "$(taken)" = 3 ] || die "$(taken) submissions"
+
+step "a loop that hangs: the watchdog ends the process, and the next one goes on"
+# Opening a pipe that nobody reads takes for ever, and here the mark of the next submission is one.
+mkfifo -m 0666 /var/cache/private/feedwatch/marker.new
+feedwatch retry 1 --yes
+began=$SECONDS
+eventually 60 states_are ready,skipped,submitting
+eventually 240 is_in auto-restart
+echo "noticed within $((SECONDS - began)) s"
+rm /var/cache/private/feedwatch/marker.new
+eventually 60 restarted 2
+said 'Watchdog timeout' || die "not by the watchdog"
+said 'marker.py' || die "the journal does not say where it hung"
+before=$(date -u +%FT%TZ)
+eventually 60 beat_since "$before"
+states_are ready,skipped,unknown || die "not in doubt: $(states)"
+[ "$(taken)" = 3 ] || die "$(taken) submissions"
+feedwatch healthcheck
 
 step "a wrong config: the reason in the journal, and no restart"
 systemctl stop "$UNIT"

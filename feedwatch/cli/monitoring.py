@@ -1,0 +1,62 @@
+"""What the HTTP side shows of the daemon."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EADDRINUSE
+
+from feedwatch.config import ConfigError, Settings
+from feedwatch.daemon import Daemon
+from feedwatch.health import problems, unready
+from feedwatch.http_side import HttpSide, Page, verdict
+from feedwatch.metrics import CONTENT_TYPE, Metrics
+from feedwatch.watcher import Context
+
+log = logging.getLogger("feedwatch")
+
+
+class Monitored:
+    """What the HTTP side and the metrics read: there from the first moment, the daemon later."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._daemon: Daemon | None = None
+        self._context: Context | None = None
+
+    def begin(self, daemon: Daemon, context: Context) -> None:
+        """The database is open, and the daemon about to run."""
+        self._daemon, self._context = daemon, context
+        self._metrics.read_from(daemon.health, lambda: context.plan.policy, context.store.figures)
+
+    def pages(self) -> dict[str, Callable[[], Page]]:
+        """By path."""
+        return {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._page}
+
+    def _healthz(self) -> Page:
+        """A start takes the time that a migration takes, and is no ill health."""
+        return verdict("ok", problems(self._daemon.health()) if self._daemon else [])
+
+    def _readyz(self) -> Page:
+        return verdict("ready", unready(self._daemon.health()) if self._daemon else ["starting"])
+
+    def _page(self) -> Page:
+        return Page(body=self._metrics.page(), content_type=CONTENT_TYPE)
+
+
+@contextmanager
+def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
+    """The HTTP side, if the config wants one. Raises `ConfigError` where it cannot be."""
+    if settings.listen is None:
+        yield
+        return
+    try:
+        side = HttpSide(*settings.listen, monitored.pages())
+    except OSError as error:
+        where = f"{settings.listen.host}:{settings.listen.port}"
+        hint = "; another program has it, or another feedwatch" if error.errno == EADDRINUSE else ""
+        raise ConfigError(
+            [f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}{hint}"]
+        ) from error
+    with side:
+        log.info("http: listening on %s", side.url)
+        yield

@@ -1,0 +1,101 @@
+"""Health is progress. Pure: how long ago things happened comes in, what is wrong goes out.
+
+One record for everybody who asks: systemd's watchdog, `healthcheck`, `status`, `/healthz`,
+`/readyz` and the metrics. A failing feed, a pause, a closed gate or a limit is no ill health: the
+loops go round all the same, and what waits, waits for a reason.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
+LOOPS = (CHECKS, SUBMISSIONS, POLLS, VITALS)
+
+# The longest that a loop may be without a sign of life. Submitting waits for a POST (a minute) and
+# for the database before and after it; the others never wait for the network.
+PATIENCE = {SUBMISSIONS: timedelta(minutes=2)}
+PATIENCE_OF_OTHERS = timedelta(minutes=1)
+# What is due may wait long for its turn, behind ten thousand others. But if in all that time not
+# one of them came to its end, the loop goes round and gets nowhere.
+NOWHERE = timedelta(minutes=15)
+WORK = {CHECKS: "feed", POLLS: "job"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """One loop, by how long ago things happened to it; None where they did not, in this life."""
+
+    name: str
+    returned: timedelta | None = None  # a tick came to its end, be it by known trouble
+    finished: timedelta | None = None  # a tick did what it had to
+    worked: timedelta | None = None  # it took a piece of work to its end, perhaps within a tick
+    waiting: timedelta | None = None  # since then its oldest piece of work has been due
+    trouble: str | None = None  # why it stands still at present
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How the daemon is doing."""
+
+    up: timedelta  # since it began
+    loops: tuple[Loop, ...]
+    stopping: bool = False
+
+
+def problems(record: Record) -> list[str]:
+    """Why the daemon makes no progress; nothing if it does."""
+    found = []
+    for loop in record.loops:
+        silent = _since(record, loop.finished, loop.worked)
+        if silent > _patience(loop):
+            why = f": {loop.trouble}" if loop.trouble else ""
+            found.append(f"{loop.name}: nothing finished for {spoken(silent)}{why}")
+        elif _gets_nowhere(record, loop):
+            found.append(
+                f"{loop.name}: a {WORK[loop.name]} has been due for {spoken(_waiting(loop))}, and "
+                f"none came to its end for {spoken(_since(record, loop.worked))}"
+            )
+    return found
+
+
+def is_hung(record: Record) -> bool:
+    """Whether only a new process will help: a loop does not even come to an end that fails."""
+    return any(
+        _since(record, loop.returned, loop.worked) > _patience(loop) or _gets_nowhere(record, loop)
+        for loop in record.loops
+    )
+
+
+def unready(record: Record) -> list[str]:
+    """Why the daemon does not do its work just now; nothing if it does."""
+    if record.stopping:
+        return ["stopping"]
+    found = [f"{loop.name}: {loop.trouble}" for loop in record.loops if loop.trouble]
+    found += [f"{loop.name}: starting" for loop in record.loops if loop.finished is None]
+    return found or problems(record)
+
+
+def spoken(length: timedelta) -> str:
+    """75 s, 12 min, 3 h: as exact as a person needs it."""
+    seconds = length.total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _patience(loop: Loop) -> timedelta:
+    return PATIENCE.get(loop.name, PATIENCE_OF_OTHERS)
+
+
+def _since(record: Record, *events: timedelta | None) -> timedelta:
+    """How long ago the latest of them was; where there was none, the daemon's start."""
+    return min([record.up, *(event for event in events if event is not None)])
+
+
+def _waiting(loop: Loop) -> timedelta:
+    return loop.waiting or timedelta()
+
+
+def _gets_nowhere(record: Record, loop: Loop) -> bool:
+    return _waiting(loop) > NOWHERE and _since(record, loop.worked) > NOWHERE

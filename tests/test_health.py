@@ -1,0 +1,229 @@
+"""Health is progress: what is unhealthy, what is not, and who gets to hear of it."""
+
+import signal
+import socket
+import sqlite3
+import threading
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from feedwatch import health, systemd
+from feedwatch.cli.assembly import assembled
+from feedwatch.config import load
+from feedwatch.health import (
+    CHECKS,
+    LOOPS,
+    POLLS,
+    SUBMISSIONS,
+    Loop,
+    Record,
+    is_hung,
+    problems,
+    spoken,
+    unready,
+)
+from feedwatch.heart import START, Heart, record_of
+from feedwatch.store import Store, Vitals
+from tests.support import Feedwatch, Workspace, wait_for
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+FRESH = Loop(name="", returned=SECOND, finished=SECOND)
+VITALS = Vitals(at=NOW, feeds=1, live_jobs=0, held=0, unknown=0, feed_due_at=None, job_due_at=None)
+
+
+def record(up: timedelta = HOUR, **changed: Loop) -> Record:
+    """Of a daemon in good health, but for the loops given."""
+    loops = {name: replace(FRESH, name=name) for name in LOOPS} | changed
+    return Record(up=up, loops=tuple(loops.values()))
+
+
+def loop(name: str, **ages: timedelta | str) -> Loop:
+    return replace(FRESH, name=name, **ages)  # type: ignore[arg-type]
+
+
+def test_a_daemon_whose_loops_go_round_is_healthy_and_ready() -> None:
+    assert problems(record()) == []
+    assert not is_hung(record())
+    assert unready(record()) == []
+
+
+def test_a_loop_that_came_to_no_end_for_a_minute_is_hung() -> None:
+    hung = record(checks=loop(CHECKS, returned=61 * SECOND, finished=61 * SECOND))
+    assert problems(hung) == ["checks: nothing finished for 61 s"]
+    assert is_hung(hung)
+    assert unready(hung) == problems(hung)
+
+
+def test_a_loop_that_never_came_to_an_end_is_hung_a_minute_after_the_start() -> None:
+    never = Loop(name=CHECKS)
+    assert problems(record(up=59 * SECOND, checks=never)) == []
+    assert unready(record(up=SECOND, checks=never)) == ["checks: starting"]
+    assert is_hung(record(up=61 * SECOND, checks=never))
+
+
+def test_a_post_may_take_its_minute() -> None:
+    assert problems(record(submissions=loop(SUBMISSIONS, returned=MINUTE, finished=MINUTE))) == []
+
+
+def test_a_long_tick_that_gets_on_is_healthy() -> None:
+    ages = {"returned": HOUR, "finished": HOUR, "worked": 10 * SECOND}
+    assert not is_hung(record(submissions=loop(SUBMISSIONS, **ages)))
+    assert problems(record(submissions=loop(SUBMISSIONS, **ages))) == []
+
+
+def test_trouble_that_is_known_makes_it_unhealthy_but_a_restart_would_not_help() -> None:
+    stands = record(polls=loop(POLLS, finished=2 * MINUTE, trouble="the disk is full"))
+    assert problems(stands) == ["polls: nothing finished for 2 min: the disk is full"]
+    assert not is_hung(stands)
+    briefly = record(polls=loop(POLLS, finished=5 * SECOND, trouble="the disk is full"))
+    assert problems(briefly) == []
+    assert unready(briefly) == ["polls: the disk is full"]
+
+
+def test_a_loop_that_goes_round_and_gets_nowhere_is_hung() -> None:
+    stuck = record(checks=loop(CHECKS, waiting=16 * MINUTE, worked=20 * MINUTE))
+    assert "a feed has been due for 16 min" in problems(stuck)[0]
+    assert is_hung(stuck)
+
+
+@pytest.mark.parametrize(
+    "ages",
+    [
+        {"waiting": 3 * HOUR, "worked": 5 * SECOND},  # ten thousand feeds, one after another
+        {"waiting": 5 * MINUTE, "worked": 3 * HOUR},  # one feed, checked every three hours
+    ],
+    ids=["a burst", "a rare feed"],
+)
+def test_a_queue_is_no_ill_health(ages: dict[str, timedelta]) -> None:
+    assert problems(record(checks=loop(CHECKS, **ages))) == []
+
+
+def test_what_was_due_while_the_daemon_was_down_gives_it_time() -> None:
+    assert problems(record(up=MINUTE, checks=loop(CHECKS, waiting=100 * HOUR))) == []
+
+
+def test_lengths_are_spoken_as_people_do() -> None:
+    lengths = [75 * SECOND, 12 * MINUTE, 3 * HOUR, 72 * HOUR]
+    assert [spoken(length) for length in lengths] == ["75 s", "12 min", "3 h", "3 d"]
+
+
+def test_another_process_reads_the_same_record_out_of_the_database() -> None:
+    heart = Heart()
+    heart.worked(CHECKS)
+    for name in LOOPS:
+        heart.finished(name)
+    beats = heart.beats(NOW)
+    later = record_of(beats, replace(VITALS, at=NOW + 90 * SECOND))
+    assert later is not None
+    assert [problem.partition(":")[0] for problem in problems(later)] == [
+        "checks", "polls", "vitals"
+    ]  # fmt: skip
+    assert is_hung(later)
+
+
+def test_a_beat_from_a_future_that_was_set_back_counts_as_old() -> None:
+    beats = {START: NOW} | dict.fromkeys(LOOPS, NOW + HOUR)
+    found = record_of(beats, VITALS)
+    assert found is not None
+    assert problems(replace(found, up=HOUR))
+
+
+def test_no_beat_no_daemon() -> None:
+    assert record_of({}, VITALS) is None
+
+
+# The verb
+
+
+def test_healthcheck_says_whether_the_daemon_makes_progress(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    ended = feedwatch.here("healthcheck")
+    assert (ended.status, ended.stdout) == (5, "")
+    assert ended.stderr == "not running: no daemon has this database\n"
+    daemon = feedwatch.start("run")
+    daemon.until(lambda: feedwatch.here("healthcheck").status == 0, "progress")
+    # It needs neither the key nor sound feeds.
+    workspace.set(API_KEY=None, FEEDS__SHOW__URL="half a", FEEDS__NEW__URL="sentence")
+    assert feedwatch.here("healthcheck").status == 0
+    daemon.send(signal.SIGSTOP)  # the loops stand still, and time goes on for an hour
+    age_beats(workspace.database)
+    ended = feedwatch.here("healthcheck")
+    assert ended.status == 5
+    assert "checks: nothing finished for 60 min" in ended.stderr
+    daemon.send(signal.SIGCONT)
+    assert daemon.stop().status == 0
+    assert feedwatch.here("healthcheck").status == 5
+
+
+def test_a_database_that_cannot_be_read_is_ill_health(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.database.write_bytes(b"no database" * 100)
+    ended = feedwatch.here("healthcheck")
+    assert ended.status == 5
+    assert "not a database" in ended.stderr
+
+
+def age_beats(database: Path) -> None:
+    """The one way to let an hour pass."""
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("update heartbeats set at = datetime(at, '-1 hour')")
+
+
+def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
+    assert store.vitals(NOW) == replace(VITALS, feeds=0)
+    store.close()
+
+
+# The watchdog
+
+
+def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(health.PATIENCE, SUBMISSIONS, SECOND)
+    monkeypatch.setattr(systemd, "TELL_EVERY", 0.1)
+    hangs, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        end.wait()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with assembled(load(workspace.config, {})) as (daemon, context):
+            context.before_post = hang
+            life = threading.Thread(target=daemon.run)
+            life.start()
+            try:
+                assert hangs.wait(10)
+                wait_for(lambda: is_hung(daemon.health()), what="the notice")
+                drain(manager)
+                manager.settimeout(10)
+                told = [manager.recv(1000) for _ in range(2)]
+                assert all(b"STATUS=submissions: nothing finished for" in one for one in told)
+                end.set()
+                wait_for(lambda: b"WATCHDOG=1" in drain(manager), what="the feeding")
+            finally:
+                end.set()
+                daemon.stop()
+                life.join()
+
+
+def drain(manager: socket.socket) -> list[bytes]:
+    """What has been told since the last time."""
+    told = []
+    manager.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            told.append(manager.recv(1000))
+    return told

@@ -1,0 +1,247 @@
+"""The HTTP side: what monitoring reads, and that nobody who asks can do harm."""
+
+import json
+import re
+import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from feedwatch.config import ConfigError, load
+from feedwatch.health import LOOPS, Loop, Record
+from feedwatch.http_side import MOST_CONNECTIONS, HttpSide, Page, verdict
+from feedwatch.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
+from feedwatch.model import Policy, Source, State
+from feedwatch.store import Store
+from tests.support import Feedwatch, Running, Workspace
+from tests.test_health import NOW
+
+DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
+
+
+def ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """Status and body."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def listening_port(daemon: Running) -> int:
+    """Where a daemon with FEEDWATCH_LISTEN=…:0 says that it listens."""
+    found = daemon.until(
+        lambda: re.search(r"http: listening on http://\S+:(\d+)", daemon.stderr), "the HTTP side"
+    )
+    return int(found[1])
+
+
+def values(text: str) -> dict[tuple[str, ...], float]:
+    """Each series, by its name and the values of its labels, these by their names."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_running_daemon_is_healthy_ready_and_tells_what_it_did(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.set(LISTEN="127.0.0.1:0")
+    daemon = feedwatch.start("run")
+    port = listening_port(daemon)
+    daemon.until(lambda: ask(port, "/readyz")[0] == 200, "readiness")
+    assert ask(port, "/healthz") == (200, '{"status": "ok", "problems": []}\n')
+    read: dict[tuple[str, ...], float] = {}
+
+    def is_ready() -> bool:
+        read.update(values(ask(port, "/metrics")[1]))
+        return bool(read.get(("feedwatch_episodes", "ready")))
+
+    daemon.until(is_ready, "the episode")
+    assert read["feedwatch_submissions_24h",] == 1
+    assert read["feedwatch_submissions_24h_limit",] == 100
+    assert read["feedwatch_checks_total", "items"] >= 1
+    assert read["feedwatch_check_seconds_count",] >= 1
+    assert read["feedwatch_api_responses_total", "201", "POST"] == 1
+    assert read["feedwatch_api_answers_total", "accepted", "submit"] == 1
+    assert read["feedwatch_feed_last_success_timestamp_seconds", "show"] > 0
+    assert read["feedwatch_healthy",] == 1
+    assert daemon.stop().status == 0
+
+
+def test_it_cannot_have_an_address_that_is_taken(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        workspace.set(LISTEN=f"127.0.0.1:{port}")
+        ended = feedwatch.start("run").wait()
+    assert ended.status == 2
+    assert f"FEEDWATCH_LISTEN=127.0.0.1:{port}: cannot listen there" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not workspace.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("localhost:9464", ("localhost", 9464)),
+        ("[::1]:9464", ("::1", 9464)),
+        (":9464", ("", 9464)),
+    ],
+)
+def test_an_address_to_listen_on(text: str, found: Any, workspace: Workspace) -> None:
+    workspace.set(LISTEN=text)
+    assert load(workspace.config, {}).listen == found
+
+
+@pytest.mark.parametrize("text", ["9464", "::1:9464", "host", "host:", "host:65536", "http://h:1"])
+def test_no_address_to_listen_on(text: str, workspace: Workspace) -> None:
+    workspace.set(LISTEN=text)
+    with pytest.raises(ConfigError, match="expected HOST:PORT"):
+        load(workspace.config, {})
+
+
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(workspace: Workspace) -> None:
+    links = {
+        "FEEDWATCH_PORT": "tcp://10.0.0.1:9464",
+        "FEEDWATCH_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+        "FEEDWATCH_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "FEEDWATCH_PORT_9464_TCP_PROTO": "tcp",
+        "FEEDWATCH_SERVICE_HOST": "10.0.0.1",
+        "FEEDWATCH_SERVICE_PORT": "9464",
+        "FEEDWATCH_SERVICE_PORT_METRICS": "9464",
+        "FEEDWATCH_METRICS_SERVICE_HOST": "10.0.0.1",
+    }
+    assert load(workspace.config, links) == load(workspace.config, {})
+    with pytest.raises(ConfigError, match="FEEDWATCH_PROT"):
+        load(workspace.config, {"FEEDWATCH_PROT": "1"})
+
+
+# The server
+
+
+def served(**pages: Callable[[], Page]) -> HttpSide:
+    return HttpSide("127.0.0.1", 0, {f"/{name}": page for name, page in pages.items()})
+
+
+def test_only_reading_is_allowed_and_only_what_there_is() -> None:
+    with served(page=lambda: Page(body=b"hello")) as side:
+        assert ask(side.port, "/page?x=1") == (200, "hello")
+        assert ask(side.port, "/page", "HEAD") == (200, "")
+        assert ask(side.port, "/page", "POST")[0] == 405
+        assert ask(side.port, "/etc/passwd")[0] == 404
+        assert ask(side.port, "/page", "BREW")[0] == 501
+
+
+def test_what_is_wrong_is_a_503_that_says_it() -> None:
+    with served(healthz=lambda: verdict("ok", ["checks: nothing finished for 75 s"])) as side:
+        status, body = ask(side.port, "/healthz")
+    assert status == 503
+    assert json.loads(body)["problems"] == ["checks: nothing finished for 75 s"]
+
+
+def test_clients_that_say_nothing_keep_nobody_waiting() -> None:
+    with served(page=lambda: Page(body=b"hello")) as side, ExitStack() as idle:
+        for _ in range(2 * MOST_CONNECTIONS):
+            silent = socket.create_connection(("127.0.0.1", side.port))
+            idle.enter_context(silent)
+            silent.sendall(b"GET /page HTTP/1.1\r\n")
+        assert ask(side.port, "/page") == (200, "hello")
+
+
+def test_a_page_that_fails_is_a_500_and_the_next_one_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served(page=lambda: Page(body=b"hello"), bad=lambda: Page(body=bytes(1 // 0))) as side:
+        assert ask(side.port, "/bad")[0] == 500
+        assert ask(side.port, "/page")[0] == 200
+    assert "/bad could not be made" in caplog.text
+
+
+# The metrics
+
+
+HEALTHY = Record(
+    up=timedelta(hours=1),
+    loops=tuple(Loop(name=name, finished=timedelta(seconds=1)) for name in LOOPS),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
+    yield store
+    store.close()
+
+
+def metrics_of(store: Store) -> str:
+    metrics = Metrics()
+    metrics.read_from(lambda: HEALTHY, Policy, store.figures)
+    return metrics.page().decode()
+
+
+@pytest.mark.parametrize(
+    ("feeds", "shown"), [(MOST_FEEDS, MOST_FEEDS), (1000, OLDEST_FEEDS), (0, 0)]
+)
+def test_a_thousand_feeds_make_no_thousand_series(store: Store, feeds: int, shown: int) -> None:
+    sources = [
+        Source(
+            name=f"f{n}", url=f"https://h/{n}", podcast_id="p", check_interval=timedelta(hours=1)
+        )
+        for n in range(feeds)
+    ]
+    store.sync_feeds(sources, dict.fromkeys((source.name for source in sources), NOW))
+    read = values(metrics_of(store))
+    assert sum(name[0] == "feedwatch_feed_failures" for name in read) == shown
+    assert len(read) < 100 + 2 * shown
+    assert read["feedwatch_feeds", "new"] == feeds
+
+
+def test_without_a_database_the_loops_are_still_told(store: Store) -> None:
+    assert store.path is not None
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("drop table heartbeats")
+    store.close()
+    store.path.write_bytes(b"no database any more" * 1000)
+    read = values(metrics_of(store))
+    assert read["feedwatch_database_up",] == 0
+    assert read["feedwatch_healthy",] == 1
+    assert ("feedwatch_episodes", "ready") not in read
+
+
+def test_every_metric_has_its_help_and_every_state_its_series(store: Store) -> None:
+    families = list(text_string_to_metric_families(metrics_of(store)))
+    assert all(family.documentation for family in families)
+    (states,) = (family for family in families if family.name == "feedwatch_episodes")
+    assert {sample.labels["state"] for sample in states.samples} == set(State)
+
+
+def test_the_dashboard_asks_for_nothing_that_there_is_not(store: Store) -> None:
+    asked = set(re.findall(r"\b(?:feedwatch|process)_[a-z0-9_]+", DASHBOARD.read_text("utf-8")))
+    families = list(text_string_to_metric_families(metrics_of(store)))
+    known = {sample.name for family in families for sample in family.samples}
+    known |= {family.name + "_total" * (family.type == "counter") for family in families}
+    assert asked <= known
+    assert len(asked) > 10
+
+
+def test_the_documentation_lists_every_metric(store: Store) -> None:
+    page = (DASHBOARD.parent.parent.parent / "docs/monitoring.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| `(feedwatch_[a-z0-9_]+)", page, re.MULTILINE))
+    families = text_string_to_metric_families(metrics_of(store))
+    known = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in families
+        if family.name.startswith("feedwatch")
+    }
+    assert documented == known
