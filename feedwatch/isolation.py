@@ -24,6 +24,7 @@ from feedwatch.model import Document, Failed, ParsedFeed
 
 SECONDS = 5.0
 SECONDS_PER_MEGABYTE = 5.0
+PATIENCE = 0.5  # seconds that a document waits for the first parser
 MAX_MEMORY = 1_000_000_000  # bytes of address space
 
 _LENGTH = struct.Struct(">Q")
@@ -126,6 +127,43 @@ class Parser:
         if self._timed_out:
             return Failed(f"parsing took longer than {limit:.0f} s; the document was given up")
         return Failed("the parser ran out of memory or crashed; the document was given up")
+
+
+class Parsers:
+    """A parser, and another one for when a document keeps that busy.
+
+    So one that takes its time does not keep the others waiting, and mostly there is one child.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._first, self._second = Parser(), Parser()
+        self._busy = threading.Lock()  # while the first is at work
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        """As `Parser.parse`."""
+        if not self._busy.acquire(timeout=self._patience):
+            return self._second.parse(document, media_types)
+        try:
+            return self._first.parse(document, media_types)
+        finally:
+            self._busy.release()
+
+    def close(self) -> None:
+        """End both children."""
+        self._first.close()
+        self._second.close()
 
 
 def _start(max_memory: int) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ssl import SSLContext
 from threading import local
 from typing import Any
@@ -84,13 +85,19 @@ def reached(response: httpx.Response) -> Reach:
 def client(brake: Brake, **settings: Any) -> httpx.Client:
     """An `httpx.Client` that obeys `within` and `brake`, never follows redirects, never retries."""
     transport = httpx.HTTPTransport(
-        verify=True, limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
+        verify=_trust(), limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
     )
     # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
     # tests/test_wire.py shows that the limit holds, should this attribute ever move.
     transport._pool._network_backend = _Backend(brake)  # noqa: SLF001
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, **settings)
+
+
+@cache
+def _trust() -> SSLContext:
+    """One for all clients: to read the certificate authorities takes longer than all else."""
+    return httpx.create_ssl_context()
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:

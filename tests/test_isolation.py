@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch import isolation, rss
-from feedwatch.isolation import Parser
+from feedwatch.isolation import Parser, Parsers
 from feedwatch.model import Document, Failed, ParsedFeed
 
 AUDIO = ["audio/*"]
@@ -245,3 +245,13 @@ def test_importing_it_does_not_import_feedparser() -> None:
 def test_no_watchdog_thread_is_left(parser: Parser) -> None:
     parser.parse(document(), AUDIO)
     assert not at_work()
+
+
+def test_a_document_that_takes_its_time_keeps_no_other_waiting() -> None:
+    with Parsers(patience=0.05) as parsers:
+        assert isinstance(parsers.parse(document(), AUDIO), ParsedFeed)
+        assert parsers._second._child is None, "one child is enough as long as nobody waits"
+        parsers._busy.acquire()  # as a slow document does
+        assert isinstance(parsers.parse(document(), AUDIO), ParsedFeed)
+        assert parsers._second._child is not None
+        parsers._busy.release()

