@@ -42,8 +42,9 @@ READER = """
 import sys
 from reader import make_reader
 with make_reader(sys.argv[1]) as reader:
-    for url in sys.argv[2:]:
-        reader.add_feed(url, exist_ok=True)
+    if not reader.get_feed_counts().total:
+        for url in sys.argv[2:]:
+            reader.add_feed(url)
     reader.update_feeds(scheduled=False)
 """
 

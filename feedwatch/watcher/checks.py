@@ -55,6 +55,8 @@ READS_AT_ONCE = 4
 WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
 WAIT_AT_LEAST = 64  # of these; with fewer, more are taken on
 DOCUMENTS_AT_ONCE = 32  # in memory, to be read
+WRITE_AT_ONCE = 100  # checks that found nothing new, in one transaction
+WRITE_WITHIN = 1.0  # seconds that the first of them waits for others
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
 
@@ -82,6 +84,7 @@ class Checks:
         self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._unchanged: list[tuple[Feed, Feed]] = []  # before and after, not written yet
+        self._write_by = 0.0  # these, by the monotonic clock
         self._asked = self._answered = 0  # ticks
         self._trouble: StoreError | None = None  # not told yet
         self._ailing = False  # there was trouble, and nothing could be written since
@@ -128,8 +131,11 @@ class Checks:
         while going_on:
             events = self._next_events()
             going_on = None not in events
-            for step in (*filter(None, events), self._write_unchanged, self._start):
+            for step in filter(None, events):
                 self._take(step)
+            if not going_on or self._is_time_to_write():
+                self._take(self._write_unchanged)
+            self._take(self._start)
 
     def _take(self, step: Callable[[], None]) -> None:
         try:
@@ -149,7 +155,11 @@ class Checks:
 
     def _next_events(self) -> list[Callable[[], None] | None]:
         """All that has happened; waits for it until another host may be asked."""
-        wait = self._pace.wait(time.monotonic()) if self._is_free() else None
+        now = time.monotonic()
+        wait = self._pace.wait(now) if self._is_free() else None
+        if self._unchanged:
+            write_in = max(self._write_by - now, 0.0)
+            wait = write_in if wait is None else min(wait, write_in)
         events: list[Callable[[], None] | None] = []
         with suppress(Empty):
             events.append(self._events.get(timeout=wait))
@@ -234,11 +244,13 @@ class Checks:
         self._record(check, document, reading.result())
 
     def _conclude(self, check: _Check, outcome: NotModified | Same | Gone | Failed) -> None:
-        """Take in a check that found nothing new. Written with others, once all events are seen."""
+        """Take in a check that found nothing new. It is written together with others."""
         if self._is_void(check, outcome):
             return
         now = self._context.clock()
         after = lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
+        if not self._unchanged:
+            self._write_by = time.monotonic() + WRITE_WITHIN
         self._unchanged.append((check.feed, after))
 
     def _is_void(self, check: _Check, outcome: Outcome) -> bool:
@@ -250,6 +262,11 @@ class Checks:
         self._context.checked(outcome, time.monotonic() - check.begun)
         self._context.worked(CHECKS)
         return False
+
+    def _is_time_to_write(self) -> bool:
+        """Whether no others are to be waited for that could be written together with these."""
+        alone = len(self._under_way) == len(self._unchanged)
+        return alone or len(self._unchanged) >= WRITE_AT_ONCE or time.monotonic() >= self._write_by
 
     def _write_unchanged(self) -> None:
         if not self._unchanged:
