@@ -6,7 +6,7 @@ new episode: it is what it was then. Kept is a mark of each item's bytes and wha
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from re import Pattern
 from typing import Self
@@ -36,6 +36,11 @@ class Digest:
 
     basis: bytes
     seen: Mapping[bytes, Seen] = field(default_factory=dict)
+    is_same: bool = False  # as what is kept
+
+    def only(self, seen: Mapping[bytes, Seen]) -> Self:
+        """With these of its items."""
+        return replace(self, seen=seen, is_same=len(seen) == len(self.seen) > 0)
 
     def packed(self) -> bytes:
         """As bytes, to be kept."""

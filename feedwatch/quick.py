@@ -56,29 +56,30 @@ class _Dialect:
     path: tuple[str, ...]  # the elements that an item stands in, without their namespaces
     item: bytes
     closing: bytes
-
-    @property
-    def end(self) -> bytes:
-        return b"</" + self.item + b">"
+    start: re.Pattern[bytes]  # of an item
+    end: bytes
 
 
-_DIALECTS = (
-    _Dialect(path=("rss", "channel"), item=b"item", closing=b"</channel></rss>"),
-    _Dialect(path=("feed",), item=b"entry", closing=b"</feed>"),
-)
+def _dialect(path: tuple[str, ...], item: bytes, closing: bytes) -> _Dialect:
+    start = re.compile(b"<" + item + rb"[\s>/]")
+    return _Dialect(path=path, item=item, closing=closing, start=start, end=b"</" + item + b">")
+
+
+_RSS = _dialect(("rss", "channel"), b"item", b"</channel></rss>")
+_ATOM = _dialect(("feed",), b"entry", b"</feed>")
 
 
 def split(body: bytes) -> Outline | None:
     """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
     body = _in_utf8(body.removeprefix(b"\xef\xbb\xbf").strip())
-    for dialect in _DIALECTS:
+    for dialect in (_RSS, _ATOM):
         if body.endswith(dialect.closing[-6:]):
             return _split(body, dialect)
     return None
 
 
 def _split(body: bytes, dialect: _Dialect) -> Outline | None:
-    first = re.search(b"<" + dialect.item + rb"[\s>/]", body)
+    first = dialect.start.search(body)
     if first is None or first.start() > LONGEST_HEAD:
         return None
     parts = _items(body, first.start(), dialect)
@@ -111,19 +112,24 @@ def _in_utf8(body: bytes) -> bytes:
 
 def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int] | None:
     """The items from `place` on, one right after another, and where the last one ends."""
-    start = re.compile(b"<" + dialect.item + rb"[\s>/]")
     items = []
     while True:
         end = body.find(dialect.end, place)
-        if end < 0 or end - place > LONGEST_ITEM or start.search(body, place + 1, end):
+        if end < 0 or end - place > LONGEST_ITEM or _opens(body, place + 1, end, dialect):
             return None
         end += len(dialect.end)
         items.append(body[place:end])
         place = body.find(b"<", end)
         if place < 0 or body[end:place].strip():
             return None
-        if not start.match(body, place):
+        if not dialect.start.match(body, place):
             return tuple(items), end
+
+
+def _opens(body: bytes, place: int, end: int, dialect: _Dialect) -> bool:
+    """Whether another item begins in between: bytes are found faster than patterns."""
+    found = body.find(b"<" + dialect.item, place, end) >= 0
+    return found and dialect.start.search(body, place, end) is not None
 
 
 def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
@@ -388,7 +394,7 @@ def facts(
 
     Of the items' descriptions nothing is read.
     """
-    if outline.closing != _DIALECTS[0].closing:
+    if outline.closing != _RSS.closing:
         return Facts(items=(None,) * len(places), malformed=frozenset())
     reader: _Reader | None = None
     found: list[Item | None] = []

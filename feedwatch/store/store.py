@@ -107,22 +107,11 @@ OF_ADDRESS = (
     "address",
     "address_reach",
 )
-# What is left of these after a check that found the document to be the one we know.
-_OF_DOCUMENT = (
-    "baseline_at",
-    "new_at",
-    "shown",
-    "body_mark",
-    "answered",
-    "hinted",
-    "skip_hours",
-    "skip_days",
-)
-UNCHANGED_COLUMNS = tuple(name for name in CHECK_COLUMNS if name not in _OF_DOCUMENT)
-_UNCHANGED = (
+# Made once: to put a statement of so many columns together costs more than to carry it out.
+_CHECKED = (
     update(feeds)
     .where(feeds.c.id == bindparam("of_id"), feeds.c.url == bindparam("of_url"))
-    .values({name: bindparam(name) for name in UNCHANGED_COLUMNS})
+    .values({name: bindparam(name) for name in CHECK_COLUMNS})
 )
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 
@@ -336,13 +325,8 @@ class Store:
 
         `left` has the addresses that feeds were fetched from until now, by their ids.
         """
-        rows = [
-            {"of_id": feed.id, "of_url": feed.url}
-            | {name: getattr(feed, name) for name in UNCHANGED_COLUMNS}
-            for feed in checked
-        ]
         with self._engine.begin() as db:
-            db.execute(_UNCHANGED, rows)
+            db.execute(_CHECKED, [_checked(feed) for feed in checked])
             for feed_id, departure in (left or {}).items():
                 _leave(db, feed_id, departure)
 
@@ -792,9 +776,12 @@ def _known(
 
 def _write_check(db: Connection, feed: Feed) -> bool:
     """False if the feed's URL has changed meanwhile: this was a check of something else."""
+    return db.execute(_CHECKED, _checked(feed)).rowcount == 1
+
+
+def _checked(feed: Feed) -> dict[str, Any]:
     values = {name: getattr(feed, name) for name in CHECK_COLUMNS}
-    same = and_(feeds.c.id == feed.id, feeds.c.url == feed.url)
-    return db.execute(update(feeds).where(same).values(values)).rowcount == 1
+    return values | {"of_id": feed.id, "of_url": feed.url}
 
 
 def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:

@@ -51,10 +51,10 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 FETCHES_AT_ONCE = 16
-READS_AT_ONCE = 4
+READS_AT_ONCE = 3
 WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
 WAIT_AT_LEAST = 64  # of these; with fewer, more are taken on
-DOCUMENTS_AT_ONCE = 32  # in memory, to be read
+DOCUMENTS_AT_ONCE = 8  # in memory, to be read
 WRITE_AT_ONCE = 100  # checks that found nothing new, in one transaction
 WRITE_WITHIN = 1.0  # seconds that the first of them waits for others
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
@@ -249,6 +249,9 @@ class Checks:
             return
         now = self._context.clock()
         after = lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
+        self._keep(check, after)
+
+    def _keep(self, check: _Check, after: Feed) -> None:
         if not self._unchanged:
             self._write_by = time.monotonic() + WRITE_WITHIN
         self._unchanged.append((check.feed, after))
@@ -289,20 +292,11 @@ class Checks:
         feed, now = check.feed, self._context.clock()
         if self._is_void(check, reading.outcome):
             return
+        if reading.is_nothing_new and feed.expected_by is not None:
+            self._keep(check, self._checked(check, document, reading, [], now))
+            return
         new, learned = reading.admissions(feed.name, now)
-        after = lifecycle.checked(
-            feed,
-            reading.outcome,
-            document,
-            now,
-            check.source.check_interval,
-            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
-            shown=reading.shown,
-            body_mark=body_mark(document.body, check.source.rules),
-            published=self._published(feed, new)
-            if new or _is_unheard(feed, reading.outcome)
-            else None,
-        )
+        after = self._checked(check, document, reading, new, now)
         recorded = self._context.store.record_check(
             after,
             new,
@@ -323,6 +317,28 @@ class Checks:
             )
             return
         _log_check(feed, after, reading.decisions)
+
+    def _checked(
+        self,
+        check: _Check,
+        document: Document,
+        reading: Reading,
+        new: Sequence[Admission],
+        now: datetime,
+    ) -> Feed:
+        unheard = check.feed.expected_by is None and isinstance(reading.outcome, ParsedFeed)
+        return lifecycle.checked(
+            check.feed,
+            reading.outcome,
+            document,
+            now,
+            check.source.check_interval,
+            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
+            shown=reading.shown,
+            body_mark=body_mark(document.body, check.source.rules),
+            # Of a feed from before there were rhythms, it may be learned now.
+            published=self._published(check.feed, new) if new or unheard else None,
+        )
 
     def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
         """When the feed's latest episodes were published, those about to be written among them."""
@@ -375,11 +391,6 @@ def look(
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
     return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
-
-
-def _is_unheard(feed: Feed, outcome: ParsedFeed | Failed) -> bool:
-    """Whether the feed's rhythm is unknown, as after an upgrade, and may be learned now."""
-    return feed.expected_by is None and isinstance(outcome, ParsedFeed)
 
 
 def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:

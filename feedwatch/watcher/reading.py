@@ -53,6 +53,12 @@ class Reading:
         return self.rest.episodes + sum(decision.is_episode for decision in self.decisions)
 
     @property
+    def is_nothing_new(self) -> bool:
+        """Whether the document has the items that it had, and all is remembered of them."""
+        same = self.memory is not None and self.memory.is_same
+        return same and not self.decisions and isinstance(self.outcome, ParsedFeed)
+
+    @property
     def edited(self) -> list[Known]:
         """The known episodes that the feed describes in other words than before."""
         found = (edited(decision.sighting) for decision in self.decisions)
@@ -230,7 +236,7 @@ class Reader:
             decisions=self._described(case, decisions, fresh, malformed=malformed),
             keys=keys,
             rest=unchanged,
-            memory=replace(before, seen=seen) if is_plain(items, keys) else None,
+            memory=before.only(seen) if is_plain(items, keys) else None,
             marks=[case.marks[place] for place in fresh],
             malformed=frozenset(index for index, place in enumerate(fresh) if place in broken),
         )
@@ -292,9 +298,10 @@ def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -
 
 def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[str, Known]:
     """The feed's episodes by these keys; of a feed never seen before there are none."""
-    if feed.baseline_at is None:
+    wanted = [key for own in keys for key in own]
+    if feed.baseline_at is None or not wanted:
         return {}
-    return store.known(feed.id, [key for own in keys for key in own])
+    return store.known(feed.id, wanted)
 
 
 def _decisions(
@@ -311,7 +318,8 @@ def _decisions(
         for item, own in zip(items, keys, strict=True)
         if any(key.startswith("file:") and key not in known for key in own)
     }
-    namesakes = {} if feed.baseline_at is None else store.namesakes(feed.id, titles)
+    has_past = feed.baseline_at is not None and titles
+    namesakes = store.namesakes(feed.id, titles) if has_past else {}
     found = sightings(items, keys, known, namesakes, shown_before=feed.shown, rest=unchanged)
     return decide(found, feed, source.rules, unchanged=unchanged.episodes)
 
