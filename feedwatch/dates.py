@@ -10,12 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 _LONGEST = 10_000_000  # seconds: no episode lasts for months
+_DURATION = re.compile(r"(?:(?:([0-9]{1,4}):)?([0-9]{1,5}):)?([0-9]{1,9})(?:\.[0-9]*)?")
 
 
 def read_duration(text: str) -> int | None:
     """Return the seconds of "3723", "62:03", "1:02:03" or "3723.5"; None for anything else."""
-    number = r"(?:(?:([0-9]{1,4}):)?([0-9]{1,5}):)?([0-9]{1,9})(?:\.[0-9]*)?"
-    parts = re.fullmatch(number, text.strip())
+    parts = _DURATION.fullmatch(text.strip())
     if parts is None:
         return None
     hours, minutes, seconds = (int(part or 0) for part in parts.groups())

@@ -175,6 +175,8 @@ def comparable(url: str, *, whole_query: bool = False) -> str:
         rest = _without_scheme(rest[prefix.end() :])
     place, _, query = rest.partition("#")[0].partition("?")
     host, slash, path = place.partition("/")
+    if not query:
+        return f"{host.lower()}{slash}{path}"
     kept = "&".join(
         part
         for part in query.split("&")
@@ -203,7 +205,8 @@ def _files(items: Sequence[Item]) -> list[str | None]:
             files.append(None)
             continue
         file = comparable(item.enclosure_url)
-        whole = comparable(item.enclosure_url, whole_query=True)
+        plain = "?" not in file and "?" not in item.enclosure_url
+        whole = file if plain else comparable(item.enclosure_url, whole_query=True)
         guids[file].add(item.guid)
         wholes[file].add(whole)
         files.append((file, whole))
@@ -250,7 +253,8 @@ Verdict = tuple[Kind, str, Known | None]
 
 
 def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection[str]) -> Verdict:
-    by = {key.partition(":")[0]: document.known[key] for key in keys if key in document.known}
+    known = document.known
+    by = {key.partition(":")[0]: known[key] for key in keys if key in known} if known else {}
     if not keys:
         return Kind.NOTHING, "no enclosure of a wanted media type", None
     if "file" in by:

@@ -195,6 +195,7 @@ class _Role(StrEnum):  # its members hash faster than an Enum's
     LINK = auto()
 
 
+_NEUTRAL = _Role.NEUTRAL
 _TEXTS = frozenset(
     (
         _Role.TITLE,
@@ -298,38 +299,44 @@ class _Reader:
         return role
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        if attributes and "base" in "".join(attributes).lower():
-            self.is_odd |= self._depth < ITEM_DEPTH
-            self._facts.unsure = True  # relative addresses below it mean something else
-        if self._depth <= ITEM_DEPTH:
-            self._facts.unsure |= self._depth == ITEM_DEPTH and bool(attributes)  # rdf:about: an id
-            return
+        # Most elements are none of our business: this is where the time goes.
+        self._depth = depth = self._depth + 1
         role = self._roles.get(name) or self._role(name)
+        if role is _NEUTRAL and not attributes and self._wanted is None and depth > ITEM_DEPTH:
+            return
+        if attributes and "base" in "".join(attributes).lower():
+            self.is_odd |= depth < ITEM_DEPTH
+            self._facts.unsure = True  # relative addresses below it mean something else
+        if depth <= ITEM_DEPTH:
+            self._facts.unsure |= depth == ITEM_DEPTH and bool(attributes)  # rdf:about: an id
+            return
         if self._wanted is not None:
             self._facts.unsure = True  # an element where we want text
-        if role is not _Role.NEUTRAL:
+        if role is not _NEUTRAL:
             self._take(role, attributes)
 
     def _take(self, role: _Role, attributes: dict[str, str]) -> None:
         facts, is_child = self._facts, self._depth == ITEM_DEPTH + 1
         facts.roles.add(role)
-        if role is _Role.MEDIA_CONTENT:
+        if role in _TEXTS:
+            if role is _Role.TITLE and facts.texts.get(role, "").strip():
+                pass  # an image's, say: the first one that has words counts
+            elif is_child:
+                self._begin_text(role, attributes)
+            else:
+                facts.unsure = True
+        elif role is _Role.ENCLOSURE and is_child:
+            facts.candidates.append(_enclosure(_named(attributes)))
+        elif role is _Role.LINK:
+            facts.unsure |= bool(attributes) and "enclosure" in _named(attributes).get("rel", "")
+        elif role is _Role.MEDIA_CONTENT:
             facts.candidates.append(_media_content(_named(attributes)))
         elif role is _Role.ALTERNATE:
             self._alternate = _named(attributes)
         elif role is _Role.ALTERNATE_SOURCE:
             facts.candidates.append(_alternate_source(_named(attributes), self._alternate))
-        elif role is _Role.LINK:
-            facts.unsure |= "enclosure" in _named(attributes).get("rel", "")
-        elif role is _Role.ENCLOSURE and is_child:
-            facts.candidates.append(_enclosure(_named(attributes)))
-        elif role is _Role.TITLE and facts.texts.get(role, "").strip():
-            pass  # an image's, say: the first one that has words counts
-        elif role is _Role.UNSURE or (not is_child and role in _TEXTS):
+        elif role is _Role.UNSURE:
             facts.unsure = True
-        elif role in _TEXTS:
-            self._begin_text(role, attributes)
 
     def _begin_text(self, role: _Role, attributes: dict[str, str]) -> None:
         facts = self._facts
@@ -425,9 +432,13 @@ def _reader(outline: Outline) -> _Reader | None:
 
 
 def _item(read: _Facts, media_types: Sequence[str], document_url: str) -> Item | None:
-    texts = {role: text.strip() for role, text in read.texts.items()}
-    if read.unsure or not all(map(_stays, texts.values())):
+    if read.unsure:
         return None
+    texts = read.texts
+    for role, text in texts.items():
+        if not text.isascii() and not _stays(text):
+            return None
+        texts[role] = text.strip()
     title = texts.get(_Role.TITLE, "")
     if not title and _Role.MEDIA_TITLE in read.roles:
         return None
@@ -446,14 +457,15 @@ def _item(read: _Facts, media_types: Sequence[str], document_url: str) -> Item |
     )
 
 
+_CONTROLS = re.compile("[\x80-\x9f]")
+
+
 def _stays(text: str) -> bool:
     """Whether feedparser leaves a text as it is: it mends what looks wrongly encoded."""
-    if text.isascii():
-        return True
-    if re.search("[\x80-\x9f]", text):
+    if _CONTROLS.search(text.strip()):
         return False
     try:
-        text.encode("iso-8859-1").decode()
+        text.strip().encode("iso-8859-1").decode()
     except (UnicodeEncodeError, UnicodeDecodeError):
         return True
     return False

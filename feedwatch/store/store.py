@@ -39,6 +39,7 @@ from feedwatch.model import (
     Waiting,
 )
 from feedwatch.store import figures, upkeep
+from feedwatch.store.bulk import insert_many
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
 from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.lock import FileLock, is_locked
@@ -811,7 +812,7 @@ def _admit(db: Connection, feed: Feed, admissions: Sequence[Admission], now: dat
     if not admissions:
         return []
     last = db.scalars(select(func.max(episodes.c.id))).one() or 0
-    db.execute(insert(episodes), [_new_row(feed, one) for one in admissions])
+    insert_many(db, episodes, NEW_EPISODE, [_new_row(feed, one) for one in admissions])
     # In the order in which they were given; others may have come meanwhile, but not of this feed.
     query = (
         select(episodes.c.id)
@@ -819,46 +820,48 @@ def _admit(db: Connection, feed: Feed, admissions: Sequence[Admission], now: dat
         .order_by(episodes.c.id)
     )
     ids = list(db.scalars(query))
-    keys = [
-        {"feed_id": feed.id, "key": key, "episode_id": new_id}
-        for new_id, one in zip(ids, admissions, strict=True)
-        for key in one.keys
-    ]
-    if keys:
-        db.execute(insert(identities), keys)
-    moves = [
-        _line(None, one.episode, now) | {"episode_id": new_id}
-        for new_id, one in zip(ids, admissions, strict=True)
-    ]
-    db.execute(insert(history), moves)
+    pairs = list(zip(ids, admissions, strict=True))
+    keys = [(feed.id, key, new_id) for new_id, one in pairs for key in one.keys]
+    insert_many(db, identities, ("feed_id", "key", "episode_id"), keys)
+    moves = [(new_id, now, one.episode.state, one.episode.reason) for new_id, one in pairs]
+    insert_many(db, history, ("episode_id", "at", "state", "reason"), moves)
     return ids
 
 
-def _new_row(feed: Feed, admission: Admission) -> dict[str, Any]:
-    """What is not null of a new episode, and of equal shape for all."""
-    episode = admission.episode
-    return {
-        "feed_id": feed.id,
-        "guid": episode.guid,
-        "title": episode.title,
-        "description": episode.description,
-        "enclosure_url": episode.enclosure_url,
-        "published_at": episode.published_at,
-        "state": episode.state,
-        "reason": episode.reason,
-        "feed_duration": episode.feed_duration,
-        "title_key": admission.title_key,
-        "seen_url": episode.enclosure_url,
-        "seen_published_at": episode.published_at,
-        "seen_duration": episode.feed_duration,
-        "first_seen_at": episode.first_seen_at,
-        "due_at": episode.due_at,
-        "attempts": 0,
-        "deferrals": 0,
-        "remote_stood": 0,
-        "overdue": False,
-        "version": 0,
-    }
+# What is not null of a new episode, in the table's order.
+NEW_EPISODE = (
+    "feed_id",
+    "guid",
+    "title",
+    "description",
+    "enclosure_url",
+    "published_at",
+    "state",
+    "reason",
+    "feed_duration",
+    "title_key",
+    "seen_url",
+    "seen_published_at",
+    "seen_duration",
+    "first_seen_at",
+    "due_at",
+    "attempts",
+    "deferrals",
+    "remote_stood",
+    "overdue",
+    "version",
+)
+
+
+def _new_row(feed: Feed, admission: Admission) -> tuple[Any, ...]:
+    one = admission.episode
+    as_in_feed = (one.guid, one.title, one.description, one.enclosure_url, one.published_at)
+    seen = (admission.title_key, one.enclosure_url, one.published_at, one.feed_duration)
+    counters = (0, 0, 0, False, 0)
+    return (
+        *(feed.id, *as_in_feed, one.state, one.reason, one.feed_duration, *seen),
+        *(one.first_seen_at, one.due_at, *counters),
+    )
 
 
 def _leave(db: Connection, feed_id: int, departure: Departure) -> None:
