@@ -36,6 +36,7 @@ class Digest:
 
     basis: bytes
     seen: Mapping[bytes, Seen] = field(default_factory=dict)
+    is_plain: bool = True  # each item tells by itself what it is, see `identity.is_plain`
     is_same: bool = False  # as what is kept
 
     def only(self, seen: Mapping[bytes, Seen]) -> Self:
@@ -44,17 +45,22 @@ class Digest:
 
     def packed(self) -> bytes:
         """As bytes, to be kept."""
-        return self.basis + b"".join(
-            _ENTRY.pack(mark, seen.episode << 2 | seen.has_guid << 1 | seen.malformed)
-            for mark, seen in self.seen.items()
+        return (
+            self.basis
+            + (b"p" if self.is_plain else b"-")
+            + b"".join(
+                _ENTRY.pack(mark, seen.episode << 2 | seen.has_guid << 1 | seen.malformed)
+                for mark, seen in self.seen.items()
+            )
         )
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Self:
         """What `packed` made."""
-        entries = _ENTRY.iter_unpack(packed[BASIS_BYTES:])
+        entries = _ENTRY.iter_unpack(packed[BASIS_BYTES + 1 :])
         return cls(
             basis=packed[:BASIS_BYTES],
+            is_plain=packed[BASIS_BYTES : BASIS_BYTES + 1] == b"p",
             seen={
                 mark: Seen(value >> 2, bool(value & 2), bool(value & 1)) for mark, value in entries
             },

@@ -115,7 +115,7 @@ def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...
     items = []
     while True:
         end = body.find(dialect.end, place)
-        if end < 0 or end - place > LONGEST_ITEM or _opens(body, place + 1, end, dialect):
+        if end < 0 or end - place > LONGEST_ITEM:
             return None
         end += len(dialect.end)
         items.append(body[place:end])
@@ -123,13 +123,13 @@ def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...
         if place < 0 or body[end:place].strip():
             return None
         if not dialect.start.match(body, place):
-            return tuple(items), end
+            return (tuple(items), end) if _are_apart(items, dialect) else None
 
 
-def _opens(body: bytes, place: int, end: int, dialect: _Dialect) -> bool:
-    """Whether another item begins in between: bytes are found faster than patterns."""
-    found = body.find(b"<" + dialect.item, place, end) >= 0
-    return found and dialect.start.search(body, place, end) is not None
+def _are_apart(items: Sequence[bytes], dialect: _Dialect) -> bool:
+    """Whether none begins within another: bytes are counted faster than patterns are found."""
+    start = b"<" + dialect.item
+    return all(item.count(start) == 1 or not dialect.start.search(item, 1) for item in items)
 
 
 def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:

@@ -133,6 +133,7 @@ episodes = Table(
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
     Index(None, "feed_id", "state"),
     Index(None, "feed_id", "title_key"),
+    Index(None, "feed_id", "published_at"),
 )
 
 # By which keys the episodes of a feed are known. Never pruned. The primary key is what keeps two

@@ -283,8 +283,8 @@ class Checks:
         self._context.store.record_unchanged([after for _, after in self._unchanged], left)
         self._ailing = False
         for before, after in self._unchanged:
-            self._under_way.pop(after.id, None)
             _log_check(before, after, [])
+            self._under_way.pop(after.id, None)
         self._unchanged = []
 
     def _record(self, check: _Check, document: Document, reading: Reading) -> None:
@@ -307,7 +307,6 @@ class Checks:
             descriptions=reading.descriptions if after.answered != feed.answered else None,
             digest=reading.digest,
         )
-        self._under_way.pop(feed.id, None)
         self._ailing = False
         if recorded is None:
             log.warning(
@@ -315,8 +314,9 @@ class Checks:
                 feed.name,
                 extra={"feed": feed.name},
             )
-            return
-        _log_check(feed, after, reading.decisions)
+        else:
+            _log_check(feed, after, reading.decisions)
+        self._under_way.pop(feed.id, None)
 
     def _checked(
         self,
@@ -342,8 +342,8 @@ class Checks:
 
     def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
         """When the feed's latest episodes were published, those about to be written among them."""
-        dates = (admission.episode.published_at for admission in new)
-        return [*filter(None, dates), *self._context.store.published(feed.id)]
+        dates = [one for new_one in new if (one := new_one.episode.published_at) is not None]
+        return dates if feed.baseline_at is None else dates + self._context.store.published(feed.id)
 
     def _put_off(self, check: _Check, error: Exception) -> None:
         feed = check.feed
@@ -353,11 +353,11 @@ class Checks:
             exc_info=error,
             extra={"feed": feed.name},
         )
-        self._under_way.pop(feed.id, None)
         due_at = self._context.clock() + PUT_OFF
         reason = f"a fault of feedwatch's own: {type(error).__name__}"
         broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
         self._context.store.record_unchanged([broken])
+        self._under_way.pop(feed.id, None)
 
     # In threads of their own
 

@@ -220,10 +220,13 @@ class Reader:
         seen = {mark: before.seen[mark] for mark in case.marks if mark in before.seen}
         unchanged = rest(before.seen[mark] for mark in case.marks if mark in before.seen)
         malformed = any(one.malformed for one in seen.values())
+        if not before.is_plain and len(seen) < max(len(set(case.marks)), len(before.seen)):
+            return None  # an item that came or went may change what the others are
         items, broken = self._items(case, fresh, malformed=malformed)
         keys = keys_of(items)
         known = _known(self._store, case.feed, keys)
-        if not is_plain(items, keys) and before.seen:
+        plain = is_plain(items, keys)
+        if not plain and before.seen:
             return None
         if not unchanged.shown.isdisjoint(one.id for one in known.values()):
             return None
@@ -236,7 +239,7 @@ class Reader:
             decisions=self._described(case, decisions, fresh, malformed=malformed),
             keys=keys,
             rest=unchanged,
-            memory=before.only(seen) if is_plain(items, keys) else None,
+            memory=replace(before.only(seen), is_plain=plain and before.is_plain),
             marks=[case.marks[place] for place in fresh],
             malformed=frozenset(index for index, place in enumerate(fresh) if place in broken),
         )
@@ -326,16 +329,16 @@ def _decisions(
 
 def _remembering(reading: Reading, case: _Case) -> Reading:
     """With what a later quick look needs, if the document came apart into just these items."""
-    if len(reading.decisions) != len(case.marks) or not is_plain(
-        [decision.item for decision in reading.decisions], reading.keys
-    ):
+    if len(reading.decisions) != len(case.marks):
         return reading
     places = range(len(case.marks))
     media_types = case.source.rules.media_types
     looked = quick.facts(case.outline, places, media_types, case.document.url)
     if looked is None:
         return reading
-    return replace(reading, memory=case.empty, marks=case.marks, malformed=looked.malformed)
+    plain = is_plain([decision.item for decision in reading.decisions], reading.keys)
+    memory = replace(case.empty, is_plain=plain)
+    return replace(reading, memory=memory, marks=case.marks, malformed=looked.malformed)
 
 
 def _too_many() -> Reading:

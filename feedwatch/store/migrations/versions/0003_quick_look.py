@@ -24,12 +24,14 @@ def upgrade() -> None:
         feeds.add_column(sa.Column("answered", sa.Integer(), nullable=False, server_default="0"))
     with op.batch_alter_table("episodes") as episodes:
         episodes.alter_column("description", existing_type=sa.Text(), nullable=True)
+        episodes.create_index("ix_episodes_feed_id_published_at", ["feed_id", "published_at"])
 
 
 def downgrade() -> None:
     """Drop them; a description that was never read becomes an empty one."""
     op.execute("UPDATE episodes SET description = '' WHERE description IS NULL")
     with op.batch_alter_table("episodes") as episodes:
+        episodes.drop_index("ix_episodes_feed_id_published_at")
         episodes.alter_column("description", existing_type=sa.Text(), nullable=False)
     with op.batch_alter_table("feeds") as feeds:
         feeds.drop_column("answered")
