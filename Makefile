@@ -6,7 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast lint build verify-platform clean
+FEEDS ?= ../shared/feeds/feeds.tar.xz# real feeds, if you have some: an archive with a folder real/
+BENCH := .bench
+
+.PHONY: demo test test-fast lint build bench verify-platform clean
 
 demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
 	@$(BIN)/feedwatch demo
@@ -25,11 +28,21 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet
 
+bench: $(VENV)/installed-dev $(BENCH)/installed ## what a check costs, beside reader and newsboat; then how it scales
+	@[ ! -e $(FEEDS) ] || [ -e $(BENCH)/feeds ] || { mkdir -p $(BENCH)/feeds && tar -xf $(FEEDS) -C $(BENCH)/feeds; }
+	READER_PYTHON=$(BENCH)/reader/bin/python $(BIN)/python -m benchmarks --real $(BENCH)/feeds/real --json $(BENCH)/result.json
+	$(BIN)/python -m benchmarks.scale $$([ ! -e $(BENCH)/feeds/nasty ] || echo --feeds $(BENCH)/feeds/nasty)
+
+$(BENCH)/installed: | $(BIN)/python
+	$(PYTHON) -m venv $(BENCH)/reader
+	$(BENCH)/reader/bin/python -m pip install --quiet --disable-pip-version-check reader sgmllib3k
+	@touch $@
+
 verify-platform: ## the service and the image, for real: PLATFORM=folder of systemd-run.sh and container-run.sh
 	tests/platform/verify.sh
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(or $(PYTHON),false) $(IS_NEW_ENOUGH) || \

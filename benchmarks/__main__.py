@@ -78,7 +78,13 @@ def _feedwatch(config: Path) -> list[str]:
 
 def reader(folder: Path, urls: Sequence[str]) -> list[str]:
     """`update_feeds` of the library."""
-    return [os.environ.get("READER_PYTHON", sys.executable), "-c", READER, str(folder / "db"), *urls]
+    return [
+        os.environ.get("READER_PYTHON", sys.executable),
+        "-c",
+        READER,
+        str(folder / "db"),
+        *urls,
+    ]
 
 
 def newsboat(folder: Path, urls: Sequence[str]) -> list[str]:
@@ -93,7 +99,10 @@ def available() -> dict[str, Program]:
     """The programs that can be run here."""
     found: dict[str, Program] = {"feedwatch": feedwatch}
     python = os.environ.get("READER_PYTHON", sys.executable)
-    if subprocess.run([python, "-c", "import reader"], capture_output=True, check=False).returncode == 0:
+    if (
+        subprocess.run([python, "-c", "import reader"], capture_output=True, check=False).returncode
+        == 0
+    ):
         found["reader"] = reader
     if shutil.which("newsboat"):
         found["newsboat"] = newsboat
@@ -108,13 +117,13 @@ def cpu_of(command: Sequence[str], folder: Path) -> float:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1, 3):  # some real feeds are broken, and that is told
-        raise SystemExit(f"{command} ended with {status}: {(folder / 'output').read_text()[-2000:]}")
+        raise SystemExit(
+            f"{command} ended with {status}: {(folder / 'output').read_text()[-2000:]}"
+        )
     return usage.ru_utime + usage.ru_stime
 
 
-def one_round(
-    program: Program, base: str, count: int, costs: dict[str, list[float]]
-) -> None:
+def one_round(program: Program, base: str, count: int, costs: dict[str, list[float]]) -> None:
     """All five ways, each with many feeds and with one."""
     urls = [f"{base}/feed/{number}" for number in range(count)]
     with tempfile.TemporaryDirectory() as many, tempfile.TemporaryDirectory() as one:
@@ -161,8 +170,10 @@ def table(results: dict[str, dict[str, float]]) -> str:
         rows.append(row)
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return "\n".join(
-        "  ".join(text.rjust(width) if column else text.ljust(width)
-                  for column, (text, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            text.rjust(width) if column else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     )
 

@@ -15,7 +15,16 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-SIZES = (20_000, 60_000, 120_000, 200_000, 300_000, 500_000, 900_000, 2_000_000)  # as real ones have
+SIZES = (
+    20_000,
+    60_000,
+    120_000,
+    200_000,
+    300_000,
+    500_000,
+    900_000,
+    2_000_000,
+)  # as real ones have
 
 
 def documents(folder: Path | None, count: int) -> list[bytes]:
@@ -58,7 +67,9 @@ def with_new_item(document: bytes, number: int) -> bytes:
     if first is None:
         return document
     tag = f"new-{number}".encode()
-    item = re.sub(rb"(?s)(<(?:guid|id)\b[^>]*>).*?(</(?:guid|id)>)", rb"\g<1>" + tag + rb"\2", first[0])
+    item = re.sub(
+        rb"(?s)(<(?:guid|id)\b[^>]*>).*?(</(?:guid|id)>)", rb"\g<1>" + tag + rb"\2", first[0]
+    )
     item = re.sub(rb"(?s)(<title\b[^>]*>).*?(</title>)", rb"\g<1>" + tag + rb"\2", item, count=1)
     item = re.sub(rb"""(\burl=["']https?://)""", rb"\1" + tag + b".", item)
     return document[: first.start()] + item + document[first.start() :]

@@ -27,6 +27,7 @@ ALLOWED = {
     "dates": set[str](),
     "namespaces": set[str](),
     "rss": {"model", "text", "enclosures", "dialects", "bodies", "dates"},
+    "memory": set[str](),
     "quick": {"model", "text", "enclosures", "dates", "namespaces"},
     "digest": {"identity", "model"},
     "isolation": {"model", "rss"},

@@ -1,7 +1,6 @@
 """`run` and `check`."""
 
 import faulthandler
-import gc
 import logging
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import click
 
+from feedwatch import memory
 from feedwatch.admission import Decision, Verdict
 from feedwatch.cli.assembly import (
     Options,
@@ -47,7 +47,6 @@ from feedwatch.wire import Brake
 
 log = logging.getLogger("feedwatch")
 
-GARBAGE_AT = 50_000  # objects more than were freed
 CHECKS_AT_ONCE = 8
 
 Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or why it could not
@@ -75,10 +74,7 @@ def run(options: Options, *, once: bool, timeout: float) -> None:
     require_feeds(settings)
     with assembled(settings, serves=not once) as (daemon, context):
         daemon.stop_on_signals()
-        # What is there now stays. Items come by the thousand and go again: to look through all
-        # objects each time that a few hundred are new takes a fifth of the whole.
-        gc.freeze()
-        gc.set_threshold(GARBAGE_AT)
+        memory.settle()
         if not once:
             daemon.reload_on_signal()
             log.info(

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 FETCHES_AT_ONCE = 16
-READS_AT_ONCE = 3
+READS_AT_ONCE = 2
 WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
 WAIT_AT_LEAST = 64  # of these; with fewer, more are taken on
 DOCUMENTS_AT_ONCE = 8  # in memory, to be read
@@ -213,18 +213,18 @@ class Checks:
     ) -> None:
         """Once `future` is done, have the one thread conclude the check with it."""
 
-        def concluded() -> None:
+        def concluded(done: Future[Found]) -> None:
             # The one broad `except` of this duty: a bad feed must not stop the others, nor spin.
             try:
-                conclude(check, future)
+                conclude(check, done)
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - logged by `_put_off`
                 self._put_off(check, error)
 
-        def ended(_future: Future[Found]) -> None:
-            if not future.cancelled():  # by `close`: nobody's fault
-                self._events.put(concluded)
+        def ended(done: Future[Found]) -> None:  # must not hold it: they would hold each other
+            if not done.cancelled():  # by `close`: nobody's fault
+                self._events.put(partial(concluded, done))
 
         future.add_done_callback(ended)
 

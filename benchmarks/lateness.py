@@ -1,0 +1,41 @@
+"""A daemon that watches its own clock: how late each tick begins. Run by `benchmarks.scale`."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from feedwatch.cli import app
+from feedwatch.daemon import Daemon, Duty
+
+late: dict[str, list[float]] = {}
+original = Daemon._beating  # the seam where a tick begins
+
+
+def beating(daemon: Daemon, name: str, duty: Duty) -> Callable[[], None]:
+    """A tick that notes when it begins."""
+    tick = original(daemon, name, duty)
+    begun: float | None = None
+
+    def timed() -> None:
+        nonlocal begun
+        now = time.monotonic()
+        if begun is not None:
+            late.setdefault(name, []).append(now - begun - 1.0)
+        begun = now
+        tick()
+
+    return timed
+
+
+Daemon._beating = beating  # type: ignore[method-assign]
+threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGTERM)).start()
+sys.argv = ["feedwatch", "--config", sys.argv[1], "run"]
+with suppress(SystemExit):
+    app.main()
+worst = {name: round(max(values) * 1000) for name, values in late.items()}
+print(json.dumps({"worst ms late": worst, "ticks": {k: len(v) for k, v in late.items()}}))
