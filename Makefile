@@ -30,7 +30,7 @@ build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 
 bench: $(VENV)/installed-dev $(BENCH)/installed ## what a check costs, beside reader and newsboat; then how it scales
 	@[ ! -e $(FEEDS) ] || [ -e $(BENCH)/feeds ] || { mkdir -p $(BENCH)/feeds && tar -xf $(FEEDS) -C $(BENCH)/feeds; }
-	READER_PYTHON=$(BENCH)/reader/bin/python $(BIN)/python -m benchmarks --real $(BENCH)/feeds/real --json $(BENCH)/result.json
+	READER_PYTHON=$(abspath $(BENCH)/reader/bin/python) $(BIN)/python -m benchmarks --real $(BENCH)/feeds/real --json $(BENCH)/result.json
 	$(BIN)/python -m benchmarks.scale $$([ ! -e $(BENCH)/feeds/nasty ] || echo --feeds $(BENCH)/feeds/nasty)
 
 $(BENCH)/installed: | $(BIN)/python

@@ -32,7 +32,7 @@ def beating(daemon: Daemon, name: str, duty: Duty) -> Callable[[], None]:
     return timed
 
 
-Daemon._beating = beating  # type: ignore[method-assign]
+setattr(Daemon, "_beating", beating)  # noqa: B010 - mypy would not have it assigned
 threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGTERM)).start()
 sys.argv = ["feedwatch", "--config", sys.argv[1], "run"]
 with suppress(SystemExit):

@@ -38,7 +38,8 @@ def documents(folder: Path | None, count: int) -> list[bytes]:
 def _made_up(number: int, size: int) -> bytes:
     dice = random.Random(number)  # noqa: S311 - nothing secret
     words = ["podcast", "story", "history", "science", "today", "people", "night", "river", "music"]
-    items, length = [], 0
+    items: list[str] = []
+    length = 0
     while length < size:
         index = 10_000 - len(items)
         text = " ".join(dice.choices(words, k=300))
@@ -49,7 +50,8 @@ def _made_up(number: int, size: int) -> bytes:
             f"<description><![CDATA[<p>{text}</p>]]></description>"
             f"<content:encoded><![CDATA[<p>{text}</p>]]></content:encoded>"
             "<itunes:duration>1800</itunes:duration>"
-            f'<enclosure url="https://media.example/{number}/{index}.mp3" type="audio/mpeg"/></item>'
+            f'<enclosure url="https://media.example/{number}/{index}.mp3" type="audio/mpeg"/>'
+            "</item>"
         )
         length += len(items[-1])
     return (
@@ -98,7 +100,7 @@ class Feed:
 
 def serve(feeds: list[Feed]) -> None:
     """Serve until killed."""
-    state = {"mode": "304", "number": 0}
+    mode, number = "304", 0
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -110,18 +112,19 @@ def serve(feeds: list[Feed]) -> None:
             else:
                 self._feed(feeds[int(value) % len(feeds)])
 
-        def _change(self, mode: str) -> None:
-            state["mode"] = mode
+        def _change(self, wanted: str) -> None:
+            nonlocal mode, number
+            mode = wanted
             if mode in ("new", "build"):
-                state["number"] += 1
+                number += 1
                 change = with_new_item if mode == "new" else with_build_date
                 for feed in feeds:
-                    feed.set(change(feed.document, int(state["number"])))
+                    feed.set(change(feed.document, number))
             self._answer(200, b"", {})
 
         def _feed(self, feed: Feed) -> None:
             headers = {"ETag": feed.etag, "Content-Type": "application/rss+xml"}
-            if state["mode"] == "304" and self.headers.get("If-None-Match") == feed.etag:
+            if mode == "304" and self.headers.get("If-None-Match") == feed.etag:
                 self._answer(304, b"", headers)
             elif "gzip" in self.headers.get("Accept-Encoding", ""):
                 self._answer(200, feed.packed, headers | {"Content-Encoding": "gzip"})
