@@ -63,11 +63,10 @@ def decide(
     decisions = [_decision(sighting, rules) for sighting in sightings]
     if feed.baseline_at is None:
         decisions = _at_first(decisions, rules.first_run)
-    elif (alarm := _alarm(decisions, feed, rules, unchanged)) is not None:
-        decisions = _held(decisions, alarm)
-    if feed.doubted_before is not None:
+    alarm = _alarm(decisions, feed, rules, unchanged) if feed.baseline_at is not None else None
+    if feed.doubted_before is not None:  # the graver reason goes before the alarm's
         decisions = [_doubted(one, feed.doubted_before) for one in decisions]
-    return decisions
+    return decisions if alarm is None else _held(decisions, alarm)
 
 
 def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:

@@ -94,7 +94,7 @@ def checked(
             return replace(failed, baseline_at=now, doubted_before=now)
     answer = outcome.document if isinstance(outcome, Same) else document or outcome
     after = replace(
-        _heard(feed, published, now),
+        _heard(feed, published, now, found_new=found_new),
         checked_at=now,
         success_at=now,
         failures=0,
@@ -126,12 +126,15 @@ def checked(
     return replace(after, due_at=_next_check(after, now, interval))
 
 
-def _heard(feed: Feed, published: Sequence[datetime] | None, now: datetime) -> Feed:
+def _heard(
+    feed: Feed, published: Sequence[datetime] | None, now: datetime, *, found_new: bool
+) -> Feed:
     """The feed after a good answer, which may end a silence, or show that there is one."""
     if published is not None:
         # Of a feed that we have not followed so far, the silence began with its latest episode.
         latest = min(max(published, default=now), now)
-        since = now if feed.expected_by is not None else latest
+        followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
+        since = now if followed else latest
         feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
     if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
         return replace(feed, silent_since=now)
@@ -390,6 +393,15 @@ def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
     if not is_lost(episode):
         _must_be(episode, "adopted", State.UNKNOWN)
     return replace(_accepted(episode, media_id, now, None), finished_at=None)
+
+
+def may_be_taken(episode: Episode) -> bool:
+    """Whether a job may exist for an episode that is about to be submitted again.
+
+    Also of one that was skipped while this was in doubt.
+    """
+    skipped_in_doubt = episode.state is State.SKIPPED and episode.submitted_at is not None
+    return episode.state is State.UNKNOWN or skipped_in_doubt or is_lost(episode)
 
 
 def is_lost(episode: Episode) -> bool:

@@ -412,3 +412,11 @@ def test_the_longest_waits_by_hints_stay_below_the_horizon() -> None:
         after = lifecycle.checked(FEED, PARSED, document, NOW, interval)
         assert after.due_at is not None
         assert after.due_at - NOW < horizon(interval)
+
+
+def test_what_was_skipped_while_it_was_in_doubt_may_still_be_taken() -> None:
+    sent = episode(State.SUBMITTING, submitted_at=NOW, attempts=1)
+    doubt = lifecycle.presumed_lost(sent, NOW, HOLD)
+    assert lifecycle.may_be_taken(doubt)
+    assert lifecycle.may_be_taken(lifecycle.skipped(doubt))
+    assert not lifecycle.may_be_taken(episode(State.SKIPPED, submitted_at=None))

@@ -65,7 +65,7 @@ def test_feeds_come_go_and_change_in_a_running_daemon_and_the_log_has_a_line_for
     told = reload(daemon)
     assert "config: feed other: added" in told
     assert "config: feed show: CHECK_INTERVAL unset → 1h" in told
-    assert "config: feed show: PASSWORD unset → (not shown)" in told
+    assert "config: feed show: PASSWORD changed" in told
     assert "config: MAX_CONCURRENT_JOBS unset → 9" in told
     assert "config: read anew, 5 changes" in told
     daemon.until(lambda: "Episode 7" in taken(world), "the new feed's episode")

@@ -88,7 +88,7 @@ def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool)
         _require_configured(settings, chosen)
         moves = _moves(chosen, lambda episode: lifecycle.retried(episode, now))
         _preview(chosen, "will be submitted; each submission costs money and is published")
-        doubtful = [one for one in chosen if one.state is State.UNKNOWN or lifecycle.is_lost(one)]
+        doubtful = [one for one in chosen if lifecycle.may_be_taken(one)]
         if doubtful:
             say(
                 f"{len(doubtful)} of them may have been taken already: look at the media API "

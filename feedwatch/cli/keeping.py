@@ -23,6 +23,8 @@ def backup(options: Options, *, path: Path, force: bool) -> None:
     """
     now = datetime.now(UTC)
     copy = path / f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db" if path.is_dir() else path
+    if not copy.parent.is_dir():
+        stop(f"there is no folder {copy.parent}")
     with opened(options.settings(needs_feeds=False)) as store:
         if store.path is not None and not store.path.exists():
             stop(f"there is no database yet at {store.path}")
@@ -31,7 +33,10 @@ def backup(options: Options, *, path: Path, force: bool) -> None:
         if copy.exists() and not force:
             stop(f"{copy} is there already; choose another name, or add --force to replace it")
         size = store.back_up(copy)
-        say(f"to put it back: stop the daemon, copy it to {store.path}, see docs/backup.md")
+        say(
+            f"to put it back: stop the daemon, delete {store.path}-wal and -shm, copy it to "
+            f"{store.path}"
+        )
     click.echo(f"{copy}: {size} bytes, whole")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE
 
+from feedwatch.cli.output import stop
 from feedwatch.config import ConfigError, Settings
 from feedwatch.daemon import Daemon
 from feedwatch.health import problems, unready
@@ -53,10 +54,10 @@ def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
         side = HttpSide(*settings.listen, monitored.pages())
     except OSError as error:
         where = f"{settings.listen.host}:{settings.listen.port}"
-        hint = "; another program has it, or another feedwatch" if error.errno == EADDRINUSE else ""
-        raise ConfigError(
-            [f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}{hint}"]
-        ) from error
+        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
+        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
+            stop(f"{problem}; another program has it, or another feedwatch")
+        raise ConfigError([problem]) from error
     with side:
         log.info("http: listening on %s", side.url)
         yield

@@ -269,7 +269,7 @@ def _print_status(document: dict[str, Any]) -> None:
     for one in document["untold"]:
         tell(f"untold       {one['events']} events by {one['channel']}: {one['error']}")
     if document["troubles"]:
-        tell("\nThis needs a person:")
+        tell("\nTroubles:")
     for trouble in document["troubles"]:
         tell(f"- {trouble['text']}")
     if document["waiting"]:

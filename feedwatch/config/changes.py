@@ -45,11 +45,14 @@ def _keys(before: Settings, after: Settings) -> Iterator[str]:
         if old != new:
             restart = key.removeprefix(PREFIX).lower() in NEEDS_RESTART
             end = "; this needs a restart, until then the old value holds" if restart else ""
-            yield f"{name} {_told(key, old)} → {_told(key, new)}{end}"
+            if SECRET_KEYS.search(key):
+                yield f"{name} changed{end}"
+            else:
+                yield f"{name} {_told(key, old)} → {_told(key, new)}{end}"
 
 
 def _told(key: str, value: str | None) -> str:
     if value is None:
         return "unset"
-    text = "(not shown)" if SECRET_KEYS.search(key) else masked(masked_setting(key, value))
+    text = masked(masked_setting(key, value))
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"

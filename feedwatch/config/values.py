@@ -201,7 +201,7 @@ def apprise_urls(value: object) -> tuple[SecretStr, ...]:
     if not all(re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", url) for url in urls):
         expected("addresses of Apprise's, such as discord://…, with spaces between them")
     if importlib.util.find_spec("apprise") is None:
-        expected("the package apprise beside feedwatch: pip install 'feedwatch[notify]'")
+        expected("the package apprise, installed where feedwatch is: pip install apprise")
     return tuple(SecretStr(url) for url in dict.fromkeys(urls))
 
 

@@ -155,6 +155,8 @@ class Store:
         self._path = path = path.resolve() if path is not None else None
         self._lock = FileLock(_lock_path(self._path)) if alone and self._path else None
         if may_create:
+            if path is not None and path.parent.is_dir() and not path.exists():
+                path.touch(0o600)  # SQLite's other files follow it; feeds may be private
             upgrade(self._engine)
             self._ensure_rows()
         elif exists(self._engine):
