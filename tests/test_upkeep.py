@@ -87,7 +87,7 @@ def test_a_copy_that_cannot_be_made_leaves_nothing_behind(
 ) -> None:
     ended = finished.here("backup", str(tmp_path / "no-such-folder" / "copy.db"))
     assert ended.status == 1
-    assert "no copy was made" in ended.stderr
+    assert "there is no folder" in ended.stderr
     content = bytearray(workspace.database.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     workspace.database.write_bytes(content)
