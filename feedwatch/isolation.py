@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from feedwatch.bodies import feed_bytes
 from feedwatch.model import Document, Failed, ParsedFeed
 
 SECONDS = 5.0
@@ -212,6 +213,15 @@ def _receive(pipe: IO[bytes]) -> Any:
 # The child
 
 
+def _answer(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+    whole = feed_bytes(document.body)
+    if isinstance(whole, Failed):  # as an error page is at each check: no need of feedparser
+        return whole
+    from feedwatch import rss  # only the child pays for it, and only where there is a feed
+
+    return rss.parse(document, media_types)
+
+
 def serve(max_memory: int) -> None:
     """Answer requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
@@ -221,14 +231,12 @@ def serve(max_memory: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints to standard output must not end up among the answers
 
-    from feedwatch import rss  # only the child pays for feedparser
-
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             document, media_types, limit = _receive(sys.stdin.buffer)
             # If the parent was killed nobody else stops us: let the alarm do it.
             signal.setitimer(signal.ITIMER_REAL, 2 * limit)
-            _send(answers, rss.parse(document, media_types))
+            _send(answers, _answer(document, media_types))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -368,7 +368,8 @@ def retried(episode: Episode, now: datetime) -> Episode:
     return replace(
         episode,
         state=State.QUEUED,
-        reason="submitted again by a person",
+        reason="submitted again by a person"
+        + (", once its description has been read from the feed" * (episode.description is None)),
         due_at=now,
         attempts=0,
         deferrals=0,

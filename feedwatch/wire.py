@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from threading import local
 from typing import Any
@@ -91,7 +92,23 @@ def client(brake: Brake, **settings: Any) -> httpx.Client:
     # tests/test_wire.py shows that the limit holds, should this attribute ever move.
     transport._pool._network_backend = _Backend(brake)  # noqa: SLF001
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-    return httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, **settings)
+    return httpx.Client(
+        transport=transport,
+        timeout=timeout,
+        follow_redirects=False,
+        cookies=_NoCookies(),
+        **settings,
+    )
+
+
+class _NoCookies(CookieJar):
+    """Takes none: what one feed's server sets is nothing for another feed, and nobody logs in."""
+
+    def __init__(self) -> None:
+        super().__init__(DefaultCookiePolicy(allowed_domains=[]))
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Look at none either."""
 
 
 @cache

@@ -30,7 +30,7 @@ ALLOWED = {
     "memory": set[str](),
     "quick": {"model", "text", "enclosures", "dates", "namespaces"},
     "digest": {"identity", "model"},
-    "isolation": {"model", "rss"},
+    "isolation": {"bodies", "model", "rss"},
     "republish": {"enclosures", "identity"},
     "codings": set[str](),
     "reach": set[str](),

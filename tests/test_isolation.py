@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -210,9 +211,10 @@ def test_what_the_child_prints_does_not_disturb_its_answers(
         "from feedwatch.isolation import serve\n"
         "try:\n    serve(10**9)\nexcept ImportError:\n    pass\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], input=b"", capture_output=True, check=False
-    )
+    request = pickle.dumps((document(), AUDIO, 5.0))
+    packed = isolation._LENGTH.pack(len(request)) + request
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    result = subprocess.run(command, input=packed, capture_output=True, check=False)
     assert result.stdout == b""
     assert b"hello" in result.stderr
     assert b"noise" in result.stderr

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from feedwatch import lifecycle
-from feedwatch.model import Accepted, Episode, Feed, Later, Policy, Source, State, Unknown
+from feedwatch.model import Accepted, Episode, Later, Policy, Source, State, Unknown
 from feedwatch.store import Admission, Store, StoreError
 from feedwatch.store.database import _migrations, connect
 from feedwatch.store.schema import metadata
@@ -370,7 +370,9 @@ def test_due_feeds_come_longest_due_first(store: Store) -> None:
     store.sync_feeds(sources, due)
     found = store.due_feeds(NOW, 2 * DAY, 2)
     assert [feed.name for feed in found] == ["f2", "f1"]
-    assert isinstance(found[0], Feed)
+    one = store.feed(found[0].id)
+    assert one is not None
+    assert (one.name, one.url) == ("f2", found[0].url)
 
 
 # Migrations

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from feedwatch import lifecycle
-from feedwatch.model import Accepted, Answer, Episode, OnUnknown, State
+from feedwatch.model import Accepted, Answer, Episode, OnUnknown, Rules, State
 from feedwatch.sandbox import Fault
-from tests.support import PODCAST, item
+from tests.support import PODCAST, item, wait_for
 from tests.world import World
 from tests.world import world as a_world
 
@@ -397,3 +399,52 @@ def test_a_look_that_a_stop_broke_off_is_no_failure_of_the_feed(world: World) ->
         world.checks.close()
         world.checks.tick()
     assert [feed.error for feed in world.store.feeds() if feed.failures] == []
+
+
+# Several feeds, several hosts
+
+
+def test_a_host_that_takes_its_time_keeps_no_other_host_waiting(world: World) -> None:
+    port = urlsplit(world.feeds.url).port
+    good = replace(world.source("good"), url=f"http://localhost:{port}/good.xml")
+    slow = [world.source(f"slow{number}", f"/slow{number}.xml") for number in range(80)]
+    for number in range(80):
+        world.feeds.answer(200, b"", path=f"/slow{number}.xml", delay=1.0)
+    world.feeds.publish(1, path="/good.xml")
+    world.sources = [*slow, good]
+    world.restart()
+    world.checks.tick()
+    wait_for(lambda: world.states() == {"guid-1": State.QUEUED})
+    assert sum(world.feeds.count(f"/slow{number}.xml") for number in range(80)) < 10
+
+
+def test_no_feed_is_told_the_cookies_of_another(world: World) -> None:
+    body = world.feeds.publish(1)
+    world.feeds.answer(200, body, {"Set-Cookie": "session=of-the-first; Path=/"})
+    world.feeds.publish(2, path="/second.xml")
+    world.check()
+    world.sources.append(world.source("second", "/second.xml"))
+    world.restart()
+    world.later(hours=1)
+    world.check()
+    world.later(hours=1)
+    world.check()
+    assert world.feeds.count("/second.xml") >= 1
+    assert not any("cookie" in headers for _, headers in world.feeds.seen)
+
+
+def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_at_once(
+    world: World,
+) -> None:
+    world.sources = [replace(world.source("show"), rules=Rules())]
+    world.restart()
+    world.feeds.publish(1, 2)
+    world.check()
+    (before,) = world.store.feeds()
+    one = world.episode()
+    assert world.store.save(one, lifecycle.retried(one, world.now), world.now) is not None
+    late = replace(before, due_at=world.now + timedelta(hours=6), answered=before.asked)
+    world.store.record_check(late, [], {}, world.now, descriptions={})  # one that began before
+    (after,) = world.store.feeds()
+    assert after.due_at == world.now
+    assert world.episode().description is None, "not taken for one that the feed no longer has"

@@ -11,6 +11,7 @@ import click
 from feedwatch import lifecycle
 from feedwatch.cli.assembly import Options, api, first_checks, opened
 from feedwatch.cli.output import (
+    NUMBER,
     USAGE,
     confirm,
     say,
@@ -26,7 +27,7 @@ from feedwatch.wire import Brake
 
 PREVIEW = 20  # episodes listed before a question
 
-ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
+ids_argument = click.argument("ids", type=NUMBER, nargs=-1, metavar="[ID]...")
 # `skip` and `adopt` ask nothing; scripts that say --yes to everything may say it to them, too.
 ignored_yes = click.option("--yes", is_flag=True, hidden=True)
 feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
@@ -94,12 +95,18 @@ def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool)
                 f"{len(doubtful)} of them may have been taken already: look at the media API "
                 "first, or they are paid and published twice (`feedwatch adopt` is for those)."
             )
+        unread = sum(one.description is None for one in chosen)
+        if unread:
+            say(
+                f"{unread} of them were skipped at sight: the feed is read once more for their "
+                "descriptions first; what it no longer has is submitted without one."
+            )
         confirm("Submit?", given=yes)
         _carry_out(store, moves, now, "queued")
 
 
 @click.command()
-@click.argument("episode_id", type=int, metavar="ID")
+@click.argument("episode_id", type=NUMBER, metavar="ID")
 @click.argument("media_id", metavar="MEDIA_ID")
 @ignored_yes
 @click.pass_obj

@@ -23,8 +23,10 @@ def backup(options: Options, *, path: Path, force: bool) -> None:
     """
     now = datetime.now(UTC)
     copy = path / f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db" if path.is_dir() else path
-    if not copy.parent.is_dir():
+    if not copy.parent.is_dir() or not copy.name:
         stop(f"there is no folder {copy.parent}")
+    if copy.exists() and not copy.is_file():
+        stop(f"{copy} is no regular file", USAGE)
     with opened(options.settings(needs_feeds=False)) as store:
         if store.path is not None and not store.path.exists():
             stop(f"there is no database yet at {store.path}")

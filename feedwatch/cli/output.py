@@ -18,6 +18,7 @@ from feedwatch.masking import masked, masked_content
 from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
 from feedwatch.store import Tally
 
+NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
 
 # Of an episode: what others must find as it was submitted, and what is the publisher's own words.

@@ -8,6 +8,7 @@ import click
 
 from feedwatch.cli.assembly import Options, ailments, opened, remembered
 from feedwatch.cli.output import (
+    NUMBER,
     WAITING,
     Exact,
     as_json,
@@ -87,7 +88,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
 @click.option(
     "--state", type=click.Choice([state.value for state in State]), help="In this state only."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 2**63 - 1), metavar="N", help="At most so many.")
 @as_json
 @click.pass_obj
 def episodes(
@@ -122,7 +123,7 @@ def episodes(
 
 
 @click.command()
-@click.argument("episode_id", type=int, metavar="ID")
+@click.argument("episode_id", type=NUMBER, metavar="ID")
 @as_json
 @click.pass_obj
 def show(options: Options, *, episode_id: int, as_json: bool) -> None:

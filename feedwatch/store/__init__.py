@@ -3,6 +3,6 @@
 from feedwatch.store.errors import StoreError
 from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.outbox import Parcel
-from feedwatch.store.store import Admission, Store, Tally
+from feedwatch.store.store import Admission, Due, Store, Tally
 
-__all__ = ["Admission", "Figures", "Parcel", "Store", "StoreError", "Tally", "Vitals"]
+__all__ = ["Admission", "Due", "Figures", "Parcel", "Store", "StoreError", "Tally", "Vitals"]

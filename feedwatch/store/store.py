@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -108,12 +109,18 @@ OF_ADDRESS = (
     "address",
     "address_reach",
 )
+_DUE = bindparam("of_due_at", type_=feeds.c.due_at.type)
 # Made once: to put a statement of so many columns together costs more than to carry it out.
 _CHECKED = (
     update(feeds)
     .where(feeds.c.id == bindparam("of_id"), feeds.c.url == bindparam("of_url"))
-    .values({name: bindparam(name) for name in CHECK_COLUMNS})
+    .values(
+        {name: bindparam(name) for name in CHECK_COLUMNS if name != "due_at"}
+        # A description that was asked for meanwhile is read at once, not when it is due again.
+        | {"due_at": case((feeds.c.asked == bindparam("of_asked"), _DUE), else_=feeds.c.due_at)}
+    )
 )
+_FEED = select(feeds).where(feeds.c.id == bindparam("of_id"))
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 
 
@@ -125,6 +132,14 @@ class Admission:
     keys: Collection[str]
     title_key: str  # the title for comparison
     place: int = 0  # in the document
+
+
+class Due(NamedTuple):
+    """A feed that is to be checked."""
+
+    id: int
+    name: str
+    url: str  # where it is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,17 +249,27 @@ class Store:
 
     def due_feeds(
         self, now: datetime, horizon: timedelta, limit: int, but: Collection[int] = ()
-    ) -> list[Feed]:
+    ) -> list[Due]:
         """Feeds to check, the longest due first, without those whose ids are in `but`.
 
         What is due later than `horizon` from now is due at once: the clock was set back.
         """
-        due = and_(_due(feeds.c.due_at, now, horizon), feeds.c.active)
-        ids = select(feeds.c.id).where(due).order_by(feeds.c.due_at).limit(limit + len(but))
+        asked_at = func.coalesce(feeds.c.address, feeds.c.url).label("url")
+        query = (
+            select(feeds.c.id, feeds.c.name, asked_at)
+            .where(_due(feeds.c.due_at, now, horizon), feeds.c.active)
+            .order_by(feeds.c.due_at)
+            .limit(limit + len(but))
+        )
         with reading(self._engine) as db:
-            wanted = [number for number in db.scalars(ids) if number not in but][:limit]
-            query = select(feeds).where(feeds.c.id.in_(wanted)).order_by(feeds.c.due_at)
-            return [_feed(row) for row in db.execute(query).mappings()] if wanted else []
+            rows = db.execute(query)
+            return [Due(row.id, row.name, row.url) for row in rows if row.id not in but][:limit]
+
+    def feed(self, feed_id: int) -> Feed | None:
+        """One feed, as it is now."""
+        with reading(self._engine) as db:
+            row = db.execute(_FEED, {"of_id": feed_id}).mappings().one_or_none()
+        return _feed(row) if row is not None else None
 
     def make_feeds_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Have every active feed checked at once, or only those of these names."""
@@ -784,7 +809,8 @@ def _write_check(db: Connection, feed: Feed) -> bool:
 
 def _checked(feed: Feed) -> dict[str, Any]:
     values = {name: getattr(feed, name) for name in CHECK_COLUMNS}
-    return values | {"of_id": feed.id, "of_url": feed.url}
+    values["of_due_at"] = values.pop("due_at")
+    return values | {"of_id": feed.id, "of_url": feed.url, "of_asked": feed.asked}
 
 
 def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
@@ -875,6 +901,9 @@ def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> No
     for episode_id, description in descriptions.items():
         one = episodes.c.id == episode_id
         db.execute(update(episodes).where(one).values(description=description))
+    asked = select(feeds.c.asked).where(feeds.c.id == feed.id)
+    if db.scalars(asked).one() != feed.asked:
+        return  # more was asked for since this document was looked at
     waiting = and_(
         episodes.c.feed_id == feed.id,
         episodes.c.state == State.QUEUED,

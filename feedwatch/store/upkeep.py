@@ -49,7 +49,7 @@ def back_up(engine: Engine, copy: Path) -> int:
         size = fresh.stat().st_size
         fresh.replace(copy)
         _sync(copy.parent)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, ValueError, sqlite3.Error) as error:
         raise StoreError(f"no copy was made at {copy}: {error}") from error
     finally:
         with suppress(OSError):

@@ -40,7 +40,7 @@ from feedwatch.model import (
     Source,
     State,
 )
-from feedwatch.store import Admission, StoreError
+from feedwatch.store import Admission, Due, StoreError
 from feedwatch.timing import horizon
 from feedwatch.watcher.context import Context, Outcome
 from feedwatch.watcher.pace import Pace
@@ -50,17 +50,27 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-FETCHES_AT_ONCE = 16
-READS_AT_ONCE = 2
-WAIT_AT_MOST = 256  # feeds that are due and known to be; the others wait in the database
-WAIT_AT_LEAST = 64  # of these; with fewer, more are taken on
-DOCUMENTS_AT_ONCE = 8  # in memory, to be read
+FETCHES_AT_ONCE = 48  # a host that never answers takes two of them
+READS_AT_ONCE = 4  # two of them may wait for slow documents
+WAIT_AT_MOST = 50_000  # feeds; each is but a name and a host until its turn has come
+MANY = 64  # wait: others that are due are looked for less often
+LOOK_AGAIN = 10.0  # seconds
+DOCUMENTS_AT_ONCE = 24  # in memory, to be read
 WRITE_AT_ONCE = 100  # checks that found nothing new, in one transaction
 WRITE_WITHIN = 1.0  # seconds that the first of them waits for others
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """A feed that waits for its host. What is known of it is read when its turn has come."""
+
+    feed: int  # its id
+    name: str
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Check:
     """One feed on its way, and the settings by which it is checked, whatever these become."""
 
@@ -77,8 +87,9 @@ class Checks:
         self._context = context
         self._client = client
         self._reader = Reader(context.store, parser)
-        self._pace: Pace[_Check] = Pace()
-        self._under_way: dict[int, _Check] = {}  # by the feed's id, from waiting to written
+        self._pace: Pace[_Turn] = Pace()
+        self._look_again = 0.0  # for others that are due, while many wait; by the monotonic clock
+        self._under_way: set[int] = set()  # ids of feeds, from waiting to written
         self._fetching = self._reading = 0
         self._fetches = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
         self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
@@ -149,8 +160,8 @@ class Checks:
 
     def _give_up(self) -> None:
         """Begin nothing more until the next tick. What is not written down is still due."""
-        self._pace.clear()
-        self._under_way = {}
+        self._under_way.difference_update(turn.feed for turn in self._pace.clear())
+        self._under_way.difference_update(after.id for _, after in self._unchanged)
         self._unchanged = []
 
     def _next_events(self) -> list[Callable[[], None] | None]:
@@ -168,25 +179,22 @@ class Checks:
         return events
 
     def _begin(self, due_by: datetime | None) -> None:
-        """Take on what is due."""
+        """Have what is due wait for its turn."""
         self._answered += 1
-        if self._context.stopping.is_set() or len(self._pace) >= WAIT_AT_LEAST:
+        now = time.monotonic()
+        if self._context.stopping.is_set():
             return
-        now = self._context.clock()
-        with self._context.steady:
-            due, sources = self._due(due_by, WAIT_AT_MOST), self._context.plan.sources
-        for feed in due:
-            source = sources.get(feed.name)
-            if source is not None:
-                feed = lifecycle.read_by(feed, source.rules.media_types, now)
-                host = urlsplit(feed.address or source.url).netloc
-                check = _Check(feed=feed, source=source, host=host)
-                self._under_way[feed.id] = check
-                self._pace.add(check.host, check)
+        if len(self._pace) >= MANY and now < self._look_again:
+            return
+        self._look_again = now + LOOK_AGAIN
+        for due in self._due(due_by, WAIT_AT_MOST):
+            turn = _Turn(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
+            self._under_way.add(turn.feed)
+            self._pace.add(turn.host, turn)
         if not self._under_way:
             self._ailing = False
 
-    def _due(self, due_by: datetime | None, limit: int) -> list[Feed]:
+    def _due(self, due_by: datetime | None, limit: int) -> list[Due]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
         return self._context.store.due_feeds(now, longest, limit, but=set(self._under_way))
@@ -198,12 +206,30 @@ class Checks:
 
     def _start(self) -> None:
         while self._is_free():
-            check = self._pace.take(time.monotonic())
-            if check is None:
+            turn = self._pace.take(time.monotonic())
+            if turn is None:
                 return
-            self._fetching += 1
-            check.begun = time.monotonic()
-            self._then(self._fetches.submit(self._fetch, check), check, self._fetched)
+            begun = False
+            try:
+                begun = self._launch(turn)
+            finally:
+                if not begun:
+                    self._pace.done(turn.host, time.monotonic())
+                    self._under_way.discard(turn.feed)
+
+    def _launch(self, turn: _Turn) -> bool:
+        """Begin a check, by what is known of the feed now; False if there is no such feed."""
+        with self._context.steady:
+            feed = self._context.store.feed(turn.feed)
+            source = self._context.plan.sources.get(turn.name)
+        if feed is None or not feed.active or source is None:
+            return False
+        feed = lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
+        check = _Check(feed=feed, source=source, host=turn.host, begun=time.monotonic())
+        future = self._fetches.submit(self._fetch, check)
+        self._fetching += 1
+        self._then(future, check, self._fetched)
+        return True
 
     def _then(
         self,
@@ -218,6 +244,7 @@ class Checks:
             try:
                 conclude(check, done)
             except StoreError:
+                self._under_way.discard(check.feed.id)
                 raise
             except Exception as error:  # noqa: BLE001 - logged by `_put_off`
                 self._put_off(check, error)
@@ -260,7 +287,7 @@ class Checks:
         """Whether a check is not to be written down. Otherwise it is counted."""
         broken_off = isinstance(outcome, Failed) and self._context.stopping.is_set()  # by us
         if broken_off or check.feed.name not in self._context.plan.sources:
-            self._under_way.pop(check.feed.id, None)
+            self._under_way.discard(check.feed.id)
             return True
         self._context.checked(outcome, time.monotonic() - check.begun)
         self._context.worked(CHECKS)
@@ -284,7 +311,7 @@ class Checks:
         self._ailing = False
         for before, after in self._unchanged:
             _log_check(before, after, [])
-            self._under_way.pop(after.id, None)
+            self._under_way.discard(after.id)
         self._unchanged = []
 
     def _record(self, check: _Check, document: Document, reading: Reading) -> None:
@@ -316,7 +343,7 @@ class Checks:
             )
         else:
             _log_check(feed, after, reading.decisions)
-        self._under_way.pop(feed.id, None)
+        self._under_way.discard(feed.id)
 
     def _checked(
         self,
@@ -357,7 +384,7 @@ class Checks:
         reason = f"a fault of feedwatch's own: {type(error).__name__}"
         broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
         self._context.store.record_unchanged([broken])
-        self._under_way.pop(feed.id, None)
+        self._under_way.discard(feed.id)
 
     # In threads of their own
 

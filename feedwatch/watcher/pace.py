@@ -61,10 +61,12 @@ class Pace(Generic[Subject]):
         """Seconds until the next subject may be taken; None if that depends on `done`."""
         return max(self._next[0][0] - now, 0.0) if self._next else None
 
-    def clear(self) -> None:
-        """Forget all who wait."""
+    def clear(self) -> list[Subject]:
+        """Forget all who wait, and say who they were."""
+        waited = [subject for queue in self._waiting.values() for subject in queue]
         self._waiting.clear()
         self._next.clear()
+        return waited
 
     def _queue(self, host: str) -> None:
         heapq.heappush(self._next, (self._free_at.get(host, 0.0), host))

@@ -61,8 +61,11 @@ class Reading:
     @property
     def edited(self) -> list[Known]:
         """The known episodes that the feed describes in other words than before."""
-        found = (edited(decision.sighting) for decision in self.decisions)
-        return [one for one in found if one is not None]
+        found: dict[int, Known | None] = {}
+        for decision in self.decisions:  # of several items that are one episode the first counts
+            if decision.sighting.known is not None:
+                found.setdefault(decision.sighting.known.id, edited(decision.sighting))
+        return [one for one in found.values() if one is not None]
 
     @property
     def descriptions(self) -> dict[int, str]:
