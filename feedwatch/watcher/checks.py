@@ -98,6 +98,7 @@ class Checks:
         self._write_by = 0.0  # these, by the monotonic clock
         self._asked = self._answered = 0  # ticks
         self._trouble: StoreError | None = None  # not told yet
+        self._closing = False
         self._ailing = False  # there was trouble, and nothing could be written since
         self._thread = Thread(target=self._work, name="checks", daemon=True)
         self._thread.start()
@@ -126,6 +127,7 @@ class Checks:
         """End what is under way, and write down what it gave."""
         if not self._thread.is_alive():
             return
+        self._closing = True
         self._reader.close()
         self._fetches.shutdown(wait=True, cancel_futures=True)
         passed_on = Event()
@@ -202,7 +204,7 @@ class Checks:
     def _is_free(self) -> bool:
         """Whether another feed may be asked for."""
         room = self._fetching < FETCHES_AT_ONCE and self._reading < DOCUMENTS_AT_ONCE
-        return room and not self._context.stopping.is_set()
+        return room and not self._closing and not self._context.stopping.is_set()
 
     def _start(self) -> None:
         while self._is_free():
