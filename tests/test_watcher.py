@@ -409,7 +409,7 @@ def test_a_host_that_takes_its_time_keeps_no_other_host_waiting(world: World) ->
     good = replace(world.source("good"), url=f"http://localhost:{port}/good.xml")
     slow = [world.source(f"slow{number}", f"/slow{number}.xml") for number in range(80)]
     for number in range(80):
-        world.feeds.answer(200, b"", path=f"/slow{number}.xml", delay=1.0)
+        world.feeds.answer(500, path=f"/slow{number}.xml", delay=1.0)
     world.feeds.publish(1, path="/good.xml")
     world.sources = [*slow, good]
     world.restart()
