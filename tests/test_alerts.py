@@ -440,7 +440,7 @@ def test_without_apprise_its_addresses_are_refused_with_what_to_install(
     workspace.set(NOTIFY_APPRISE_URLS="ntfy://t0ken")
     ended = feedwatch.here("status")
     assert ended.status == 2
-    assert "pip install 'feedwatch[notify]'" in ended.stderr
+    assert "pip install apprise" in ended.stderr
     assert "t0ken" not in ended.output
 
 

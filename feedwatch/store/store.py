@@ -271,6 +271,12 @@ class Store:
             row = db.execute(_FEED, {"of_id": feed_id}).mappings().one_or_none()
         return _feed(row) if row is not None else None
 
+    def put_off(self, feed_id: int, due_at: datetime, reason: str) -> None:
+        """Write down that a check failed, without a look at the feed: it may be what is wrong."""
+        later = {"due_at": due_at, "error": reason, "failures": feeds.c.failures + 1}
+        with self._engine.begin() as db:
+            db.execute(update(feeds).where(feeds.c.id == feed_id).values(later))
+
     def make_feeds_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Have every active feed checked at once, or only those of these names."""
         due = update(feeds).where(feeds.c.active).values(due_at=now)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -214,6 +214,10 @@ class Checks:
             begun = False
             try:
                 begun = self._launch(turn)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - logged by `_put_off`
+                self._put_off(turn.feed, turn.name, error)
             finally:
                 if not begun:
                     self._pace.done(turn.host, time.monotonic())
@@ -242,14 +246,14 @@ class Checks:
         """Once `future` is done, have the one thread conclude the check with it."""
 
         def concluded(done: Future[Found]) -> None:
-            # The one broad `except` of this duty: a bad feed must not stop the others, nor spin.
+            # A broad `except`: a bad feed must not stop the others, nor spin.
             try:
                 conclude(check, done)
             except StoreError:
                 self._under_way.discard(check.feed.id)
                 raise
             except Exception as error:  # noqa: BLE001 - logged by `_put_off`
-                self._put_off(check, error)
+                self._put_off(check.feed.id, check.feed.name, error)
 
         def ended(done: Future[Found]) -> None:  # must not hold it: they would hold each other
             if not done.cancelled():  # by `close`: nobody's fault
@@ -374,19 +378,17 @@ class Checks:
         dates = [one for new_one in new if (one := new_one.episode.published_at) is not None]
         return dates if feed.baseline_at is None else dates + self._context.store.published(feed.id)
 
-    def _put_off(self, check: _Check, error: Exception) -> None:
-        feed = check.feed
+    def _put_off(self, feed_id: int, name: str, error: Exception) -> None:
+        """A check has failed in a way that nobody foresaw: it must not spin."""
         log.error(
             "feed %s: the check failed in a way that was not foreseen",
-            feed.name,
+            name,
             exc_info=error,
-            extra={"feed": feed.name},
+            extra={"feed": name},
         )
-        due_at = self._context.clock() + PUT_OFF
         reason = f"a fault of feedwatch's own: {type(error).__name__}"
-        broken = replace(feed, due_at=due_at, failures=feed.failures + 1, error=reason)
-        self._context.store.record_unchanged([broken])
-        self._under_way.discard(feed.id)
+        self._context.store.put_off(feed_id, self._context.clock() + PUT_OFF, reason)
+        self._under_way.discard(feed_id)
 
     # In threads of their own
 
