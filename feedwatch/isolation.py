@@ -141,17 +141,6 @@ class Parsers:
         self._first, self._second = Parser(), Parser()
         self._busy = threading.Lock()  # while the first is at work
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         """As `Parser.parse`."""
         if not self._busy.acquire(timeout=self._patience):

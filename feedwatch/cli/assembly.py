@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,7 +118,7 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
         http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
         feed_client(brake) as http,
-        Parsers() as parser,
+        closing(Parsers()) as parser,
         notify_channels(settings, telling) as channels,
         ExitStack() as clients,
     ):

@@ -64,35 +64,6 @@ LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of 
 LATEST = 100  # episodes from which a feed's rhythm is learned
 CHUNK = 500  # values in one IN (…): databases bound them
 
-# What a check may change of a feed; the rest is a person's or the config's, who may act meanwhile.
-CHECK_COLUMNS = (
-    "due_at",
-    "etag",
-    "last_modified",
-    "full_at",
-    "baseline_at",
-    "checked_at",
-    "success_at",
-    "new_at",
-    "shown",
-    "doubted_before",
-    "media_types",
-    "body_mark",
-    "answered",
-    "failures",
-    "error",
-    "hinted",
-    "fresh",
-    "skip_hours",
-    "skip_days",
-    "moved_to",
-    "moved_since",
-    "moved_seen",
-    "address",
-    "address_reach",
-    "expected_by",
-    "silent_since",
-)
 # What was learned at a feed's address, and is forgotten when the config has another one.
 OF_ADDRESS = (
     "etag",
@@ -108,6 +79,23 @@ OF_ADDRESS = (
     "moved_seen",
     "address",
     "address_reach",
+)
+# What a check may change of a feed; the rest is a person's or the config's, who may act meanwhile.
+CHECK_COLUMNS = (
+    *OF_ADDRESS,
+    "due_at",
+    "baseline_at",
+    "checked_at",
+    "success_at",
+    "new_at",
+    "shown",
+    "doubted_before",
+    "media_types",
+    "answered",
+    "failures",
+    "error",
+    "expected_by",
+    "silent_since",
 )
 _DUE = bindparam("of_due_at", type_=feeds.c.due_at.type)
 # Made once: to put a statement of so many columns together costs more than to carry it out.
