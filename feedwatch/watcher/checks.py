@@ -342,14 +342,22 @@ class Checks:
         )
         self._ailing = False
         if recorded is None:
-            log.warning(
-                "feed %s: changed by someone else meanwhile; checked again",
-                feed.name,
-                extra={"feed": feed.name},
-            )
+            self._check_again(feed)
         else:
             _log_check(feed, after, reading.decisions)
         self._under_way.discard(feed.id)
+
+    def _check_again(self, feed: Feed) -> None:
+        """Nothing was written. With another address it is due at once, else it must not spin."""
+        log.warning(
+            "feed %s: changed by someone else meanwhile; checked again",
+            feed.name,
+            extra={"feed": feed.name},
+        )
+        current = self._context.store.feed(feed.id)
+        if current is not None and current.url == feed.url:
+            reason = "another process took in its episodes at the same time"
+            self._context.store.put_off(feed.id, self._context.clock() + PUT_OFF, reason)
 
     def _checked(
         self,
