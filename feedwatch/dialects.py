@@ -6,12 +6,20 @@ feedparser looks for a method named after each element and keeps both parsers un
 
 import html
 import re
+from dataclasses import replace
 from html.entities import name2codepoint
 
 from feedparser import api
 from feedparser.mixin import _FeedParserMixin
 
-from feedwatch.enclosures import Candidate, Source
+from feedwatch.enclosures import (
+    Candidate,
+    Source,
+    address,
+    alternate_source,
+    enclosure,
+    media_content,
+)
 from feedwatch.namespaces import OURS
 
 CANDIDATES = "feedwatch_candidates"
@@ -58,23 +66,23 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
         self.sourcedata.clear()
 
     def _start_enclosure(self, attrs: Attributes) -> None:
-        self.note(Source.ENCLOSURE, _url(attrs), attrs.get("type", ""))
+        self.note(enclosure(attrs, self.baseuri or ""))
 
     def _start_link(self, attrs: Attributes) -> None:
         """Take enclosures before feedparser gives them the type text/html."""
-        if attrs.get("rel", "").strip() == "enclosure" and _url(attrs):
-            self.note(Source.ATOM_LINK, _url(attrs), attrs.get("type", ""))
+        if attrs.get("rel", "").strip() == "enclosure" and address(attrs):
+            self.note(replace(enclosure(attrs, self.baseuri or ""), source=Source.ATOM_LINK))
         else:
             super()._start_link(attrs)
 
     def _start_media_content(self, attrs: Attributes) -> None:
-        kind = attrs.get("type") or attrs.get("medium", "")
-        default = attrs.get("isdefault", "").strip().lower() == "true"
-        self.note(Source.MEDIA_CONTENT, _url(attrs), kind, default=default)
+        self.note(media_content(attrs, self.baseuri or ""))
 
     def _start_enc_enclosure(self, attrs: Attributes) -> None:
-        url = attrs.get("rdf:resource") or attrs.get("resource") or _url(attrs)
-        self.note(Source.RDF_ENCLOSURE, url, attrs.get("enc:type") or attrs.get("type", ""))
+        url = attrs.get("rdf:resource") or attrs.get("resource") or address(attrs)
+        kind = attrs.get("enc:type") or attrs.get("type", "")
+        base = self.baseuri or ""
+        self.note(Candidate(source=Source.RDF_ENCLOSURE, url=url, type=kind, base=base))
 
     def _start_podcast_alternateenclosure(self, attrs: Attributes) -> None:
         self._get_context()["podcast_alternateenclosure"] = attrs
@@ -82,15 +90,10 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     def _start_podcast_source(self, attrs: Attributes) -> None:
         """Name each source of an alternate enclosure: feedparser has only the last of all."""
         of = self._get_context().get("podcast_alternateenclosure") or {}
-        kind = attrs.get("contenttype") or of.get("type", "")
-        default = of.get("default", "").strip().lower() == "true"
-        self.note(Source.ALTERNATE_ENCLOSURE, _url(attrs), kind, default=default)
+        self.note(alternate_source(attrs, of, self.baseuri or ""))
 
-    def note(self, source: Source, url: str, kind: str, *, default: bool = False) -> None:
+    def note(self, candidate: Candidate) -> None:
         """Keep a candidate for the episode's media file with the item."""
-        candidate = Candidate(
-            source=source, url=url, type=kind, base=self.baseuri or "", default=default
-        )
         self._get_context().setdefault(CANDIDATES, []).append(candidate)
 
 
@@ -120,10 +123,6 @@ class _LooseDialects(_Dialects):
             return _decode(data)
         decoded: str = super().decode_entities(element, data)
         return decoded
-
-
-def _url(attrs: Attributes) -> str:
-    return attrs.get("url") or attrs.get("uri") or attrs.get("href") or ""
 
 
 def _decode(data: str) -> str:

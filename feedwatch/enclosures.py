@@ -5,7 +5,7 @@
 
 import mimetypes
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
@@ -92,6 +92,48 @@ class Candidate:
     type: str = ""
     base: str = ""  # xml:base in force where it stands; may be relative itself
     default: bool = False  # the publisher marked it as the one to take
+
+
+# How the elements name one. Attributes as feedparser has them: names, and a type, in lower case.
+
+
+def address(attributes: Mapping[str, str]) -> str:
+    """Where the file is, by whichever attribute says so."""
+    return attributes.get("url") or attributes.get("uri") or attributes.get("href") or ""
+
+
+def enclosure(attributes: Mapping[str, str], base: str = "") -> Candidate:
+    """By `<enclosure>`."""
+    kind = attributes.get("type", "")
+    return Candidate(source=Source.ENCLOSURE, url=address(attributes), type=kind, base=base)
+
+
+def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
+    """By `<media:content>`."""
+    return Candidate(
+        source=Source.MEDIA_CONTENT,
+        url=address(attributes),
+        type=attributes.get("type") or attributes.get("medium", ""),
+        base=base,
+        default=_says_true(attributes, "isdefault"),
+    )
+
+
+def alternate_source(
+    attributes: Mapping[str, str], of: Mapping[str, str], base: str = ""
+) -> Candidate:
+    """By `<podcast:source>`, which stands in a `<podcast:alternateEnclosure>` with `of`."""
+    return Candidate(
+        source=Source.ALTERNATE_ENCLOSURE,
+        url=address(attributes),
+        type=attributes.get("contenttype") or of.get("type", ""),
+        base=base,
+        default=_says_true(of, "default"),
+    )
+
+
+def _says_true(attributes: Mapping[str, str], name: str) -> bool:
+    return attributes.get(name, "").strip().lower() == "true"
 
 
 def choose(

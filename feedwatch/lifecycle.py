@@ -71,14 +71,12 @@ def checked(
     *,
     found_new: bool = False,
     shown: int = 0,
-    body_mark: bytes | None = None,
     published: Sequence[datetime] | None = None,
 ) -> Feed:
     """The feed after a check.
 
-    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has, `body_mark`
-    what it is recognised by. If any of them is new, or its rhythm is unknown, `published` has when
-    the latest ones were published.
+    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has. If any of
+    them is new, or its rhythm is unknown, `published` has when the latest ones were published.
     """
     match outcome:
         case Failed(reason, retry_after):
@@ -113,7 +111,7 @@ def checked(
         etag=document.etag,
         last_modified=document.last_modified,
         full_at=now,
-        body_mark=body_mark,
+        body_mark=document.mark,
         answered=feed.answered if outcome.unchanged else feed.asked,
         baseline_at=feed.baseline_at or now,
         new_at=now if found_new else feed.new_at,

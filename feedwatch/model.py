@@ -283,6 +283,7 @@ class Document:
     fresh: timedelta | None = None  # for so long the server says that it holds
     hints: Hints = Hints()
     moved: Address | None = None  # where permanent redirects, and no others, have led
+    mark: bytes | None = None  # what it is recognised by, see `digest.body_mark`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,13 @@ from enum import StrEnum, auto
 from xml.parsers import expat
 
 from feedwatch.dates import is_plain, read_date, read_duration
-from feedwatch.enclosures import Candidate, Source, choose
+from feedwatch.enclosures import (
+    Candidate,
+    alternate_source,
+    choose,
+    enclosure,
+    media_content,
+)
 from feedwatch.model import Item
 from feedwatch.namespaces import PREFIXES
 from feedwatch.text import one_line, trimmed
@@ -39,7 +45,6 @@ class Outline:
 
     opening: bytes  # the start tags that the items stand in
     closing: bytes
-    outside: tuple[bytes, bytes]  # what stands before the first item and after the last
     items: tuple[bytes, ...]
 
     def document_of(self, places: Iterable[int], *, malformed: bool) -> bytes:
@@ -90,7 +95,7 @@ def _split(body: bytes, dialect: _Dialect) -> Outline | None:
     opening = _opening(head, tail, dialect)
     if opening is None:
         return None
-    return Outline(opening=opening, closing=dialect.closing, outside=(head, tail), items=items)
+    return Outline(opening=opening, closing=dialect.closing, items=items)
 
 
 def _in_utf8(body: bytes) -> bytes:
@@ -326,15 +331,15 @@ class _Reader:
             else:
                 facts.unsure = True
         elif role is _Role.ENCLOSURE and is_child:
-            facts.candidates.append(_enclosure(_named(attributes)))
+            facts.candidates.append(enclosure(_named(attributes)))
         elif role is _Role.LINK:
             facts.unsure |= bool(attributes) and "enclosure" in _named(attributes).get("rel", "")
         elif role is _Role.MEDIA_CONTENT:
-            facts.candidates.append(_media_content(_named(attributes)))
+            facts.candidates.append(media_content(_named(attributes)))
         elif role is _Role.ALTERNATE:
             self._alternate = _named(attributes)
         elif role is _Role.ALTERNATE_SOURCE:
-            facts.candidates.append(_alternate_source(_named(attributes), self._alternate))
+            facts.candidates.append(alternate_source(_named(attributes), self._alternate))
         elif role is _Role.UNSURE:
             facts.unsure = True
 
@@ -356,30 +361,8 @@ class _Reader:
 
 def _named(attributes: dict[str, str]) -> dict[str, str]:
     """Attributes as feedparser has them."""
-    return {key.lower(): value for key, value in attributes.items()}
-
-
-def _address(named: dict[str, str]) -> str:
-    return named.get("url") or named.get("uri") or named.get("href") or ""
-
-
-def _enclosure(named: dict[str, str]) -> Candidate:
-    kind = named.get("type", "").lower()
-    return Candidate(source=Source.ENCLOSURE, url=_address(named), type=kind)
-
-
-def _media_content(named: dict[str, str]) -> Candidate:
-    kind = named.get("type", "").lower() or named.get("medium", "")
-    default = named.get("isdefault", "").strip().lower() == "true"
-    return Candidate(source=Source.MEDIA_CONTENT, url=_address(named), type=kind, default=default)
-
-
-def _alternate_source(named: dict[str, str], of: dict[str, str]) -> Candidate:
-    kind = named.get("contenttype") or of.get("type", "").lower()
-    default = of.get("default", "").strip().lower() == "true"
-    return Candidate(
-        source=Source.ALTERNATE_ENCLOSURE, url=_address(named), type=kind, default=default
-    )
+    named = {key.lower(): value for key, value in attributes.items()}
+    return named | {key: named[key].lower() for key in ("rel", "type") if key in named}
 
 
 @dataclass(frozen=True, kw_only=True)

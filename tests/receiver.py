@@ -1,18 +1,17 @@
 """A program on loopback that events are sent to, and that does as the test says."""
 
-import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from feedwatch.events import Event, from_json
+from tests.support import Loopback
 
 Post = tuple[dict[str, str], bytes]  # its headers, in lower case, and its body
 
 
-class Receiver:
+class Receiver(Loopback):
     """Records every POST and answers it with `status`, after `delay` seconds."""
 
     def __init__(self) -> None:
@@ -44,20 +43,6 @@ class Receiver:
                 pass  # whoever was killed in the middle waits for no answer
 
         self._server = Server(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> Self:
-        serve = self._server.serve_forever
-        threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @property
     def port(self) -> int:

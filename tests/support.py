@@ -109,7 +109,27 @@ class Answer:
     delay: float = 0.0  # seconds before it is said
 
 
-class FeedServer:
+class Loopback:
+    """An HTTP server on loopback, from `with` to its end."""
+
+    _server: ThreadingHTTPServer
+
+    def __enter__(self) -> Self:
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class FeedServer(Loopback):
     """Serves feeds on loopback. What it serves may be changed at any time.
 
     Every document has an ETag and a conditional request is answered with 304, unless `etags` is
@@ -150,20 +170,6 @@ class FeedServer:
                 pass  # a client that goes away in the middle is no error of ours
 
         self._server = Server((host, 0), Handler)
-
-    def __enter__(self) -> Self:
-        serve = self._server.serve_forever
-        threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @property
     def url(self) -> str:

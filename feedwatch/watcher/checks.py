@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -376,7 +376,6 @@ class Checks:
             check.source.check_interval,
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
             shown=reading.shown,
-            body_mark=body_mark(document.body, check.source.rules),
             # Of a feed from before there were rhythms, it may be learned now.
             published=self._published(check.feed, new) if new or unheard else None,
         )
@@ -406,12 +405,11 @@ class Checks:
         conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
         known, moved = feed if conditional else None, moving.address_of(feed)
         fetched = fetch(self._client, check.source, known, moved)
-        if not isinstance(fetched, Document) or feed.body_mark is None:
+        if not isinstance(fetched, Document):
             return fetched
-        same = feed.asked == feed.answered and feed.body_mark == body_mark(
-            fetched.body, check.source.rules
-        )
-        return Same(document=fetched) if same else fetched
+        marked = replace(fetched, mark=body_mark(fetched.body, check.source.rules))
+        same = feed.asked == feed.answered and feed.body_mark == marked.mark
+        return Same(document=marked) if same else marked
 
 
 @dataclass(frozen=True, kw_only=True)

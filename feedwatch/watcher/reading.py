@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from feedwatch import quick
@@ -154,7 +155,7 @@ class _Case:
     outline: quick.Outline
     marks: Sequence[bytes]  # of the items
 
-    @property
+    @cached_property
     def empty(self) -> Digest:
         """The memory of a document of which nothing was seen before."""
         return Digest(basis=basis_of(self.source.rules, self.outline.opening))
@@ -221,7 +222,7 @@ class Reader:
     def _look(self, case: _Case, before: Digest) -> Reading | None:
         fresh = [place for place, mark in enumerate(case.marks) if mark not in before.seen]
         seen = {mark: before.seen[mark] for mark in case.marks if mark in before.seen}
-        unchanged = rest(before.seen[mark] for mark in case.marks if mark in before.seen)
+        unchanged = rest(seen[mark] for mark in case.marks if mark in seen)
         malformed = any(one.malformed for one in seen.values())
         if not before.is_plain and len(seen) < max(len(set(case.marks)), len(before.seen)):
             return None  # an item that came or went may change what the others are
