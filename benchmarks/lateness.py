@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from feedwatch.cli import app
-from feedwatch.daemon import Daemon, Duty
+from feedwatch.daemon.loop import Daemon, Duty
 
 late: dict[str, list[float]] = {}
 original = Daemon._beating  # the seam where a tick begins

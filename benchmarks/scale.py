@@ -24,8 +24,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from feedwatch.model import Episode, State
-from feedwatch.store import Admission, Store
+from feedwatch.core.feed import Episode, State
+from feedwatch.store.store import Admission, Store
 
 ROOT = Path(__file__).parent.parent
 HOSTS = 200  # 127.0.0.1 to 127.0.0.200

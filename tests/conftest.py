@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
 
 if importlib.util.find_spec("tests.feeds_corpus") is not None:

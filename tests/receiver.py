@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from feedwatch.events import Event, from_json
+from feedwatch.core.events import Event, from_json
 from tests.support import Loopback
 
 Post = tuple[dict[str, str], bytes]  # its headers, in lower case, and its body

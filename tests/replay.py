@@ -19,8 +19,7 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from feedwatch.isolation import Parser
-from feedwatch.model import (
+from feedwatch.core.feed import (
     Document,
     Episode,
     Failed,
@@ -31,8 +30,9 @@ from feedwatch.model import (
     Source,
     State,
 )
-from feedwatch.sandbox import Sandbox
-from feedwatch.store import Store
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
 from tests.support import KEY, PODCAST, FeedServer
 from tests.world import World
 

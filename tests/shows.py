@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from feedwatch.admission import Decision, Verdict, decide
-from feedwatch.identity import edited, keys_of, sightings, title_key
-from feedwatch.model import Feed, FirstRun, Item, Known, Rules
+from feedwatch.core.admission import Decision, Verdict, decide
+from feedwatch.core.feed import Feed, FirstRun, Item, Known, Rules
+from feedwatch.core.identity import edited, keys_of, sightings, title_key
 
 FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 BEGUN = Feed(name="show", url="https://h.example/feed", baseline_at=FIRST_DAY)

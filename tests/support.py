@@ -30,7 +30,7 @@ import pytest
 
 import feedwatch
 from feedwatch.cli import app
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 
 Found = TypeVar("Found")
 

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from feedwatch.admission import Verdict, admitted
-from feedwatch.model import FirstRun, Item, OnReplaced, Rules, State
+from feedwatch.core.admission import Verdict, admitted
+from feedwatch.core.feed import FirstRun, Item, OnReplaced, Rules, State
 from tests.shows import Memory, item, verdicts
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

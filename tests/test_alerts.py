@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch import lifecycle
-from feedwatch.config import load
-from feedwatch.events import Event
-from feedwatch.model import Accepted, Episode, State, Unknown
+from feedwatch.config.load import load
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.events import Event
+from feedwatch.core.feed import Accepted, Episode, State, Unknown
+from feedwatch.net.client import Brake, client
 from feedwatch.notify import Channel
+from feedwatch.notify.alert_rules import CALM
 from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
-from feedwatch.sandbox import Fault
-from feedwatch.store import Parcel, StoreError, database
-from feedwatch.troubles import CALM
-from feedwatch.watcher import Alerts
-from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY
-from feedwatch.wire import Brake, client
+from feedwatch.sandbox.faults import Fault
+from feedwatch.store import database
+from feedwatch.store.errors import StoreError
+from feedwatch.store.outbox import Parcel
+from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY, Alerts
 from tests.receiver import Receiver
 from tests.support import KEY, Feedwatch, Workspace, item, wait_for
 from tests.test_trouble import locked
@@ -116,7 +117,7 @@ def test_a_step_that_is_not_written_down_is_not_told(told: Told) -> None:
     told.world.later(minutes=1)
     told.world.poll()
     assert told.tell() == ["episode.ready"]
-    again = lifecycle.polled(
+    again = episode_lifecycle.polled(
         stale,
         told.world.context.processor.poll("podcast-1", stale.media_id or ""),
         told.world.now,
@@ -276,7 +277,7 @@ def test_a_flood_is_told_once_and_so_is_its_end_even_across_restarts(told: Told)
     told.world.later(hours=5)
     assert len(told.tell()) == 2
     for episode in told.world.store.episodes(states=[State.HELD]):
-        told.world.store.save(episode, lifecycle.skipped(episode), told.world.now)
+        told.world.store.save(episode, episode_lifecycle.skipped(episode), told.world.now)
     told.world.later(minutes=1)
     assert told.tell()[2:] == ["trouble.ended"]
     assert told.receiver.events[-1].data["key"] == began.data["key"] == "held show"
@@ -326,7 +327,7 @@ def test_a_trouble_that_stands_is_told_to_whom_is_configured_later(told: Told) -
 
 
 def test_a_database_that_was_restored_is_told(told: Told) -> None:
-    told.world.store.suspect(told.world.now, lifecycle.doubted)
+    told.world.store.suspect(told.world.now, episode_lifecycle.doubted)
     assert told.tell() == ["database.restored"]
 
 
@@ -337,17 +338,19 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
 
     def claim() -> Episode | None:
         return store.claim(
-            now, told.world.policy, lambda episode: lifecycle.claimed(episode, "p", now)
+            now, told.world.policy, lambda episode: episode_lifecycle.claimed(episode, "p", now)
         )
 
     first, second = claim(), claim()
     assert first is not None
     assert second is not None
-    store.save(first, lifecycle.answered(first, Unknown("502"), now, told.world.policy), now)
-    taken = lifecycle.answered(second, Accepted("m-2"), now, told.world.policy)
+    store.save(
+        first, episode_lifecycle.answered(first, Unknown("502"), now, told.world.policy), now
+    )
+    taken = episode_lifecycle.answered(second, Accepted("m-2"), now, told.world.policy)
     job = store.save(second, taken, now)
     assert job is not None
-    late = lifecycle.polled(
+    late = episode_lifecycle.polled(
         job,
         told.world.context.processor.poll("podcast-1", "none"),
         now + timedelta(days=2),

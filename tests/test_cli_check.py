@@ -1,6 +1,6 @@
 """`check`: says what would happen to each item and why, and leaves no trace."""
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Workspace, audio, item
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.support import KEY, PODCAST, FeedServer, Feedwatch, Workspace
 
 # Where it is

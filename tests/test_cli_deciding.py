@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.receiver import Receiver
 from tests.support import FeedServer, Feedwatch, Workspace
 

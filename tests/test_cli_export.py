@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Workspace, audio, item
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio, item
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from feedwatch.sandbox import Fault
+from feedwatch.sandbox.faults import Fault
 from tests.support import Ended, FeedServer, Feedwatch, Running, Scene, scene, wait_for
 
 Stage = tuple[Scene, Future[Ended]]

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Workspace, audio, item
 
 

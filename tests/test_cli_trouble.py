@@ -6,7 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import Ended, FeedServer, Feedwatch, Scene, Workspace, audio, scene
 
 DOUBTFUL = [

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.config import ConfigError, Settings, find_file, load
-from feedwatch.model import FirstRun, OnReplaced, OnUnknown
+from feedwatch.config.load import ConfigError, Settings, find_file, load
+from feedwatch.core.feed import FirstRun, OnReplaced, OnUnknown
 
 KEY = "FEEDWATCH_API_KEY=s3cret\n"
 FEED = "FEEDWATCH_FEEDS__SHOW__URL=https://h.example/feed\nFEEDWATCH_FEEDS__SHOW__PODCAST_ID=p-1\n"

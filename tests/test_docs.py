@@ -13,7 +13,6 @@ import click
 import pytest
 
 from feedwatch.cli.app import cli
-from feedwatch.config import Settings, load
 from feedwatch.config.keys import FeedKeys, Keys
 from feedwatch.config.load import (
     FEED_FIELDS,
@@ -23,9 +22,11 @@ from feedwatch.config.load import (
     TOP_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
+    Settings,
+    load,
 )
-from feedwatch.sandbox import Sandbox
 from feedwatch.sandbox.faults import Kind
+from feedwatch.sandbox.server import Sandbox
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.model import State
-from feedwatch.sandbox import Fault
+from feedwatch.core.feed import State
+from feedwatch.sandbox.faults import Fault
 from tests.world import World
 from tests.world import world as a_world
 

@@ -13,10 +13,10 @@ import brotli
 import httpx
 import pytest
 
-from feedwatch import fetch as fetch_module
-from feedwatch.fetch import fetch
-from feedwatch.model import Document, Failed, Feed, Fetched, Gone, NotModified, Source
-from feedwatch.wire import Brake, client
+from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, NotModified, Source
+from feedwatch.feeds import fetch as fetch_module
+from feedwatch.feeds.fetch import fetch
+from feedwatch.net.client import Brake, client
 from tests.raw import server
 from tests.support import FeedServer, rss
 

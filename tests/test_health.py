@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch import health, systemd
 from feedwatch.cli.assembly import assembled
-from feedwatch.config import load
-from feedwatch.health import (
+from feedwatch.config.load import load
+from feedwatch.core import health
+from feedwatch.core.health import (
     CHECKS,
     LOOPS,
     POLLS,
@@ -26,8 +26,10 @@ from feedwatch.health import (
     spoken,
     unready,
 )
-from feedwatch.heart import START, Heart, record_of
-from feedwatch.store import Store, Vitals
+from feedwatch.daemon import systemd
+from feedwatch.daemon.heartbeat import START, Heart, record_of
+from feedwatch.store.statistics import Vitals
+from feedwatch.store.store import Store
 from tests.support import Feedwatch, Workspace, wait_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

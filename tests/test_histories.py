@@ -20,8 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from feedwatch.identity import keys_of
-from feedwatch.model import (
+from feedwatch.core.feed import (
     Document,
     Episode,
     Failed,
@@ -35,11 +34,12 @@ from feedwatch.model import (
     Source,
     State,
 )
+from feedwatch.core.identity import keys_of
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store import Store
-from feedwatch.watcher import Checks, Context, Plan, decisions_on
-from feedwatch.watcher.checks import _Check
-from feedwatch.watcher.reading import Reading
+from feedwatch.store.store import Store
+from feedwatch.watcher.checks import Checks, _Check
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.evaluate import Reading, decisions_on
 from tests.replay import RememberingParser, empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
@@ -420,9 +420,9 @@ def dying(point: str) -> Iterator[None]:
         raise CrashError
 
     target, instead = {
-        "before": ("feedwatch.store.Store.record_check", dies),
+        "before": ("feedwatch.store.store.Store.record_check", dies),
         "within": ("feedwatch.store.store._admit", dies),
-        "after": ("feedwatch.store.Store.record_check", commits_and_dies),
+        "after": ("feedwatch.store.store.Store.record_check", commits_and_dies),
     }[point]
     with mock.patch(target, instead):
         yield

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from feedwatch.config import ConfigError, load
-from feedwatch.health import LOOPS, Loop, Record
-from feedwatch.http_side import MOST_CONNECTIONS, HttpSide, Page, verdict
-from feedwatch.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
-from feedwatch.model import Policy, Source, State
-from feedwatch.store import Store
+from feedwatch.config.load import ConfigError, load
+from feedwatch.core.feed import Policy, Source, State
+from feedwatch.core.health import LOOPS, Loop, Record
+from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
+from feedwatch.store.store import Store
+from feedwatch.web.http_server import MOST_CONNECTIONS, HttpSide, Page, verdict
 from tests.support import Feedwatch, Running, Workspace
 from tests.test_health import NOW
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch.admission import Verdict
-from feedwatch.identity import Kind, comparable, keys_of
-from feedwatch.model import Item
-from feedwatch.tracking import PREFIXES
+from feedwatch.core.admission import Verdict
+from feedwatch.core.feed import Item
+from feedwatch.core.identity import Kind, comparable, keys_of
+from feedwatch.core.tracking_prefixes import PREFIXES
 from tests.shows import Memory, item, verdicts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch.model import (
+from feedwatch.core.feed import (
     Accepted,
     Broken,
     Finished,
@@ -25,10 +25,11 @@ from feedwatch.model import (
     Unknown,
     Unreachable,
 )
+from feedwatch.net.client import Brake, client
 from feedwatch.processors import inlet as inlet_module
 from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
-from feedwatch.sandbox import Fault, Sandbox
-from feedwatch.wire import Brake, client
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 
 CONTRACT = yaml.safe_load(
     (Path(__file__).parent / "contract" / "inlet.openapi.yaml").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch import lifecycle
-from feedwatch.lifecycle import IllegalMoveError
-from feedwatch.model import (
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.episode_lifecycle import IllegalMoveError
+from feedwatch.core.feed import (
     Accepted,
     Answer,
     Broken,
@@ -39,8 +39,8 @@ from feedwatch.model import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.schedule import horizon
 from feedwatch.processors.http import POST_SECONDS
-from feedwatch.timing import horizon
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOLD = Policy()
@@ -92,19 +92,19 @@ Move = Callable[[Episode], Episode]
 
 def moves() -> Iterator[Move]:
     """Everything that can happen to an episode, in every way that makes a difference."""
-    yield lambda e: lifecycle.claimed(e, "p", NOW)
-    yield lambda e: lifecycle.approved(e, NOW)
-    yield lifecycle.skipped
-    yield lifecycle.doubted
-    yield lambda e: lifecycle.retried(e, NOW)
-    yield lambda e: lifecycle.resubmitted(e, NOW)
-    yield lambda e: lifecycle.adopted(e, "m9", NOW)
+    yield lambda e: episode_lifecycle.claimed(e, "p", NOW)
+    yield lambda e: episode_lifecycle.approved(e, NOW)
+    yield episode_lifecycle.skipped
+    yield episode_lifecycle.doubted
+    yield lambda e: episode_lifecycle.retried(e, NOW)
+    yield lambda e: episode_lifecycle.resubmitted(e, NOW)
+    yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
     for policy in (HOLD, RESUBMIT):
-        yield lambda e, p=policy: lifecycle.presumed_lost(e, NOW, p)  # type: ignore[misc]
+        yield lambda e, p=policy: episode_lifecycle.presumed_lost(e, NOW, p)  # type: ignore[misc]
         for answer in ANSWERS:
-            yield lambda e, a=answer, p=policy: lifecycle.answered(e, a, NOW, p)  # type: ignore[misc]
+            yield lambda e, a=answer, p=policy: episode_lifecycle.answered(e, a, NOW, p)  # type: ignore[misc]
         for progress in PROGRESS:
-            yield lambda e, g=progress, p=policy: lifecycle.polled(e, g, NOW, p)  # type: ignore[misc]
+            yield lambda e, g=progress, p=policy: episode_lifecycle.polled(e, g, NOW, p)  # type: ignore[misc]
 
 
 def episodes() -> Iterator[Episode]:
@@ -165,43 +165,43 @@ def test_an_illegal_move_names_the_episode_its_state_and_what_would_be_right() -
     with pytest.raises(
         IllegalMoveError, match="episode 7 is ready; only what is held can be approved"
     ):
-        lifecycle.approved(episode(State.READY), NOW)
+        episode_lifecycle.approved(episode(State.READY), NOW)
 
 
 # Submissions
 
 
 def test_the_lease_is_longer_than_a_post_can_take() -> None:
-    claimed = lifecycle.claimed(episode(State.QUEUED), "p", NOW)
+    claimed = episode_lifecycle.claimed(episode(State.QUEUED), "p", NOW)
     assert claimed.due_at is not None
     assert claimed.due_at - NOW >= 2 * timedelta(seconds=POST_SECONDS)
     assert claimed.attempts == 2
 
 
 def test_what_is_in_doubt_waits_for_a_person() -> None:
-    doubtful = lifecycle.answered(episode(State.SUBMITTING), Unknown("x"), NOW, HOLD)
+    doubtful = episode_lifecycle.answered(episode(State.SUBMITTING), Unknown("x"), NOW, HOLD)
     assert (doubtful.state, doubtful.due_at) == (State.UNKNOWN, None)
 
 
 def test_what_is_in_doubt_is_sent_again_by_policy_but_not_for_ever() -> None:
     first = episode(State.SUBMITTING, attempts=1)
-    again = lifecycle.answered(first, Unknown("x"), NOW, RESUBMIT)
+    again = episode_lifecycle.answered(first, Unknown("x"), NOW, RESUBMIT)
     assert again.due_at is not None
     assert again.due_at > NOW
-    third = episode(State.SUBMITTING, attempts=lifecycle.MOST_DOUBTFUL_POSTS)
-    assert lifecycle.answered(third, Unknown("x"), NOW, RESUBMIT).due_at is None
+    third = episode(State.SUBMITTING, attempts=episode_lifecycle.MOST_DOUBTFUL_POSTS)
+    assert episode_lifecycle.answered(third, Unknown("x"), NOW, RESUBMIT).due_at is None
 
 
 def test_posts_that_were_surely_not_taken_do_not_count_as_doubtful() -> None:
     deferred = episode(State.SUBMITTING, attempts=9, deferrals=8)
-    assert lifecycle.answered(deferred, Unknown("x"), NOW, RESUBMIT).due_at is not None
+    assert episode_lifecycle.answered(deferred, Unknown("x"), NOW, RESUBMIT).due_at is not None
 
 
 def test_what_was_surely_not_taken_waits_ever_longer() -> None:
     waits = []
     current = episode(State.SUBMITTING)
     for _ in range(12):
-        queued = lifecycle.answered(current, Later("down"), NOW, HOLD)
+        queued = episode_lifecycle.answered(current, Later("down"), NOW, HOLD)
         assert queued.due_at is not None
         waits.append(queued.due_at - NOW)
         current = replace(queued, state=State.SUBMITTING)
@@ -211,12 +211,14 @@ def test_what_was_surely_not_taken_waits_ever_longer() -> None:
 
 
 def test_retry_after_is_obeyed() -> None:
-    later = lifecycle.answered(episode(State.SUBMITTING), Later("429", 3 * HOUR), NOW, HOLD)
+    later = episode_lifecycle.answered(episode(State.SUBMITTING), Later("429", 3 * HOUR), NOW, HOLD)
     assert later.due_at == NOW + 3 * HOUR
 
 
 def test_what_blocks_everybody_does_not_put_one_episode_off() -> None:
-    blocked = lifecycle.answered(episode(State.SUBMITTING), Later("401", blocked=True), NOW, HOLD)
+    blocked = episode_lifecycle.answered(
+        episode(State.SUBMITTING), Later("401", blocked=True), NOW, HOLD
+    )
     assert (blocked.state, blocked.due_at) == (State.QUEUED, NOW)
 
 
@@ -226,10 +228,10 @@ def test_what_blocks_everybody_does_not_put_one_episode_off() -> None:
 def test_an_error_is_final_only_after_it_has_stood_for_several_polls() -> None:
     current = episode(State.PROCESSING)
     broken = Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1")
-    for _ in range(lifecycle.ERROR_STANDS - 1):
-        current = lifecycle.polled(current, broken, NOW, HOLD)
+    for _ in range(episode_lifecycle.ERROR_STANDS - 1):
+        current = episode_lifecycle.polled(current, broken, NOW, HOLD)
         assert current.state is State.PROCESSING
-    failed = lifecycle.polled(current, broken, NOW, HOLD)
+    failed = episode_lifecycle.polled(current, broken, NOW, HOLD)
     assert (failed.state, failed.reason) == (State.FAILED, "AI_ERROR: r")
 
 
@@ -244,40 +246,40 @@ def test_an_error_is_final_only_after_it_has_stood_for_several_polls() -> None:
 def test_an_error_that_moves_is_counted_anew(between: Progress) -> None:
     current = episode(State.PROCESSING)
     broken = Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1")
-    for _ in range(lifecycle.ERROR_STANDS - 1):
-        current = lifecycle.polled(current, broken, NOW, HOLD)
-    current = lifecycle.polled(current, between, NOW, HOLD)
-    assert lifecycle.polled(current, broken, NOW, HOLD).state is State.PROCESSING
+    for _ in range(episode_lifecycle.ERROR_STANDS - 1):
+        current = episode_lifecycle.polled(current, broken, NOW, HOLD)
+    current = episode_lifecycle.polled(current, between, NOW, HOLD)
+    assert episode_lifecycle.polled(current, broken, NOW, HOLD).state is State.PROCESSING
 
 
 def test_an_unreachable_api_is_no_verdict_on_a_job() -> None:
     current = episode(State.PROCESSING)
     for _ in range(50):
-        current = lifecycle.polled(current, Unreachable("down"), NOW, HOLD)
+        current = episode_lifecycle.polled(current, Unreachable("down"), NOW, HOLD)
     assert (current.state, current.reason) == (State.PROCESSING, "down")
 
 
 def test_a_job_that_the_api_does_not_know_is_lost() -> None:
     current = episode(State.PROCESSING)
-    for _ in range(lifecycle.LOST_STANDS):
-        current = lifecycle.polled(current, Lost("404"), NOW, HOLD)
+    for _ in range(episode_lifecycle.LOST_STANDS):
+        current = episode_lifecycle.polled(current, Lost("404"), NOW, HOLD)
     assert current.state is State.FAILED
     assert (current.reason or "").startswith("lost:")
 
 
 def test_an_overdue_job_is_reported_and_polled_on() -> None:
     old = episode(State.PROCESSING, submitted_at=NOW - 25 * HOUR)
-    overdue = lifecycle.polled(old, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    overdue = episode_lifecycle.polled(old, Running(remote_status="PUBLISHING"), NOW, HOLD)
     assert (overdue.state, overdue.overdue) == (State.PROCESSING, True)
     assert (overdue.reason or "").startswith("overdue")
-    ready = lifecycle.polled(overdue, PROGRESS[2], NOW, HOLD)
+    ready = episode_lifecycle.polled(overdue, PROGRESS[2], NOW, HOLD)
     assert (ready.state, ready.overdue) == (State.READY, False)
 
 
 @given(st.timedeltas(timedelta(), 90 * DAY))
 def test_polls_are_never_closer_than_the_interval_and_never_stop(age: timedelta) -> None:
     job = episode(State.PROCESSING, submitted_at=NOW - age)
-    after = lifecycle.polled(job, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    after = episode_lifecycle.polled(job, Running(remote_status="PUBLISHING"), NOW, HOLD)
     assert after.due_at is not None
     assert HOLD.poll_interval <= after.due_at - NOW <= 7.5 * HOUR
 
@@ -293,42 +295,42 @@ INTERVAL = 15 * MINUTE
 
 def test_a_failed_check_keeps_the_validators_and_counts() -> None:
     known = replace(FEED, etag='"1"', full_at=NOW, success_at=NOW - DAY)
-    failed = lifecycle.checked(known, Failed("no feed"), None, NOW, INTERVAL)
+    failed = episode_lifecycle.checked(known, Failed("no feed"), None, NOW, INTERVAL)
     assert (failed.etag, failed.full_at, failed.success_at) == ('"1"', NOW, NOW - DAY)
     assert (failed.failures, failed.error) == (1, "no feed")
 
 
 def test_after_a_failure_the_document_is_asked_for_unconditionally() -> None:
-    known = lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
-    assert lifecycle.may_ask_conditionally(known, NOW + HOUR)
-    failed = lifecycle.checked(known, Failed("x"), None, NOW, INTERVAL)
-    assert not lifecycle.may_ask_conditionally(failed, NOW + HOUR)
+    known = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    assert episode_lifecycle.may_ask_conditionally(known, NOW + HOUR)
+    failed = episode_lifecycle.checked(known, Failed("x"), None, NOW, INTERVAL)
+    assert not episode_lifecycle.may_ask_conditionally(failed, NOW + HOUR)
 
 
 def test_a_document_is_asked_for_unconditionally_once_a_day_however_often_it_is_unchanged() -> None:
-    known = lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    known = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
     for hours in range(23):
-        known = lifecycle.checked(known, NotModified(), None, NOW + hours * HOUR, INTERVAL)
-    assert not lifecycle.may_ask_conditionally(known, NOW + 24 * HOUR)
+        known = episode_lifecycle.checked(known, NotModified(), None, NOW + hours * HOUR, INTERVAL)
+    assert not episode_lifecycle.may_ask_conditionally(known, NOW + 24 * HOUR)
 
 
 def test_a_good_check_takes_the_new_validators_and_clears_the_error() -> None:
     broken = replace(FEED, failures=3, error="x", etag='"1"')
-    good = lifecycle.checked(broken, PARSED, DOCUMENT, NOW, INTERVAL)
+    good = episode_lifecycle.checked(broken, PARSED, DOCUMENT, NOW, INTERVAL)
     assert (good.etag, good.failures, good.error) == ('"2"', 0, None)
     assert good.baseline_at == NOW
 
 
 def test_the_baseline_is_taken_once() -> None:
-    first = lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
-    second = lifecycle.checked(first, PARSED, DOCUMENT, NOW + DAY, INTERVAL)
+    first = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    second = episode_lifecycle.checked(first, PARSED, DOCUMENT, NOW + DAY, INTERVAL)
     assert second.baseline_at == NOW
 
 
 def test_a_failing_feed_is_checked_ever_less_often_but_at_least_daily() -> None:
     feed, waits = FEED, []
     for _ in range(20):
-        feed = lifecycle.checked(feed, Failed("x"), None, NOW, INTERVAL)
+        feed = episode_lifecycle.checked(feed, Failed("x"), None, NOW, INTERVAL)
         assert feed.due_at is not None
         waits.append(feed.due_at - NOW)
     assert waits[0] < waits[4] < waits[8]
@@ -336,14 +338,14 @@ def test_a_failing_feed_is_checked_ever_less_often_but_at_least_daily() -> None:
 
 
 def test_a_feed_that_is_gone_is_still_looked_at() -> None:
-    gone = lifecycle.checked(FEED, Gone(), None, NOW, INTERVAL)
+    gone = episode_lifecycle.checked(FEED, Gone(), None, NOW, INTERVAL)
     assert gone.due_at is not None
     assert NOW + DAY <= gone.due_at <= NOW + 1.25 * DAY
     assert "410" in (gone.error or "")
 
 
 def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
-    empty = lifecycle.checked(FEED, replace(PARSED, items=()), DOCUMENT, NOW, INTERVAL)
+    empty = episode_lifecycle.checked(FEED, replace(PARSED, items=()), DOCUMENT, NOW, INTERVAL)
     assert (empty.failures, empty.error) == (1, "the feed has no items")
     assert empty.baseline_at == NOW
     assert empty.success_at is None
@@ -355,10 +357,10 @@ def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
 def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() -> None:
     gate, waits = Gate(), []
     for _ in range(14):
-        gate = lifecycle.gate_after_answer(gate, Unknown("x"), NOW, HOLD)
+        gate = episode_lifecycle.gate_after_answer(gate, Unknown("x"), NOW, HOLD)
         assert gate.closed_until is not None
         waits.append(gate.closed_until - NOW)
-        gate = lifecycle.gate_after_read(gate, None, NOW, HOLD)
+        gate = episode_lifecycle.gate_after_read(gate, None, NOW, HOLD)
         assert gate.closed_until is None
     assert waits[0] < waits[3] < waits[6]
     assert 6 * HOUR <= max(waits) <= 7.5 * HOUR
@@ -367,20 +369,22 @@ def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() ->
 def test_a_clear_answer_opens_the_gate_for_good_and_leaves_a_persons_pause() -> None:
     shut = Gate(paused=True, closed_until=NOW, reason="x", failures=4, doubts=2, blocked=True)
     for answer in (Accepted("m"), Refused("400")):
-        assert lifecycle.gate_after_answer(shut, answer, NOW, HOLD) == Gate(paused=True)
+        assert episode_lifecycle.gate_after_answer(shut, answer, NOW, HOLD) == Gate(paused=True)
 
 
 def test_a_failed_read_keeps_the_gate_shut_and_looks_again_within_minutes() -> None:
     gate = Gate()
     for _ in range(20):
-        gate = lifecycle.gate_after_read(gate, Later("down"), NOW, HOLD)
+        gate = episode_lifecycle.gate_after_read(gate, Later("down"), NOW, HOLD)
         assert gate.closed_until is not None
         assert NOW < gate.closed_until <= NOW + 6.25 * MINUTE
 
 
 def test_what_a_person_must_mend_is_told_from_what_passes() -> None:
-    assert lifecycle.gate_after_answer(Gate(), Later("401", blocked=True), NOW, HOLD).blocked
-    assert not lifecycle.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
+    assert episode_lifecycle.gate_after_answer(
+        Gate(), Later("401", blocked=True), NOW, HOLD
+    ).blocked
+    assert not episode_lifecycle.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
 
 
 # Hints
@@ -399,7 +403,7 @@ def test_no_hints_make_a_feed_due_so_late_that_it_counts_as_due_now(
 ) -> None:
     hints = Hints(every=every, skip_hours=hours, skip_days=days)
     document = replace(DOCUMENT, hints=hints, fresh=every)
-    after = lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
+    after = episode_lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
     assert after.due_at is not None
     assert interval <= after.due_at - now < horizon(interval)
 
@@ -409,14 +413,14 @@ def test_the_longest_waits_by_hints_stay_below_the_horizon() -> None:
     hints = Hints(every=9 * DAY, skip_days=0b1100001)
     for interval in (6 * HOUR, DAY):
         document = replace(DOCUMENT, hints=hints)
-        after = lifecycle.checked(FEED, PARSED, document, NOW, interval)
+        after = episode_lifecycle.checked(FEED, PARSED, document, NOW, interval)
         assert after.due_at is not None
         assert after.due_at - NOW < horizon(interval)
 
 
 def test_what_was_skipped_while_it_was_in_doubt_may_still_be_taken() -> None:
     sent = episode(State.SUBMITTING, submitted_at=NOW, attempts=1)
-    doubt = lifecycle.presumed_lost(sent, NOW, HOLD)
-    assert lifecycle.may_be_taken(doubt)
-    assert lifecycle.may_be_taken(lifecycle.skipped(doubt))
-    assert not lifecycle.may_be_taken(episode(State.SKIPPED, submitted_at=None))
+    doubt = episode_lifecycle.presumed_lost(sent, NOW, HOLD)
+    assert episode_lifecycle.may_be_taken(doubt)
+    assert episode_lifecycle.may_be_taken(episode_lifecycle.skipped(doubt))
+    assert not episode_lifecycle.may_be_taken(episode(State.SKIPPED, submitted_at=None))

@@ -8,8 +8,8 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from feedwatch import masking
-from feedwatch.masking import know, masked, masked_content, secrets_in
+from feedwatch.logs import masking
+from feedwatch.logs.masking import know, masked, masked_content, secrets_in
 from tests.support import KEY, Scene, item, scene
 
 SECRETS = ["s3cr3t-key", 'pa"ss wörd/+&\\', "it's%20odd?"]
@@ -183,7 +183,7 @@ def test_a_fault_of_our_own_quotes_no_secret(
     def breaks(*_: object) -> None:
         raise RuntimeError(f"about https://h.example/?auth={TOKEN}")
 
-    monkeypatch.setattr("feedwatch.cli.reading.remembered", breaks)
+    monkeypatch.setattr("feedwatch.cli.inspect.remembered", breaks)
     ended = private.feedwatch.here("feeds")
     assert ended.status == 1
     assert "RuntimeError: about https://h.example/?auth=***" in ended.stderr

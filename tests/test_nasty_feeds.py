@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch import isolation, quick
-from feedwatch.isolation import Parser
-from feedwatch.model import Document, Failed, Item, ParsedFeed
-from feedwatch.text import MAX_DESCRIPTION, MAX_TITLE
+from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
+from feedwatch.feeds import parser_process
+from feedwatch.feeds.html_to_text import MAX_DESCRIPTION, MAX_TITLE
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.feeds.scan import facts
 from tests.feeds_corpus import Corpus, real_feeds
 
 __all__ = ["real_feeds"]
@@ -57,7 +58,7 @@ def parse_all(corpus: Corpus, kind: str) -> Iterator[Result]:
 
     def parse(file: Path) -> Result:
         body = file.read_bytes()
-        limit = isolation.SECONDS + isolation.SECONDS_PER_MEGABYTE * len(body) / 1_000_000
+        limit = parser_process.SECONDS + parser_process.SECONDS_PER_MEGABYTE * len(body) / 1_000_000
         begin = time.monotonic()
         answer = of_thread.parser.parse(
             Document(body=body, url="https://feeds.example/some/show.xml"), MEDIA
@@ -186,11 +187,11 @@ def test_the_quick_look_reads_nearly_all_of_the_real_feeds_and_just_as_feedparse
 ) -> None:
     read = total = 0
     for result in (*real, *nasty):
-        outline = quick.split((real_feeds.folder / result.name).read_bytes())
+        outline = facts.split((real_feeds.folder / result.name).read_bytes())
         if outline is None or isinstance(result.answer, Failed):
             continue
         places = range(len(outline.items))
-        looked = quick.facts(outline, places, MEDIA, "https://feeds.example/some/show.xml")
+        looked = facts.facts(outline, places, MEDIA, "https://feeds.example/some/show.xml")
         if looked is None:
             continue
         assert len(result.items) == len(looked.items), result.name

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch import events
+from feedwatch.core import events
+from feedwatch.net.client import Brake, client
 from feedwatch.notify import Channel, process
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook, signature
-from feedwatch.wire import Brake, client
 from tests.receiver import Receiver
 from tests.support import wait_for
 

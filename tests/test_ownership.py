@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.marker import Marker, is_behind, places
-from feedwatch.model import Imprint
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.core.feed import Imprint
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.journal import Marker, is_behind, places
 from tests.support import FeedServer, Feedwatch, Workspace, wait_for
 
 # One daemon

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.model import Feed
+from feedwatch.core.feed import Feed
 from tests.support import item, rss
 from tests.world import World, world
 

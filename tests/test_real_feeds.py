@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 from tests.feeds_corpus import Corpus
 from tests.support import FeedServer, Feedwatch, Workspace
 

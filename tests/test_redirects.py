@@ -12,12 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from feedwatch import wire
-from feedwatch.fetch import fetch
-from feedwatch.model import Address, Document, Failed, Fetched, NotModified, Source
-from feedwatch.model import Feed as Known
-from feedwatch.reach import Reach, reach_of
-from feedwatch.wire import Brake, TooPrivateError, client, reaching
+from feedwatch.core.feed import Address, Document, Failed, Fetched, NotModified, Source
+from feedwatch.core.feed import Feed as Known
+from feedwatch.feeds.fetch import fetch
+from feedwatch.net.address_scope import Reach, reach_of
+from feedwatch.net.client import Brake, TooPrivateError, client, reaching
 from tests.raw import server
 from tests.support import FeedServer, rss
 
@@ -38,7 +37,7 @@ def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
     def as_if(address: str) -> Reach:
         return Reach.PUBLIC if address == PUBLIC else reach_of(address)
 
-    monkeypatch.setattr(wire, "reach_of", as_if)
+    monkeypatch.setattr("feedwatch.net.client.reach_of", as_if)
     with FeedServer(PUBLIC) as feeds:
         yield feeds
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.config import changes, load
-from feedwatch.sandbox import Fault, Sandbox
-from feedwatch.systemd import Manager
+from feedwatch.config.changes import changes
+from feedwatch.config.load import load
+from feedwatch.daemon.systemd import Manager
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import KEY, Feedwatch, Running, Scene, Workspace, scene, wait_for
 
 BLOCK = ("URL", "PODCAST_ID", "FIRST_RUN", "CHECK_INTERVAL", "USERNAME", "PASSWORD")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from feedwatch.model import FirstRun, OnReplaced, Rules, State
+from feedwatch.core.feed import FirstRun, OnReplaced, Rules, State
 from tests.feeds_corpus import Corpus
 from tests.replay import (
     Outcome,

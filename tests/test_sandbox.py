@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 
 KEY = {"Authorization": "Token sandbox-key"}
 PODCASTS = "/api/v1/podcasts"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from schemathesis.core.parameters import ParameterLocation
 
-from feedwatch.sandbox import Sandbox
+from feedwatch.sandbox.server import Sandbox
 
 CONTRACT = Path(__file__).parent / "contract" / "inlet.openapi.yaml"
 KEY = {"Authorization": "Token sandbox-key"}

@@ -13,11 +13,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from feedwatch import lifecycle
-from feedwatch.model import Accepted, Episode, Later, Policy, Source, State, Unknown
-from feedwatch.store import Admission, Store, StoreError
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Accepted, Episode, Later, Policy, Source, State, Unknown
 from feedwatch.store.database import _migrations, connect
+from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
+from feedwatch.store.store import Admission, Store
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -72,7 +73,7 @@ def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
 
 
 def claim(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> Episode | None:
-    return store.claim(now, policy, lambda episode: lifecycle.claimed(episode, "p", now))
+    return store.claim(now, policy, lambda episode: episode_lifecycle.claimed(episode, "p", now))
 
 
 # Opening
@@ -245,7 +246,7 @@ def test_jobs_at_once_are_bounded(store: Store) -> None:
     assert first is not None
     assert claim(store, policy) is not None
     assert claim(store, policy) is None
-    accepted = lifecycle.answered(first, Accepted("m"), NOW, policy)
+    accepted = episode_lifecycle.answered(first, Accepted("m"), NOW, policy)
     assert store.save(first, accepted, NOW)
     assert claim(store, policy) is None, "an accepted job counts until it is final"
 
@@ -256,7 +257,7 @@ def test_submissions_in_any_24_hours_are_bounded_and_the_surplus_waits(store: St
     for answer in (Accepted("m"), Unknown("x")):
         claimed = claim(store, policy)
         assert claimed is not None
-        assert store.save(claimed, lifecycle.answered(claimed, answer, NOW, policy), NOW)
+        assert store.save(claimed, episode_lifecycle.answered(claimed, answer, NOW, policy), NOW)
     assert claim(store, policy, NOW + DAY - MINUTE) is None
     assert store.submitted_since(NOW - DAY) == 2
     assert claim(store, policy, NOW + DAY + MINUTE) is not None
@@ -267,7 +268,7 @@ def test_what_was_surely_not_taken_is_not_counted(store: Store) -> None:
     policy = replace(POLICY, max_submissions_per_day=1)
     claimed = claim(store, policy)
     assert claimed is not None
-    later = lifecycle.answered(claimed, Later("down"), NOW, policy)
+    later = episode_lifecycle.answered(claimed, Later("down"), NOW, policy)
     assert store.save(claimed, later, NOW)
     assert claim(store, policy) is not None
 
@@ -325,7 +326,7 @@ def test_no_episode_is_claimed_twice_however_many_try_at_once(
 
 def test_of_two_writers_the_second_writes_nothing(store: Store) -> None:
     (episode,) = admit(store, 1)
-    assert store.save(episode, lifecycle.skipped(episode), NOW) is not None
+    assert store.save(episode, episode_lifecycle.skipped(episode), NOW) is not None
     assert store.save(episode, replace(episode, state=State.FAILED, reason="x"), NOW) is None
     after = store.episode(episode.id)
     assert after is not None

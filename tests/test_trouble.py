@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.model import State
-from feedwatch.sandbox import Fault, Sandbox
-from feedwatch.store import StoreError, database
+from feedwatch.core.feed import State
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import database
+from feedwatch.store.errors import StoreError
 from tests.support import FeedServer, Feedwatch, Workspace, wait_for
 from tests.world import World
 from tests.world import world as a_world

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch import lifecycle
-from feedwatch.model import Accepted, Finished
-from feedwatch.store import Store, StoreError
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Accepted, Finished
 from feedwatch.store.database import connect
+from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Store
 from feedwatch.store.upkeep import back_up
 from tests.support import Feedwatch, Workspace
 from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, claim, opened
@@ -128,11 +129,11 @@ def finish(store: Store, then: timedelta) -> int:
     """The oldest queued episode, all the way to ready, `then` after it was new."""
     claimed = claim(store, now=NOW + then)
     assert claimed is not None
-    job = lifecycle.answered(claimed, Accepted(f"m-{claimed.id}"), NOW + then, POLICY)
+    job = episode_lifecycle.answered(claimed, Accepted(f"m-{claimed.id}"), NOW + then, POLICY)
     taken = store.save(claimed, job, NOW + then)
     assert taken is not None
     done = Finished(remote_status="READY", processed_url="https://p.example/1.mp3")
-    store.save(taken, lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then)
+    store.save(taken, episode_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then)
     return claimed.id
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from feedwatch import lifecycle
-from feedwatch.model import Accepted, Answer, Episode, OnUnknown, Rules, State
-from feedwatch.sandbox import Fault
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Accepted, Answer, Episode, OnUnknown, Rules, State
+from feedwatch.sandbox.faults import Fault
 from tests.support import PODCAST, item, wait_for
 from tests.world import World
 from tests.world import world as a_world
@@ -239,7 +239,7 @@ def test_a_fault_of_our_own_puts_a_feed_off_and_does_not_spin(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("feedwatch.watcher.reading.decide", broken)
+    monkeypatch.setattr("feedwatch.watcher.evaluate.decide", broken)
     world.feeds.publish(1)
     world.check()
     (feed,) = world.store.feeds()
@@ -373,14 +373,14 @@ def test_an_answer_that_cannot_be_recorded_stops_nobody_else(
 ) -> None:
     world.feeds.publish(2, 1)
     world.check()
-    answered = lifecycle.answered
+    answered = episode_lifecycle.answered
 
     def broken(episode: Episode, answer: Answer, *rest: Any) -> Episode:
         if episode.guid == "guid-1" and isinstance(answer, Accepted):
             raise ZeroDivisionError
         return answered(episode, answer, *rest)
 
-    monkeypatch.setattr("feedwatch.lifecycle.answered", broken)
+    monkeypatch.setattr("feedwatch.core.episode_lifecycle.answered", broken)
     world.submit()
     world.later(minutes=5)
     world.submit()
@@ -442,7 +442,7 @@ def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_
     world.check()
     (before,) = world.store.feeds()
     one = world.episode()
-    assert world.store.save(one, lifecycle.retried(one, world.now), world.now) is not None
+    assert world.store.save(one, episode_lifecycle.retried(one, world.now), world.now) is not None
     late = replace(before, due_at=world.now + timedelta(hours=6), answered=before.asked)
     world.store.record_check(late, [], {}, world.now, descriptions={})  # one that began before
     (after,) = world.store.feeds()

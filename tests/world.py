@@ -6,14 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from feedwatch.isolation import Parser
-from feedwatch.model import Episode, FirstRun, Policy, Rules, Source, State
+from feedwatch.core.feed import Episode, FirstRun, Policy, Rules, Source, State
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.net.client import Brake, client
 from feedwatch.processors.inlet import Inlet
-from feedwatch.sandbox import Sandbox
-from feedwatch.store import Store
-from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
-from feedwatch.watcher.pace import Pace
-from feedwatch.wire import Brake, client
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
+from feedwatch.watcher.checks import Checks
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.host_limiter import Pace
+from feedwatch.watcher.polls import Polls
+from feedwatch.watcher.submissions import Submissions
 from tests.support import KEY, PODCAST, FeedServer, wait_for
 
 

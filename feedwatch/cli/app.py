@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from feedwatch import __version__
-from feedwatch.cli import deciding, diagnosing, exporting, keeping, reading, trying, watching
+from feedwatch.cli import decide, doctor, export, inspect, maintenance, run, sandbox
 from feedwatch.cli.assembly import Options
 from feedwatch.cli.output import FAILED, USAGE, say
-from feedwatch.config import ConfigError
-from feedwatch.store import StoreError
+from feedwatch.config.load import ConfigError
+from feedwatch.store.errors import StoreError
 
 
 @click.group(
@@ -37,7 +37,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = Options(config=config)
 
 
-for module in (watching, reading, deciding, diagnosing, exporting, keeping, trying):
+for module in (run, inspect, decide, doctor, export, maintenance, sandbox):
     for verb in module.VERBS:
         cli.add_command(verb)
 

@@ -10,28 +10,35 @@ from pathlib import Path
 
 import httpx
 
-from feedwatch import __version__, lifecycle, logs
-from feedwatch.cli.monitoring import Monitored, http_side
-from feedwatch.config import NEEDS_RESTART, ConfigError, Settings, changes, find_file, load
-from feedwatch.config.load import PREFIX
-from feedwatch.daemon import Daemon
-from feedwatch.health import problems
-from feedwatch.heart import record_of
-from feedwatch.isolation import Parsers
-from feedwatch.marker import Marker, is_behind, places
-from feedwatch.masking import know
-from feedwatch.metrics import Counted, Metrics
-from feedwatch.model import Feed
+from feedwatch import __version__
+from feedwatch.config.changes import NEEDS_RESTART, changes
+from feedwatch.config.load import PREFIX, ConfigError, Settings, find_file, load
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Feed
+from feedwatch.core.health import problems
+from feedwatch.core.schedule import fraction
+from feedwatch.daemon.heartbeat import record_of
+from feedwatch.daemon.loop import Daemon
+from feedwatch.daemon.metrics import Counted, Metrics
+from feedwatch.feeds.parser_process import Parsers
+from feedwatch.logs import formatters
+from feedwatch.logs.masking import know
+from feedwatch.net.client import Brake, client
 from feedwatch.notify import Channel
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store import Store, StoreError
-from feedwatch.timing import fraction
-from feedwatch.watcher import Alerts, Checks, Context, Plan, Polls, Submissions
-from feedwatch.wire import Brake, client
+from feedwatch.store.errors import StoreError
+from feedwatch.store.journal import Marker, is_behind, places
+from feedwatch.store.store import Store
+from feedwatch.watcher.alerts import Alerts
+from feedwatch.watcher.checks import Checks
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.polls import Polls
+from feedwatch.watcher.submissions import Submissions
+from feedwatch.web.monitoring import Monitored, http_side
 
 log = logging.getLogger("feedwatch")
 
@@ -50,7 +57,7 @@ class Options:
         path = find_file(self.config, os.environ)
         settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
         know(settings.secrets())
-        logs.set_up(as_json=settings.log_format == "json", level=settings.log_level)
+        formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
         for warning in settings.warnings:
             log.warning("%s", warning)
         return settings
@@ -217,13 +224,15 @@ class Reload:
         """The last thing that can fail is the one transaction that takes over the feeds."""
         context, now = self._context, datetime.now(UTC)
         if new_access:
-            context.store.change_gate(lambda gate: lifecycle.gate_after_new_access(gate, now))
+            context.store.change_gate(
+                lambda gate: episode_lifecycle.gate_after_new_access(gate, now)
+            )
         context.store.make_feeds_due(
             now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
         )
         with context.steady:
             context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
-            logs.set_up(
+            formatters.set_up(
                 as_json=fresh.log_format == "json",
                 level=fresh.log_level,
             )
@@ -251,7 +260,7 @@ def require_feeds(settings: Settings) -> None:
 def _compare(store: Store, marker: Marker, now: datetime) -> None:
     """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
     if is_behind(store.imprint(), marker.read()):
-        queued = store.suspect(now, lifecycle.doubted)
+        queued = store.suspect(now, episode_lifecycle.doubted)
         log.error(
             "more was submitted than this database knows of: it is new, another one or restored "
             "from a copy (the mark is in %s). %d queued episodes and all that the next check of "

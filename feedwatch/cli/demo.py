@@ -13,14 +13,14 @@ from typing import Self, TypeVar
 
 import click
 
-from feedwatch import logs
 from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, print_table, short, stop
-from feedwatch.config import load
-from feedwatch.masking import know
-from feedwatch.model import Episode, State
-from feedwatch.sandbox import Sandbox
-from feedwatch.store import Store
+from feedwatch.config.load import load
+from feedwatch.core.feed import Episode, State
+from feedwatch.logs import formatters
+from feedwatch.logs.masking import know
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
 
 PODCAST, KEY = "podcast-1", "sandbox-key"
 JOB_SECONDS = 4.0
@@ -115,7 +115,7 @@ def _daemon(config: Path) -> Iterator[Store]:
     """The daemon as `feedwatch run` has it, in a thread."""
     settings = load(config, {})
     know(settings.secrets())
-    logs.set_up(as_json=False, level="info")
+    formatters.set_up(as_json=False, level="info")
     with assembled(settings) as (daemon, context):
         thread = threading.Thread(target=daemon.run)
         thread.start()

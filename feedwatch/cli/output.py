@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from feedwatch.events import episode_json, stamp
-from feedwatch.logs import printable
-from feedwatch.masking import masked, masked_content
-from feedwatch.model import Departure, Episode, Feed, Gate, Move, State
-from feedwatch.store import Tally
+from feedwatch.core.events import episode_json, stamp
+from feedwatch.core.feed import Departure, Episode, Feed, Gate, Move, State
+from feedwatch.logs.formatters import printable
+from feedwatch.logs.masking import masked, masked_content
+from feedwatch.store.store import Tally
 
 NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5

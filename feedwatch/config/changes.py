@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from feedwatch.config.load import PREFIX, Settings
-from feedwatch.masking import SECRET_KEYS, masked, masked_setting
+from feedwatch.logs.masking import SECRET_KEYS, masked, masked_setting
 
 NEEDS_RESTART = (  # fields of `Settings` that a running process keeps
     "database_url",

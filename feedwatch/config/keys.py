@@ -39,7 +39,7 @@ from feedwatch.config.values import (
     Whole,
     expected,
 )
-from feedwatch.model import FirstRun, OnReplaced, OnUnknown
+from feedwatch.core.feed import FirstRun, OnReplaced, OnUnknown
 
 POLL_AT_MOST_EVERY = timedelta(seconds=30)  # what the API asks for
 POLL_AT_LEAST_EVERY = timedelta(days=1)

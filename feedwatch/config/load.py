@@ -17,8 +17,8 @@ from pydantic_core import ErrorDetails
 
 from feedwatch.config.keys import FeedKeys, Keys
 from feedwatch.config.values import Listen, LogFormat, LogLevel
-from feedwatch.masking import masked_setting, secrets_in
-from feedwatch.model import Policy, Rules, Source
+from feedwatch.core.feed import Policy, Rules, Source
+from feedwatch.logs.masking import masked_setting, secrets_in
 
 PREFIX = "FEEDWATCH_"
 CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from feedwatch.events import Event
+from feedwatch.core.events import Event
 
 
 class Channel(Protocol):

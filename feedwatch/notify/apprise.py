@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from zlib import crc32
 
-from feedwatch.events import Event
+from feedwatch.core.events import Event
+from feedwatch.net.client import Brake
 from feedwatch.notify import process
-from feedwatch.wire import Brake
 
 LOOK = {"episode.ready": "success", "trouble.ended": "success", "test": "info"}  # else "warning"
 

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from feedwatch.events import Event, to_json
+from feedwatch.core.events import Event, to_json
+from feedwatch.net.client import Brake
 from feedwatch.notify import process
-from feedwatch.wire import Brake
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from feedwatch.logs import printable
-from feedwatch.wire import Brake
+from feedwatch.logs.formatters import printable
+from feedwatch.net.client import Brake
 
 SECONDS = 30.0
 SLICE_SECONDS = 0.2  # how long a wait goes on before it looks at the brake anew

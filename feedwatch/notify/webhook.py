@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from feedwatch.events import Event, to_json
-from feedwatch.wire import described, within
+from feedwatch.core.events import Event, to_json
+from feedwatch.net.client import described, within
 
 SECONDS = 15.0
 

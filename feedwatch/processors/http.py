@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from feedwatch.codings import ACCEPTED
-from feedwatch.model import Later, Unknown
-from feedwatch.wire import described, read_bounded, retry_after, within
+from feedwatch.core.feed import Later, Unknown
+from feedwatch.net.client import described, read_bounded, retry_after, within
+from feedwatch.net.decompress import ACCEPTED
 
 POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
 READ_SECONDS = 30.0

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from feedwatch.model import (
+from feedwatch.core.feed import (
     Accepted,
     Answer,
     Broken,

@@ -18,11 +18,11 @@ from threading import Condition, Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
-from feedwatch.sandbox import contract
-from feedwatch.sandbox.api import POLL, Api, Call, Content, understand
-from feedwatch.sandbox.contract import Answer, BadRequestError
+from feedwatch.sandbox import inlet_contract
 from feedwatch.sandbox.control import PREFIX, Control
 from feedwatch.sandbox.faults import Fault, Faults
+from feedwatch.sandbox.inlet import POLL, Api, Call, Content, understand
+from feedwatch.sandbox.inlet_contract import Answer, BadRequestError
 from feedwatch.sandbox.state import Received, State
 
 MAX_BODY = 10 * 1024 * 1024
@@ -70,7 +70,7 @@ class Sandbox:
             raise ValueError(f"{host} is not a loopback address; allow_remote would allow it")
         shows = {"podcast-1": "Sandbox Podcast"} if podcasts is None else podcasts
         for podcast_id in shows:
-            contract.check_id("podcast id", podcast_id)
+            inlet_contract.check_id("podcast id", podcast_id)
         lock = Lock()
         self._state = State(shows, job_seconds, lock)
         self.faults = Faults(lock)
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse what cannot be read as a request, and hang up: the rest makes no sense either."""
         self.close_connection = True
         self._log(str(code), message or explain or "")
-        self._send(contract.refusal(code, message or contract.phrase(code)))
+        self._send(inlet_contract.refusal(code, message or inlet_contract.phrase(code)))
         self._linger()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the parent's name)
@@ -349,7 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Content-Type": answer.content_type,
                 "Content-Length": str(len(answer.body)),
             }
-        lines = [f"HTTP/1.1 {answer.status} {contract.phrase(answer.status)}"]
+        lines = [f"HTTP/1.1 {answer.status} {inlet_contract.phrase(answer.status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         body = b"" if bodiless or self.command == "HEAD" else answer.body
         return "\r\n".join([*lines, "", ""]).encode("latin-1"), body
@@ -407,7 +407,7 @@ def _content_length(headers: Message) -> int:
 
 def _as_seen(body: bytes) -> dict[str, Any] | str:
     with contextlib.suppress(BadRequestError):
-        document = contract.parse_json(body)
+        document = inlet_contract.parse_json(body)
         if isinstance(document, dict):
             return document
     return body.decode(errors="replace")

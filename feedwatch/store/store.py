@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch import events
-from feedwatch.model import (
+from feedwatch.core import events
+from feedwatch.core.feed import (
     Departure,
     Episode,
     Feed,
@@ -39,10 +39,9 @@ from feedwatch.model import (
     State,
     Waiting,
 )
-from feedwatch.store import figures, upkeep
+from feedwatch.store import statistics, upkeep
 from feedwatch.store.bulk import insert_many
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
-from feedwatch.store.figures import Figures, Vitals
 from feedwatch.store.lock import FileLock, is_locked
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import (
@@ -57,6 +56,7 @@ from feedwatch.store.schema import (
     imprint,
     metadata,
 )
+from feedwatch.store.statistics import Figures, Vitals
 
 DAY = timedelta(days=1)
 HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
@@ -573,7 +573,7 @@ class Store:
     def counts(self) -> dict[State, int]:
         """How many episodes are in each state."""
         with reading(self._engine) as db:
-            found = figures.counts(db, list(State))
+            found = statistics.counts(db, list(State))
         return {state: found.get(state, 0) for state in State}
 
     def waiting(self, failed_since: datetime) -> list[Waiting]:
@@ -606,23 +606,23 @@ class Store:
     def vitals(self, now: datetime) -> Vitals:
         """What shows whether the daemon gets on with its work."""
         with reading(self._engine) as db:
-            return figures.vitals(db, now, LIVE)
+            return statistics.vitals(db, now, LIVE)
 
     def figures(self, now: datetime, *, most_feeds: int, but_at_most: int) -> Figures:
         """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
         with reading(self._engine) as db:
             gate = self._gate(db)
-            by_feed = figures.feeds_by_state(db)
+            by_feed = statistics.feeds_by_state(db)
             few = sum(by_feed.values()) <= most_feeds
             return Figures(
-                by_state=figures.counts(db, list(State)),
-                oldest_queued_at=figures.oldest_queued(db),
+                by_state=statistics.counts(db, list(State)),
+                oldest_queued_at=statistics.oldest_queued(db),
                 submitted=_submitted_since(db, now - DAY),
                 live_jobs=_live(db),
-                overdue_jobs=figures.overdue(db),
+                overdue_jobs=statistics.overdue(db),
                 submissions_open=not gate.paused and gate.closed_until is None,
                 feeds_by_state=by_feed,
-                feeds=figures.each_feed(db, most_feeds if few else but_at_most),
+                feeds=statistics.each_feed(db, most_feeds if few else but_at_most),
             )
 
     def is_in_use(self) -> bool | None:

@@ -6,13 +6,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from feedwatch.core.schedule import backoff
+from feedwatch.net.client import Brake
 from feedwatch.notify import Channel
-from feedwatch.store import Parcel
-from feedwatch.timing import backoff
-from feedwatch.troubles import FAILED_FOR, changes, troubles
+from feedwatch.notify.alert_rules import FAILED_FOR, changes, troubles
+from feedwatch.store.outbox import Parcel
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.tasks import Tasks
-from feedwatch.wire import Brake
+from feedwatch.watcher.worker_pool import Tasks
 
 log = logging.getLogger(__name__)
 

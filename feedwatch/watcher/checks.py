@@ -22,12 +22,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from feedwatch import lifecycle, moving
-from feedwatch.admission import Decision, Verdict
-from feedwatch.digest import body_mark
-from feedwatch.fetch import fetch
-from feedwatch.health import CHECKS
-from feedwatch.model import (
+from feedwatch.core import episode_lifecycle, redirects
+from feedwatch.core.admission import Decision, Verdict
+from feedwatch.core.feed import (
     Address,
     Document,
     Failed,
@@ -40,11 +37,15 @@ from feedwatch.model import (
     Source,
     State,
 )
-from feedwatch.store import Admission, Due, StoreError
-from feedwatch.timing import horizon
+from feedwatch.core.health import CHECKS
+from feedwatch.core.schedule import horizon
+from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.scan.cache import body_mark
+from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Admission, Due
 from feedwatch.watcher.context import Context, Outcome
-from feedwatch.watcher.pace import Pace
-from feedwatch.watcher.reading import DocumentParser, Reader, Reading
+from feedwatch.watcher.evaluate import DocumentParser, Reader, Reading
+from feedwatch.watcher.host_limiter import Pace
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ class Checks:
             source = self._context.plan.sources.get(turn.name)
         if feed is None or not feed.active or source is None:
             return False
-        feed = lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
+        feed = episode_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
         check = _Check(feed=feed, source=source, host=turn.host, begun=time.monotonic())
         future = self._fetches.submit(self._fetch, check)
         self._fetching += 1
@@ -281,7 +282,9 @@ class Checks:
         if self._is_void(check, outcome):
             return
         now = self._context.clock()
-        after = lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
+        after = episode_lifecycle.checked(
+            check.feed, outcome, None, now, check.source.check_interval
+        )
         self._keep(check, after)
 
     def _keep(self, check: _Check, after: Feed) -> None:
@@ -311,7 +314,7 @@ class Checks:
         left = {
             after.id: departure
             for before, after in self._unchanged
-            if (departure := moving.departure(before, after, now)) is not None
+            if (departure := redirects.departure(before, after, now)) is not None
         }
         self._context.store.record_unchanged([after for _, after in self._unchanged], left)
         self._ailing = False
@@ -336,7 +339,7 @@ class Checks:
             learned,
             now,
             reading.edited,
-            left=moving.departure(feed, after, now),
+            left=redirects.departure(feed, after, now),
             descriptions=reading.descriptions if after.answered != feed.answered else None,
             digest=reading.digest,
         )
@@ -368,7 +371,7 @@ class Checks:
         now: datetime,
     ) -> Feed:
         unheard = check.feed.expected_by is None and isinstance(reading.outcome, ParsedFeed)
-        return lifecycle.checked(
+        return episode_lifecycle.checked(
             check.feed,
             reading.outcome,
             document,
@@ -402,8 +405,8 @@ class Checks:
     def _fetch(self, check: _Check) -> Fetched | Same:
         """GET the feed, only if it has changed where that may be asked, and compare what comes."""
         feed = check.feed
-        conditional = lifecycle.may_ask_conditionally(feed, self._context.clock())
-        known, moved = feed if conditional else None, moving.address_of(feed)
+        conditional = episode_lifecycle.may_ask_conditionally(feed, self._context.clock())
+        known, moved = feed if conditional else None, redirects.address_of(feed)
         fetched = fetch(self._client, check.source, known, moved)
         if not isinstance(fetched, Document):
             return fetched

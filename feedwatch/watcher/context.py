@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from threading import Event, Lock
 
-from feedwatch.model import Episode, Failed, Gone, NotModified, ParsedFeed, Policy, Same, Source
+from feedwatch.core.feed import Episode, Failed, Gone, NotModified, ParsedFeed, Policy, Same, Source
 from feedwatch.processors import Processor
-from feedwatch.store import Store
+from feedwatch.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 
-from feedwatch import lifecycle
-from feedwatch.health import POLLS
-from feedwatch.model import Episode, Progress, Running, State, Unreachable
-from feedwatch.store import StoreError
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Episode, Progress, Running, State, Unreachable
+from feedwatch.core.health import POLLS
+from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, named
-from feedwatch.watcher.tasks import Tasks
+from feedwatch.watcher.worker_pool import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Polls:
             if isinstance(progress, Unreachable) and context.stopping.is_set():
                 return  # broken off by us: the API is not to blame
             now = context.clock()
-            after = lifecycle.polled(episode, progress, now, context.plan.policy)
+            after = episode_lifecycle.polled(episode, progress, now, context.plan.policy)
             _warn_of_new_words(episode, progress)
             context.move(episode, after)
         except StoreError:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from feedwatch import lifecycle
-from feedwatch.health import SUBMISSIONS
-from feedwatch.model import (
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import (
     Accepted,
     Answer,
     Episode,
@@ -19,8 +18,9 @@ from feedwatch.model import (
     Submission,
     Unknown,
 )
+from feedwatch.core.health import SUBMISSIONS
 from feedwatch.processors import Processor
-from feedwatch.store import StoreError
+from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
 
 log = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ class Submissions:
         context = self._context
         now = context.clock()
         for episode in episodes:
-            lost = lifecycle.presumed_lost(episode, now, context.plan.policy)
+            lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
             if context.move(episode, lost) is not None:
                 context.store.change_gate(
-                    lambda gate: lifecycle.gate_after_doubt(
+                    lambda gate: episode_lifecycle.gate_after_doubt(
                         gate, "a submission was interrupted", now, context.plan.policy
                     )
                 )
@@ -74,7 +74,7 @@ class Submissions:
             return
         now = context.clock()
         for episode in context.store.due_episodes(State.UNKNOWN, now, BATCH):
-            context.move(episode, lifecycle.resubmitted(episode, now))
+            context.move(episode, episode_lifecycle.resubmitted(episode, now))
 
     def _may_submit(self) -> bool:
         """Whether the gate is open; where it is shut and it is time, a safe read may open it.
@@ -86,13 +86,13 @@ class Submissions:
         gate, now = context.store.gate(), context.clock()
         if gate.closed_until is None and self._proven is processor:
             return True
-        if gate.paused or lifecycle.is_shut(gate, now):
+        if gate.paused or episode_lifecycle.is_shut(gate, now):
             return False
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
         failure = processor.probe()
         context.store.change_gate(
-            lambda gate: lifecycle.gate_after_read(
+            lambda gate: episode_lifecycle.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
             )
         )
@@ -109,7 +109,7 @@ class Submissions:
             claimed = context.store.claim(
                 now,
                 context.plan.policy,
-                lambda episode: lifecycle.claimed(
+                lambda episode: episode_lifecycle.claimed(
                     episode, context.plan.sources[episode.feed].podcast_id, now
                 ),
             )
@@ -170,14 +170,16 @@ class Submissions:
     def _record(self, claimed: Episode, answer: Answer) -> None:
         context = self._context
         now, policy = context.clock(), context.plan.policy
-        saved = context.store.save(claimed, lifecycle.answered(claimed, answer, now, policy), now)
+        saved = context.store.save(
+            claimed, episode_lifecycle.answered(claimed, answer, now, policy), now
+        )
         if saved is None:
             self._record_late(claimed, answer)
         else:
             log_move(claimed, saved)
         before = context.store.gate()
         context.store.change_gate(
-            lambda gate: lifecycle.gate_after_answer(gate, answer, now, policy)
+            lambda gate: episode_lifecycle.gate_after_answer(gate, answer, now, policy)
         )
         _tell(before, answer)
 
@@ -190,7 +192,7 @@ class Submissions:
         if episode.media_id == answer.media_id:
             return  # written down before, by a first attempt that failed afterwards
         if episode.state is State.UNKNOWN:
-            adopted = lifecycle.adopted(episode, answer.media_id, context.clock())
+            adopted = episode_lifecycle.adopted(episode, answer.media_id, context.clock())
             if context.move(episode, adopted) is not None:
                 return
         log.critical(

@@ -23,12 +23,13 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import feedwatch.store.store
 import feedwatch.watcher.checks
-from feedwatch.isolation import Parser
-from feedwatch.marker import Marker
-from feedwatch.model import State
+from feedwatch.core.feed import State
+from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store import Store
-from feedwatch.watcher import Polls, Submissions
+from feedwatch.store.journal import Marker
+from feedwatch.store.store import Store
+from feedwatch.watcher.polls import Polls
+from feedwatch.watcher.submissions import Submissions
 
 Side = Literal["before", "after"]
 SIDES: tuple[Side, Side] = ("before", "after")

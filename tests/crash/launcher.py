@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-import feedwatch.daemon
-import feedwatch.rss
-from feedwatch import isolation
+import feedwatch.daemon.loop
+import feedwatch.feeds.parse
 from feedwatch.cli import app
-from feedwatch.store import Store
+from feedwatch.feeds import parser_process
+from feedwatch.store.store import Store
 from tests.crash.boundaries import Boundaries, Crumb, Trap
 
 TICK_SECONDS = 0.04  # instead of one second: a life is short
@@ -162,7 +162,7 @@ def _live(order: Order, pipe: "Connection[Any, Any]") -> NoReturn:
         os.environ.clear()
         # Nothing here is https, and to read all the world's certificates takes a third of a start.
         os.environ.update(environment | {"SSL_CERT_DIR": str(order.folder)})
-        feedwatch.daemon.TICK_SECONDS = TICK_SECONDS  # type: ignore[assignment]
+        feedwatch.daemon.loop.TICK_SECONDS = TICK_SECONDS  # type: ignore[assignment]
         _keep_a_parser()
         boundaries = Boundaries(order.folder, order.crumb, order.trap)
         boundaries.install()
@@ -213,7 +213,7 @@ class _ForkedParser:
             os.closerange(3, 64)
             sys.stdin = os.fdopen(0, closefd=False)
             with suppress(BaseException):
-                isolation.serve(max_memory)
+                parser_process.serve(max_memory)
             os._exit(0)
         os.close(requests)
         os.close(answers)
@@ -239,13 +239,13 @@ class _ForkedParser:
 
 def _keep_a_parser() -> None:
     """Fork it now, while there are no threads. A second one, if ever, is started in earnest."""
-    kept: list[Any] = [_ForkedParser(isolation.MAX_MEMORY)]
-    start: Any = isolation._start
+    kept: list[Any] = [_ForkedParser(parser_process.MAX_MEMORY)]
+    start: Any = parser_process._start
 
     def give(max_memory: int) -> Any:
         return kept.pop() if kept else start(max_memory)
 
-    isolation._start = give
+    parser_process._start = give
 
 
 __all__ = ["Crumb", "Launcher", "Life", "Order"]

@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from feedwatch.sandbox import Fault, Sandbox
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.crash.boundaries import Crumb, Trap
 from tests.crash.figures import Figures
 from tests.crash.inspection import UNBORN, Picture, Row, of_the_dead, of_the_living

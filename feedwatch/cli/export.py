@@ -1,0 +1,91 @@
+"""`export`: the processed URLs, for other programs."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from feedwatch.cli.assembly import Options, feed_client, opened, remembered
+from feedwatch.cli.inspect import known_feed
+from feedwatch.cli.output import USAGE, print_json, shown, stop
+from feedwatch.cli.run import chosen, error_of
+from feedwatch.core.events import episode_json
+from feedwatch.core.feed import Episode, Feed, ParsedFeed, Source, State
+from feedwatch.core.identity import comparable
+from feedwatch.core.redirects import address_of
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.feeds.rewrite import republished
+from feedwatch.net.client import Brake
+from feedwatch.watcher.checks import look
+
+COLUMNS = (
+    "id",
+    "feed",
+    "guid",
+    "title",
+    "published_at",
+    "enclosure_url",
+    "processed_url",
+    "duration",
+    "media_id",
+    "finished_at",
+)
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "rss"]),
+    default="csv",
+    show_default=True,
+    help="rss: the feed as published, each ready enclosure replaced by its processed URL.",
+)
+@click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
+@click.pass_obj
+def export(options: Options, *, form: str, feed: str | None) -> None:
+    """Write the processed URLs of all ready episodes to standard output."""
+    settings = options.settings()
+    if form == "rss" and feed is None:
+        if len(settings.sources) != 1:
+            stop("a document is of one feed: add --feed FEED", USAGE)
+        feed = settings.sources[0].name
+    with opened(settings) as store:
+        name = known_feed(store, settings, feed) if feed is not None else None
+        ready = store.episodes(feed=name, states=[State.READY])
+        known = remembered(store, settings)
+    match form:
+        case "json":
+            print_json([episode_json(episode) for episode in ready])
+        case "csv":
+            writer = csv.writer(sys.stdout)
+            writer.writerow(COLUMNS)
+            for episode in ready:
+                row = shown(episode_json(episode))
+                writer.writerow(_cell(row[column]) for column in COLUMNS)
+        case "rss":
+            sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))
+
+
+def _document(source: Source, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
+    with feed_client(Brake()) as http, Parser() as parser:
+        found = look(http, parser, source, address_of(known[source.name]))
+    if found.document is None or not isinstance(found.outcome, ParsedFeed):
+        stop(f"feed {source.name}: {error_of(found.outcome)}")
+    processed = {
+        comparable(episode.enclosure_url): episode.processed_url
+        for episode in ready
+        if episode.processed_url
+    }
+    return republished(found.document.body, found.document.url, processed)
+
+
+def _cell(value: object) -> object:
+    """A title that begins like a formula is none: spreadsheets would run it."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
+
+
+VERBS = (export,)

@@ -1,0 +1,67 @@
+"""`sandbox` and `demo`: feedwatch without a key."""
+
+import signal
+import threading
+
+import click
+
+from feedwatch.cli.demo import play
+from feedwatch.cli.output import say, stop
+from feedwatch.sandbox.server import Sandbox
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True)
+@click.option("--api-key", default="sandbox-key", show_default=True, help="The key that it takes.")
+@click.option(
+    "--podcast",
+    "podcasts",
+    multiple=True,
+    default=("podcast-1",),
+    show_default=True,
+    metavar="ID",
+    help="A podcast that it knows; may be given several times.",
+)
+@click.option(
+    "--job-seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="How long a job takes.",
+)
+def sandbox(*, port: int, api_key: str, podcasts: tuple[str, ...], job_seconds: float) -> None:
+    """Run a local stand-in for the media API that follows its contract.
+
+    It costs nothing and publishes nothing. It misbehaves on demand: see docs/sandbox.md.
+    """
+    server = Sandbox(
+        port=port,
+        api_key=api_key,
+        podcasts={one: f"Sandbox podcast {one}" for one in podcasts},
+        job_seconds=job_seconds,
+        log=say,
+    )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    try:
+        server.start()
+    except OSError as error:
+        stop(f"port {port} of this machine cannot be used: {error.strerror}; try --port 0")
+    click.echo("The sandbox runs until Ctrl-C. Lines for a config that uses it:\n")
+    click.echo(f"FEEDWATCH_API_URL={server.url}")
+    click.echo(f"FEEDWATCH_API_KEY={api_key}")
+    click.echo("FEEDWATCH_POLL_INTERVAL=2s")
+    click.echo(f"FEEDWATCH_FEEDS__SHOW__PODCAST_ID={podcasts[0]}\n")
+    click.echo(f"What it was sent: curl -s {server.url}/_sandbox/state")
+    stopping.wait()
+    server.stop()
+
+
+@click.command()
+def demo() -> None:
+    """Show an episode go from published to processed: no key, no network, half a minute."""
+    play()
+
+
+VERBS = (sandbox, demo)

@@ -1,0 +1,107 @@
+"""What is announced, and how it looks to the one who is told. Pure; docs/notifications.md lists it.
+
+An event's id follows from what it says, so a repeated delivery carries the same one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from feedwatch.core.feed import Alert, Episode
+from feedwatch.logs.formatters import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that is told once, by every channel."""
+
+    id: str
+    type: str
+    at: datetime
+    text: str  # one line for people
+    data: Mapping[str, Any]  # for programs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What becomes of an alert, and what is told of it."""
+
+    alert: Alert
+    over: bool = False
+    event: Event | None = None
+
+
+def event(kind: str, subject: str, at: datetime, text: str, data: Mapping[str, Any]) -> Event:
+    """An event about `subject`."""
+    digest = sha256(f"{kind} {subject} {at.isoformat()}".encode()).hexdigest()
+    return Event(id=f"evt_{digest[:32]}", type=kind, at=at, text=printable(text), data=data)
+
+
+def ready(episode: Episode, at: datetime) -> Event:
+    """An episode has its processed URL."""
+    text = f"feed {episode.feed}: {episode.title[:200]!r} is ready: {episode.processed_url}"
+    return event("episode.ready", str(episode.id), at, text, {"episode": episode_json(episode)})
+
+
+def restored(at: datetime, queued: int) -> Event:
+    """More was submitted than this database knows of."""
+    text = (
+        "more was submitted than this database knows of: it is new, another one or restored from "
+        f"a copy. {queued} queued episodes and what the next check of each feed finds new are "
+        "held: `feedwatch approve --feed NAME` or `feedwatch skip --feed NAME` settles it"
+    )
+    return event("database.restored", "database", at, text, {"held": queued})
+
+
+def test(at: datetime) -> Event:
+    """Nothing has happened: somebody wants to see whether a message arrives."""
+    return event("test", "test", at, "this is a test: notifications of feedwatch arrive here", {})
+
+
+def to_json(event: Event) -> str:
+    """The event as every channel hands it on, always in the same bytes."""
+    document = {
+        "id": event.id,
+        "type": event.type,
+        "timestamp": stamp(event.at),
+        "text": event.text,
+        "data": event.data,
+    }
+    return json.dumps(document, ensure_ascii=False)
+
+
+def from_json(text: str) -> Event:
+    """What `to_json` has written."""
+    document = json.loads(text)
+    at = datetime.fromisoformat(document.pop("timestamp"))
+    return Event(at=at, **document)
+
+
+def episode_json(episode: Episode) -> dict[str, Any]:
+    """An episode, as interface and scripts have it."""
+    return {
+        "id": episode.id,
+        "feed": episode.feed,
+        "guid": episode.guid,
+        "title": episode.title,
+        "enclosure_url": episode.enclosure_url,
+        "published_at": stamp(episode.published_at),
+        "state": episode.state.value,
+        "reason": episode.reason,
+        "media_id": episode.media_id,
+        "remote_status": episode.remote_status,
+        "processed_url": episode.processed_url,
+        "duration": episode.duration,
+        "attempts": episode.attempts,
+        "first_seen_at": stamp(episode.first_seen_at),
+        "submitted_at": stamp(episode.submitted_at),
+        "finished_at": stamp(episode.finished_at),
+    }
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """ISO 8601 with Z, as in all JSON."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None

@@ -1,0 +1,68 @@
+"""Where a feed is to be asked for: at the config's address, or where it has moved for good. Pure.
+
+RFC 9110 asks to follow a permanent redirect in future. But such redirects are also set by mistake,
+by hosts between two owners and by captive portals, and an episode of somebody else's feed costs
+money. So one is believed only once it has stood for days, and not for longer than it works.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from feedwatch.core.feed import Address, Departure, Feed
+
+SEEN_AT_LEAST = 3  # checks in a row
+SEEN_OVER = timedelta(days=3)
+GIVEN_UP_AFTER = 3  # failures in a row at the new address
+
+
+def address_of(feed: Feed) -> Address | None:
+    """Where the feed has moved; None: it is where the config says."""
+    if feed.address is None or feed.address_reach is None:
+        return None
+    return Address(url=feed.address, reach=feed.address_reach)
+
+
+def led(feed: Feed, moved: Address | None, now: datetime) -> Feed:
+    """The feed after a good answer; permanent redirects alone led to `moved`, if there were any."""
+    if moved is None or moved.url == (feed.address or feed.url):
+        return _unmoved(feed)
+    if moved.url != feed.moved_to or feed.moved_since is None or feed.moved_since > now:
+        return replace(feed, moved_to=moved.url, moved_since=now, moved_seen=1)
+    seen = (feed.moved_seen or 0) + 1
+    if seen < SEEN_AT_LEAST or now - feed.moved_since < SEEN_OVER:
+        return replace(feed, moved_seen=seen)
+    if moved.url == feed.url:
+        return _at_home(feed)
+    return replace(_unmoved(feed), address=moved.url, address_reach=moved.reach)
+
+
+def failed(feed: Feed) -> Feed:
+    """The feed after a failure that has been counted; a new address that fails is given up.
+
+    What is remembered of its document was that address's.
+    """
+    if feed.address is None or feed.failures < GIVEN_UP_AFTER:
+        return feed
+    return replace(_at_home(feed), etag=None, last_modified=None, full_at=None)
+
+
+def departure(before: Feed, after: Feed, now: datetime) -> Departure | None:
+    """The address that a check has made us leave, if it has."""
+    if before.address == after.address:
+        return None
+    reason = (
+        f"moved for good to {after.address}"
+        if after.address is not None
+        else f"{after.failures} failures in a row, back to the address in the config"
+        if after.failures
+        else "moved back to the address in the config"
+    )
+    return Departure(at=now, url=before.address or before.url, reason=reason)
+
+
+def _unmoved(feed: Feed) -> Feed:
+    return replace(feed, moved_to=None, moved_since=None, moved_seen=None)
+
+
+def _at_home(feed: Feed) -> Feed:
+    return replace(_unmoved(feed), address=None, address_reach=None)

@@ -1,0 +1,1 @@
+"""When the loops run, how they stop, and whether they make progress."""

@@ -1,0 +1,257 @@
+"""What Prometheus may ask: what this process has counted, and what the database shows.
+
+How many series there are does not grow with the feeds, beyond MOST_FEEDS. What the figures out of
+the database cost is bounded, too: they are looked up again only after SHARE times that.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from feedwatch import __version__
+from feedwatch.core.feed import (
+    Answer,
+    Failed,
+    Gone,
+    Later,
+    NotModified,
+    ParsedFeed,
+    Policy,
+    Progress,
+    Same,
+    State,
+    Submission,
+)
+from feedwatch.core.health import Record, problems
+from feedwatch.processors import Processor
+from feedwatch.store.errors import StoreError
+from feedwatch.store.statistics import Figures
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_FEEDS = 200  # each with series of its own; where there are more, only
+OLDEST_FEEDS = 50  # those that have been without success for longest
+SHARE = 100  # the database may be busy with our questions for one part in so many
+FRESH_SECONDS = 1.0
+CHECK_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+RESULTS = {
+    ParsedFeed: "items",
+    NotModified: "not_modified",
+    Same: "same",
+    Gone: "gone",
+    Failed: "failed",
+}
+
+
+# They would double the counters' series. The library has no types for this one function.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """All metrics of this process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._checks = Counter(
+            "feedwatch_checks",
+            "Checks of feeds, by what came of them.",
+            ["result"],
+            registry=self._registry,
+        )
+        self._check_seconds = Histogram(
+            "feedwatch_check_seconds",
+            "How long a check takes, from the request to the items.",
+            buckets=CHECK_BUCKETS,
+            registry=self._registry,
+        )
+        self._responses = Counter(
+            "feedwatch_api_responses",
+            "Responses of the media API, by their HTTP status.",
+            ["method", "code"],
+            registry=self._registry,
+        )
+        self._answers = Counter(
+            "feedwatch_api_answers",
+            "What the media API was taken to say, no answer at all included.",
+            ["request", "answer"],
+            registry=self._registry,
+        )
+        for result in RESULTS.values():
+            self._checks.labels(result)  # so that a rate is known from the first one on
+
+    def checked(
+        self, outcome: ParsedFeed | NotModified | Same | Gone | Failed, seconds: float
+    ) -> None:
+        """Count a look at a feed."""
+        self._checks.labels(RESULTS[type(outcome)]).inc()
+        self._check_seconds.observe(seconds)
+
+    def responded(self, method: str, code: int) -> None:
+        """Count a response of the media API."""
+        self._responses.labels(method, str(code)).inc()
+
+    def answered(self, request: str, answer: str) -> None:
+        """Count what an answer of the media API means."""
+        self._answers.labels(request, answer).inc()
+
+    def read_from(
+        self,
+        record: Callable[[], Record],
+        policy: Callable[[], Policy],
+        figures: Callable[..., Figures],
+    ) -> None:
+        """From now on there are gauges, too: of the loops, the limits, and `Store.figures`."""
+        self._registry.register(_Gauges(record, policy, figures))
+
+    def page(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class Counted:
+    """A media API whose answers are counted."""
+
+    def __init__(self, processor: Processor, metrics: Metrics) -> None:
+        self._processor = processor
+        self._metrics = metrics
+
+    @property
+    def name(self) -> str:
+        """As the API's own."""
+        return self._processor.name
+
+    def submit(self, submission: Submission) -> Answer:
+        """Submit, and count the answer."""
+        answer = self._processor.submit(submission)
+        self._metrics.answered("submit", _word(answer))
+        return answer
+
+    def poll(self, podcast_id: str, media_id: str) -> Progress:
+        """Poll, and count the answer."""
+        progress = self._processor.poll(podcast_id, media_id)
+        self._metrics.answered("poll", _word(progress))
+        return progress
+
+    def probe(self) -> Later | None:
+        """Probe, and count the answer."""
+        failure = self._processor.probe()
+        self._metrics.answered("probe", "works" if failure is None else _word(failure))
+        return failure
+
+
+def _word(answer: Answer | Progress) -> str:
+    return type(answer).__name__.lower()
+
+
+class _Gauges:
+    """Collected when they are asked for."""
+
+    def __init__(
+        self,
+        record: Callable[[], Record],
+        policy: Callable[[], Policy],
+        figures: Callable[..., Figures],
+    ) -> None:
+        self._record = record
+        self._policy = policy
+        self._count = figures
+        self._lock = threading.Lock()
+        self._figures: Figures | None = None
+        self._fresh_until = 0.0
+
+    def describe(self) -> list[Metric]:
+        """Nothing: to ask the database for names alone would be a waste."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All gauges; without a database that works, those of the process alone."""
+        yield _gauge("build_info", "1, with the version.", 1, version=__version__)
+        yield from _loops(self._record())
+        figures = self._fresh()
+        yield _gauge("database_up", "1 if the database could be read.", int(figures is not None))
+        if figures is not None:
+            yield from _episodes(figures)
+            yield from _limits(figures, self._policy())
+            yield from _feeds(figures)
+
+    def _fresh(self) -> Figures | None:
+        with self._lock:
+            begun = time.monotonic()
+            if begun >= self._fresh_until:
+                try:
+                    self._figures = self._count(
+                        datetime.now(UTC), most_feeds=MOST_FEEDS, but_at_most=OLDEST_FEEDS
+                    )
+                except StoreError:
+                    self._figures = None
+                ended = time.monotonic()
+                self._fresh_until = ended + max(FRESH_SECONDS, SHARE * (ended - begun))
+            return self._figures
+
+
+def _loops(record: Record) -> Iterator[Metric]:
+    yield _gauge("healthy", "1 if the daemon makes progress.", int(not problems(record)))
+    ages = _family("loop_finished_age_seconds", "Since each loop last finished a round.", "loop")
+    waits = _family("loop_oldest_due_seconds", "How long the oldest work has been due.", "loop")
+    for loop in record.loops:
+        ages.add_metric([loop.name], (loop.finished or record.up).total_seconds())
+        waits.add_metric([loop.name], (loop.waiting or timedelta()).total_seconds())
+    yield from (ages, waits)
+
+
+def _episodes(figures: Figures) -> Iterator[Metric]:
+    states = _family("episodes", "Episodes, by state.", "state")
+    for state in State:
+        states.add_metric([state], figures.by_state.get(state, 0))
+    yield states
+    oldest = figures.oldest_queued_at
+    age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0
+    yield _gauge("oldest_queued_age_seconds", "Since the oldest queued episode was seen.", age)
+
+
+def _limits(figures: Figures, policy: Policy) -> Iterator[Metric]:
+    for name, text, number in (
+        ("submissions_24h", "Submissions within 24 hours.", figures.submitted),
+        ("submissions_24h_limit", "How many there may be.", policy.max_submissions_per_day),
+        ("submissions_open", "1 unless paused or stopped by trouble.", figures.submissions_open),
+        ("jobs_live", "Jobs accepted and not final.", figures.live_jobs),
+        ("jobs_live_limit", "How many there may be.", policy.max_concurrent_jobs),
+        ("jobs_overdue", "Jobs not final by their deadline.", figures.overdue_jobs),
+    ):
+        yield _gauge(name, text, number)
+
+
+def _feeds(figures: Figures) -> Iterator[Metric]:
+    states = _family("feeds", "Feeds, by state.", "state")
+    for state in ("ok", "failing", "paused", "new"):
+        states.add_metric([state], figures.feeds_by_state.get(state, 0))
+    text = f"0: never. Beyond {MOST_FEEDS} feeds only of the {OLDEST_FEEDS} oldest."
+    success = _family("feed_last_success_timestamp_seconds", f"The last success; {text}", "feed")
+    failures = _family("feed_failures", "Failed checks in a row, of the same feeds.", "feed")
+    for feed in figures.feeds:
+        at = feed.success_at.timestamp() if feed.success_at is not None else 0
+        success.add_metric([feed.name], at)
+        failures.add_metric([feed.name], feed.failures)
+    yield from (states, success, failures)
+
+
+def _family(name: str, text: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"feedwatch_{name}", text, labels=[label])
+
+
+def _gauge(name: str, text: str, value: float, **labels: str) -> Metric:
+    family = GaugeMetricFamily(f"feedwatch_{name}", text, labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family

@@ -1,0 +1,146 @@
+"""One conditional GET of a feed, bounded in time and in size."""
+
+import httpx
+
+from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified, Source
+from feedwatch.feeds.polling_hints import fresh_for, hints_of
+from feedwatch.net.address_scope import Reach
+from feedwatch.net.client import (
+    TooPrivateError,
+    described,
+    reached,
+    reaching,
+    read_bounded,
+    retry_after,
+    within,
+)
+from feedwatch.net.decompress import ACCEPTED
+
+SECONDS = 60.0  # for the whole of it, redirects and body included
+MAX_BYTES = 50_000_000  # unpacked; the largest real feed seen has 4 million
+MAX_REDIRECTS = 10
+PERMANENT = (301, 308)
+ACCEPT = (
+    "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, "
+    "application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
+)
+
+
+def fetch(
+    client: httpx.Client, source: Source, known: Feed | None, moved: Address | None = None
+) -> Fetched:
+    """GET a feed; with `known`, only if it has changed since (RFC 9110, section 13).
+
+    With `moved`, it is asked for there. Raises nothing for what a server does. `client` follows no
+    redirects by itself: here the feed's credentials and headers are kept from every other origin,
+    and no redirect leads to an address more private than the configured one.
+    """
+    try:
+        with within(SECONDS):
+            return _follow(client, source, known, moved)
+    except httpx.TimeoutException as error:
+        return Failed(f"no complete answer in time ({described(error)})")
+    except TooPrivateError as error:
+        return Failed(f"redirects to a private address ({error}), refused")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        return Failed(f"could not be fetched ({described(error)})")
+
+
+def _follow(
+    client: httpx.Client, source: Source, known: Feed | None, moved: Address | None
+) -> Fetched:
+    home = httpx.URL(source.url)
+    url = httpx.URL(moved.url) if moved is not None else home
+    most = Reach(moved.reach) if moved is not None else Reach.SPECIAL  # home: the operator's choice
+    for_good: bool | None = None  # whether all redirects so far were permanent; None: there is none
+    for hop in range(MAX_REDIRECTS + 1):
+        own = _origin(url) == _origin(home)
+        with (
+            reaching(most),
+            client.stream(
+                "GET",
+                url,
+                headers=_headers(source, known, own=own),
+                auth=_credentials(source, home) if own else None,
+            ) as response,
+        ):
+            if hop == 0 and moved is None:
+                most = reached(response)
+            if not response.has_redirect_location:
+                there = Address(url=_bare(url), reach=most) if for_good else None
+                return _answer(response, there)
+            url, before = url.join(response.headers["location"]), url
+            if url.scheme not in ("http", "https"):
+                return Failed(f"redirects to a {url.scheme!r} address")
+            safe = url.scheme == "https" or before.scheme == "http"  # never back to plain text
+            for_good = for_good is not False and response.status_code in PERMANENT and safe
+    return Failed(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _credentials(source: Source, home: httpx.URL) -> tuple[str, str] | None:
+    if source.username:
+        return source.username, source.password or ""
+    return (home.username, home.password) if home.userinfo else None
+
+
+def _bare(url: httpx.URL) -> str:
+    """Without a password, which enclosures must not inherit, and nobody else should see."""
+    return str(url.copy_with(userinfo=b"", fragment=None))
+
+
+def _headers(source: Source, known: Feed | None, *, own: bool) -> dict[str, str]:
+    headers = {"accept": ACCEPT, "accept-encoding": ACCEPTED}
+    if known is not None and known.etag:
+        headers["if-none-match"] = known.etag
+    if known is not None and known.last_modified:
+        headers["if-modified-since"] = known.last_modified
+    if source.user_agent:
+        headers["user-agent"] = source.user_agent
+    if own:
+        headers.update(source.headers)
+    return headers
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
+    match response.status_code:
+        case 200:
+            return _document(response, moved)
+        case 304 if response.request.headers.keys() & {"if-none-match", "if-modified-since"}:
+            return NotModified(fresh=fresh_for(response.headers), moved=moved)
+        case 304:
+            return Failed("the server answered 304 to a request without conditions")
+        case 410:
+            return Gone()
+        case 401 | 403 as status:
+            return Failed(
+                f"the server answered {status}: it wants credentials or refuses this client "
+                "(see USERNAME, PASSWORD, HEADERS and USER_AGENT of the feed)"
+            )
+        case status:
+            reason = f"the server answered {status} {response.reason_phrase}".rstrip()
+            return Failed(reason, retry_after(response))
+
+
+def _document(response: httpx.Response, moved: Address | None) -> Document | Failed:
+    body = read_bounded(response, MAX_BYTES)
+    if body is None:
+        return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
+    return Document(
+        body=body,
+        url=_bare(response.url),
+        etag=_sendable(response.headers.get("etag")),
+        last_modified=_sendable(response.headers.get("last-modified")),
+        fresh=fresh_for(response.headers),
+        hints=hints_of(body),
+        moved=moved,
+    )
+
+
+def _sendable(validator: str | None) -> str | None:
+    """A validator that can be sent back as it came."""
+    usable = validator is not None and validator.isascii() and validator.isprintable()
+    return validator if usable else None

@@ -1,0 +1,80 @@
+"""What a feed's document says: its bytes → its items, in every dialect of feed.
+
+Everything that hostile bytes can slow down happens here, so `isolation` runs it in a process of
+its own.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import feedparser
+
+from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
+from feedwatch.feeds import feedparser_patches
+from feedwatch.feeds.dates import read_date, read_duration
+from feedwatch.feeds.enclosures import choose
+from feedwatch.feeds.html_to_text import one_line, readable, trimmed
+from feedwatch.feeds.sniff import feed_bytes
+
+
+def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+    """Return the items of a feed, or why the document is no whole feed.
+
+    `media_types` are shell-style patterns of the enclosures that count, like "audio/*".
+    """
+    body = feed_bytes(document.body)
+    if isinstance(body, Failed):
+        return body
+    try:
+        # Bytes in a file object: a string or URL would make feedparser open it. It isn't told the
+        # document's URL either, it would resolve guids against it.
+        feed = feedparser.parse(io.BytesIO(body), resolve_relative_uris=False, sanitize_html=False)
+        items = tuple(_item(entry, media_types, document.url) for entry in feed.entries)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # of any class: it comes from the document
+        detail = one_line(f"{type(error).__name__}: {error}", limit=200)
+        return Failed(f"the document could not be read as a feed ({detail})")
+    if not items and re.search(rb"(?i)<(?:[\w-]+:)?(?:item|entry)[\s>]", body):
+        return Failed("the document has items, but none of them could be read")
+    return ParsedFeed(title=one_line(_text(feed.feed, "title")), items=items)
+
+
+def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
+    return Item(
+        guid=trimmed(_text(entry, "id")) or None,
+        title=one_line(_text(entry, "title")) or one_line(_text(entry, "itunes_title")),
+        description=_description(entry),
+        enclosure_url=choose(
+            entry.get(feedparser_patches.CANDIDATES, ()), media_types, document_url
+        ),
+        published_at=_published_at(entry),
+        duration=read_duration(_text(entry, "itunes_duration")),
+        episode_type=trimmed(_text(entry, "itunes_episodetype")).lower() or "full",
+    )
+
+
+def _text(values: Any, key: str) -> str:
+    """Return a text of an entry. What has attributes comes as something else, and is passed over.
+
+    Not by `values.get`, which takes one value for another.
+    """
+    value = dict.get(values, key)
+    return value if isinstance(value, str) else ""
+
+
+def _description(entry: Any) -> str:
+    contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
+    texts = {*contents, _text(entry, "summary")}  # the one for Apple is among these
+    return max(map(readable, sorted(texts)), key=len, default="")
+
+
+def _published_at(entry: Any) -> datetime | None:
+    for key in ("published", "created", "updated"):  # dc:date comes as updated
+        moment = read_date(_text(entry, key), dict.get(entry, f"{key}_parsed"))
+        if moment is not None:
+            return moment
+    return None

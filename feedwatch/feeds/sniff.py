@@ -1,0 +1,187 @@
+"""From the bytes a server sent to the text of a whole feed, or the reason why it is none.
+
+Only the outside is looked at: packing, character set, the root element and its end.
+"""
+
+import re
+import zlib
+
+from feedwatch.core.feed import Failed
+from feedwatch.feeds.html_to_text import one_line
+
+MAX_UNPACKED = 50_000_000
+_PROLOG = 65_536  # the root element starts within so many bytes
+
+_ROOTS = {"rss", "feed", "rdf"}
+_HTML_ROOTS = {"html", "head", "body", "meta", "title", "script", "div", "p", "h1", "center", "br"}
+
+
+def feed_bytes(body: bytes) -> bytes | Failed:
+    """Return the document from its first to its last tag, fit for a parser, or why it is no feed.
+
+    The result is ASCII-compatible, without BOM and without anything before or after the document.
+    """
+    unpacked = _unpacked(body)
+    if isinstance(unpacked, Failed):
+        return unpacked
+    document = _ascii_compatible(unpacked).strip()
+    if not document:
+        return Failed("the server answered with an empty document")
+    if document[:1] in (b"{", b"[") and document[-1:] in (b"}", b"]"):
+        return Failed("the server answered with JSON, not a feed")
+    begin = _beginning(document)
+    root = re.compile(rb"<([A-Za-z_][\w.:-]*)").match(document, begin) if begin >= 0 else None
+    if root is None:
+        return Failed(_not_markup(document))
+    name = root[1].decode()
+    if name.rpartition(":")[2].lower() not in _ROOTS:
+        return Failed(_not_a_feed(document, name))
+    end = _end(document, root)
+    if end is None:
+        return Failed(f"the document is cut short: its end, </{name}>, is missing")
+    return document[_declaration(document, begin) : end]
+
+
+def _unpacked(body: bytes) -> bytes | Failed:
+    """Undo gzip that the server did not announce; some do it twice."""
+    for _ in range(2):
+        if not body.startswith(b"\x1f\x8b"):
+            return body
+        unpacked = _gunzip(body)
+        if isinstance(unpacked, Failed):
+            return unpacked
+        body = unpacked
+    if body.startswith(b"\x1f\x8b"):
+        return Failed("the document is packed with gzip more than twice")
+    return body
+
+
+def _gunzip(body: bytes) -> bytes | Failed:
+    unpacked = bytearray()
+    while body.startswith(b"\x1f\x8b"):  # a stream may have several members
+        member = zlib.decompressobj(wbits=31)
+        try:
+            unpacked += member.decompress(body, MAX_UNPACKED + 1 - len(unpacked))
+        except zlib.error:
+            return Failed("the document is packed with gzip and damaged")
+        if len(unpacked) > MAX_UNPACKED:
+            megabytes = MAX_UNPACKED // 1_000_000
+            return Failed(f"the document is packed with gzip and holds more than {megabytes} MB")
+        if not member.eof:
+            return Failed("the document is packed with gzip and cut short")
+        body = member.unused_data
+    return bytes(unpacked)
+
+
+def _ascii_compatible(body: bytes) -> bytes:
+    """Turn UTF-16 and UTF-32 into UTF-8, whatever the document declares; drop a BOM.
+
+    In every other character set of the web a "<" is a "<".
+    """
+    encoding = _wide_encoding(body)
+    if encoding:
+        body = body.decode(encoding, errors="replace").encode(errors="replace")
+    body = body.strip()
+    if encoding or body.startswith(b"\xef\xbb\xbf"):
+        body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+        lie = rb"<\?xml[^>]*>"  # it may say anything else
+    else:  # a document can't say that it is in UTF-16 in anything but UTF-16
+        lie = rb"(?i)<\?xml[^>]*encoding=.(?:iso-10646-)?(?:u|utf|ucs)[-_]?(?:16|32|2|4)[^>]*>"
+    declaration = re.match(lie, body)
+    return body[declaration.end() :] if declaration else body
+
+
+_WIDE = {
+    "utf-32-le": rb"\xff\xfe\0\0|(?:[\t\r\n ]\0\0\0)*<\0\0\0",
+    "utf-32-be": rb"\0\0\xfe\xff|(?:\0\0\0[\t\r\n ])*\0\0\0<",
+    "utf-16-le": rb"\xff\xfe|(?:[\t\r\n ]\0)*<\0",
+    "utf-16-be": rb"\xfe\xff|(?:\0[\t\r\n ])*\0<",
+}
+
+
+def _wide_encoding(body: bytes) -> str | None:
+    return next((name for name, start in _WIDE.items() if re.match(start, body)), None)
+
+
+def _beginning(document: bytes) -> int:
+    """Return where the root element starts; -1 if there is none.
+
+    What a broken server put before the feed, often a warning of its own, is passed over.
+    """
+    place = 0
+    while place < min(len(document), _PROLOG):
+        place = document.find(b"<", place)
+        if place < 0:
+            return -1
+        after = _after_misc(document, place)
+        if after == place:
+            break
+        place = after
+    feed = re.compile(rb"(?i)<(?:rss|feed|[\w-]+:rdf)[\s>]").search(document, 0, _PROLOG)
+    html = re.search(rb"(?i)<(?:!doctype\s+)?html\b", document[: place + 6])
+    return feed.start() if feed and not html else place
+
+
+def _after_misc(document: bytes, place: int) -> int:
+    """Return the end of the comment, instruction or doctype at `place`; `place` if it is none."""
+    for opening, closing in ((b"<!--", b"-->"), (b"<?", b">"), (b"<!", b">")):
+        if document.startswith(opening, place):
+            if opening == b"<!" and b"[" in document[place : document.find(b">", place)]:
+                return _after(document, b"]>", place)
+            return _after(document, closing, place + len(opening))
+    return place
+
+
+def _after(document: bytes, closing: bytes, place: int) -> int:
+    end = document.find(closing, place)
+    return len(document) if end < 0 else end + len(closing)
+
+
+def _declaration(document: bytes, root: int) -> int:
+    """Return where the XML declaration before the root starts, else where the prolog does."""
+    declaration = document.find(b"<?xml ", 0, root)
+    doctype = document.find(b"<!DOCTYPE", 0, root)
+    return next((place for place in (declaration, doctype) if place >= 0), root)
+
+
+def _end(document: bytes, root: re.Match[bytes]) -> int | None:
+    """Return where the root element ends; None if it does not."""
+    empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*?/>""").match(document, root.end())
+    if empty:
+        return empty.end()
+    end, quoted = None, False  # a description may quote a whole feed, in CDATA
+    marks = rb"(?i)<!\[CDATA\[|\]\]>|</" + re.escape(root[1]) + rb"\s*>"
+    for mark in re.compile(marks).finditer(document, root.end()):
+        if mark[0].startswith(b"</"):
+            end = end if quoted else mark.end()
+        else:
+            quoted = mark[0] != b"]]>"
+    if end is None and not quoted and re.search(rb"(?i)</channel\s*>\s*\Z", document[-200:]):
+        return len(document)  # all items are there; some generators forget the last line
+    return end
+
+
+def _not_markup(document: bytes) -> str:
+    if b"\0" in document[:1000]:
+        return "the server answered with binary data, not a feed"
+    words = one_line(document[:2000].decode(errors="replace"), limit=80)
+    if not words:
+        return "the server answered with a document that has no content"
+    return f'the server answered with plain text, not a feed: "{words}"'
+
+
+def _not_a_feed(document: bytes, root: str) -> str:
+    start = document[:100_000].decode(errors="replace")
+    if root.lower() in _HTML_ROOTS or re.match(r"(?i)\s*<!doctype html", start):
+        title = _content(start, "title")
+        words = f': "{title}"' if title else ""
+        return f"the server answered with an HTML page, not a feed{words}"
+    told = [_content(start, name) for name in ("code", "message", "faultstring")]
+    words = ": ".join(filter(None, told))
+    said = f' ("{words}")' if words else ""
+    return f"the server answered with XML, but not a feed: its root element is <{root}>{said}"
+
+
+def _content(document: str, element: str) -> str:
+    found = re.search(rf"(?i)<(?:\w+:)?{element}\b[^<>]*>([^<]{{1,1000}})<", document)
+    return one_line(found[1], limit=100) if found else ""

@@ -1,0 +1,1 @@
+"""HTTP with limits: total deadline, bounded unpacking, address scope."""

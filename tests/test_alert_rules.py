@@ -1,0 +1,195 @@
+"""What needs a person, and what of it is told when."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from feedwatch.core import episode_lifecycle, events
+from feedwatch.core.events import Event
+from feedwatch.core.feed import Alert, Failed, Feed, Gate, Later, Policy, State, Waiting
+from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, changes, troubles
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+FEED = Feed(name="show", url="https://h.example/feed")
+HELD = Waiting(
+    feed="show",
+    state=State.HELD,
+    episodes=12,
+    mark="000000000012",
+    newest_id=12,
+    newest_title="Twelve",
+    newest_reason="flood: 12 new items in one check, the limit is 5",
+)
+
+
+def of_feed(feed: Feed) -> list[str]:
+    return [trouble.text for trouble in troubles([feed], Gate(), [])]
+
+
+def failed(times: int, reason: str = "the server answered 500") -> Feed:
+    feed = FEED
+    for _ in range(times):
+        feed = episode_lifecycle.checked(feed, Failed(reason), None, NOW, 15 * MINUTE)
+    return feed
+
+
+class Told:
+    """The alerts as the database would keep them, and every event."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self.now = NOW
+
+    def look(self, *current: Trouble, after: timedelta = MINUTE) -> list[Event]:
+        self.now += after
+        found = list(changes(current, self.alerts, self.now))
+        for change in found:
+            self.alerts.pop(change.alert.key, None)
+            if not change.over:
+                self.alerts[change.alert.key] = change.alert
+        return [change.event for change in found if change.event is not None]
+
+    def types(self, *current: Trouble, after: timedelta = MINUTE) -> list[str]:
+        return [event.type for event in self.look(*current, after=after)]
+
+
+def held(mark: int = 1) -> Trouble:
+    return Trouble(kind="held", feed="show", text="held", episodes=mark, mark=f"{mark:03}")
+
+
+FAILING = Trouble(kind="failing", feed="show", text="down")
+
+
+# What is wrong
+
+
+def test_where_all_is_well_there_is_no_trouble() -> None:
+    assert troubles([FEED, replace(FEED, paused=True)], Gate(paused=True), []) == []
+
+
+def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> None:
+    (trouble,) = troubles([], Gate(), [HELD])
+    assert trouble.key == "held show"
+    assert "12 episodes held" in trouble.text
+    assert "flood: 12 new items" in trouble.text
+    assert "`feedwatch approve --feed show` or `feedwatch skip --feed show`" in trouble.text
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "todo"),
+    [
+        (State.UNKNOWN, "unknown", "`feedwatch adopt 12 MEDIA_ID`"),
+        (State.FAILED, "failed", "`feedwatch retry 12`"),
+        (State.PROCESSING, "overdue", "ask the media API"),
+    ],
+)
+def test_each_state_that_needs_a_person_says_what_to_do(state: State, kind: str, todo: str) -> None:
+    (trouble,) = troubles([], Gate(), [replace(HELD, state=state, episodes=1)])
+    assert (trouble.kind, trouble.feed, trouble.episodes) == (kind, "show", 1)
+    assert "1 episode" in trouble.text
+    assert todo in trouble.text
+
+
+def test_a_feed_is_in_trouble_after_three_failures_in_a_row() -> None:
+    assert of_feed(failed(2)) == []
+    (text,) = of_feed(failed(3))
+    assert "3 checks in a row failed: the server answered 500" in text
+    assert "FEEDWATCH_FEEDS__SHOW__URL" in text
+
+
+def test_a_feed_that_is_gone_is_in_trouble_at_once() -> None:
+    (text,) = of_feed(failed(1, "gone: the server answered 410"))
+    assert "take the feed out of the config" in text
+
+
+def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
+    assert of_feed(replace(failed(9), active=False)) == []
+
+
+def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
+    refused = Later("the API key is refused (401)", blocked=True)
+    gate = episode_lifecycle.gate_after_answer(Gate(), refused, NOW, Policy())
+    (trouble,) = troubles([], gate, [])
+    assert trouble.kind == "blocked"
+    assert "the API key is refused (401)" in trouble.text
+
+
+def test_an_outage_of_the_api_is_trouble_once_it_lasts() -> None:
+    gate, now = Gate(), NOW
+    while not troubles([], gate, []):
+        gate = episode_lifecycle.gate_after_read(gate, Later("503"), now, Policy())
+        now = gate.closed_until or now
+    assert 30 * MINUTE < now - NOW < 90 * MINUTE
+
+
+def test_every_kind_has_words_for_its_end() -> None:
+    waiting = [replace(HELD, state=state) for state in State]
+    gates = [
+        Gate(closed_until=NOW, blocked=True, reason="401"),
+        Gate(closed_until=NOW, failures=99, reason="503"),
+    ]
+    feeds = [failed(3), failed(1, "gone: the server answered 410")]
+    feeds.append(replace(feeds[0], error=None, silent_since=NOW))
+    kinds = {trouble.kind for gate in gates for trouble in troubles(feeds, gate, waiting)}
+    assert kinds == OVER.keys()
+
+
+# What is told
+
+
+def test_an_outage_is_told_once_and_so_is_its_end() -> None:
+    told = Told()
+    (began,) = told.look(held())
+    assert began.type == "trouble.began"
+    assert began.data["since"] == events.stamp(told.now)
+    assert told.look(held()) == []
+    assert told.look(held(), after=48 * HOUR) == []
+    (ended,) = told.look()
+    assert (ended.type, ended.data["key"]) == ("trouble.ended", "held show")
+    assert ended.data["since"] == began.data["since"]
+    assert ended.text == "over: feed show: no episode is held any more"
+    assert told.look() == []
+
+
+def test_more_of_the_same_is_told_but_not_oftener_than_once_an_hour() -> None:
+    told = Told()
+    told.look(held(1))
+    assert told.look(held(2)) == []
+    assert told.look(held(3)) == []
+    assert told.types(held(3), after=AGAIN) == ["trouble.grew"]
+    assert told.look(held(3), after=AGAIN) == []
+    assert told.look(held(2), after=AGAIN) == []  # one less is no news
+
+
+def test_what_ends_by_itself_is_over_only_once_it_stays_well() -> None:
+    told = Told()
+    assert told.types(FAILING) == ["trouble.began"]
+    for _ in range(5):
+        assert told.look() == []
+        assert told.look(FAILING) == []
+    assert told.look() == []
+    assert told.look(after=CALM["failing"] - MINUTE) == []
+    assert told.types() == ["trouble.ended"]
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_from_being_told() -> None:
+    told = Told()
+    told.look(held(1), FAILING)
+    assert told.types(held(2), FAILING, after=-24 * HOUR) == ["trouble.grew"]
+    told.look(held(2))
+    assert told.types(held(2), after=-24 * HOUR) == ["trouble.ended"]
+
+
+def test_two_events_have_two_ids_and_one_comes_back_from_json_as_it_was() -> None:
+    told = Told()
+    both = told.look(held(), FAILING)
+    assert len({event.id for event in both}) == 2
+    assert [events.from_json(events.to_json(event)) for event in both] == both
+
+
+def test_what_a_title_says_stays_on_one_line() -> None:
+    (trouble,) = troubles([], Gate(), [replace(HELD, newest_reason="two\nlines\x1b[2J")])
+    (event,) = Told().look(trouble)
+    assert event.text.isprintable()

@@ -1,0 +1,136 @@
+"""Requests end: against servers that drip, hang or go silent, over real connections."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import brotli
+import httpx
+import pytest
+
+from feedwatch.net.client import Brake, client, retry_after, within
+from feedwatch.processors.http import get
+from tests.raw import server
+
+
+def drips_headers(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def drips_body(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def says_nothing(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(65536)
+    over.wait()
+
+
+def reads_nothing(connection: socket.socket, over: threading.Event) -> None:
+    over.wait()
+
+
+@pytest.mark.parametrize("serve", [drips_headers, drips_body, says_nothing])
+def test_a_read_ends_when_the_limit_has_passed(
+    serve: Callable[[socket.socket, threading.Event], None],
+) -> None:
+    with server(serve) as url, client(Brake()) as http:
+        begun = time.monotonic()
+        with within(0.5), pytest.raises(httpx.ReadTimeout):
+            http.get(url)
+        assert 0.4 < time.monotonic() - begun < 5
+
+
+def test_a_write_ends_when_the_limit_has_passed() -> None:
+    with (
+        server(reads_nothing) as url,
+        client(Brake()) as http,
+        within(2),
+        pytest.raises(httpx.WriteTimeout),
+    ):
+        http.post(url, content=b"x" * 100_000_000)
+
+
+def test_a_limit_that_has_passed_lets_nothing_leave() -> None:
+    with (
+        server(says_nothing) as url,
+        client(Brake()) as http,
+        within(0),
+        pytest.raises(httpx.ConnectTimeout),
+    ):
+        http.get(url)
+
+
+def test_an_inner_limit_can_only_shorten_an_outer_one() -> None:
+    with server(says_nothing) as url, client(Brake()) as http:
+        begun = time.monotonic()
+        with within(0.3), within(60), pytest.raises(httpx.ReadTimeout):
+            http.get(url)
+        assert time.monotonic() - begun < 5
+
+
+def test_the_brake_ends_what_is_under_way() -> None:
+    brake = Brake()
+    with server(says_nothing) as url, client(brake) as http:
+        threading.Timer(0.2, brake.stop_in, [0.2]).start()
+        begun = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout):
+            http.get(url)
+        assert time.monotonic() - begun < 5
+
+
+def test_the_client_follows_no_redirect() -> None:
+    def redirects(connection: socket.socket, _over: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
+
+    with server(redirects) as url, client(Brake()) as http:
+        assert http.get(url).status_code == 302
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_a_packed_answer_of_an_api_is_read_too(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    body = pack(b'{"data": []}')
+
+    def answers(connection: socket.socket, _over: threading.Event) -> None:
+        connection.recv(65536)
+        head = f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}"
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+
+    with server(answers) as url, client(Brake(), base_url=url) as http:
+        response = get(http, "/x")
+    assert isinstance(response, httpx.Response)
+    assert response.json() == {"data": []}
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("120", timedelta(seconds=120)),
+        ("0", timedelta()),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", timedelta()),
+        ("9" * 400, timedelta(seconds=10**7)),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, wait: timedelta | None) -> None:
+    assert retry_after(httpx.Response(429, headers={"retry-after": value})) == wait
+
+
+def test_retry_after_as_a_date_is_a_wait_from_now() -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    wait = retry_after(httpx.Response(503, headers={"retry-after": moment}))
+    assert wait is not None
+    assert timedelta(minutes=59) < wait <= timedelta(hours=1)

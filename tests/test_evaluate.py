@@ -1,0 +1,233 @@
+"""The cheap way through a document and the full one lead to the same episodes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.feed import Document, Failed, FirstRun, ParsedFeed, Policy, Rules, Source, State
+from feedwatch.feeds import parse
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.processors.inlet import Inlet
+from feedwatch.store.store import Store
+from feedwatch.watcher.checks import Checks, _Check
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.evaluate import Reader
+from tests.feeds_corpus import Corpus
+from tests.support import item
+from tests.support import rss as rss_of
+from tests.world import World, world
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SOURCE = Source(
+    name="show",
+    url="http://feeds.example.org/feed.xml",
+    podcast_id="p",
+    check_interval=timedelta(minutes=15),
+)
+LARGE = 300_000  # bytes: feedparser takes its time
+Summary = list[tuple[object, ...]]
+
+
+class CountingParser:
+    """`rss.parse` in this process, and how many items it was given."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        self.items += document.body.count(b"</item>") + document.body.count(b"</entry>")
+        return parse.parse(document, media_types)
+
+    def close(self) -> None:
+        pass
+
+
+class Way:
+    """A feed's documents, read one after another into a database of their own."""
+
+    def __init__(self, path: Path, rules: Rules | None = None, *, full: bool = False) -> None:
+        self.now = NOW
+        self.full = full
+        self.source = replace(SOURCE, rules=rules or Rules())
+        self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
+        self.store.sync_feeds([self.source], {"show": NOW})
+        self.parser = CountingParser()
+        plan = Plan(sources={"show": self.source}, policy=Policy())
+        http = httpx.Client()
+        context = Context(
+            store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
+        )
+        self.checks = Checks(context, http, self.parser)
+        self.reader = Reader(self.store, self.parser)
+
+    def check(self, body: bytes) -> int:
+        """Take a document in; returns how many items feedparser had to read."""
+        self.now += timedelta(minutes=15)
+        before = self.parser.items
+        document = Document(body=body, url=self.source.url)
+        (feed,) = self.store.feeds()
+        if self.full:
+            reading = self.reader._full_way(feed, self.source, document)
+        else:
+            reading = self.reader.read(feed, self.source, document)
+        check = _Check(feed=feed, source=self.source, host="")
+        self.checks._record(check, document, reading)
+        return self.parser.items - before
+
+    def summary(self) -> Summary:
+        """All that matters of all episodes, but the descriptions of those not to be submitted."""
+        return [
+            (
+                *(one.id, one.guid, one.title, one.enclosure_url, one.published_at),
+                *(one.state, one.reason, one.feed_duration, sorted(self.store.keys(one.id))),
+                one.description if one.state is not State.SKIPPED else None,
+            )
+            for one in self.store.episodes()
+        ]
+
+    def close(self) -> None:
+        self.checks.close()
+        self.store.close()
+
+
+@pytest.fixture
+def ways(tmp_path: Path) -> Iterator[tuple[Way, Way]]:
+    latest = Rules(first_run=FirstRun(latest=2))
+    cheap, full = Way(tmp_path / "a.db", latest), Way(tmp_path / "b.db", latest, full=True)
+    yield cheap, full
+    cheap.close()
+    full.close()
+
+
+def test_a_first_check_has_feedparser_read_only_what_is_submitted(ways: tuple[Way, Way]) -> None:
+    cheap, full = ways
+    body = rss_of(*range(500))
+    assert (cheap.check(body), full.check(body)) == (2, 500)
+    assert cheap.summary() == full.summary()
+
+
+def test_of_a_changed_document_feedparser_reads_only_what_is_new(ways: tuple[Way, Way]) -> None:
+    cheap, full = ways
+    steps: list[tuple[list[str | int], int]] = [
+        ([3, 2, 1, 0], 2),
+        ([4, 3, 2, 1, 0], 1),  # a new one
+        ([item(4, title="Edited"), 3, 2, 1, 0], 0),  # an edit of a known one
+        ([3, 2, 1, 0], 0),  # one goes
+        ([item(4, title="Edited"), 3, 2, 1, 0], 0),  # and comes back
+        ([5, item(3, guid="other", title="Same audio, other guid"), 2, 1, 0], 2),
+        ([item(6, guid="guid-5", title="Other audio, same guid"), 5, 2, 1], 1),
+        ([item(7), item(8, url="https://media.example.org/show/7.mp3"), 5], 1),
+        ([item(9, title="Episode 5"), 5], 1),
+    ]
+    for items, read in steps:
+        body = rss_of(*items)
+        assert (items, cheap.check(body)) == (items, read)
+        full.check(body)
+        assert cheap.summary() == full.summary()
+        assert cheap.store.feeds()[0].shown == full.store.feeds()[0].shown
+
+
+def test_an_item_that_only_a_changed_rule_makes_an_episode_is_looked_at_again(
+    tmp_path: Path,
+) -> None:
+    way = Way(tmp_path / "a.db", Rules(media_types=("audio/*",)))
+    body = rss_of(1, item(2, media_type="video/mp4", url="https://media.example.org/2.mp4"))
+    way.check(body)
+    assert len(way.summary()) == 1
+    way.source = replace(way.source, rules=Rules(media_types=("audio/*", "video/*")))
+    way.check(body)
+    assert len(way.summary()) == 2
+    way.close()
+
+
+def test_more_items_than_any_feed_has_fail_it(tmp_path: Path) -> None:
+    way = Way(tmp_path / "a.db")
+    way.check(rss_of(*["<item><title>x</title></item>\n"] * 20_001))
+    (feed,) = way.store.feeds()
+    assert feed.error == "more than 20000 items"
+    way.close()
+
+
+@pytest.mark.slow
+def test_both_ways_lead_to_the_same_episodes_over_time(tmp_path: Path, real_feeds: Corpus) -> None:
+    """Every series; of the large ones the first version and the last."""
+    series = sorted(path for path in (real_feeds.folder / "series").iterdir() if path.is_dir())
+    spared = total = 0
+    for folder in series:
+        versions = sorted(folder.glob("*.xml"))
+        between = versions[:: len(versions) // 2] if versions[0].stat().st_size < LARGE else []
+        rules = Rules(first_run=FirstRun(latest=1), flood_limit=1000)
+        cheap = Way(tmp_path / f"{folder.name}-a.db", rules)
+        full = Way(tmp_path / f"{folder.name}-b.db", rules, full=True)
+        for version in sorted({versions[0], *between, versions[-1]}):
+            body = version.read_bytes()
+            cheap.check(body)
+            full.check(body)
+        assert cheap.summary() == full.summary(), folder.name
+        spared += full.parser.items - cheap.parser.items
+        total += full.parser.items
+        cheap.close()
+        full.close()
+    assert spared > 0.75 * total
+
+
+# With the whole duty
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path / "feedwatch.db") as one:
+        one.sources = [replace(one.source("show"), rules=Rules())]
+        one.restart()
+        yield one
+
+
+def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
+    show.feeds.etags = False
+    show.feeds.publish(1, 2)
+    show.check()
+    show.feeds.publish(3, 1, 2)
+    show.later(hours=1)
+    show.check()
+    assert show.states()["guid-3"] is State.QUEUED
+    parser = show.checks._reader._parser
+    assert isinstance(parser, Parser)
+    parser.close()  # from here on it can only fail
+    for _ in range(3):
+        show.later(hours=1)
+        show.check()
+    (feed,) = show.store.feeds()
+    assert (feed.error, feed.success_at) == (None, show.now)
+
+
+def test_a_skipped_episode_that_is_retried_gets_its_description_before_it_is_submitted(
+    show: World,
+) -> None:
+    show.feeds.publish(1, 2)
+    show.check()
+    one = show.episode()
+    assert (one.state, one.description) == (State.SKIPPED, None)
+    assert show.store.save(one, episode_lifecycle.retried(one, show.now), show.now) is not None
+    show.submit()
+    assert show.episode().state is State.QUEUED, "not without its description"
+    show.check()
+    assert show.episode().description == "About 1."
+    show.submit()
+    assert [body["description"] for body in show.sandbox.taken] == ["About 1."]
+
+
+def test_one_that_the_feed_no_longer_has_is_submitted_without(show: World) -> None:
+    show.feeds.publish(1, 2)
+    show.check()
+    show.feeds.publish(2, 3)
+    one = show.episode()
+    show.store.save(one, episode_lifecycle.retried(one, show.now), show.now)
+    show.check()
+    show.submit()
+    assert show.episode().state is State.PROCESSING
+    assert show.episode().description == ""
