@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from feedwatch.core.feed import Episode, State
+from feedwatch.core.episode import Episode, State
 from feedwatch.store.store import Admission, Store
 
 ROOT = Path(__file__).parent.parent

@@ -19,17 +19,9 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from feedwatch.core.feed import (
-    Document,
-    Episode,
-    Failed,
-    Feed,
-    ParsedFeed,
-    Policy,
-    Rules,
-    Source,
-    State,
-)
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
+from feedwatch.core.settings import Policy, Rules, Source
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store

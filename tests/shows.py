@@ -5,8 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from feedwatch.core.admission import Decision, Verdict, decide
-from feedwatch.core.feed import Feed, FirstRun, Item, Known, Rules
-from feedwatch.core.identity import edited, keys_of, sightings, title_key
+from feedwatch.core.episode import Known
+from feedwatch.core.feed import Feed, Item
+from feedwatch.core.identity import keys_of, title_key
+from feedwatch.core.match_items import edited, sightings
+from feedwatch.core.settings import FirstRun, Rules
 
 FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 BEGUN = Feed(name="show", url="https://h.example/feed", baseline_at=FIRST_DAY)

@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from feedwatch.core.admission import Verdict, admitted
-from feedwatch.core.feed import FirstRun, Item, OnReplaced, Rules, State
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Item
+from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 from tests.shows import Memory, item, verdicts
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

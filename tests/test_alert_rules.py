@@ -5,9 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from feedwatch.core import episode_lifecycle, events
+from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
+from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.episode import State
 from feedwatch.core.events import Event
-from feedwatch.core.feed import Alert, Failed, Feed, Gate, Later, Policy, State, Waiting
+from feedwatch.core.feed import Failed, Feed
+from feedwatch.core.job import Later
+from feedwatch.core.settings import Policy
 from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, changes, troubles
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -31,7 +36,7 @@ def of_feed(feed: Feed) -> list[str]:
 def failed(times: int, reason: str = "the server answered 500") -> Feed:
     feed = FEED
     for _ in range(times):
-        feed = episode_lifecycle.checked(feed, Failed(reason), None, NOW, 15 * MINUTE)
+        feed = feed_lifecycle.checked(feed, Failed(reason), None, NOW, 15 * MINUTE)
     return feed
 
 
@@ -110,7 +115,7 @@ def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
 
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
     refused = Later("the API key is refused (401)", blocked=True)
-    gate = episode_lifecycle.gate_after_answer(Gate(), refused, NOW, Policy())
+    gate = circuit_breaker.gate_after_answer(Gate(), refused, NOW, Policy())
     (trouble,) = troubles([], gate, [])
     assert trouble.kind == "blocked"
     assert "the API key is refused (401)" in trouble.text
@@ -119,7 +124,7 @@ def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> 
 def test_an_outage_of_the_api_is_trouble_once_it_lasts() -> None:
     gate, now = Gate(), NOW
     while not troubles([], gate, []):
-        gate = episode_lifecycle.gate_after_read(gate, Later("503"), now, Policy())
+        gate = circuit_breaker.gate_after_read(gate, Later("503"), now, Policy())
         now = gate.closed_until or now
     assert 30 * MINUTE < now - NOW < 90 * MINUTE
 
@@ -143,7 +148,7 @@ def test_an_outage_is_told_once_and_so_is_its_end() -> None:
     told = Told()
     (began,) = told.look(held())
     assert began.type == "trouble.began"
-    assert began.data["since"] == events.stamp(told.now)
+    assert began.data["since"] == json_forms.stamp(told.now)
     assert told.look(held()) == []
     assert told.look(held(), after=48 * HOUR) == []
     (ended,) = told.look()

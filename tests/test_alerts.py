@@ -14,8 +14,9 @@ import pytest
 
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.events import Event
-from feedwatch.core.feed import Accepted, Episode, State, Unknown
+from feedwatch.core.job import Accepted, Unknown
 from feedwatch.net.client import Brake, client
 from feedwatch.notify import Channel
 from feedwatch.notify.alert_rules import CALM

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.config.load import ConfigError, Settings, find_file, load
-from feedwatch.core.feed import FirstRun, OnReplaced, OnUnknown
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.load import Settings, load
+from feedwatch.config.locate import find_file
+from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
 
 KEY = "FEEDWATCH_API_KEY=s3cret\n"
 FEED = "FEEDWATCH_FEEDS__SHOW__URL=https://h.example/feed\nFEEDWATCH_FEEDS__SHOW__PODCAST_ID=p-1\n"

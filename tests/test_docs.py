@@ -13,18 +13,15 @@ import click
 import pytest
 
 from feedwatch.cli.app import cli
-from feedwatch.config.keys import FeedKeys, Keys
-from feedwatch.config.load import (
-    FEED_FIELDS,
+from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,
     PREFIX,
-    TOP_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
-    Settings,
-    load,
 )
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
+from feedwatch.config.load import Settings, load
 from feedwatch.sandbox.faults import Kind
 from feedwatch.sandbox.server import Sandbox
 

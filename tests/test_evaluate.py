@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Document, Failed, FirstRun, ParsedFeed, Policy, Rules, Source, State
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Document, Failed, ParsedFeed
+from feedwatch.core.settings import FirstRun, Policy, Rules, Source
 from feedwatch.feeds import parse
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core.feed import State
+from feedwatch.core.episode import State
 from feedwatch.sandbox.faults import Fault
 from tests.world import World
 from tests.world import world as a_world

@@ -13,7 +13,8 @@ import brotli
 import httpx
 import pytest
 
-from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, NotModified, Source
+from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, NotModified
+from feedwatch.core.settings import Source
 from feedwatch.feeds import fetch as fetch_module
 from feedwatch.feeds.fetch import fetch
 from feedwatch.net.client import Brake, client

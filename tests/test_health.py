@@ -18,17 +18,19 @@ from feedwatch.core.health import (
     CHECKS,
     LOOPS,
     POLLS,
+    START,
     SUBMISSIONS,
     Loop,
     Record,
+    Vitals,
     is_hung,
     problems,
+    record_of,
     spoken,
     unready,
 )
 from feedwatch.daemon import systemd
-from feedwatch.daemon.heartbeat import START, Heart, record_of
-from feedwatch.store.statistics import Vitals
+from feedwatch.daemon.heartbeat import Heart
 from feedwatch.store.store import Store
 from tests.support import Feedwatch, Workspace, wait_for
 

@@ -20,21 +20,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from feedwatch.core.feed import (
-    Document,
-    Episode,
-    Failed,
-    Feed,
-    FirstRun,
-    Item,
-    OnReplaced,
-    ParsedFeed,
-    Policy,
-    Rules,
-    Source,
-    State,
-)
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.identity import keys_of
+from feedwatch.core.settings import FirstRun, OnReplaced, Policy, Rules, Source
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks, _Check

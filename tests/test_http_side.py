@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from feedwatch.config.load import ConfigError, load
-from feedwatch.core.feed import Policy, Source, State
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.load import load
+from feedwatch.core.episode import State
 from feedwatch.core.health import LOOPS, Loop, Record
+from feedwatch.core.settings import Policy, Source
 from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
 from feedwatch.store.store import Store
 from feedwatch.web.http_server import MOST_CONNECTIONS, HttpSide, Page, verdict

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from feedwatch.core.admission import Verdict
 from feedwatch.core.feed import Item
-from feedwatch.core.identity import Kind, comparable, keys_of
+from feedwatch.core.identity import comparable, keys_of
+from feedwatch.core.match_items import Kind
 from feedwatch.core.tracking_prefixes import PREFIXES
 from tests.shows import Memory, item, verdicts
 

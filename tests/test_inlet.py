@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch.core.feed import (
+from feedwatch.core.job import (
     Accepted,
     Broken,
     Finished,

@@ -11,35 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import IllegalMoveError
-from feedwatch.core.feed import (
+from feedwatch.core.feed import Document, Failed, Feed, Gone, Hints, Item, NotModified, ParsedFeed
+from feedwatch.core.job import (
     Accepted,
     Answer,
     Broken,
-    Document,
-    Episode,
-    Failed,
-    Feed,
     Finished,
-    Gate,
-    Gone,
-    Hints,
-    Item,
     Later,
     Lost,
-    NotModified,
-    OnUnknown,
-    ParsedFeed,
-    Policy,
     Progress,
     Refused,
     Running,
-    State,
     Unknown,
     Unreachable,
 )
 from feedwatch.core.schedule import horizon
+from feedwatch.core.settings import OnUnknown, Policy
 from feedwatch.processors.http import POST_SECONDS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -295,42 +286,42 @@ INTERVAL = 15 * MINUTE
 
 def test_a_failed_check_keeps_the_validators_and_counts() -> None:
     known = replace(FEED, etag='"1"', full_at=NOW, success_at=NOW - DAY)
-    failed = episode_lifecycle.checked(known, Failed("no feed"), None, NOW, INTERVAL)
+    failed = feed_lifecycle.checked(known, Failed("no feed"), None, NOW, INTERVAL)
     assert (failed.etag, failed.full_at, failed.success_at) == ('"1"', NOW, NOW - DAY)
     assert (failed.failures, failed.error) == (1, "no feed")
 
 
 def test_after_a_failure_the_document_is_asked_for_unconditionally() -> None:
-    known = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
-    assert episode_lifecycle.may_ask_conditionally(known, NOW + HOUR)
-    failed = episode_lifecycle.checked(known, Failed("x"), None, NOW, INTERVAL)
-    assert not episode_lifecycle.may_ask_conditionally(failed, NOW + HOUR)
+    known = feed_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    assert feed_lifecycle.may_ask_conditionally(known, NOW + HOUR)
+    failed = feed_lifecycle.checked(known, Failed("x"), None, NOW, INTERVAL)
+    assert not feed_lifecycle.may_ask_conditionally(failed, NOW + HOUR)
 
 
 def test_a_document_is_asked_for_unconditionally_once_a_day_however_often_it_is_unchanged() -> None:
-    known = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    known = feed_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
     for hours in range(23):
-        known = episode_lifecycle.checked(known, NotModified(), None, NOW + hours * HOUR, INTERVAL)
-    assert not episode_lifecycle.may_ask_conditionally(known, NOW + 24 * HOUR)
+        known = feed_lifecycle.checked(known, NotModified(), None, NOW + hours * HOUR, INTERVAL)
+    assert not feed_lifecycle.may_ask_conditionally(known, NOW + 24 * HOUR)
 
 
 def test_a_good_check_takes_the_new_validators_and_clears_the_error() -> None:
     broken = replace(FEED, failures=3, error="x", etag='"1"')
-    good = episode_lifecycle.checked(broken, PARSED, DOCUMENT, NOW, INTERVAL)
+    good = feed_lifecycle.checked(broken, PARSED, DOCUMENT, NOW, INTERVAL)
     assert (good.etag, good.failures, good.error) == ('"2"', 0, None)
     assert good.baseline_at == NOW
 
 
 def test_the_baseline_is_taken_once() -> None:
-    first = episode_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
-    second = episode_lifecycle.checked(first, PARSED, DOCUMENT, NOW + DAY, INTERVAL)
+    first = feed_lifecycle.checked(FEED, PARSED, DOCUMENT, NOW, INTERVAL)
+    second = feed_lifecycle.checked(first, PARSED, DOCUMENT, NOW + DAY, INTERVAL)
     assert second.baseline_at == NOW
 
 
 def test_a_failing_feed_is_checked_ever_less_often_but_at_least_daily() -> None:
     feed, waits = FEED, []
     for _ in range(20):
-        feed = episode_lifecycle.checked(feed, Failed("x"), None, NOW, INTERVAL)
+        feed = feed_lifecycle.checked(feed, Failed("x"), None, NOW, INTERVAL)
         assert feed.due_at is not None
         waits.append(feed.due_at - NOW)
     assert waits[0] < waits[4] < waits[8]
@@ -338,14 +329,14 @@ def test_a_failing_feed_is_checked_ever_less_often_but_at_least_daily() -> None:
 
 
 def test_a_feed_that_is_gone_is_still_looked_at() -> None:
-    gone = episode_lifecycle.checked(FEED, Gone(), None, NOW, INTERVAL)
+    gone = feed_lifecycle.checked(FEED, Gone(), None, NOW, INTERVAL)
     assert gone.due_at is not None
     assert NOW + DAY <= gone.due_at <= NOW + 1.25 * DAY
     assert "410" in (gone.error or "")
 
 
 def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
-    empty = episode_lifecycle.checked(FEED, replace(PARSED, items=()), DOCUMENT, NOW, INTERVAL)
+    empty = feed_lifecycle.checked(FEED, replace(PARSED, items=()), DOCUMENT, NOW, INTERVAL)
     assert (empty.failures, empty.error) == (1, "the feed has no items")
     assert empty.baseline_at == NOW
     assert empty.success_at is None
@@ -357,10 +348,10 @@ def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
 def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() -> None:
     gate, waits = Gate(), []
     for _ in range(14):
-        gate = episode_lifecycle.gate_after_answer(gate, Unknown("x"), NOW, HOLD)
+        gate = circuit_breaker.gate_after_answer(gate, Unknown("x"), NOW, HOLD)
         assert gate.closed_until is not None
         waits.append(gate.closed_until - NOW)
-        gate = episode_lifecycle.gate_after_read(gate, None, NOW, HOLD)
+        gate = circuit_breaker.gate_after_read(gate, None, NOW, HOLD)
         assert gate.closed_until is None
     assert waits[0] < waits[3] < waits[6]
     assert 6 * HOUR <= max(waits) <= 7.5 * HOUR
@@ -369,22 +360,20 @@ def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() ->
 def test_a_clear_answer_opens_the_gate_for_good_and_leaves_a_persons_pause() -> None:
     shut = Gate(paused=True, closed_until=NOW, reason="x", failures=4, doubts=2, blocked=True)
     for answer in (Accepted("m"), Refused("400")):
-        assert episode_lifecycle.gate_after_answer(shut, answer, NOW, HOLD) == Gate(paused=True)
+        assert circuit_breaker.gate_after_answer(shut, answer, NOW, HOLD) == Gate(paused=True)
 
 
 def test_a_failed_read_keeps_the_gate_shut_and_looks_again_within_minutes() -> None:
     gate = Gate()
     for _ in range(20):
-        gate = episode_lifecycle.gate_after_read(gate, Later("down"), NOW, HOLD)
+        gate = circuit_breaker.gate_after_read(gate, Later("down"), NOW, HOLD)
         assert gate.closed_until is not None
         assert NOW < gate.closed_until <= NOW + 6.25 * MINUTE
 
 
 def test_what_a_person_must_mend_is_told_from_what_passes() -> None:
-    assert episode_lifecycle.gate_after_answer(
-        Gate(), Later("401", blocked=True), NOW, HOLD
-    ).blocked
-    assert not episode_lifecycle.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
+    assert circuit_breaker.gate_after_answer(Gate(), Later("401", blocked=True), NOW, HOLD).blocked
+    assert not circuit_breaker.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
 
 
 # Hints
@@ -403,7 +392,7 @@ def test_no_hints_make_a_feed_due_so_late_that_it_counts_as_due_now(
 ) -> None:
     hints = Hints(every=every, skip_hours=hours, skip_days=days)
     document = replace(DOCUMENT, hints=hints, fresh=every)
-    after = episode_lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
+    after = feed_lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
     assert after.due_at is not None
     assert interval <= after.due_at - now < horizon(interval)
 
@@ -413,7 +402,7 @@ def test_the_longest_waits_by_hints_stay_below_the_horizon() -> None:
     hints = Hints(every=9 * DAY, skip_days=0b1100001)
     for interval in (6 * HOUR, DAY):
         document = replace(DOCUMENT, hints=hints)
-        after = episode_lifecycle.checked(FEED, PARSED, document, NOW, interval)
+        after = feed_lifecycle.checked(FEED, PARSED, document, NOW, interval)
         assert after.due_at is not None
         assert after.due_at - NOW < horizon(interval)
 

@@ -17,7 +17,7 @@ from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import parser_process
 from feedwatch.feeds.html_to_text import MAX_DESCRIPTION, MAX_TITLE
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.feeds.scan import facts
+from feedwatch.feeds.scan import facts, split
 from tests.feeds_corpus import Corpus, real_feeds
 
 __all__ = ["real_feeds"]
@@ -187,7 +187,7 @@ def test_the_quick_look_reads_nearly_all_of_the_real_feeds_and_just_as_feedparse
 ) -> None:
     read = total = 0
     for result in (*real, *nasty):
-        outline = facts.split((real_feeds.folder / result.name).read_bytes())
+        outline = split.split((real_feeds.folder / result.name).read_bytes())
         if outline is None or isinstance(result.answer, Failed):
             continue
         places = range(len(outline.items))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core.feed import Imprint
+from feedwatch.core.ledger import Imprint, is_behind
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.journal import Marker, is_behind, places
+from feedwatch.store.journal import Marker, places
 from tests.support import FeedServer, Feedwatch, Workspace, wait_for
 
 # One daemon

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from feedwatch.core.feed import Address, Document, Failed, Fetched, NotModified, Source
+from feedwatch.core.feed import Address, Document, Failed, Fetched, NotModified
 from feedwatch.core.feed import Feed as Known
+from feedwatch.core.settings import Source
 from feedwatch.feeds.fetch import fetch
 from feedwatch.net.address_scope import Reach, reach_of
 from feedwatch.net.client import Brake, TooPrivateError, client, reaching

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import pytest
 
-from feedwatch.core.feed import FirstRun, OnReplaced, Rules, State
+from feedwatch.core.episode import State
+from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 from tests.feeds_corpus import Corpus
 from tests.replay import (
     Outcome,

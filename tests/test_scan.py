@@ -10,7 +10,7 @@ from feedparser.mixin import _FeedParserMixin
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import feedparser_patches, parse
 from feedwatch.feeds.namespaces import OURS, PREFIXES
-from feedwatch.feeds.scan import facts
+from feedwatch.feeds.scan import facts, split
 from tests.support import item
 from tests.support import rss as rss_of
 
@@ -25,7 +25,7 @@ def document(*items: str, root: str = f'<rss version="2.0" {ITUNES}>', head: str
 
 def quickly(body: bytes) -> list[Item | None] | None:
     """What the quick look reads: an item each, None where it is not sure; None if of all."""
-    outline = facts.split(body)
+    outline = split.split(body)
     if outline is None:
         return None
     looked = facts.facts(outline, range(len(outline.items)), MEDIA, URL)
@@ -136,14 +136,14 @@ def test_where_the_quick_look_reads_an_item_it_reads_what_feedparser_reads(insid
     ],
 )  # fmt: skip
 def test_what_does_not_come_apart_for_certain_goes_the_full_way(body: bytes) -> None:
-    assert facts.split(body) is None or agrees(body) >= 0
-    assert facts.split(body) is None
+    assert split.split(body) is None or agrees(body) >= 0
+    assert split.split(body) is None
 
 
 def test_an_item_that_is_not_well_formed_is_left_to_feedparser_and_the_others_are_not() -> None:
     good = ["<item><title>A</title></item>", "<item><title>C</title></item>"]
     body = document(good[0], "<item><title>B & more</title></item>", good[1])
-    outline = facts.split(body)
+    outline = split.split(body)
     assert outline is not None
     looked = facts.facts(outline, range(3), MEDIA, URL)
     assert looked is not None
@@ -159,7 +159,7 @@ def test_atom_comes_apart_and_its_entries_are_left_to_feedparser() -> None:
     entries = "".join(entry.format(number) for number in "12")
     body = f'<feed xmlns="http://www.w3.org/2005/Atom"><title>A</title>{entries}</feed>'.encode()
     assert quickly(body) == [None, None]
-    outline = facts.split(body)
+    outline = split.split(body)
     assert outline is not None
     assert fully(outline.document_of([1], malformed=False)) == fully(body)[1:]
 
@@ -207,7 +207,7 @@ def test_both_ways_agree_on_twenty_thousand_mutated_documents(seed: int) -> None
         body = rss_of(*(item(one, title=dice.choice(TITLES)) for one in numbers))
         for mutated in mutations(body, dice):
             parsed = parse.parse(Document(body=mutated, url=URL), MEDIA)
-            if facts.split(mutated) is not None and isinstance(parsed, ParsedFeed):
+            if split.split(mutated) is not None and isinstance(parsed, ParsedFeed):
                 read += agrees(mutated, parsed)
     assert read > 150, "mutations that leave most documents readable"
 

@@ -14,7 +14,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Accepted, Episode, Later, Policy, Source, State, Unknown
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import Accepted, Later, Unknown
+from feedwatch.core.settings import Policy, Source
 from feedwatch.store.database import _migrations, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core.feed import State
+from feedwatch.core.episode import State
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database

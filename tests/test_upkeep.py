@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Accepted, Finished
+from feedwatch.core.job import Accepted, Finished
 from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Accepted, Answer, Episode, OnUnknown, Rules, State
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import Accepted, Answer
+from feedwatch.core.settings import OnUnknown, Rules
 from feedwatch.sandbox.faults import Fault
 from tests.support import PODCAST, item, wait_for
 from tests.world import World

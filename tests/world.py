@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from feedwatch.core.feed import Episode, FirstRun, Policy, Rules, Source, State
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.settings import FirstRun, Policy, Rules, Source
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Brake, client
 from feedwatch.processors.inlet import Inlet

@@ -11,7 +11,7 @@ from feedwatch import __version__
 from feedwatch.cli import decide, doctor, export, inspect, maintenance, run, sandbox
 from feedwatch.cli.assembly import Options
 from feedwatch.cli.output import FAILED, USAGE, say
-from feedwatch.config.load import ConfigError
+from feedwatch.config.errors import ConfigError
 from feedwatch.store.errors import StoreError
 
 

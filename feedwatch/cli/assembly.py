@@ -2,22 +2,23 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from errno import EADDRINUSE
 from pathlib import Path
 
 import httpx
 
 from feedwatch import __version__
-from feedwatch.config.changes import NEEDS_RESTART, changes
-from feedwatch.config.load import PREFIX, ConfigError, Settings, find_file, load
+from feedwatch.cli.output import stop
+from feedwatch.cli.reload import Reload, first_checks, plan_of
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.load import Settings, load
+from feedwatch.config.locate import find_file
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Feed
-from feedwatch.core.health import problems
-from feedwatch.core.schedule import fraction
-from feedwatch.daemon.heartbeat import record_of
+from feedwatch.core.ledger import is_behind
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.feeds.parser_process import Parsers
@@ -30,19 +31,18 @@ from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.errors import StoreError
-from feedwatch.store.journal import Marker, is_behind, places
+from feedwatch.store.journal import Marker, places
 from feedwatch.store.store import Store
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
-from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.context import Context
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
-from feedwatch.web.monitoring import Monitored, http_side
+from feedwatch.web.http_server import HttpSide
+from feedwatch.web.monitoring import Monitored
 
 log = logging.getLogger("feedwatch")
 
-FIRST_CHECKS_A_SECOND = 10  # on the average
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
@@ -169,94 +169,6 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
 
 
-def plan_of(settings: Settings) -> Plan:
-    """What the duties need of the config."""
-    sources = {source.name: source for source in settings.sources}
-    return Plan(sources=sources, policy=settings.policy)
-
-
-class Reload:
-    """The config read anew, and put in the place of the old one as a whole or not at all."""
-
-    def __init__(
-        self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
-    ) -> None:
-        """`connect` makes a client; earlier ones stay open for the requests under way in them."""
-        self._settings = settings
-        self._context = context
-        self._connect = connect
-
-    def __call__(self) -> bool:
-        """Read, compare, replace; whether it was taken. One call at a time."""
-        before = self._settings
-        try:
-            fresh = load(before.path, os.environ)
-            require_feeds(fresh)
-            told = changes(before, fresh)
-            self._take(_but_what_needs_a_restart(before, fresh))
-        except (ConfigError, StoreError) as error:
-            wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
-        else:
-            for line in told:
-                log.info("config: %s", line)
-            for line in fresh.warnings:
-                log.warning("config: %s", line)
-            log.info("config: read anew, %d changes", len(told))
-            return True
-        for problem in wrong:
-            log.error("config: %s", problem)
-        log.error("config: not taken, what held before holds on")
-        return False
-
-    def _take(self, fresh: Settings) -> None:
-        before, context = self._settings, self._context
-        old = context.processor
-        if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
-            context.processor = self._connect(fresh)
-        try:
-            self._take_feeds(before, fresh, new_access=context.processor is not old)
-        except StoreError:
-            context.processor = old
-            raise
-        self._settings = fresh
-
-    def _take_feeds(self, before: Settings, fresh: Settings, *, new_access: bool) -> None:
-        """The last thing that can fail is the one transaction that takes over the feeds."""
-        context, now = self._context, datetime.now(UTC)
-        if new_access:
-            context.store.change_gate(
-                lambda gate: episode_lifecycle.gate_after_new_access(gate, now)
-            )
-        context.store.make_feeds_due(
-            now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
-        )
-        with context.steady:
-            context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
-            formatters.set_up(
-                as_json=fresh.log_format == "json",
-                level=fresh.log_level,
-            )
-            know({*before.secrets(), *fresh.secrets()})  # of requests under way, too
-            context.plan = plan_of(fresh)
-
-
-def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
-    """`fresh`, but for the values that a running process can't change."""
-    keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
-    given = {key: text for key, text in fresh.given.items() if key not in keys}
-    given |= {key: text for key, text in before.given.items() if key in keys}
-    kept = {name: getattr(before, name) for name in NEEDS_RESTART}
-    return replace(fresh, given=given, **kept)
-
-
-def require_feeds(settings: Settings) -> None:
-    """Raise `ConfigError` where there is nothing to watch."""
-    if not settings.sources:
-        missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
-        missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
-        raise ConfigError([missing])
-
-
 def _compare(store: Store, marker: Marker, now: datetime) -> None:
     """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
     if is_behind(store.imprint(), marker.read()):
@@ -271,28 +183,23 @@ def _compare(store: Store, marker: Marker, now: datetime) -> None:
     marker.write(store.imprint())
 
 
-def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
-    """When feeds that are new to us are checked first: soon, but not all at once."""
-    span = timedelta(seconds=len(settings.sources) / FIRST_CHECKS_A_SECOND)
-    return {
-        source.name: now + min(span, source.check_interval) * fraction(source.name)
-        for source in settings.sources
-    }
+log = logging.getLogger("feedwatch")
 
 
-def ailments(store: Store, now: datetime) -> list[str]:
-    """Why the daemon, another process, makes no progress by what the database shows."""
-    record = record_of(store.heartbeats(), store.vitals(now))
-    in_use = store.is_in_use()
-    if in_use is False or (record is None and in_use is None):
-        return ["not running: no daemon has this database"]
-    return ["starting"] if record is None else problems(record)
-
-
-def remembered(store: Store, settings: Settings) -> dict[str, Feed]:
-    """What is known of each configured feed; of one never seen, only its name and URL."""
-    known = {feed.name: feed for feed in store.feeds()}
-    return {
-        source.name: known.get(source.name, Feed(name=source.name, url=source.url))
-        for source in settings.sources
-    }
+@contextmanager
+def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
+    """The HTTP side, if the config wants one. Raises `ConfigError` where it cannot be."""
+    if settings.listen is None:
+        yield
+        return
+    try:
+        side = HttpSide(*settings.listen, monitored.pages())
+    except OSError as error:
+        where = f"{settings.listen.host}:{settings.listen.port}"
+        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
+        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
+            stop(f"{problem}; another program has it, or another feedwatch")
+        raise ConfigError([problem]) from error
+    with side:
+        log.info("http: listening on %s", side.url)
+        yield

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from feedwatch.cli.assembly import Options, api, first_checks, opened
+from feedwatch.cli.assembly import Options, api, opened
 from feedwatch.cli.inspect import known_feed, wanted
 from feedwatch.cli.output import (
     NUMBER,
@@ -19,9 +19,11 @@ from feedwatch.cli.output import (
     tell,
     yes,
 )
+from feedwatch.cli.reload import first_checks
 from feedwatch.config.load import Settings
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Episode, Lost, State, Unreachable
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import Lost, Unreachable
 from feedwatch.net.client import Brake
 from feedwatch.store.store import Store
 

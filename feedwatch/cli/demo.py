@@ -14,9 +14,10 @@ from typing import Self, TypeVar
 import click
 
 from feedwatch.cli.assembly import assembled
-from feedwatch.cli.output import FAILED, print_table, short, stop
+from feedwatch.cli.output import FAILED, print_table, stop
 from feedwatch.config.load import load
-from feedwatch.core.feed import Episode, State
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.json_forms import short
 from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
 from feedwatch.sandbox.server import Sandbox

@@ -10,21 +10,21 @@ from email.utils import parsedate_to_datetime
 import click
 import httpx
 
-from feedwatch.cli.assembly import Options, ailments, api, feed_client, notify_channels, opened
+from feedwatch.cli.assembly import Options, api, feed_client, notify_channels, opened
+from feedwatch.cli.check import error_of
+from feedwatch.cli.healthcheck import healthcheck
 from feedwatch.cli.output import (
     FAILED,
-    UNHEALTHY,
     as_json,
     print_json,
     print_table,
-    say,
     stop,
     tell,
 )
-from feedwatch.cli.run import error_of
 from feedwatch.config.load import Settings
 from feedwatch.core import events
-from feedwatch.core.feed import Later, ParsedFeed
+from feedwatch.core.feed import ParsedFeed
+from feedwatch.core.job import Later
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Brake, client, described, within
 from feedwatch.processors.inlet import Inlet
@@ -176,24 +176,6 @@ def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterato
                 found=complaint or ("took a test" if notify else "configured; --notify tries it"),
                 mend=None if complaint is None else "see the FEEDWATCH_NOTIFY_… keys",
             )
-
-
-@click.command()
-@click.pass_obj
-def healthcheck(options: Options) -> None:
-    """Is the daemon making progress? Ends with status 0, or with 5 and says why not.
-
-    It asks the database, so it works from any process that may read it.
-    """
-    settings = options.settings(needs_feeds=False)
-    try:
-        with opened(settings) as store:
-            wrong = ailments(store, datetime.now(UTC))
-    except StoreError as error:
-        wrong = [str(error)]
-    if wrong:
-        say("; ".join(wrong))
-        sys.exit(UNHEALTHY)
 
 
 @click.command()

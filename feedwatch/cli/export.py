@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened, remembered
+from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.inspect import known_feed
 from feedwatch.cli.output import USAGE, print_json, shown, stop
-from feedwatch.cli.run import chosen, error_of
-from feedwatch.core.events import episode_json
-from feedwatch.core.feed import Episode, Feed, ParsedFeed, Source, State
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable
+from feedwatch.core.json_forms import episode_json
 from feedwatch.core.redirects import address_of
+from feedwatch.core.settings import Source
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
 from feedwatch.net.client import Brake
 from feedwatch.watcher.checks import look
+from feedwatch.watcher.overview import remembered
 
 COLUMNS = (
     "id",
@@ -54,7 +57,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
     with opened(settings) as store:
         name = known_feed(store, settings, feed) if feed is not None else None
         ready = store.episodes(feed=name, states=[State.READY])
-        known = remembered(store, settings)
+        known = remembered(store, settings.sources)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])

@@ -1,41 +1,40 @@
 """`feeds`, `episodes`, `show` and `status`."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import Options, ailments, opened, remembered
+from feedwatch.cli.assembly import Options, opened
 from feedwatch.cli.output import (
     NUMBER,
     WAITING,
     Exact,
     as_json,
-    counts,
-    feed_json,
-    feed_state,
     print_json,
     print_table,
-    remark,
-    short,
     shown,
     stop,
     tell,
-    totals,
-    whole_episode_json,
 )
 from feedwatch.config.load import Settings
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import is_lost
-from feedwatch.core.events import episode_json, stamp
-from feedwatch.core.feed import Episode, State
-from feedwatch.core.health import LOOPS
-from feedwatch.logs.formatters import printable
-from feedwatch.notify.alert_rules import FAILED_FOR, troubles
+from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.json_forms import (
+    counts,
+    episode_json,
+    feed_json,
+    remark,
+    short,
+    whole_episode_json,
+)
+from feedwatch.core.printable import printable
 from feedwatch.store.store import Store
+from feedwatch.watcher.overview import remembered, status_json
 
 DAY = timedelta(days=1)
-AT_MOST = 20  # episodes of one kind that `status` lists
 
 
 @click.command()
@@ -46,7 +45,7 @@ def feeds(options: Options, *, as_json: bool) -> None:
     settings = options.settings()
     with opened(settings) as store:
         gate, tallies = store.gate(), store.tallies()
-        known, departures = remembered(store, settings), store.departures()
+        known, departures = remembered(store, settings.sources), store.departures()
         if as_json:
             print_json(
                 [
@@ -184,66 +183,13 @@ def status(options: Options, *, as_json: bool) -> None:
     """
     settings = options.settings()
     with opened(settings) as store:
-        document = _status(store, settings)
+        document = status_json(store, settings.sources, settings.policy)
     if as_json:
         print_json(document)
     else:
         _print_status(document)
     if document["episodes"]["held"] or document["episodes"]["unknown"]:
         sys.exit(WAITING)
-
-
-def _status(store: Store, settings: Settings) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
-    oldest = min((beats[name] for name in LOOPS if name in beats), default=None)
-    wrong = ailments(store, now)
-    needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
-    overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
-    current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
-    return {
-        "daemon": {
-            "running": not wrong,
-            "problems": wrong,
-            "last_progress_at": stamp(oldest),
-        },
-        "paused": gate.paused,
-        "submissions": {
-            "open": not gate.paused and gate.closed_until is None,
-            "reason": "paused by a person" if gate.paused else gate.reason,
-            "last_24_hours": store.submitted_since(now - DAY),
-            "per_day": settings.policy.max_submissions_per_day,
-            "live_jobs": store.live(),
-            "max_concurrent_jobs": settings.policy.max_concurrent_jobs,
-        },
-        "episodes": totals(tallies),
-        "feeds": [
-            {
-                "name": feed.name,
-                "state": feed_state(feed, gate),
-                "error": feed.error,
-                "silent_since": stamp(feed.silent_since),
-                "remark": remark(feed),
-            }
-            for feed in remembered(store, settings).values()
-        ],
-        "troubles": [
-            {
-                "key": trouble.key,
-                "kind": trouble.kind,
-                "feed": trouble.feed,
-                "episodes": trouble.episodes,
-                "text": printable(trouble.text),
-            }
-            for trouble in current
-        ],
-        "untold": [
-            {"channel": one.channel, "events": one.events, "error": one.error}
-            for one in store.outbox.stuck()
-        ],
-        "waiting": [episode_json(episode) for episode in needing],
-        "overdue": [episode_json(episode) for episode in overdue],
-    }
 
 
 def _print_status(document: dict[str, Any]) -> None:

@@ -3,8 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -12,11 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from feedwatch.core.events import episode_json, stamp
-from feedwatch.core.feed import Departure, Episode, Feed, Gate, Move, State
-from feedwatch.logs.formatters import printable
+from feedwatch.core.printable import printable
 from feedwatch.logs.masking import masked, masked_content
-from feedwatch.store.store import Tally
 
 NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
@@ -113,85 +109,3 @@ def confirm(question: str, *, given: bool) -> None:
     if not click.confirm(masked(question), err=True):
         say("Nothing was done.")
         sys.exit(FAILED)
-
-
-def short(moment: datetime | None) -> str:
-    """For tables."""
-    return moment.strftime("%Y-%m-%d %H:%M") if moment is not None else "-"
-
-
-def whole_episode_json(
-    episode: Episode, keys: Sequence[str], history: Sequence[Move]
-) -> dict[str, Any]:
-    """An episode with all that is known of it, and the keys by which it is."""
-    return episode_json(episode) | {
-        "description": episode.description,
-        "podcast_id": episode.podcast_id,
-        "remote_created_at": episode.remote_created_at,
-        "remote_updated_at": episode.remote_updated_at,
-        "ad_removal_markers": episode.ad_removal_markers,
-        "failed_attempts": episode.failed_attempts,
-        "overdue": episode.overdue,
-        "due_at": stamp(episode.due_at),
-        "known_by": list(keys),
-        "history": [
-            {"at": stamp(move.at), "state": move.state.value, "reason": move.reason}
-            for move in history
-        ],
-    }
-
-
-def counts(tally: Tally | None) -> dict[str, int]:
-    """Episodes by state, all states."""
-    by_state = tally.by_state if tally is not None else {}
-    return {state.value: by_state.get(state, 0) for state in State}
-
-
-def totals(tallies: Mapping[str, Tally]) -> dict[str, int]:
-    """Episodes by state over all feeds, all states."""
-    by_feed = [counts(tally) for tally in tallies.values()]
-    return {state.value: sum(tally[state] for tally in by_feed) for state in State}
-
-
-def feed_json(
-    feed: Feed, gate: Gate, tally: Tally | None, departures: Sequence[Departure] = ()
-) -> dict[str, Any]:
-    """A feed, as interface and scripts have it."""
-    return {
-        "name": feed.name,
-        "url": feed.url,
-        "state": feed_state(feed, gate),
-        "last_checked_at": stamp(feed.checked_at),
-        "last_success_at": stamp(feed.success_at),
-        "last_new_at": stamp(feed.new_at),
-        "next_check_at": stamp(feed.due_at),
-        "failures": feed.failures,
-        "error": feed.error,
-        "episodes": counts(tally),
-        "address": feed.address,
-        "addresses": [
-            {"at": stamp(left.at), "url": left.url, "reason": left.reason} for left in departures
-        ],
-        "expected_by": stamp(feed.expected_by),
-        "silent_since": stamp(feed.silent_since),
-    }
-
-
-def remark(feed: Feed) -> str | None:
-    """What a person should know of a feed, if anything."""
-    if feed.error is not None:
-        return feed.error
-    if feed.silent_since is not None:
-        return (
-            f"answers, but has brought nothing new for long: expected by {short(feed.expected_by)}"
-        )
-    return f"moved for good to {feed.address}: mend its URL" if feed.address is not None else None
-
-
-def feed_state(feed: Feed, gate: Gate) -> str:
-    """One word for a feed."""
-    if feed.paused or gate.paused:
-        return "paused"
-    if feed.failures:
-        return "failing"
-    return "ok" if feed.checked_at is not None else "new"

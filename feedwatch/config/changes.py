@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from feedwatch.config.load import PREFIX, Settings
+from feedwatch.config.key_names import PREFIX
+from feedwatch.config.load import Settings
 from feedwatch.logs.masking import SECRET_KEYS, masked, masked_setting
 
 NEEDS_RESTART = (  # fields of `Settings` that a running process keeps

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from feedwatch.config.ad_options import AdOptions
+from feedwatch.config.key_names import PREFIX
 from feedwatch.config.values import (
     ApiUrl,
     AppriseUrls,
@@ -39,7 +40,7 @@ from feedwatch.config.values import (
     Whole,
     expected,
 )
-from feedwatch.core.feed import FirstRun, OnReplaced, OnUnknown
+from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
 
 POLL_AT_MOST_EVERY = timedelta(seconds=30)  # what the API asks for
 POLL_AT_LEAST_EVERY = timedelta(days=1)
@@ -131,3 +132,7 @@ class Keys(_Keys):
         if value > POLL_AT_LEAST_EVERY:
             expected("at most 1d")
         return value
+
+
+TOP_KEYS = {f"{PREFIX}{name.upper()}": name for name in Keys.model_fields if name != "feeds"}
+FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}

@@ -1,9 +1,7 @@
 """Reading the file and the environment, and saying all that is wrong with them in one go."""
 
 import base64
-import difflib
 import json
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,39 +11,23 @@ from typing import Any
 from dotenv.parser import parse_stream
 from pydantic import SecretBytes, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
-from feedwatch.config.keys import FeedKeys, Keys
-from feedwatch.config.values import Listen, LogFormat, LogLevel
-from feedwatch.core.feed import Policy, Rules, Source
-from feedwatch.logs.masking import masked_setting, secrets_in
-
-PREFIX = "FEEDWATCH_"
-CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
-KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
-WEBHOOK_URL_KEY = f"{PREFIX}NOTIFY_WEBHOOK_URL"
-WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
-WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
-SYSTEM_FILE = Path("/etc/feedwatch/config.env")
-SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not its value
-CONTAINER_SECRETS = Path("/run/secrets")
-TOP_KEYS = {f"{PREFIX}{name.upper()}": name for name in Keys.model_fields if name != "feeds"}
-FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
-OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
-LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
-FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
-# What Kubernetes tells each container of a Service named feedwatch, or feedwatch-something.
-LINK = re.compile(
-    r"FEEDWATCH_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.key_names import (
+    CONFIG_KEY,
+    FEED_NAME,
+    KEY_KEY,
+    LINK,
+    OUR_KEY,
+    PREFIX,
+    SYSTEM_FILE,
 )
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; `problems` has one line for each thing to mend."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
+from feedwatch.config.problems import duplicate_feeds, explain, unknown_key
+from feedwatch.config.secrets import read_api_key, read_webhook_secret
+from feedwatch.config.values import Listen, LogFormat, LogLevel
+from feedwatch.core.settings import Policy, Rules, Source
+from feedwatch.logs.masking import secrets_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,26 +68,6 @@ class Settings:
         return found
 
 
-def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The config file: the one given, else $FEEDWATCH_CONFIG, else the first default there is.
-
-    Raises `ConfigError` if one is named that is not there.
-    """
-    named = given or (Path(environ[CONFIG_KEY]) if environ.get(CONFIG_KEY) else None)
-    if named is not None:
-        if not _is_file(named):
-            raise ConfigError([f"there is no config file {named}"])
-        return named
-    return next((path for path in (Path("config.env"), SYSTEM_FILE) if _is_file(path)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        raise ConfigError([f"the config file {path} cannot be read: {error.strerror}"]) from error
-
-
 def load(
     path: Path | None,
     environ: Mapping[str, str],
@@ -135,10 +97,10 @@ def load(
     }  # empty is unset
     folder = path.resolve().parent if path is not None else Path.cwd()
     key_problems: list[str] = []
-    api_key = _api_key(values, folder, environ, key_problems)
+    api_key = read_api_key(values, folder, environ, key_problems)
     if needs_key:
         problems += key_problems
-    _read_webhook_secret(values, folder, problems if needs_key else None)
+    read_webhook_secret(values, folder, problems if needs_key else None)
     keys = _validated(_tree(values, problems), values, problems)
     if keys is None or problems:
         raise ConfigError(problems)
@@ -195,58 +157,6 @@ def _file_values(path: Path, problems: list[str]) -> dict[str, str]:
     return values
 
 
-def _api_key(
-    values: dict[str, str], folder: Path, environ: Mapping[str, str], problems: list[str]
-) -> SecretStr | None:
-    """The API key, from the first place that has one. Takes its settings out of `values`."""
-    given, file = values.pop(KEY_KEY, None), values.pop(KEY_FILE_KEY, None)
-    if given and file:
-        problems.append(f"{KEY_KEY} and {KEY_FILE_KEY} are both set; keep one of them")
-    if given:
-        return _usable_key(given, KEY_KEY, problems)
-    places = [Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent"), CONTAINER_SECRETS]
-    for path in [folder / file] if file else [place / SECRET_NAME for place in places]:
-        try:
-            return _usable_key(path.read_text(encoding="utf-8"), str(path), problems)
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"the API key cannot be read from {path}: {error}")
-            return None
-    problems.append(
-        f"{KEY_FILE_KEY}={file!r}: there is no such file"
-        if file
-        else f"{KEY_KEY} is missing: set it or {KEY_FILE_KEY}, or give a systemd credential or a "
-        f"container secret named {SECRET_NAME}"
-    )
-    return None
-
-
-def _usable_key(text: str, place: str, problems: list[str]) -> SecretStr | None:
-    key = text.strip()
-    if re.fullmatch(r"[!-~]+", key):
-        return SecretStr(key)
-    problems.append(f"{place}: expected an API key, one word of printable ASCII characters")
-    return None
-
-
-def _read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str] | None) -> None:
-    """Put it in place of the file that it is in. Without `problems`, it is not needed now."""
-    file = values.pop(WEBHOOK_SECRET_FILE_KEY, None)
-    if file is None:
-        return
-    if problems is None:
-        values.pop(WEBHOOK_URL_KEY, None)
-        return
-    if WEBHOOK_SECRET_KEY in values:
-        both = f"{WEBHOOK_SECRET_KEY} and {WEBHOOK_SECRET_FILE_KEY}"
-        problems.append(f"{both} are both set; keep one of them")
-    try:
-        values[WEBHOOK_SECRET_KEY] = (folder / file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{WEBHOOK_SECRET_FILE_KEY}={file!r}: it cannot be read: {error}")
-
-
 def _beside(folder: Path, database_url: str) -> str:
     """A relative SQLite path is relative to the config file."""
     scheme, slashes, path = database_url.partition(":///")
@@ -277,7 +187,7 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
         field, *below = rest.split("__")
         known = key.startswith(PREFIX) and block == "FEEDS" and field in FEED_FIELDS
         if not known or (below and field != "AD_OPTIONS"):
-            problems.append(_unknown(key, name if block == "FEEDS" else None))
+            problems.append(unknown_key(key, name if block == "FEEDS" else None))
         elif not FEED_NAME.fullmatch(name):
             problems.append(f"{key}: a feed's name is letters, digits, - and _; not {name!r}")
         elif spelt.setdefault(name.lower(), name) != name:
@@ -292,18 +202,6 @@ def _tree(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
         if "ad_options" in feed:
             feed["ad_options"] = _with_lists(feed["ad_options"])
     return tree
-
-
-def _unknown(key: str, feed_name: str | None) -> str:
-    """An unread key, and the one that was probably meant."""
-    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
-    candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
-    if key == CONFIG_KEY:
-        return f"{key} has no meaning inside the config file; set it in the environment"
-    nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else f"; every key begins with {PREFIX}"
-    shown = key if nearest or len(key) < LONGEST_WORD else f"{key[:3]}…"
-    return f"{shown}: nothing reads this key{hint}"
 
 
 def _put_ad_option(
@@ -343,55 +241,12 @@ def _with_lists(node: Any) -> Any:
 
 
 def _validated(tree: dict[str, Any], values: Mapping[str, str], problems: list[str]) -> Keys | None:
-    problems += _doubled(tree["feeds"])
+    problems += duplicate_feeds(tree["feeds"])
     try:
         return Keys.model_validate(tree)
     except ValidationError as error:
-        problems += [_told(details, values) for details in error.errors()]
+        problems += [explain(details, values) for details in error.errors()]
         return None
-
-
-def _doubled(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    """Feeds that would submit the same episodes to the same podcast: each would be paid twice."""
-    first: dict[tuple[Any, Any], str] = {}
-    for name, feed in feeds.items():
-        what = (feed.get("url"), feed.get("podcast_id"))
-        if None in what:
-            continue
-        earlier = first.setdefault(what, name)
-        if earlier != name:
-            yield (
-                f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
-                "PODCAST_ID, so every episode would be submitted twice; take one of them out"
-            )
-
-
-def _told(details: ErrorDetails, values: Mapping[str, str]) -> str:
-    """One of pydantic's errors, in the operator's words: key, value and what was expected."""
-    place = [str(part) for part in details["loc"]]
-    key, below = _key_at(place)
-    message = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "missing" and not below:
-        hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
-        return f"{key} is missing{hint}"
-    if below:
-        where = ".".join(below)
-        if details["type"] == "extra_forbidden":
-            message = "the API's adOptions have no such field"
-        elif details["type"] == "missing":
-            message = "is required here"
-        given = "" if details["type"] == "missing" else f"={details['input']!r}"
-        return f"{key}, {where}{given}: {message}"
-    if key in values:
-        return f"{key}={masked_setting(key, values[key])!r}: {message}"
-    return f"{key}: {message}"
-
-
-def _key_at(place: list[str]) -> tuple[str, list[str]]:
-    """The key that a place in the tree was read from, and the place within its value."""
-    if place[0] != "feeds":
-        return PREFIX + place[0].upper(), []
-    return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
 
 
 # Values for the other parts

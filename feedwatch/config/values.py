@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes, SecretStr
 
-from feedwatch.core.feed import FirstRun, OnReplaced, OnUnknown
+from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Self
 
-from feedwatch.core.feed import Episode, Feed, FirstRun, Item, OnReplaced, Rules, State
-from feedwatch.core.identity import Kind, Sighting
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Feed, Item
+from feedwatch.core.match_items import Kind, Sighting
+from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 
 VANISHED_AT_LEAST = (
     6  # episodes in the document before; of a shorter list half is soon gone, if not all

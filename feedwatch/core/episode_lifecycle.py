@@ -4,45 +4,29 @@ Each function is named for what has happened. Of an episode, each is an arrow, o
 diagram in docs/states.md.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core import redirects
-from feedwatch.core.feed import (
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import (
     Accepted,
     Answer,
     Broken,
-    Document,
-    Episode,
-    Failed,
-    Feed,
     Finished,
-    Gate,
-    Gone,
     Later,
     Lost,
-    NotModified,
-    OnUnknown,
-    ParsedFeed,
-    Policy,
     Progress,
     Refused,
     Running,
-    Same,
-    State,
     Unknown,
     Unreachable,
 )
 from feedwatch.core.schedule import (
+    HOUR,
     backoff,
-    expected_by,
-    horizon,
-    lengthened,
-    next_check,
     next_poll,
-    past_skips,
 )
+from feedwatch.core.settings import OnUnknown, Policy
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # an accepted job's traces, if any, are seen by a person first
@@ -50,136 +34,9 @@ MOST_DOUBTFUL_POSTS = 3  # of one episode; then it waits for a person whatever t
 ERROR_STANDS = 5  # polls; the server tries again by itself, so an error may pass
 LOST_STANDS = 3  # polls; a job just accepted may not be readable at once
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-
 
 class IllegalMoveError(Exception):
     """Something was done to an episode that is in no state for it. `str()` is for people."""
-
-
-# Feeds
-
-
-def checked(
-    feed: Feed,
-    outcome: ParsedFeed | NotModified | Same | Gone | Failed,
-    document: Document | None,
-    now: datetime,
-    interval: timedelta,
-    *,
-    found_new: bool = False,
-    shown: int = 0,
-    published: Sequence[datetime] | None = None,
-) -> Feed:
-    """The feed after a check.
-
-    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has. If any of
-    them is new, or its rhythm is unknown, `published` has when the latest ones were published.
-    """
-    match outcome:
-        case Failed(reason, retry_after):
-            return _check_failed(feed, reason, now, interval, retry_after)
-        case Gone():
-            return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
-        case ParsedFeed(items=(), unchanged=0):
-            # A show that has not begun is no error of ours, but a show that lost all its episodes
-            # looks the same. Either way a person should know; what is published next is new.
-            failed = _check_failed(feed, "the feed has no items", now, interval, None)
-            if feed.baseline_at is not None:
-                return failed
-            return replace(failed, baseline_at=now, doubted_before=now)
-    answer = outcome.document if isinstance(outcome, Same) else document or outcome
-    after = replace(
-        _heard(feed, published, now, found_new=found_new),
-        checked_at=now,
-        success_at=now,
-        failures=0,
-        error=None,
-    )
-    if isinstance(answer, Document | NotModified):
-        after = redirects.led(after, answer.moved, now)
-        after = replace(after, fresh=_seconds(answer.fresh) or after.fresh)
-    if isinstance(outcome, Same):
-        same = outcome.document
-        after = replace(after, etag=same.etag, last_modified=same.last_modified, full_at=now)
-    if isinstance(outcome, NotModified | Same) or document is None:
-        return replace(after, due_at=_next_check(after, now, interval))
-    after = replace(
-        after,
-        etag=document.etag,
-        last_modified=document.last_modified,
-        full_at=now,
-        body_mark=document.mark,
-        answered=feed.answered if outcome.unchanged else feed.asked,
-        baseline_at=feed.baseline_at or now,
-        new_at=now if found_new else feed.new_at,
-        shown=shown,
-        fresh=_seconds(document.fresh),
-        hinted=_seconds(document.hints.every),
-        skip_hours=document.hints.skip_hours,
-        skip_days=document.hints.skip_days,
-    )
-    return replace(after, due_at=_next_check(after, now, interval))
-
-
-def _heard(
-    feed: Feed, published: Sequence[datetime] | None, now: datetime, *, found_new: bool
-) -> Feed:
-    """The feed after a good answer, which may end a silence, or show that there is one."""
-    if published is not None:
-        # Of a feed that we have not followed so far, the silence began with its latest episode.
-        latest = min(max(published, default=now), now)
-        followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
-        since = now if followed else latest
-        feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
-    if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
-        return replace(feed, silent_since=now)
-    return feed
-
-
-def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
-    """After a good answer: when the config says, or later if the publisher asks for that."""
-    asked = (timedelta(seconds=one) for one in (feed.hinted, feed.fresh) if one is not None)
-    due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
-    hours, days = feed.skip_hours or 0, feed.skip_days or 0
-    room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
-    at_most = min(max(interval, DAY), room)
-    return past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
-
-
-def _seconds(length: timedelta | None) -> int | None:
-    return int(length.total_seconds()) if length is not None else None
-
-
-def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
-    """The feed, about to be read with `media_types` counting as episodes.
-
-    Where these have changed, old items may turn up that were no episodes before.
-    """
-    stated = ",".join(media_types)
-    if feed.media_types in (None, stated):
-        return replace(feed, media_types=stated)
-    return replace(feed, media_types=stated, doubted_before=now, full_at=None)
-
-
-def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
-    """Whether to send the validators: never after an error nor for longer than a day on end."""
-    if feed.failures or feed.full_at is None or feed.asked != feed.answered:
-        return False
-    return timedelta() <= now - feed.full_at < DAY  # a time to come is a clock's error
-
-
-def _check_failed(
-    feed: Feed, reason: str, now: datetime, interval: timedelta, asked: timedelta | None
-) -> Feed:
-    failures = feed.failures + 1
-    after = redirects.failed(replace(feed, checked_at=now, failures=failures, error=reason))
-    if after.address != feed.address:  # another address, which has not failed yet
-        return replace(after, due_at=next_check(now, interval, key=feed.name))
-    due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
-    return replace(after, due_at=due_at)
 
 
 # Submissions
@@ -414,58 +271,3 @@ def _must_be(episode: Episode, what: str, *states: State) -> None:
         raise IllegalMoveError(
             f"episode {episode.id} is {episode.state}; only what is {wanted} can be {what}"
         )
-
-
-# The gate
-
-
-def is_shut(gate: Gate, now: datetime) -> bool:
-    """Whether it is too early to try a read. A time too far ahead is a clock's error."""
-    return gate.closed_until is not None and now < gate.closed_until <= now + 2 * DAY
-
-
-def gate_after_answer(gate: Gate, answer: Answer, now: datetime, policy: Policy) -> Gate:
-    """A clear answer opens it for good; anything else closes it for a while."""
-    match answer:
-        case Accepted() | Refused():
-            return Gate(paused=gate.paused)
-        case Later():
-            return _closed(gate, answer, now, policy)
-        case Unknown(reason):
-            return gate_after_doubt(gate, reason, now, policy)
-
-
-def gate_after_doubt(gate: Gate, reason: str, now: datetime, policy: Policy) -> Gate:
-    """Each doubtful submission needs a person, so the next one waits ever longer."""
-    doubts = gate.doubts + 1
-    wait = backoff(doubts, first=policy.poll_interval, most=6 * HOUR, key="doubt")
-    return replace(gate, closed_until=now + wait, reason=reason, doubts=doubts)
-
-
-def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Policy) -> Gate:
-    """A safe read was tried. One that succeeds opens the gate; the rest stays until a POST does.
-
-    Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
-    """
-    if failure is None:
-        return replace(gate, closed_until=None, blocked=False)
-    return _closed(gate, failure, now, policy)
-
-
-def gate_after_new_access(gate: Gate, now: datetime) -> Gate:
-    """The API's key or address has changed: a person may have mended it, so a read is tried."""
-    return replace(gate, closed_until=now) if gate.blocked else gate
-
-
-def _closed(gate: Gate, cause: Later, now: datetime, policy: Policy) -> Gate:
-    failures = gate.failures + 1
-    most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often
-    wait = backoff(failures, first=policy.poll_interval, most=most, key="gate")
-    wait = max(wait, min(cause.retry_after or timedelta(), DAY))
-    return replace(
-        gate,
-        closed_until=now + wait,
-        reason=cause.reason,
-        failures=failures,
-        blocked=cause.blocked,
-    )

@@ -10,8 +10,10 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from feedwatch.core.feed import Alert, Episode
-from feedwatch.logs.formatters import printable
+from feedwatch.core.alert import Alert
+from feedwatch.core.episode import Episode
+from feedwatch.core.json_forms import episode_json, stamp
+from feedwatch.core.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,30 +80,3 @@ def from_json(text: str) -> Event:
     document = json.loads(text)
     at = datetime.fromisoformat(document.pop("timestamp"))
     return Event(at=at, **document)
-
-
-def episode_json(episode: Episode) -> dict[str, Any]:
-    """An episode, as interface and scripts have it."""
-    return {
-        "id": episode.id,
-        "feed": episode.feed,
-        "guid": episode.guid,
-        "title": episode.title,
-        "enclosure_url": episode.enclosure_url,
-        "published_at": stamp(episode.published_at),
-        "state": episode.state.value,
-        "reason": episode.reason,
-        "media_id": episode.media_id,
-        "remote_status": episode.remote_status,
-        "processed_url": episode.processed_url,
-        "duration": episode.duration,
-        "attempts": episode.attempts,
-        "first_seen_at": stamp(episode.first_seen_at),
-        "submitted_at": stamp(episode.submitted_at),
-        "finished_at": stamp(episode.finished_at),
-    }
-
-
-def stamp(moment: datetime | None) -> str | None:
-    """ISO 8601 with Z, as in all JSON."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None

@@ -5,11 +5,14 @@ One record for everybody who asks: systemd's watchdog, `healthcheck`, `status`, 
 loops go round all the same, and what waits, waits for a reason.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
 LOOPS = (CHECKS, SUBMISSIONS, POLLS, VITALS)
+START = "start"
+WORKED = " worked"  # after a loop's name: when it last took a piece of work to its end
 
 # The longest that a loop may be without a sign of life. Submitting waits for a POST (a minute) and
 # for the database before and after it; the others never wait for the network.
@@ -40,6 +43,19 @@ class Record:
     up: timedelta  # since it began
     loops: tuple[Loop, ...]
     stopping: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """What shows whether the daemon gets on with its work."""
+
+    at: datetime  # when this was so
+    feeds: int  # in the config
+    live_jobs: int
+    held: int
+    unknown: int
+    feed_due_at: datetime | None  # of the feed that has been due for longest
+    job_due_at: datetime | None  # of the job that has been due for longest
 
 
 def problems(record: Record) -> list[str]:
@@ -99,3 +115,32 @@ def _waiting(loop: Loop) -> timedelta:
 
 def _gets_nowhere(record: Record, loop: Loop) -> bool:
     return _waiting(loop) > NOWHERE and _since(record, loop.worked) > NOWHERE
+
+
+def record_of(beats: Mapping[str, datetime], vitals: Vitals) -> Record | None:
+    """What another process can tell by the database; None where no daemon has begun."""
+    if START not in beats:
+        return None
+    # A beat from the future was written before somebody set the clock back: it is as good as old.
+    ago = {name: abs(vitals.at - moment) for name, moment in beats.items()}
+    return Record(
+        up=ago[START],
+        loops=tuple(
+            Loop(
+                name=name,
+                returned=ago.get(name),
+                finished=ago.get(name),
+                worked=ago.get(name + WORKED),
+                waiting=waiting(vitals).get(name),
+            )
+            for name in LOOPS
+        ),
+    )
+
+
+def waiting(vitals: Vitals | None) -> dict[str, timedelta]:
+    """How long the oldest piece of each loop's work has been due."""
+    if vitals is None:
+        return {}
+    oldest = {CHECKS: vitals.feed_due_at, POLLS: vitals.job_due_at}
+    return {name: vitals.at - due_at for name, due_at in oldest.items() if due_at is not None}

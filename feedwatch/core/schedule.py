@@ -115,3 +115,8 @@ def jittered(wait: timedelta, key: str) -> timedelta:
 def fraction(key: str) -> float:
     """From 0 to 1, evenly over keys. A hash instead of dice: the same key, the same place."""
     return crc32(key.encode("utf-8", "replace")) / 2**32
+
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)

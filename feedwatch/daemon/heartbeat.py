@@ -5,16 +5,22 @@ the same is written into the database now and then, as times of day.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from feedwatch.core.health import CHECKS, LOOPS, POLLS, VITALS, Loop, Record
-from feedwatch.store.statistics import Vitals
+from feedwatch.core.health import (
+    LOOPS,
+    START,
+    VITALS,
+    WORKED,
+    Loop,
+    Record,
+    Vitals,
+    waiting,
+)
 from feedwatch.store.store import Store
 
 BEAT_EVERY = 10.0  # seconds
-START = "start"
-WORKED = " worked"  # after a loop's name: when it last took a piece of work to its end
 
 
 class Heart:
@@ -79,35 +85,6 @@ class Heart:
 
     def _ago(self, moment: float | None) -> timedelta | None:
         return timedelta(seconds=self._clock() - moment) if moment is not None else None
-
-
-def record_of(beats: Mapping[str, datetime], vitals: Vitals) -> Record | None:
-    """What another process can tell by the database; None where no daemon has begun."""
-    if START not in beats:
-        return None
-    # A beat from the future was written before somebody set the clock back: it is as good as old.
-    ago = {name: abs(vitals.at - moment) for name, moment in beats.items()}
-    return Record(
-        up=ago[START],
-        loops=tuple(
-            Loop(
-                name=name,
-                returned=ago.get(name),
-                finished=ago.get(name),
-                worked=ago.get(name + WORKED),
-                waiting=waiting(vitals).get(name),
-            )
-            for name in LOOPS
-        ),
-    )
-
-
-def waiting(vitals: Vitals | None) -> dict[str, timedelta]:
-    """How long the oldest piece of each loop's work has been due."""
-    if vitals is None:
-        return {}
-    oldest = {CHECKS: vitals.feed_due_at, POLLS: vitals.job_due_at}
-    return {name: vitals.at - due_at for name, due_at in oldest.items() if due_at is not None}
 
 
 class VitalSigns:

@@ -24,13 +24,21 @@ from typing import Protocol
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from feedwatch.core.health import CHECKS, POLLS, SUBMISSIONS, VITALS, Record, is_hung, problems
+from feedwatch.core.health import (
+    CHECKS,
+    POLLS,
+    SUBMISSIONS,
+    VITALS,
+    Record,
+    Vitals,
+    is_hung,
+    problems,
+)
 from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heart, VitalSigns
 from feedwatch.daemon.systemd import Manager
 from feedwatch.net.client import Brake
 from feedwatch.store.errors import StoreError
-from feedwatch.store.statistics import Vitals
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context

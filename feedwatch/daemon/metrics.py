@@ -21,20 +21,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from feedwatch import __version__
-from feedwatch.core.feed import (
-    Answer,
-    Failed,
-    Gone,
-    Later,
-    NotModified,
-    ParsedFeed,
-    Policy,
-    Progress,
-    Same,
-    State,
-    Submission,
-)
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import Record, problems
+from feedwatch.core.job import Answer, Later, Progress, Submission
+from feedwatch.core.settings import Policy
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.statistics import Figures

@@ -2,7 +2,8 @@
 
 import httpx
 
-from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified, Source
+from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
+from feedwatch.core.settings import Source
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
 from feedwatch.net.address_scope import Reach
 from feedwatch.net.client import (

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import feedparser
 
@@ -78,3 +78,13 @@ def _published_at(entry: Any) -> datetime | None:
         if moment is not None:
             return moment
     return None
+
+
+class DocumentParser(Protocol):
+    """What turns a document into items; see `isolation.Parser`."""
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        """Items, or why there are none."""
+
+    def close(self) -> None:
+        """Break off what is being parsed."""

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from feedwatch.core.printable import printable
 from feedwatch.logs.masking import masked
 
 NOISY = {
@@ -97,8 +98,3 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             event["traceback"] = masked(self.formatException(record.exc_info))
         return json.dumps(event, ensure_ascii=False)  # masked before: quoting would hide a secret
-
-
-def printable(text: str) -> str:
-    """`text` without line ends and control codes."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -7,8 +7,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.events import Change, Event, event, stamp
-from feedwatch.core.feed import Alert, Feed, Gate, State, Waiting
+from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.episode import State
+from feedwatch.core.events import Change, Event, event
+from feedwatch.core.feed import Feed
+from feedwatch.core.json_forms import stamp
 from feedwatch.logs.masking import masked
 
 FAILED_FOR = timedelta(days=7)  # so long a failed episode counts; nobody need ever settle it

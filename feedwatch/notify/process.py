@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from feedwatch.logs.formatters import printable
+from feedwatch.core.printable import printable
 from feedwatch.net.client import Brake
 
 SECONDS = 30.0

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from feedwatch.core.feed import Answer, Later, Progress, Submission
+from feedwatch.core.job import Answer, Later, Progress, Submission
 
 
 class Processor(Protocol):

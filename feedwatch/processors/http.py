@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from feedwatch.core.feed import Later, Unknown
+from feedwatch.core.job import Later, Unknown
 from feedwatch.net.client import described, read_bounded, retry_after, within
 from feedwatch.net.decompress import ACCEPTED
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from feedwatch.core.feed import (
+from feedwatch.core.job import (
     Accepted,
     Answer,
     Broken,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from feedwatch.sandbox.answers import Answer, BadRequestError, explain, refusal, reply
 from feedwatch.sandbox.faults import Faults, read_order
-from feedwatch.sandbox.inlet_contract import Answer, BadRequestError, explain, refusal, reply
 from feedwatch.sandbox.state import State
 
 PREFIX = "/_sandbox/"

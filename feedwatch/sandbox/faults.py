@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from feedwatch.sandbox.inlet_contract import Answer, BadRequestError, explain, refusal
+from feedwatch.sandbox.answers import Answer, BadRequestError, explain, refusal
 
 Target = Literal["submit", "poll", "podcasts"]
 On = Literal["submit", "poll", "podcasts", "any"]

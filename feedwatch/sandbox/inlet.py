@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from feedwatch.sandbox import inlet_contract
+from feedwatch.sandbox import answers, inlet_contract
+from feedwatch.sandbox.answers import Answer, BadRequestError, refusal, reply, success
 from feedwatch.sandbox.faults import Target
-from feedwatch.sandbox.inlet_contract import Answer, BadRequestError, refusal, reply, success
 from feedwatch.sandbox.state import State
 
 
@@ -171,7 +171,7 @@ class Api:
         media_type = (content.content_type or "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise BadRequestError("Content-Type must be application/json")
-        body = inlet_contract.check_submission(inlet_contract.parse_json(content.body))
+        body = inlet_contract.check_submission(answers.parse_json(content.body))
         record = self._state.take(podcast_id, body, script)
         shown = {name: record[name] for name in ("mediaId", "status", "name", "originUrl")}
         envelope = {"success": True, "message": "Accepted for processing", "data": shown}

@@ -5,13 +5,9 @@ in ECMA-262, whole floats are integers, booleans are no numbers, nothing may be 
 """
 
 import calendar
-import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from http import HTTPStatus
 from ipaddress import IPv6Address
 from typing import Annotated, Any
 
@@ -27,48 +23,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-
-class BadRequestError(ValueError):
-    """The request breaks the contract; the text says where."""
-
-
-# Answers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One HTTP answer, before it becomes bytes."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    media_id: str | None = None  # the job that the request made, for our own record
-
-
-def reply(status: int, payload: object, *, media_id: str | None = None) -> Answer:
-    """Answer with a JSON document."""
-    return Answer(status=status, body=json.dumps(payload).encode(), media_id=media_id)
-
-
-def success(data: object, **more: object) -> Answer:
-    """Answer 200 in the envelope that every good answer has."""
-    return reply(HTTPStatus.OK, {"success": True, "data": data, **more})
-
-
-def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Answer with the error envelope, which has no `success` field."""
-    body = json.dumps({"error": phrase(status) or "Error", "message": message}).encode()
-    return Answer(status=status, body=body, headers=headers or {})
-
-
-def phrase(status: int) -> str:
-    """Name an HTTP status, as far as it has a name."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
+from feedwatch.sandbox.answers import BadRequestError, explain
 
 # The body of a submission
 
@@ -194,39 +149,6 @@ def check_submission(body: object) -> dict[str, Any]:
         raise BadRequestError(explain(error)) from None
     assert isinstance(body, dict)  # noqa: S101  (the model has just said so)
     return body
-
-
-def explain(error: ValidationError) -> str:
-    """Put pydantic's findings in one line, without the values, which may be long."""
-    findings = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(map(str, one["loc"]))
-        what = one["msg"].removeprefix("Value error, ")
-        findings.append(f"{place}: {what}" if place else what)
-    return "; ".join(findings)
-
-
-def parse_json(raw: bytes) -> Any:
-    """Read JSON as the standard has it: UTF-8, and no NaN or Infinity."""
-    try:
-        document = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(document, ensure_ascii=False).encode()  # no half of a surrogate pair
-    except RecursionError:
-        raise BadRequestError("the body is nested too deeply") from None
-    except ValueError as error:
-        raise BadRequestError(f"the body is not JSON: {error}") from None
-    return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{digits} is too large")
-    return number
 
 
 # What a URL carries

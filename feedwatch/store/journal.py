@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from feedwatch.core.feed import Imprint
+from feedwatch.core.ledger import Imprint
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,6 @@ def places(config: Path | None, database: Path | None, environ: Mapping[str, str
     if database is not None:
         found.append(database.with_name(f"{database.name}.marker"))
     return found
-
-
-def is_behind(database: Imprint, mark: Imprint | None) -> bool:
-    """Whether submissions were claimed that this database knows nothing of."""
-    if mark is None or mark.claims == 0:
-        return False
-    return database.id != mark.id or database.claims < mark.claims
 
 
 def _read(path: Path) -> Imprint | None:

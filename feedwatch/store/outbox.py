@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
+from feedwatch.core.alert import Alert
 from feedwatch.core.events import Change, Event, from_json, to_json
-from feedwatch.core.feed import Alert
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
 

@@ -6,21 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, func, select
 
-from feedwatch.core.feed import State
+from feedwatch.core.episode import State
+from feedwatch.core.health import Vitals
 from feedwatch.store.schema import episodes, feeds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vitals:
-    """What shows whether the daemon gets on with its work."""
-
-    at: datetime  # when this was so
-    feeds: int  # in the config
-    live_jobs: int
-    held: int
-    unknown: int
-    feed_due_at: datetime | None  # of the feed that has been due for longest
-    job_due_at: datetime | None  # of the job that has been due for longest
 
 
 @dataclass(frozen=True, kw_only=True)

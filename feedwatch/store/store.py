@@ -26,19 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core import events
-from feedwatch.core.feed import (
-    Departure,
-    Episode,
-    Feed,
-    Gate,
-    Imprint,
-    Known,
-    Move,
-    Policy,
-    Source,
-    State,
-    Waiting,
-)
+from feedwatch.core.alert import Waiting
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.episode import LIVE, Episode, Known, Move, State, Tally
+from feedwatch.core.feed import Departure, Feed
+from feedwatch.core.health import Vitals
+from feedwatch.core.ledger import Imprint
+from feedwatch.core.settings import Policy, Source
 from feedwatch.store import statistics, upkeep
 from feedwatch.store.bulk import insert_many
 from feedwatch.store.database import connect, exists, reading, require_current, sqlite_file, upgrade
@@ -56,11 +50,10 @@ from feedwatch.store.schema import (
     imprint,
     metadata,
 )
-from feedwatch.store.statistics import Figures, Vitals
+from feedwatch.store.statistics import Figures
 
 DAY = timedelta(days=1)
 HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
-LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
 LATEST = 100  # episodes from which a feed's rhythm is learned
 CHUNK = 500  # values in one IN (…): databases bound them
 
@@ -128,14 +121,6 @@ class Due(NamedTuple):
     id: int
     name: str
     url: str  # where it is asked for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """The episodes of one feed, counted."""
-
-    by_state: Mapping[State, int]
-    overdue: int
 
 
 class Store:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Select, delete, exists, func, select
 
-from feedwatch.core.feed import State
+from feedwatch.core.episode import State
 from feedwatch.store.database import reading, sqlite_file
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import episodes, history

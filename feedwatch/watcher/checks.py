@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from feedwatch.core import episode_lifecycle, redirects
-from feedwatch.core.admission import Decision, Verdict
+from feedwatch.core import feed_lifecycle, redirects
+from feedwatch.core.episode import State
 from feedwatch.core.feed import (
     Address,
     Document,
@@ -34,17 +34,18 @@ from feedwatch.core.feed import (
     NotModified,
     ParsedFeed,
     Same,
-    Source,
-    State,
 )
 from feedwatch.core.health import CHECKS
 from feedwatch.core.schedule import horizon
+from feedwatch.core.settings import Source
 from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan.cache import body_mark
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Admission, Due
+from feedwatch.watcher.check_log import log_check
 from feedwatch.watcher.context import Context, Outcome
-from feedwatch.watcher.evaluate import DocumentParser, Reader, Reading
+from feedwatch.watcher.evaluate import Reader, Reading
 from feedwatch.watcher.host_limiter import Pace
 
 log = logging.getLogger(__name__)
@@ -231,7 +232,7 @@ class Checks:
             source = self._context.plan.sources.get(turn.name)
         if feed is None or not feed.active or source is None:
             return False
-        feed = episode_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
+        feed = feed_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
         check = _Check(feed=feed, source=source, host=turn.host, begun=time.monotonic())
         future = self._fetches.submit(self._fetch, check)
         self._fetching += 1
@@ -282,9 +283,7 @@ class Checks:
         if self._is_void(check, outcome):
             return
         now = self._context.clock()
-        after = episode_lifecycle.checked(
-            check.feed, outcome, None, now, check.source.check_interval
-        )
+        after = feed_lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
         self._keep(check, after)
 
     def _keep(self, check: _Check, after: Feed) -> None:
@@ -319,7 +318,7 @@ class Checks:
         self._context.store.record_unchanged([after for _, after in self._unchanged], left)
         self._ailing = False
         for before, after in self._unchanged:
-            _log_check(before, after, [])
+            log_check(before, after, [])
             self._under_way.discard(after.id)
         self._unchanged = []
 
@@ -347,7 +346,7 @@ class Checks:
         if recorded is None:
             self._check_again(feed)
         else:
-            _log_check(feed, after, reading.decisions)
+            log_check(feed, after, reading.decisions)
         self._under_way.discard(feed.id)
 
     def _check_again(self, feed: Feed) -> None:
@@ -371,7 +370,7 @@ class Checks:
         now: datetime,
     ) -> Feed:
         unheard = check.feed.expected_by is None and isinstance(reading.outcome, ParsedFeed)
-        return episode_lifecycle.checked(
+        return feed_lifecycle.checked(
             check.feed,
             reading.outcome,
             document,
@@ -405,7 +404,7 @@ class Checks:
     def _fetch(self, check: _Check) -> Fetched | Same:
         """GET the feed, only if it has changed where that may be asked, and compare what comes."""
         feed = check.feed
-        conditional = episode_lifecycle.may_ask_conditionally(feed, self._context.clock())
+        conditional = feed_lifecycle.may_ask_conditionally(feed, self._context.clock())
         known, moved = feed if conditional else None, redirects.address_of(feed)
         fetched = fetch(self._client, check.source, known, moved)
         if not isinstance(fetched, Document):
@@ -431,66 +430,3 @@ def look(
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
     return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
-
-
-def _log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
-    """One line where there is something to say, and none for a check like the one before."""
-    _log_address(before, after)
-    if after.error is not None:
-        if after.error != before.error:
-            log.warning("feed %s: %s", after.name, after.error, extra={"feed": after.name})
-        return
-    if before.error is not None:
-        log.info("feed %s: works again", after.name, extra={"feed": after.name})
-    _log_silence(before, after)
-    counts = {
-        verdict: sum(decision.verdict is verdict and decision.is_episode for decision in decisions)
-        for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)
-    }
-    if not any(counts.values()):
-        return
-    log.log(
-        logging.WARNING if counts[Verdict.HOLD] else logging.INFO,
-        "feed %s: %d new to submit, %d held, %d skipped",
-        after.name,
-        *counts.values(),
-        extra={"feed": after.name},
-    )
-    if counts[Verdict.HOLD]:
-        reason = next(d.reason for d in decisions if d.verdict is Verdict.HOLD)
-        log.warning(
-            "feed %s: %s; `feedwatch approve --feed %s` or `skip --feed %s` settles it",
-            *(after.name, reason, after.name, after.name),
-            extra={"feed": after.name},
-        )
-
-
-def _log_address(before: Feed, after: Feed) -> None:
-    if before.address == after.address:
-        return
-    if after.address is None:
-        log.warning(
-            "feed %s: no more at the address it had moved to, %s; asked for again where the config "
-            "says",
-            *(after.name, before.address),
-            extra={"feed": after.name},
-        )
-    else:
-        log.warning(
-            "feed %s: has moved for good and is asked for at %s from now on; set "
-            "FEEDWATCH_FEEDS__%s__URL to it",
-            *(after.name, after.address, after.name.upper()),
-            extra={"feed": after.name},
-        )
-
-
-def _log_silence(before: Feed, after: Feed) -> None:
-    if after.silent_since is not None and before.silent_since is None:
-        log.warning(
-            "feed %s: answers, but nothing new has come for much longer than is usual for it; has "
-            "it ended or moved?",
-            after.name,
-            extra={"feed": after.name},
-        )
-    elif before.silent_since is not None and after.silent_since is None:
-        log.info("feed %s: brings episodes again", after.name, extra={"feed": after.name})

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from threading import Event, Lock
 
-from feedwatch.core.feed import Episode, Failed, Gone, NotModified, ParsedFeed, Policy, Same, Source
+from feedwatch.core.episode import Episode
+from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
+from feedwatch.core.settings import Policy, Source
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
 

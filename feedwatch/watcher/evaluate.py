@@ -14,26 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
 
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
-from feedwatch.core.feed import Document, Failed, Feed, Item, Known, ParsedFeed, Source
-from feedwatch.core.identity import Kind, Rest, edited, is_plain, keys_of, sightings, title_key
-from feedwatch.feeds.scan import facts
+from feedwatch.core.episode import Known
+from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
+from feedwatch.core.identity import is_plain, keys_of, title_key
+from feedwatch.core.match_items import Kind, Rest, edited, sightings
+from feedwatch.core.settings import Source
+from feedwatch.feeds.parse import DocumentParser
+from feedwatch.feeds.scan import facts, split
 from feedwatch.feeds.scan.cache import Digest, Seen, basis_of, mark, rest
 from feedwatch.store.store import Admission, Store
 
 MAX_ITEMS = 20_000  # the largest real feed seen has 1,500
-
-
-class DocumentParser(Protocol):
-    """What turns a document into items; see `isolation.Parser`."""
-
-    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """Items, or why there are none."""
-
-    def close(self) -> None:
-        """Break off what is being parsed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +145,7 @@ class _Case:
     feed: Feed
     source: Source
     document: Document
-    outline: facts.Outline
+    outline: split.Outline
     marks: Sequence[bytes]  # of the items
 
     @cached_property
@@ -170,7 +163,7 @@ class Reader:
 
     def read(self, feed: Feed, source: Source, document: Document) -> Reading:
         """What the document says and what becomes of each item that was not seen before."""
-        outline = facts.split(document.body)
+        outline = split.split(document.body)
         if outline is None:
             return self._full_way(feed, source, document)
         if len(outline.items) > MAX_ITEMS:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import Episode, Progress, Running, State, Unreachable
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
+from feedwatch.core.job import Progress, Running, Unreachable
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, named
 from feedwatch.watcher.worker_pool import Tasks

@@ -5,20 +5,12 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from feedwatch.core import episode_lifecycle
-from feedwatch.core.feed import (
-    Accepted,
-    Answer,
-    Episode,
-    Gate,
-    Later,
-    OnUnknown,
-    Source,
-    State,
-    Submission,
-    Unknown,
-)
+from feedwatch.core import circuit_breaker, episode_lifecycle
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
+from feedwatch.core.job import Accepted, Answer, Later, Submission, Unknown
+from feedwatch.core.settings import OnUnknown, Source
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
@@ -63,7 +55,7 @@ class Submissions:
             lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
             if context.move(episode, lost) is not None:
                 context.store.change_gate(
-                    lambda gate: episode_lifecycle.gate_after_doubt(
+                    lambda gate: circuit_breaker.gate_after_doubt(
                         gate, "a submission was interrupted", now, context.plan.policy
                     )
                 )
@@ -86,13 +78,13 @@ class Submissions:
         gate, now = context.store.gate(), context.clock()
         if gate.closed_until is None and self._proven is processor:
             return True
-        if gate.paused or episode_lifecycle.is_shut(gate, now):
+        if gate.paused or circuit_breaker.is_shut(gate, now):
             return False
         if not context.store.due_episodes(State.QUEUED, now, 1):
             return False
         failure = processor.probe()
         context.store.change_gate(
-            lambda gate: episode_lifecycle.gate_after_read(
+            lambda gate: circuit_breaker.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
             )
         )
@@ -179,7 +171,7 @@ class Submissions:
             log_move(claimed, saved)
         before = context.store.gate()
         context.store.change_gate(
-            lambda gate: episode_lifecycle.gate_after_answer(gate, answer, now, policy)
+            lambda gate: circuit_breaker.gate_after_answer(gate, answer, now, policy)
         )
         _tell(before, answer)
 

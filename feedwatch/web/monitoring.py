@@ -1,17 +1,13 @@
 """What the HTTP side shows of the daemon."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from errno import EADDRINUSE
+from collections.abc import Callable
 
-from feedwatch.cli.output import stop
-from feedwatch.config.load import ConfigError, Settings
 from feedwatch.core.health import problems, unready
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import CONTENT_TYPE, Metrics
 from feedwatch.watcher.context import Context
-from feedwatch.web.http_server import HttpSide, Page, verdict
+from feedwatch.web.http_server import Page, verdict
 
 log = logging.getLogger("feedwatch")
 
@@ -42,22 +38,3 @@ class Monitored:
 
     def _page(self) -> Page:
         return Page(body=self._metrics.page(), content_type=CONTENT_TYPE)
-
-
-@contextmanager
-def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
-    """The HTTP side, if the config wants one. Raises `ConfigError` where it cannot be."""
-    if settings.listen is None:
-        yield
-        return
-    try:
-        side = HttpSide(*settings.listen, monitored.pages())
-    except OSError as error:
-        where = f"{settings.listen.host}:{settings.listen.port}"
-        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
-        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
-            stop(f"{problem}; another program has it, or another feedwatch")
-        raise ConfigError([problem]) from error
-    with side:
-        log.info("http: listening on %s", side.url)
-        yield

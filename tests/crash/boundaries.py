@@ -23,7 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import feedwatch.store.store
 import feedwatch.watcher.checks
-from feedwatch.core.feed import State
+from feedwatch.core.episode import State
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.journal import Marker

@@ -11,8 +11,8 @@ from hashlib import sha256
 from re import Pattern
 from typing import Self
 
-from feedwatch.core.feed import Rules
-from feedwatch.core.identity import Rest
+from feedwatch.core.match_items import Rest
+from feedwatch.core.settings import Rules
 
 FORMAT = b"1"  # a change of what is kept, or of how items are read, makes all that is kept void
 BASIS_BYTES = 16

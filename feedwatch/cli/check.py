@@ -1,0 +1,134 @@
+"""`check`: what would happen to each item, without doing it."""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.output import (
+    FAILED,
+    PARTLY,
+    USAGE,
+    as_json,
+    print_json,
+    print_table,
+    say,
+    shows_progress,
+    stop,
+    tell,
+)
+from feedwatch.cli.reload import require_feeds
+from feedwatch.config.load import Settings
+from feedwatch.core.admission import Decision, Verdict
+from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
+from feedwatch.core.json_forms import short, stamp
+from feedwatch.core.redirects import address_of
+from feedwatch.core.settings import Source
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.net.client import Brake
+from feedwatch.watcher.checks import look
+from feedwatch.watcher.evaluate import decisions_on
+from feedwatch.watcher.overview import remembered
+
+CHECKS_AT_ONCE = 8
+
+Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or why it could not
+
+
+@click.command()
+@click.argument("feeds", nargs=-1, metavar="[FEED]...")
+@as_json
+@click.pass_obj
+def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
+    """Dry run: fetch the feeds and say what would happen to each item, and why.
+
+    Writes nothing and submits nothing.
+    """
+    settings = options.settings()
+    require_feeds(settings)
+    sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
+    brake = Brake()
+    with opened(settings) as store, feed_client(brake) as http, Parser() as parser:
+        known = remembered(store, settings.sources)
+        results: list[Result] = []
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+            looks = pool.map(
+                lambda source: look(http, parser, source, address_of(known[source.name])).outcome,
+                sources,
+            )
+            for source, outcome in zip(sources, looks, strict=True):
+                if isinstance(outcome, ParsedFeed) and outcome.items:
+                    decisions = decisions_on(store, known[source.name], source, outcome)
+                    results.append((source, decisions, None))
+                else:
+                    results.append((source, [], error_of(outcome)))
+                if shows_progress():
+                    say(f"{len(results)}/{len(sources)} {source.name}")
+    if as_json:
+        print_json([_check_json(*result) for result in results])
+    else:
+        for result in results:
+            _print_check(*result)
+    failed = sum(error is not None for _, _, error in results)
+    if failed:
+        sys.exit(FAILED if failed == len(results) else PARTLY)
+
+
+def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:
+    """Why a look gave no items."""
+    match outcome:
+        case Failed(reason):
+            return reason
+        case Gone():
+            return "gone: the server answered 410"
+        case NotModified():
+            return "the server answered 304 to a request without conditions"
+        case ParsedFeed():
+            return "the feed has no items"
+
+
+def chosen(settings: Settings, name: str) -> Source:
+    """The feed of this name, or the end, with the names there are."""
+    source = settings.source(name.lower())
+    if source is None:
+        names = ", ".join(source.name for source in settings.sources) or "none"
+        stop(f"no feed is named {name!r}; configured are: {names}", USAGE)
+    return source
+
+
+def _check_json(source: Source, decisions: Sequence[Decision], error: str | None) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "url": source.url,
+        "error": error,
+        "items": [
+            {
+                "guid": decision.item.guid,
+                "title": decision.item.title,
+                "enclosure_url": decision.item.enclosure_url,
+                "published_at": stamp(decision.item.published_at),
+                "decision": decision.verdict.value,
+                "reason": decision.reason,
+            }
+            for decision in decisions
+        ],
+    }
+
+
+def _print_check(source: Source, decisions: Sequence[Decision], error: str | None) -> None:
+    if error is not None:
+        tell(f"{source.name}: {error}")
+        return
+    totals = {verdict: sum(d.verdict is verdict for d in decisions) for verdict in Verdict}
+    tell(
+        f"{source.name}: {len(decisions)} items, of these "
+        + ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
+    )
+    print_table(
+        ("decision", "published", "title", "reason"),
+        ((d.verdict, short(d.item.published_at), d.item.title, d.reason) for d in decisions),
+        "",
+    )

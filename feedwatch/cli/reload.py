@@ -1,0 +1,118 @@
+"""Reload: takes over a changed configuration while the daemon runs."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from feedwatch.config.changes import NEEDS_RESTART, changes
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.key_names import PREFIX
+from feedwatch.config.load import Settings, load
+from feedwatch.core import circuit_breaker
+from feedwatch.core.schedule import fraction
+from feedwatch.logs import formatters
+from feedwatch.logs.masking import know
+from feedwatch.processors import Processor
+from feedwatch.store.errors import StoreError
+from feedwatch.watcher.context import Context, Plan
+
+log = logging.getLogger("feedwatch")
+
+FIRST_CHECKS_A_SECOND = 10  # on the average
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What the duties need of the config."""
+    sources = {source.name: source for source in settings.sources}
+    return Plan(sources=sources, policy=settings.policy)
+
+
+class Reload:
+    """The config read anew, and put in the place of the old one as a whole or not at all."""
+
+    def __init__(
+        self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
+    ) -> None:
+        """`connect` makes a client; earlier ones stay open for the requests under way in them."""
+        self._settings = settings
+        self._context = context
+        self._connect = connect
+
+    def __call__(self) -> bool:
+        """Read, compare, replace; whether it was taken. One call at a time."""
+        before = self._settings
+        try:
+            fresh = load(before.path, os.environ)
+            require_feeds(fresh)
+            told = changes(before, fresh)
+            self._take(_but_what_needs_a_restart(before, fresh))
+        except (ConfigError, StoreError) as error:
+            wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
+        else:
+            for line in told:
+                log.info("config: %s", line)
+            for line in fresh.warnings:
+                log.warning("config: %s", line)
+            log.info("config: read anew, %d changes", len(told))
+            return True
+        for problem in wrong:
+            log.error("config: %s", problem)
+        log.error("config: not taken, what held before holds on")
+        return False
+
+    def _take(self, fresh: Settings) -> None:
+        before, context = self._settings, self._context
+        old = context.processor
+        if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
+            context.processor = self._connect(fresh)
+        try:
+            self._take_feeds(before, fresh, new_access=context.processor is not old)
+        except StoreError:
+            context.processor = old
+            raise
+        self._settings = fresh
+
+    def _take_feeds(self, before: Settings, fresh: Settings, *, new_access: bool) -> None:
+        """The last thing that can fail is the one transaction that takes over the feeds."""
+        context, now = self._context, datetime.now(UTC)
+        if new_access:
+            context.store.change_gate(lambda gate: circuit_breaker.gate_after_new_access(gate, now))
+        context.store.make_feeds_due(
+            now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
+        )
+        with context.steady:
+            context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
+            formatters.set_up(
+                as_json=fresh.log_format == "json",
+                level=fresh.log_level,
+            )
+            know({*before.secrets(), *fresh.secrets()})  # of requests under way, too
+            context.plan = plan_of(fresh)
+
+
+def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
+    """`fresh`, but for the values that a running process can't change."""
+    keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
+    given = {key: text for key, text in fresh.given.items() if key not in keys}
+    given |= {key: text for key, text in before.given.items() if key in keys}
+    kept = {name: getattr(before, name) for name in NEEDS_RESTART}
+    return replace(fresh, given=given, **kept)
+
+
+def require_feeds(settings: Settings) -> None:
+    """Raise `ConfigError` where there is nothing to watch."""
+    if not settings.sources:
+        missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
+        missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
+        raise ConfigError([missing])
+
+
+def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
+    """When feeds that are new to us are checked first: soon, but not all at once."""
+    span = timedelta(seconds=len(settings.sources) / FIRST_CHECKS_A_SECOND)
+    return {
+        source.name: now + min(span, source.check_interval) * fraction(source.name)
+        for source in settings.sources
+    }

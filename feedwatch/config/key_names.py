@@ -1,0 +1,20 @@
+"""The names of keys and files."""
+
+import re
+from pathlib import Path
+
+PREFIX = "FEEDWATCH_"
+CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
+KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+WEBHOOK_URL_KEY = f"{PREFIX}NOTIFY_WEBHOOK_URL"
+WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
+WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
+SYSTEM_FILE = Path("/etc/feedwatch/config.env")
+SECRET_NAME = "feedwatch_api_key"  # noqa: S105 - the name of a credential, not its value
+CONTAINER_SECRETS = Path("/run/secrets")
+OUR_KEY = re.compile(r"FEEDWATCH_[A-Z0-9_]+")
+FEED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+# What Kubernetes tells each container of a Service named feedwatch, or feedwatch-something.
+LINK = re.compile(
+    r"FEEDWATCH_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)

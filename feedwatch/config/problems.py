@@ -1,0 +1,74 @@
+"""What is said of a key that cannot be used."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from feedwatch.config.key_names import (
+    CONFIG_KEY,
+    KEY_FILE_KEY,
+    KEY_KEY,
+    PREFIX,
+    WEBHOOK_SECRET_FILE_KEY,
+)
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS
+from feedwatch.logs.masking import masked_setting
+
+LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
+
+
+def unknown_key(key: str, feed_name: str | None) -> str:
+    """An unread key, and the one that was probably meant."""
+    candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
+    candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
+    if key == CONFIG_KEY:
+        return f"{key} has no meaning inside the config file; set it in the environment"
+    nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; every key begins with {PREFIX}"
+    shown = key if nearest or len(key) < LONGEST_WORD else f"{key[:3]}…"
+    return f"{shown}: nothing reads this key{hint}"
+
+
+def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Feeds that would submit the same episodes to the same podcast: each would be paid twice."""
+    first: dict[tuple[Any, Any], str] = {}
+    for name, feed in feeds.items():
+        what = (feed.get("url"), feed.get("podcast_id"))
+        if None in what:
+            continue
+        earlier = first.setdefault(what, name)
+        if earlier != name:
+            yield (
+                f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
+                "PODCAST_ID, so every episode would be submitted twice; take one of them out"
+            )
+
+
+def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
+    """One of pydantic's errors, in the operator's words: key, value and what was expected."""
+    place = [str(part) for part in details["loc"]]
+    key, below = _key_at(place)
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "missing" and not below:
+        hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
+        return f"{key} is missing{hint}"
+    if below:
+        where = ".".join(below)
+        if details["type"] == "extra_forbidden":
+            message = "the API's adOptions have no such field"
+        elif details["type"] == "missing":
+            message = "is required here"
+        given = "" if details["type"] == "missing" else f"={details['input']!r}"
+        return f"{key}, {where}{given}: {message}"
+    if key in values:
+        return f"{key}={masked_setting(key, values[key])!r}: {message}"
+    return f"{key}: {message}"
+
+
+def _key_at(place: list[str]) -> tuple[str, list[str]]:
+    """The key that a place in the tree was read from, and the place within its value."""
+    if place[0] != "feeds":
+        return PREFIX + place[0].upper(), []
+    return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]

@@ -1,0 +1,30 @@
+"""Alerts: what needs a person, and what of it was announced."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from feedwatch.core.episode import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Episodes of one feed that need a person: all of one state. The newest stands for them."""
+
+    feed: str
+    state: State  # held, unknown, failed lately; or processing: overdue
+    episodes: int
+    mark: str  # rises, as text, whenever one more has joined them
+    newest_id: int
+    newest_title: str
+    newest_reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """A trouble that was announced and is not over."""
+
+    key: str
+    mark: str  # that of the trouble when it was last announced
+    since: datetime
+    told_at: datetime
+    gone_at: datetime | None  # when it was first seen to be gone; the end may be waited for

@@ -1,0 +1,157 @@
+"""What a feed becomes once this has happened to it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from feedwatch.core import redirects
+from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.feed import (
+    Document,
+    Failed,
+    Feed,
+    Gone,
+    NotModified,
+    ParsedFeed,
+    Same,
+)
+from feedwatch.core.schedule import (
+    DAY,
+    HOUR,
+    expected_by,
+    horizon,
+    lengthened,
+    next_check,
+    past_skips,
+)
+
+# Feeds
+
+
+def checked(
+    feed: Feed,
+    outcome: ParsedFeed | NotModified | Same | Gone | Failed,
+    document: Document | None,
+    now: datetime,
+    interval: timedelta,
+    *,
+    found_new: bool = False,
+    shown: int = 0,
+    published: Sequence[datetime] | None = None,
+) -> Feed:
+    """The feed after a check.
+
+    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has. If any of
+    them is new, or its rhythm is unknown, `published` has when the latest ones were published.
+    """
+    match outcome:
+        case Failed(reason, retry_after):
+            return _check_failed(feed, reason, now, interval, retry_after)
+        case Gone():
+            return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
+        case ParsedFeed(items=(), unchanged=0):
+            # A show that has not begun is no error of ours, but a show that lost all its episodes
+            # looks the same. Either way a person should know; what is published next is new.
+            failed = _check_failed(feed, "the feed has no items", now, interval, None)
+            if feed.baseline_at is not None:
+                return failed
+            return replace(failed, baseline_at=now, doubted_before=now)
+    answer = outcome.document if isinstance(outcome, Same) else document or outcome
+    after = replace(
+        _heard(feed, published, now, found_new=found_new),
+        checked_at=now,
+        success_at=now,
+        failures=0,
+        error=None,
+    )
+    if isinstance(answer, Document | NotModified):
+        after = redirects.led(after, answer.moved, now)
+        after = replace(after, fresh=_seconds(answer.fresh) or after.fresh)
+    if isinstance(outcome, Same):
+        same = outcome.document
+        after = replace(after, etag=same.etag, last_modified=same.last_modified, full_at=now)
+    if isinstance(outcome, NotModified | Same) or document is None:
+        return replace(after, due_at=_next_check(after, now, interval))
+    after = replace(
+        after,
+        etag=document.etag,
+        last_modified=document.last_modified,
+        full_at=now,
+        body_mark=document.mark,
+        answered=feed.answered if outcome.unchanged else feed.asked,
+        baseline_at=feed.baseline_at or now,
+        new_at=now if found_new else feed.new_at,
+        shown=shown,
+        fresh=_seconds(document.fresh),
+        hinted=_seconds(document.hints.every),
+        skip_hours=document.hints.skip_hours,
+        skip_days=document.hints.skip_days,
+    )
+    return replace(after, due_at=_next_check(after, now, interval))
+
+
+def _heard(
+    feed: Feed, published: Sequence[datetime] | None, now: datetime, *, found_new: bool
+) -> Feed:
+    """The feed after a good answer, which may end a silence, or show that there is one."""
+    if published is not None:
+        # Of a feed that we have not followed so far, the silence began with its latest episode.
+        latest = min(max(published, default=now), now)
+        followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
+        since = now if followed else latest
+        feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
+    if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
+        return replace(feed, silent_since=now)
+    return feed
+
+
+def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
+    """After a good answer: when the config says, or later if the publisher asks for that."""
+    asked = (timedelta(seconds=one) for one in (feed.hinted, feed.fresh) if one is not None)
+    due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
+    hours, days = feed.skip_hours or 0, feed.skip_days or 0
+    room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
+    at_most = min(max(interval, DAY), room)
+    return past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return int(length.total_seconds()) if length is not None else None
+
+
+def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
+    """The feed, about to be read with `media_types` counting as episodes.
+
+    Where these have changed, old items may turn up that were no episodes before.
+    """
+    stated = ",".join(media_types)
+    if feed.media_types in (None, stated):
+        return replace(feed, media_types=stated)
+    return replace(feed, media_types=stated, doubted_before=now, full_at=None)
+
+
+def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
+    """Whether to send the validators: never after an error nor for longer than a day on end."""
+    if feed.failures or feed.full_at is None or feed.asked != feed.answered:
+        return False
+    return timedelta() <= now - feed.full_at < DAY  # a time to come is a clock's error
+
+
+def _check_failed(
+    feed: Feed, reason: str, now: datetime, interval: timedelta, asked: timedelta | None
+) -> Feed:
+    failures = feed.failures + 1
+    after = redirects.failed(replace(feed, checked_at=now, failures=failures, error=reason))
+    if after.address != feed.address:  # another address, which has not failed yet
+        return replace(after, due_at=next_check(now, interval, key=feed.name))
+    due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
+    return replace(after, due_at=due_at)
+
+
+def feed_state(feed: Feed, gate: Gate) -> str:
+    """One word for a feed."""
+    if feed.paused or gate.paused:
+        return "paused"
+    if feed.failures:
+        return "failing"
+    return "ok" if feed.checked_at is not None else "new"

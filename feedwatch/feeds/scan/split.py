@@ -1,0 +1,158 @@
+"""Cuts a document into its items without parsing them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from xml.parsers import expat
+
+from feedwatch.feeds.namespaces import PREFIXES
+
+LONGEST_ITEM = 1_000_000  # bytes: what expat reads in one go, keeping other threads waiting
+LONGEST_HEAD = 1_000_000
+
+_DECLARATION = re.compile(
+    rb"""<\?xml\s+version\s*=\s*["']1\.[0-9]["']
+    (?:\s+encoding\s*=\s*["']([\w.-]+)["'])?(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>""",
+    re.VERBOSE,
+)
+_UTF8 = ("utf-8", "utf8", "us-ascii", "ascii")
+_EIGHT_BIT = ("iso-8859-1", "windows-1252")
+_START_TAG = re.compile(rb"<\w+(?:\s[^<>]*)?>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """Where in a document what stands. The items in the document's order."""
+
+    opening: bytes  # the start tags that the items stand in
+    closing: bytes
+    items: tuple[bytes, ...]
+
+    def document_of(self, places: Iterable[int], *, malformed: bool) -> bytes:
+        """A document of these items alone, for feedparser to read as it would read the whole one.
+
+        It has two parsers and takes the second for all of a document that is `malformed` anywhere.
+        """
+        items = b"".join(self.items[place] for place in places)
+        return self.opening + items + (b"&" if malformed else b"") + self.closing
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dialect:
+    path: tuple[str, ...]  # the elements that an item stands in, without their namespaces
+    item: bytes
+    closing: bytes
+    start: re.Pattern[bytes]  # of an item
+    end: bytes
+
+
+def _dialect(path: tuple[str, ...], item: bytes, closing: bytes) -> _Dialect:
+    start = re.compile(b"<" + item + rb"[\s>/]")
+    return _Dialect(path=path, item=item, closing=closing, start=start, end=b"</" + item + b">")
+
+
+RSS = _dialect(("rss", "channel"), b"item", b"</channel></rss>")
+_ATOM = _dialect(("feed",), b"entry", b"</feed>")
+
+
+def split(body: bytes) -> Outline | None:
+    """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
+    body = _in_utf8(body.removeprefix(b"\xef\xbb\xbf").strip())
+    for dialect in (RSS, _ATOM):
+        if body.endswith(dialect.closing[-6:]):
+            return _split(body, dialect)
+    return None
+
+
+def _split(body: bytes, dialect: _Dialect) -> Outline | None:
+    first = dialect.start.search(body)
+    if first is None or first.start() > LONGEST_HEAD:
+        return None
+    parts = _items(body, first.start(), dialect)
+    if parts is None:
+        return None
+    items, end = parts
+    head, tail = body[: first.start()], body[end:]
+    opening = _opening(head, tail, dialect)
+    if opening is None:
+        return None
+    return Outline(opening=opening, closing=dialect.closing, items=items)
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """The document in UTF-8, without a declaration; nothing if it is in something else."""
+    encoding = "utf-8"
+    if body.startswith(b"<?xml"):
+        declaration = _DECLARATION.match(body)
+        if declaration is None:
+            return b""
+        encoding = (declaration[1] or b"utf-8").decode().lower()
+        body = body[declaration.end() :]
+    try:
+        if encoding in _UTF8:
+            return body if body.isascii() or body.decode() else b""
+        return body.decode(encoding).encode() if encoding in _EIGHT_BIT else b""
+    except UnicodeDecodeError:
+        return b""
+
+
+def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int] | None:
+    """The items from `place` on, one right after another, and where the last one ends."""
+    items = []
+    while True:
+        end = body.find(dialect.end, place)
+        if end < 0 or end - place > LONGEST_ITEM:
+            return None
+        end += len(dialect.end)
+        items.append(body[place:end])
+        place = body.find(b"<", end)
+        if place < 0 or body[end:place].strip():
+            return None
+        if not dialect.start.match(body, place):
+            return (tuple(items), end) if _are_apart(items, dialect) else None
+
+
+def _are_apart(items: Sequence[bytes], dialect: _Dialect) -> bool:
+    """Whether none begins within another: bytes are counted faster than patterns are found."""
+    start = b"<" + dialect.item
+    return all(item.count(start) == 1 or not dialect.start.search(item, 1) for item in items)
+
+
+def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
+    """The start tags that the items stand in, and inherit from.
+
+    None if what stands around the items is not well-formed, or they don't stand where items do but
+    in a comment, say, or if there are others.
+    """
+    path: list[str] = []
+    starts: list[int] = []
+    sure = True
+
+    def start(name: str, _attributes: dict[str, str]) -> None:
+        nonlocal sure
+        uri, _, local = name.rpartition(" ")
+        own = PREFIXES.get(uri.lower()) == ""
+        path.append(local if own else name)
+        if len(path) == len(starts) + 1 and tuple(path) == dialect.path[: len(path)]:
+            starts.append(parser.CurrentByteIndex)
+        elif own and local.lower() in ("item", "entry"):
+            sure &= tuple(path[:-1]) == dialect.path and parser.CurrentByteIndex == len(head)
+
+    def unsure(*_: object) -> None:
+        nonlocal sure
+        sure = False
+
+    parser = expat.ParserCreate("utf-8", namespace_separator=" ")
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _name: path.pop()
+    parser.StartDoctypeDeclHandler = unsure
+    try:
+        for part in (head, b"<" + dialect.item + b"/>", tail):
+            parser.Parse(part)
+        parser.Parse(b"", True)  # noqa: FBT003 - expat takes it no other way
+    except expat.ExpatError:
+        return None
+    tags = [_START_TAG.match(head, start) for start in starts]
+    if not sure or len(tags) != len(dialect.path):
+        return None
+    return b"".join(tag[0] for tag in tags if tag) if None not in tags else None

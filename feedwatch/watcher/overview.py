@@ -1,0 +1,90 @@
+"""Overview: the state of everything, for `status`, the page and the API."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Feed
+from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.health import LOOPS, problems, record_of
+from feedwatch.core.json_forms import episode_json, remark, stamp, totals
+from feedwatch.core.printable import printable
+from feedwatch.core.schedule import DAY
+from feedwatch.core.settings import Policy, Source
+from feedwatch.notify.alert_rules import FAILED_FOR, troubles
+from feedwatch.store.store import Store
+
+AT_MOST = 20  # episodes of one kind that `status` lists
+
+
+def status_json(store: Store, sources: Collection[Source], policy: Policy) -> dict[str, Any]:
+    """The whole of `status`, for programs."""
+    now = datetime.now(UTC)
+    gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
+    oldest = min((beats[name] for name in LOOPS if name in beats), default=None)
+    wrong = ailments(store, now)
+    needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
+    overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
+    current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
+    return {
+        "daemon": {
+            "running": not wrong,
+            "problems": wrong,
+            "last_progress_at": stamp(oldest),
+        },
+        "paused": gate.paused,
+        "submissions": {
+            "open": not gate.paused and gate.closed_until is None,
+            "reason": "paused by a person" if gate.paused else gate.reason,
+            "last_24_hours": store.submitted_since(now - DAY),
+            "per_day": policy.max_submissions_per_day,
+            "live_jobs": store.live(),
+            "max_concurrent_jobs": policy.max_concurrent_jobs,
+        },
+        "episodes": totals(tallies),
+        "feeds": [
+            {
+                "name": feed.name,
+                "state": feed_state(feed, gate),
+                "error": feed.error,
+                "silent_since": stamp(feed.silent_since),
+                "remark": remark(feed),
+            }
+            for feed in remembered(store, sources).values()
+        ],
+        "troubles": [
+            {
+                "key": trouble.key,
+                "kind": trouble.kind,
+                "feed": trouble.feed,
+                "episodes": trouble.episodes,
+                "text": printable(trouble.text),
+            }
+            for trouble in current
+        ],
+        "untold": [
+            {"channel": one.channel, "events": one.events, "error": one.error}
+            for one in store.outbox.stuck()
+        ],
+        "waiting": [episode_json(episode) for episode in needing],
+        "overdue": [episode_json(episode) for episode in overdue],
+    }
+
+
+def ailments(store: Store, now: datetime) -> list[str]:
+    """Why the daemon, another process, makes no progress by what the database shows."""
+    record = record_of(store.heartbeats(), store.vitals(now))
+    in_use = store.is_in_use()
+    if in_use is False or (record is None and in_use is None):
+        return ["not running: no daemon has this database"]
+    return ["starting"] if record is None else problems(record)
+
+
+def remembered(store: Store, sources: Collection[Source]) -> dict[str, Feed]:
+    """What is known of each configured feed; of one never seen, only its name and URL."""
+    known = {feed.name: feed for feed in store.feeds()}
+    return {
+        source.name: known.get(source.name, Feed(name=source.name, url=source.url))
+        for source in sources
+    }
