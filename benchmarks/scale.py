@@ -25,7 +25,8 @@ from typing import Any
 from sqlalchemy import text
 
 from feedwatch.core.episode import Episode, State
-from feedwatch.store.store import Admission, Store
+from feedwatch.store.checks import Admission
+from feedwatch.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 HOSTS = 200  # 127.0.0.1 to 127.0.0.200
@@ -153,7 +154,7 @@ def episodes_in_database(port: int, numbers: Sequence[int]) -> dict[str, Any]:
 def fill(path: Path, number: int) -> None:
     """Put so many episodes into a database, over its feeds."""
     store = Store(f"sqlite:///{path}", processor="inlet")
-    feeds, now = store.feeds(), datetime.now(UTC)
+    feeds, now = store.feeds.all(), datetime.now(UTC)
     each = number // len(feeds)
     for feed in feeds:
         episodes = (
@@ -174,7 +175,7 @@ def fill(path: Path, number: int) -> None:
             Admission(episode=one, keys=[f"guid:{one.guid}"], title_key=one.title)
             for one in episodes
         ]
-        store.record_check(feed, new, {}, now)
+        store.checks.record(feed, new, {}, now)
     with store._engine.begin() as db:
         db.execute(text("ANALYZE"))
     store.close()

@@ -104,21 +104,23 @@ class Replay(World):
 
     @property
     def feed(self) -> Feed:
-        return self.store.feeds()[0]
+        return self.store.feeds.all()[0]
 
     def settle(self) -> None:
         """Submit what is queued, and follow its jobs to their end."""
         self.submit()
-        if self.store.live():
+        if self.store.claims.in_flight():
             self.later(minutes=1)
             self.poll()
 
     def _news(self) -> list[Episode]:
         """The episodes that were not there the last time."""
-        count = sum(sum(tally.by_state.values()) for tally in self.store.tallies().values())
+        count = sum(
+            sum(tally.by_state.values()) for tally in self.store.statistics.by_feed().values()
+        )
         if count == len(self._ids):  # all of them, with their descriptions, take their time
             return []
-        new = [one for one in self.store.episodes() if one.id not in self._ids]
+        new = [one for one in self.store.episodes.find() if one.id not in self._ids]
         self._ids |= {one.id for one in new}
         return new
 
@@ -217,8 +219,8 @@ def run(
             for back in copies:
                 older = files[max(0, place - back)]
                 repeats.append(one.show(older.read_bytes(), f"{older.stem} again"))
-        episodes = one.store.episodes()
-        keys = Counter(key for episode in episodes for key in one.store.keys(episode.id))
+        episodes = one.store.episodes.find()
+        keys = Counter(key for episode in episodes for key in one.store.episodes.keys(episode.id))
         final = (State.READY, State.HELD, State.SKIPPED)
         return Report(
             outcomes=outcomes,

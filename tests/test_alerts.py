@@ -124,7 +124,7 @@ def test_a_step_that_is_not_written_down_is_not_told(told: Told) -> None:
         told.world.now,
         told.world.policy,
     )
-    assert told.world.store.save(stale, again, told.world.now) is None
+    assert told.world.store.episodes.save(stale, again, told.world.now) is None
     assert told.tell() == ["episode.ready"]
 
 
@@ -277,8 +277,8 @@ def test_a_flood_is_told_once_and_so_is_its_end_even_across_restarts(told: Told)
     told.by(told.webhook)
     told.world.later(hours=5)
     assert len(told.tell()) == 2
-    for episode in told.world.store.episodes(states=[State.HELD]):
-        told.world.store.save(episode, episode_lifecycle.skipped(episode), told.world.now)
+    for episode in told.world.store.episodes.find(states=[State.HELD]):
+        told.world.store.episodes.save(episode, episode_lifecycle.skipped(episode), told.world.now)
     told.world.later(minutes=1)
     assert told.tell()[2:] == ["trouble.ended"]
     assert told.receiver.events[-1].data["key"] == began.data["key"] == "held show"
@@ -328,7 +328,7 @@ def test_a_trouble_that_stands_is_told_to_whom_is_configured_later(told: Told) -
 
 
 def test_a_database_that_was_restored_is_told(told: Told) -> None:
-    told.world.store.suspect(told.world.now, episode_lifecycle.doubted)
+    told.world.store.claims.hold_everything(told.world.now, episode_lifecycle.doubted)
     assert told.tell() == ["database.restored"]
 
 
@@ -338,18 +338,21 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     told.world.check()
 
     def claim() -> Episode | None:
-        return store.claim(
-            now, told.world.policy, lambda episode: episode_lifecycle.claimed(episode, "p", now)
+        return store.claims.claim(
+            "inlet",
+            now,
+            told.world.policy,
+            lambda episode: episode_lifecycle.claimed(episode, "p", now),
         )
 
     first, second = claim(), claim()
     assert first is not None
     assert second is not None
-    store.save(
+    store.episodes.save(
         first, episode_lifecycle.answered(first, Unknown("502"), now, told.world.policy), now
     )
     taken = episode_lifecycle.answered(second, Accepted("m-2"), now, told.world.policy)
-    job = store.save(second, taken, now)
+    job = store.episodes.save(second, taken, now)
     assert job is not None
     late = episode_lifecycle.polled(
         job,
@@ -357,8 +360,8 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
         now + timedelta(days=2),
         told.world.policy,
     )
-    store.save(job, late, now)
-    found = {one.state: one for one in store.waiting(now - timedelta(days=7))}
+    store.episodes.save(job, late, now)
+    found = {one.state: one for one in store.statistics.waiting(now - timedelta(days=7))}
     assert found.keys() == {State.UNKNOWN, State.PROCESSING}
     assert found[State.UNKNOWN].newest_title == "Episode 1"
     assert (found[State.PROCESSING].episodes, found[State.PROCESSING].newest_id) == (1, job.id)

@@ -57,7 +57,7 @@ class Way:
         self.full = full
         self.source = replace(SOURCE, rules=rules or Rules())
         self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
-        self.store.sync_feeds([self.source], {"show": NOW})
+        self.store.feeds.sync([self.source], {"show": NOW})
         self.parser = CountingParser()
         plan = Plan(sources={"show": self.source}, policy=Policy())
         http = httpx.Client()
@@ -72,7 +72,7 @@ class Way:
         self.now += timedelta(minutes=15)
         before = self.parser.items
         document = Document(body=body, url=self.source.url)
-        (feed,) = self.store.feeds()
+        (feed,) = self.store.feeds.all()
         if self.full:
             reading = self.reader._full_way(feed, self.source, document)
         else:
@@ -86,10 +86,15 @@ class Way:
         return [
             (
                 *(one.id, one.guid, one.title, one.enclosure_url, one.published_at),
-                *(one.state, one.reason, one.feed_duration, sorted(self.store.keys(one.id))),
+                *(
+                    one.state,
+                    one.reason,
+                    one.feed_duration,
+                    sorted(self.store.episodes.keys(one.id)),
+                ),
                 one.description if one.state is not State.SKIPPED else None,
             )
-            for one in self.store.episodes()
+            for one in self.store.episodes.find()
         ]
 
     def close(self) -> None:
@@ -131,7 +136,7 @@ def test_of_a_changed_document_feedparser_reads_only_what_is_new(ways: tuple[Way
         assert (items, cheap.check(body)) == (items, read)
         full.check(body)
         assert cheap.summary() == full.summary()
-        assert cheap.store.feeds()[0].shown == full.store.feeds()[0].shown
+        assert cheap.store.feeds.all()[0].shown == full.store.feeds.all()[0].shown
 
 
 def test_an_item_that_only_a_changed_rule_makes_an_episode_is_looked_at_again(
@@ -150,7 +155,7 @@ def test_an_item_that_only_a_changed_rule_makes_an_episode_is_looked_at_again(
 def test_more_items_than_any_feed_has_fail_it(tmp_path: Path) -> None:
     way = Way(tmp_path / "a.db")
     way.check(rss_of(*["<item><title>x</title></item>\n"] * 20_001))
-    (feed,) = way.store.feeds()
+    (feed,) = way.store.feeds.all()
     assert feed.error == "more than 20000 items"
     way.close()
 
@@ -203,7 +208,7 @@ def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
     for _ in range(3):
         show.later(hours=1)
         show.check()
-    (feed,) = show.store.feeds()
+    (feed,) = show.store.feeds.all()
     assert (feed.error, feed.success_at) == (None, show.now)
 
 
@@ -214,7 +219,10 @@ def test_a_skipped_episode_that_is_retried_gets_its_description_before_it_is_sub
     show.check()
     one = show.episode()
     assert (one.state, one.description) == (State.SKIPPED, None)
-    assert show.store.save(one, episode_lifecycle.retried(one, show.now), show.now) is not None
+    assert (
+        show.store.episodes.save(one, episode_lifecycle.retried(one, show.now), show.now)
+        is not None
+    )
     show.submit()
     assert show.episode().state is State.QUEUED, "not without its description"
     show.check()
@@ -228,7 +236,7 @@ def test_one_that_the_feed_no_longer_has_is_submitted_without(show: World) -> No
     show.check()
     show.feeds.publish(2, 3)
     one = show.episode()
-    show.store.save(one, episode_lifecycle.retried(one, show.now), show.now)
+    show.store.episodes.save(one, episode_lifecycle.retried(one, show.now), show.now)
     show.check()
     show.submit()
     assert show.episode().state is State.PROCESSING

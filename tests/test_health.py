@@ -182,7 +182,7 @@ def age_beats(database: Path) -> None:
 
 def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
-    assert store.vitals(NOW) == replace(VITALS, feeds=0)
+    assert store.statistics.snapshot(NOW) == replace(VITALS, feeds=0)
     store.close()
 
 

@@ -25,6 +25,7 @@ from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.identity import keys_of
 from feedwatch.core.settings import FirstRun, OnReplaced, Policy, Rules, Source
 from feedwatch.processors.inlet import Inlet
+from feedwatch.store.checks import CheckStore
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks, _Check
 from feedwatch.watcher.context import Context, Plan
@@ -106,7 +107,7 @@ class Histories(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.store = Store(f"sqlite:///{self.path}", processor="inlet")
-        self.store.sync_feeds([self.source], {"show": self.now})
+        self.store.feeds.sync([self.source], {"show": self.now})
         http = httpx.Client(verify=False)
         plan = Plan(sources={"show": self.source}, policy=Policy())
         context = Context(
@@ -121,12 +122,12 @@ class Histories(RuleBasedStateMachine):
 
     @property
     def feed(self) -> Feed:
-        return self.store.feeds()[0]
+        return self.store.feeds.all()[0]
 
     def rows(self) -> dict[int, list[Episode]]:
         """The episodes by the test's numbers."""
         rows: dict[int, list[Episode]] = {}
-        for episode in self.store.episodes():
+        for episode in self.store.episodes.find():
             rows.setdefault(number_in(episode.description or ""), []).append(episode)
         return rows
 
@@ -379,7 +380,7 @@ class Histories(RuleBasedStateMachine):
         seen: dict[str, int] = {}
         for number, rows in self.rows().items():
             for one in rows:
-                for key in self.store.keys(one.id):
+                for key in self.store.episodes.keys(one.id):
                     assert seen.setdefault(key, one.id) == one.id
                     if key.startswith("file:"):
                         found = re.search(r"/e(\d+)-", key)
@@ -399,19 +400,19 @@ def number_in(description: str) -> int:
 @contextmanager
 def dying(point: str) -> Iterator[None]:
     """Die before the transaction of a check, in the middle of it, or once it is committed."""
-    record = Store.record_check
+    record = CheckStore.record
 
     def dies(*_: object, **__: object) -> None:
         raise CrashError
 
-    def commits_and_dies(store: Store, *arguments: object, **named: object) -> None:
+    def commits_and_dies(store: CheckStore, *arguments: object, **named: object) -> None:
         record(store, *arguments, **named)  # type: ignore[arg-type]
         raise CrashError
 
     target, instead = {
-        "before": ("feedwatch.store.store.Store.record_check", dies),
-        "within": ("feedwatch.store.store._admit", dies),
-        "after": ("feedwatch.store.store.Store.record_check", commits_and_dies),
+        "before": ("feedwatch.store.checks.CheckStore.record", dies),
+        "within": ("feedwatch.store.checks._admit", dies),
+        "after": ("feedwatch.store.checks.CheckStore.record", commits_and_dies),
     }[point]
     with mock.patch(target, instead):
         yield

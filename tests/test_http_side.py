@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def store(tmp_path: Path) -> Any:
 
 def metrics_of(store: Store) -> str:
     metrics = Metrics()
-    metrics.read_from(lambda: HEALTHY, Policy, store.figures)
+    metrics.read_from(lambda: HEALTHY, Policy, partial(store.statistics.figures, "inlet"))
     return metrics.page().decode()
 
 
@@ -202,7 +203,7 @@ def test_a_thousand_feeds_make_no_thousand_series(store: Store, feeds: int, show
         )
         for n in range(feeds)
     ]
-    store.sync_feeds(sources, dict.fromkeys((source.name for source in sources), NOW))
+    store.feeds.sync(sources, dict.fromkeys((source.name for source in sources), NOW))
     read = values(metrics_of(store))
     assert sum(name[0] == "feedwatch_feed_failures" for name in read) == shown
     assert len(read) < 100 + 2 * shown

@@ -26,7 +26,7 @@ def one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
 
 
 def show(one: World) -> Feed:
-    (feed,) = one.store.feeds()
+    (feed,) = one.store.feeds.all()
     return feed
 
 
@@ -180,7 +180,7 @@ def test_a_server_that_says_unchanged_though_it_is_not_is_found_out_within_a_day
     one.feeds.publish(1, 2)
     until_due(one)
     one.check()
-    assert len(one.store.episodes()) == 2
+    assert len(one.store.episodes.find()) == 2
 
 
 # Trouble
@@ -225,7 +225,7 @@ def test_trouble_is_told_once_slows_down_to_a_day_and_its_end_is_told(
     assert show(one).error is None
     assert wait(one) < 19 * MINUTE
     assert sum("works again" in text for text in caplog.messages) == 1
-    assert len(one.store.episodes()) == 2
+    assert len(one.store.episodes.find()) == 2
 
 
 # Silence
@@ -290,7 +290,7 @@ def test_a_feed_that_is_known_from_a_version_without_rhythms_gets_one(one: World
     one.check()
     rhythm = show(one).expected_by
     forgotten = replace(show(one), expected_by=None, silent_since=None, full_at=None)
-    one.store.record_check(replace(forgotten, body_mark=None), [], {}, one.now)
+    one.store.checks.record(replace(forgotten, body_mark=None), [], {}, one.now)
     one.later(hours=1)
     one.check()
     assert (show(one).expected_by, show(one).silent_since) == (rhythm, one.now)

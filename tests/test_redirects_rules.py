@@ -106,22 +106,22 @@ def test_a_feed_that_has_moved_is_asked_for_at_its_new_address(
         check_daily(one, 6)
         assert one.feeds.count() == 4
         assert one.feeds.count("/new.xml") == 6
-        (feed,) = one.store.feeds()
+        (feed,) = one.store.feeds.all()
         assert (feed.url, feed.address) == (one.feeds.url, new)
-        ((left,),) = one.store.departures().values()
+        ((left,),) = one.store.feeds.url_changes().values()
         assert left.url == one.feeds.url
         (line,) = [text for text in caplog.messages if "moved for good" in text]
         assert f"{new} from now on; set FEEDWATCH_FEEDS__SHOW__URL" in line
-        assert len(one.store.episodes()) == 1
+        assert len(one.store.episodes.find()) == 1
 
         one.feeds.answer(404, path="/new.xml")
         one.feeds.publish(1, 2)
         check_daily(one, 5)
-        (feed,) = one.store.feeds()
+        (feed,) = one.store.feeds.all()
         assert (feed.address, feed.failures) == (None, 0)
-        assert len(one.store.departures()["show"]) == 2
+        assert len(one.store.feeds.url_changes()["show"]) == 2
         assert sum("no more at the address" in text for text in caplog.messages) == 1
-        assert len(one.store.episodes()) == 2
+        assert len(one.store.episodes.find()) == 2
 
 
 def test_a_temporary_redirect_changes_nothing(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_temporary_redirect_changes_nothing(tmp_path: Path) -> None:
         one.feeds.publish(1, path="/new.xml")
         check_daily(one, 5)
         assert one.feeds.count() == 5
-        assert one.store.feeds()[0].moved_to is None
+        assert one.store.feeds.all()[0].moved_to is None
 
 
 def test_what_is_no_feed_is_no_new_address(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_what_is_no_feed_is_no_new_address(tmp_path: Path) -> None:
         redirect(one.feeds)
         one.feeds.serve(b"<html><body>sold</body></html>", path="/new.xml")
         check_daily(one, 5)
-        assert one.store.feeds()[0].moved_to is None
+        assert one.store.feeds.all()[0].moved_to is None
 
 
 def test_another_address_in_the_config_ends_what_was_learned_of_the_old_one(
@@ -150,10 +150,10 @@ def test_another_address_in_the_config_ends_what_was_learned_of_the_old_one(
         one.feeds.publish(1, path="/third.xml")
         check_daily(one, 5)
         new = one.feeds.url_of("/new.xml")
-        assert one.store.feeds()[0].address == new
+        assert one.store.feeds.all()[0].address == new
         one.sources = [one.source("show", "/third.xml")]
         one.restart()
         one.check()
         assert one.feeds.count("/third.xml") == 1
-        assert one.store.feeds()[0].address is None
-        assert [left.url for left in one.store.departures()["show"]] == [one.feeds.url, new]
+        assert one.store.feeds.all()[0].address is None
+        assert [left.url for left in one.store.feeds.url_changes()["show"]] == [one.feeds.url, new]

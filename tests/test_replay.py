@@ -620,7 +620,7 @@ def test_a_flood_is_settled_by_one_command(
             names([14])
         )
         assert_once(show, 6 + count)
-        assert {one.state for one in show.store.episodes()} <= {State.READY, State.SKIPPED}
+        assert {one.state for one in show.store.episodes.find()} <= {State.READY, State.SKIPPED}
 
 
 def test_a_table_tells_what_each_version_led_to() -> None:

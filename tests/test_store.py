@@ -17,10 +17,11 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import Policy, Source
+from feedwatch.store.checks import Admission
 from feedwatch.store.database import _migrations, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
-from feedwatch.store.store import Admission, Store
+from feedwatch.store.store import Store
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -42,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
     store = opened(path)
-    store.sync_feeds([SOURCE], {"show": NOW})
+    store.feeds.sync([SOURCE], {"show": NOW})
     yield store
     store.close()
 
@@ -64,18 +65,20 @@ def new_episode(number: int = 1, **values: object) -> Episode:
 
 
 def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
-    (feed,) = store.feeds()
+    (feed,) = store.feeds.all()
     new = [
         Admission(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
         for number in numbers
     ]
-    admitted = store.record_check(feed, new, {}, NOW)
+    admitted = store.checks.record(feed, new, {}, NOW)
     assert admitted is not None
-    return [one for number in admitted if (one := store.episode(number)) is not None]
+    return [one for number in admitted if (one := store.episodes.get(number)) is not None]
 
 
 def claim(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> Episode | None:
-    return store.claim(now, policy, lambda episode: episode_lifecycle.claimed(episode, "p", now))
+    return store.claims.claim(
+        "inlet", now, policy, lambda episode: episode_lifecycle.claimed(episode, "p", now)
+    )
 
 
 # Opening
@@ -88,8 +91,8 @@ def test_the_migrations_make_the_tables_that_the_code_expects(store: Store) -> N
 
 def test_a_look_makes_no_database(path: Path) -> None:
     store = opened(path, may_create=False)
-    assert store.feeds() == []
-    assert store.tallies() == {}
+    assert store.feeds.all() == []
+    assert store.statistics.by_feed() == {}
     store.close()
     assert not path.exists()
 
@@ -147,31 +150,31 @@ def test_a_commit_survives_a_power_cut_and_readers_do_not_wait(store: Store) -> 
 
 def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(store: Store) -> None:
     admit(store, 1)
-    (feed,) = store.feeds()
-    store.record_check(replace(feed, etag='"1"', baseline_at=NOW, full_at=NOW), [], {}, NOW)
+    (feed,) = store.feeds.all()
+    store.checks.record(replace(feed, etag='"1"', baseline_at=NOW, full_at=NOW), [], {}, NOW)
     moved = replace(SOURCE, url="https://elsewhere.example/feed")
-    store.sync_feeds([moved], {"show": NOW + MINUTE})
-    (after,) = store.feeds()
+    store.feeds.sync([moved], {"show": NOW + MINUTE})
+    (after,) = store.feeds.all()
     assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
     assert (after.etag, after.full_at, after.due_at) == (None, None, NOW + MINUTE)
-    assert store.known(after.id, ["guid:1"])
+    assert store.checks.known(after.id, ["guid:1"])
 
 
 def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> None:
     admit(store, 1)
-    store.sync_feeds([], {})
-    assert store.due_feeds(NOW, 2 * DAY, 10) == []
+    store.feeds.sync([], {})
+    assert store.feeds.due(NOW, 2 * DAY, 10) == []
     assert claim(store) is None
-    store.sync_feeds([SOURCE], {"show": NOW})
-    assert [feed.name for feed in store.due_feeds(NOW, 2 * DAY, 10)] == ["show"]
+    store.feeds.sync([SOURCE], {"show": NOW})
+    assert [feed.name for feed in store.feeds.due(NOW, 2 * DAY, 10)] == ["show"]
     assert claim(store) is not None
 
 
 def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
-    (feed,) = store.feeds()
-    store.set_feed_paused("show", paused=True)
-    store.record_check(replace(feed, checked_at=NOW), [], {}, NOW)
-    (after,) = store.feeds()
+    (feed,) = store.feeds.all()
+    store.feeds.set_paused("show", paused=True)
+    store.checks.record(replace(feed, checked_at=NOW), [], {}, NOW)
+    (after,) = store.feeds.all()
     assert (after.paused, after.checked_at) == (True, NOW)
 
 
@@ -179,30 +182,30 @@ def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
 
 
 def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
-    (feed,) = store.feeds()
+    (feed,) = store.feeds.all()
     admit(store, 1)
     twice = [
         Admission(episode=new_episode(2), keys=["guid:2"], title_key=""),
         Admission(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
     ]
-    assert store.record_check(replace(feed, etag='"2"'), twice, {}, NOW) is None
-    assert [episode.guid for episode in store.episodes()] == ["guid-1"]
-    assert store.feeds()[0].etag is None
+    assert store.checks.record(replace(feed, etag='"2"'), twice, {}, NOW) is None
+    assert [episode.guid for episode in store.episodes.find()] == ["guid-1"]
+    assert store.feeds.all()[0].etag is None
 
 
 def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
-    (feed,) = store.feeds()
-    store.sync_feeds([replace(SOURCE, url="https://new.example/")], {"show": NOW})
+    (feed,) = store.feeds.all()
+    store.feeds.sync([replace(SOURCE, url="https://new.example/")], {"show": NOW})
     admission = Admission(episode=new_episode(), keys=["guid:1"], title_key="")
-    assert store.record_check(feed, [admission], {}, NOW) is None
-    assert store.episodes() == []
+    assert store.checks.record(feed, [admission], {}, NOW) is None
+    assert store.episodes.find() == []
 
 
 def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: Store) -> None:
     one, two = admit(store, 1, 2)
-    (feed,) = store.feeds()
-    store.record_check(feed, [], {"file:x": one.id, "guid:2": one.id}, NOW)
-    known = store.known(feed.id, ["file:x", "guid:1", "guid:2", "guid:3"])
+    (feed,) = store.feeds.all()
+    store.checks.record(feed, [], {"file:x": one.id, "guid:2": one.id}, NOW)
+    known = store.checks.known(feed.id, ["file:x", "guid:1", "guid:2", "guid:3"])
     assert {key: found.id for key, found in known.items()} == {
         "file:x": one.id,
         "guid:1": one.id,
@@ -212,14 +215,14 @@ def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: St
 
 def test_more_keys_than_one_query_takes_are_found(store: Store) -> None:
     admit(store, *range(1, 1201))
-    (feed,) = store.feeds()
-    assert len(store.known(feed.id, [f"guid:{number}" for number in range(2000)])) == 1200
+    (feed,) = store.feeds.all()
+    assert len(store.checks.known(feed.id, [f"guid:{number}" for number in range(2000)])) == 1200
 
 
 def test_an_episode_comes_back_as_it_went_in(store: Store) -> None:
     (admitted,) = admit(store, 1, ad_removal_markers=[{"at": 1.5}], duration=12.5)
-    assert store.episode(admitted.id) == admitted
-    (move,) = store.history(admitted.id)
+    assert store.episodes.get(admitted.id) == admitted
+    (move,) = store.episodes.history(admitted.id)
     assert (move.at, move.state, move.reason) == (NOW, State.QUEUED, "new")
 
 
@@ -249,7 +252,7 @@ def test_jobs_at_once_are_bounded(store: Store) -> None:
     assert claim(store, policy) is not None
     assert claim(store, policy) is None
     accepted = episode_lifecycle.answered(first, Accepted("m"), NOW, policy)
-    assert store.save(first, accepted, NOW)
+    assert store.episodes.save(first, accepted, NOW)
     assert claim(store, policy) is None, "an accepted job counts until it is final"
 
 
@@ -259,9 +262,11 @@ def test_submissions_in_any_24_hours_are_bounded_and_the_surplus_waits(store: St
     for answer in (Accepted("m"), Unknown("x")):
         claimed = claim(store, policy)
         assert claimed is not None
-        assert store.save(claimed, episode_lifecycle.answered(claimed, answer, NOW, policy), NOW)
+        assert store.episodes.save(
+            claimed, episode_lifecycle.answered(claimed, answer, NOW, policy), NOW
+        )
     assert claim(store, policy, NOW + DAY - MINUTE) is None
-    assert store.submitted_since(NOW - DAY) == 2
+    assert store.claims.submitted_since(NOW - DAY) == 2
     assert claim(store, policy, NOW + DAY + MINUTE) is not None
 
 
@@ -271,24 +276,24 @@ def test_what_was_surely_not_taken_is_not_counted(store: Store) -> None:
     claimed = claim(store, policy)
     assert claimed is not None
     later = episode_lifecycle.answered(claimed, Later("down"), NOW, policy)
-    assert store.save(claimed, later, NOW)
+    assert store.episodes.save(claimed, later, NOW)
     assert claim(store, policy) is not None
 
 
 def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> None:
     admit(store, 1)
-    store.change_gate(lambda gate: replace(gate, paused=True))
+    store.breakers.change("inlet", lambda gate: replace(gate, paused=True))
     assert claim(store) is None
-    store.change_gate(lambda gate: replace(gate, paused=False))
-    store.set_feed_paused("show", paused=True)
+    store.breakers.change("inlet", lambda gate: replace(gate, paused=False))
+    store.feeds.set_paused("show", paused=True)
     assert claim(store) is None
-    store.set_feed_paused("show", paused=False)
+    store.feeds.set_paused("show", paused=False)
     assert claim(store) is not None
 
 
 def test_a_shut_gate_holds_claims_back_even_after_its_time(store: Store) -> None:
     admit(store, 1)
-    store.change_gate(lambda gate: replace(gate, closed_until=NOW - MINUTE))
+    store.breakers.change("inlet", lambda gate: replace(gate, closed_until=NOW - MINUTE))
     assert claim(store) is None, "only a read opens it"
 
 
@@ -328,52 +333,57 @@ def test_no_episode_is_claimed_twice_however_many_try_at_once(
 
 def test_of_two_writers_the_second_writes_nothing(store: Store) -> None:
     (episode,) = admit(store, 1)
-    assert store.save(episode, episode_lifecycle.skipped(episode), NOW) is not None
-    assert store.save(episode, replace(episode, state=State.FAILED, reason="x"), NOW) is None
-    after = store.episode(episode.id)
+    assert store.episodes.save(episode, episode_lifecycle.skipped(episode), NOW) is not None
+    assert (
+        store.episodes.save(episode, replace(episode, state=State.FAILED, reason="x"), NOW) is None
+    )
+    after = store.episodes.get(episode.id)
     assert after is not None
     assert after.state is State.SKIPPED
-    assert [move.state for move in store.history(episode.id)] == [State.QUEUED, State.SKIPPED]
+    assert [move.state for move in store.episodes.history(episode.id)] == [
+        State.QUEUED,
+        State.SKIPPED,
+    ]
 
 
 def test_a_poll_that_says_nothing_new_leaves_no_line_in_the_history(store: Store) -> None:
     (episode,) = admit(store, 1, state=State.PROCESSING, media_id="m")
-    store.save(episode, replace(episode, due_at=NOW + MINUTE), NOW)
-    assert len(store.history(episode.id)) == 1
+    store.episodes.save(episode, replace(episode, due_at=NOW + MINUTE), NOW)
+    assert len(store.episodes.history(episode.id)) == 1
 
 
 def test_episodes_are_listed_newest_first_and_filtered(store: Store) -> None:
     admit(store, 1, 3, 2)
     admit(store, 9, state=State.HELD, due_at=None)
-    assert [one.guid for one in store.episodes(limit=3)] == ["guid-9", "guid-3", "guid-2"]
-    assert [one.guid for one in store.episodes(states=[State.HELD])] == ["guid-9"]
-    assert store.episodes(feed="other") == []
-    assert store.tallies()["show"].by_state == {State.QUEUED: 3, State.HELD: 1}
+    assert [one.guid for one in store.episodes.find(limit=3)] == ["guid-9", "guid-3", "guid-2"]
+    assert [one.guid for one in store.episodes.find(states=[State.HELD])] == ["guid-9"]
+    assert store.episodes.find(feed="other") == []
+    assert store.statistics.by_feed()["show"].by_state == {State.QUEUED: 3, State.HELD: 1}
 
 
 def test_what_is_due_is_found_in_order_without_what_is_under_way(store: Store) -> None:
     for number, minutes in ((1, 0), (2, -2), (3, -1), (4, 5)):
         due_at = NOW + minutes * MINUTE
         admit(store, number, state=State.PROCESSING, media_id=str(number), due_at=due_at)
-    due = store.due_episodes(State.PROCESSING, NOW, 10)
+    due = store.episodes.due(State.PROCESSING, NOW, 10)
     assert [one.guid for one in due] == ["guid-2", "guid-3", "guid-1"]
-    but = store.due_episodes(State.PROCESSING, NOW, 10, but={due[0].id})
+    but = store.episodes.due(State.PROCESSING, NOW, 10, but={due[0].id})
     assert [one.guid for one in but] == ["guid-3", "guid-1"]
 
 
 def test_heartbeats_take_the_place_of_those_before(store: Store) -> None:
-    store.beat({"polls": NOW, "checks": NOW})
-    store.beat({"polls": NOW + MINUTE})
-    assert store.heartbeats() == {"polls": NOW + MINUTE}
+    store.heartbeats.write({"polls": NOW, "checks": NOW})
+    store.heartbeats.write({"polls": NOW + MINUTE})
+    assert store.heartbeats.read() == {"polls": NOW + MINUTE}
 
 
 def test_due_feeds_come_longest_due_first(store: Store) -> None:
     sources = [replace(SOURCE, name=f"f{n}", url=f"https://h/{n}") for n in range(3)]
     due = {source.name: NOW - n * MINUTE for n, source in enumerate(sources)}
-    store.sync_feeds(sources, due)
-    found = store.due_feeds(NOW, 2 * DAY, 2)
+    store.feeds.sync(sources, due)
+    found = store.feeds.due(NOW, 2 * DAY, 2)
     assert [feed.name for feed in found] == ["f2", "f1"]
-    one = store.feed(found[0].id)
+    one = store.feeds.get(found[0].id)
     assert one is not None
     assert (one.name, one.url) == ("f2", found[0].url)
 
@@ -393,10 +403,10 @@ def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
         )
     engine.dispose()
     store = opened(path)
-    (feed,) = store.feeds()
+    (feed,) = store.feeds.all()
     assert (feed.name, feed.etag, feed.shown) == ("show", "kept", 3)
     assert (feed.address, feed.skip_hours, feed.silent_since) == (None, None, None)
-    assert store.departures() == {}
+    assert store.feeds.url_changes() == {}
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1
 
@@ -415,8 +425,8 @@ def test_a_migration_can_be_undone(path: Path) -> None:
 
 def test_feeds_are_made_due_all_or_some_of_them(store: Store) -> None:
     sources = [replace(SOURCE, name=f"f{n}", url=f"https://h/{n}") for n in range(3)]
-    store.sync_feeds(sources, {source.name: NOW + MINUTE for source in sources})
-    store.make_feeds_due(NOW, ["f1"])
-    assert [feed.name for feed in store.due_feeds(NOW, 2 * DAY, 9)] == ["f1"]
-    store.make_feeds_due(NOW)
-    assert len(store.due_feeds(NOW, 2 * DAY, 9)) == 3
+    store.feeds.sync(sources, {source.name: NOW + MINUTE for source in sources})
+    store.feeds.make_due(NOW, ["f1"])
+    assert [feed.name for feed in store.feeds.due(NOW, 2 * DAY, 9)] == ["f1"]
+    store.feeds.make_due(NOW)
+    assert len(store.feeds.due(NOW, 2 * DAY, 9)) == 3

@@ -79,7 +79,7 @@ def test_a_check_that_could_not_be_written_is_made_again(duties: World) -> None:
     duties.feeds.publish(1)
     with locked(duties), pytest.raises(StoreError):
         duties.check()
-    assert duties.store.episodes() == []
+    assert duties.store.episodes.find() == []
     duties.check()
     assert duties.states() == {"guid-1": State.QUEUED}
 

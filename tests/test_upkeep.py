@@ -14,7 +14,7 @@ from feedwatch.core.job import Accepted, Finished
 from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
-from feedwatch.store.upkeep import back_up
+from feedwatch.store.upkeep import Upkeep
 from tests.support import Feedwatch, Workspace
 from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, claim, opened
 
@@ -111,7 +111,7 @@ def test_without_a_database_there_is_nothing_to_copy(
 
 def test_what_is_no_file_is_copied_by_its_own_means(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="pg_dump"):
-        back_up(connect("sqlite://"), tmp_path / "copy.db")
+        Upkeep(connect("sqlite://")).back_up(tmp_path / "copy.db")
 
 
 # prune
@@ -120,7 +120,7 @@ def test_what_is_no_file_is_copied_by_its_own_means(tmp_path: Path) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     store = opened(tmp_path / "feedwatch.db")
-    store.sync_feeds([SOURCE], {"show": NOW})
+    store.feeds.sync([SOURCE], {"show": NOW})
     yield store
     store.close()
 
@@ -130,10 +130,12 @@ def finish(store: Store, then: timedelta) -> int:
     claimed = claim(store, now=NOW + then)
     assert claimed is not None
     job = episode_lifecycle.answered(claimed, Accepted(f"m-{claimed.id}"), NOW + then, POLICY)
-    taken = store.save(claimed, job, NOW + then)
+    taken = store.episodes.save(claimed, job, NOW + then)
     assert taken is not None
     done = Finished(remote_status="READY", processed_url="https://p.example/1.mp3")
-    store.save(taken, episode_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then)
+    store.episodes.save(
+        taken, episode_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then
+    )
     return claimed.id
 
 
@@ -143,23 +145,23 @@ def test_pruning_keeps_last_lines_what_is_not_final_and_every_key(store: Store) 
     waiting = finish(store, DAY)
     claimed = claim(store, now=NOW + DAY)  # goes on
     assert claimed is not None
-    keys = [store.keys(number) for number in (ready, waiting, claimed.id)]
+    keys = [store.episodes.keys(number) for number in (ready, waiting, claimed.id)]
     before = NOW + 2 * DAY
-    assert store.old_lines(before).lines == 6
-    assert store.old_lines(before).episodes == 2
-    assert list(store.prune(before)) == [6]
-    assert [move.state for move in store.history(ready)] == ["ready"]
-    assert [move.state for move in store.history(claimed.id)] == ["queued", "submitting"]
-    assert [store.keys(number) for number in (ready, waiting, claimed.id)] == keys
-    assert store.old_lines(before).lines == 0
+    assert store.upkeep.old_history(before).lines == 6
+    assert store.upkeep.old_history(before).episodes == 2
+    assert list(store.upkeep.prune(before)) == [6]
+    assert [move.state for move in store.episodes.history(ready)] == ["ready"]
+    assert [move.state for move in store.episodes.history(claimed.id)] == ["queued", "submitting"]
+    assert [store.episodes.keys(number) for number in (ready, waiting, claimed.id)] == keys
+    assert store.upkeep.old_history(before).lines == 0
 
 
 def test_pruning_keeps_what_is_young_and_what_the_daily_limit_counts(store: Store) -> None:
     admit(store, 1)
     finish(store, 40 * DAY)
-    assert store.submitted_since(NOW + 39 * DAY) == 1
-    assert sum(store.prune(NOW + 39 * DAY)) == 1  # that it was queued
-    assert store.submitted_since(NOW + 39 * DAY) == 1
+    assert store.claims.submitted_since(NOW + 39 * DAY) == 1
+    assert sum(store.upkeep.prune(NOW + 39 * DAY)) == 1  # that it was queued
+    assert store.claims.submitted_since(NOW + 39 * DAY) == 1
 
 
 def test_pruning_goes_on_in_short_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +169,7 @@ def test_pruning_goes_on_in_short_steps(store: Store, monkeypatch: pytest.Monkey
     admit(store, 1, 2)
     finish(store, DAY)
     finish(store, DAY)
-    assert list(store.prune(NOW + 2 * DAY)) == [2, 2, 2]
+    assert list(store.upkeep.prune(NOW + 2 * DAY)) == [2, 2, 2]
 
 
 def test_prune_says_what_it_would_delete_and_wants_a_yes(

@@ -46,7 +46,7 @@ def test_an_episode_goes_from_the_feed_to_its_processed_url(world: World) -> Non
     ready = world.episode()
     assert ready.state is State.READY
     assert ready.processed_url == world.sandbox.jobs[ready.media_id or ""]["url"]
-    assert [move.state for move in world.store.history(ready.id)] == [
+    assert [move.state for move in world.store.episodes.history(ready.id)] == [
         State.QUEUED,
         State.SUBMITTING,
         State.PROCESSING,
@@ -230,7 +230,7 @@ def test_a_bad_feed_does_not_stop_the_others(world: World) -> None:
     world.feeds.serve(b"<html><title>Sorry</title></html>", path="/bad.xml")
     world.feeds.publish(1)
     world.check()
-    bad, show = world.store.feeds()
+    bad, show = world.store.feeds.all()
     assert "HTML page" in (bad.error or "")
     assert (show.failures, world.states()) == (0, {"guid-1": State.QUEUED})
 
@@ -244,7 +244,7 @@ def test_a_fault_of_our_own_puts_a_feed_off_and_does_not_spin(
     monkeypatch.setattr("feedwatch.watcher.evaluate.decide", broken)
     world.feeds.publish(1)
     world.check()
-    (feed,) = world.store.feeds()
+    (feed,) = world.store.feeds.all()
     assert feed.failures == 1
     assert "ZeroDivisionError" in (feed.error or "")
     assert feed.due_at is not None
@@ -256,12 +256,12 @@ def test_a_failed_check_leaves_the_validators_and_the_next_one_asks_without_them
 ) -> None:
     world.feeds.publish(1)
     world.check()
-    etag = world.store.feeds()[0].etag
+    etag = world.store.feeds.all()[0].etag
     assert etag
     world.feeds.answer(500)
     world.later(minutes=30)
     world.check()
-    assert world.store.feeds()[0].etag == etag
+    assert world.store.feeds.all()[0].etag == etag
     world.feeds.publish(2, 1)
     world.later(hours=1)
     world.check()
@@ -276,7 +276,7 @@ def test_an_unchanged_feed_costs_a_304(world: World) -> None:
     world.later(minutes=30)
     world.check()
     _, headers = world.feeds.seen[-1]
-    assert headers["if-none-match"] == world.store.feeds()[0].etag
+    assert headers["if-none-match"] == world.store.feeds.all()[0].etag
 
 
 # What is sent
@@ -321,7 +321,7 @@ def test_a_feed_that_gets_another_name_is_not_paid_for_again(world: World) -> No
     world.check()
     world.submit()
     assert posts(world) == 2
-    renamed = world.store.episodes(feed="renamed")
+    renamed = world.store.episodes.find(feed="renamed")
     assert [episode.state for episode in renamed] == [State.HELD] * 2
 
 
@@ -347,7 +347,7 @@ def test_a_first_document_without_items_is_no_baseline_for_old_ones(world: World
     world.later(hours=1)
     world.check()
     assert set(world.states().values()) == {State.HELD}
-    world.store.trust("show")
+    world.store.feeds.clear_doubt("show")
     world.feeds.publish(3, 2, 1)
     world.later(hours=1)
     world.check()
@@ -395,12 +395,12 @@ def test_a_look_that_a_stop_broke_off_is_no_failure_of_the_feed(world: World) ->
         world.feeds.publish(item(number), path=f"/{number}.xml")
     for _ in range(10):
         world.restart()
-        world.store.make_feeds_due(world.now)
+        world.store.feeds.make_due(world.now)
         world.checks.tick()
         world.context.stopping.set()
         world.checks.close()
         world.checks.tick()
-    assert [feed.error for feed in world.store.feeds() if feed.failures] == []
+    assert [feed.error for feed in world.store.feeds.all() if feed.failures] == []
 
 
 # Several feeds, several hosts
@@ -442,11 +442,14 @@ def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_
     world.restart()
     world.feeds.publish(1, 2)
     world.check()
-    (before,) = world.store.feeds()
+    (before,) = world.store.feeds.all()
     one = world.episode()
-    assert world.store.save(one, episode_lifecycle.retried(one, world.now), world.now) is not None
+    assert (
+        world.store.episodes.save(one, episode_lifecycle.retried(one, world.now), world.now)
+        is not None
+    )
     late = replace(before, due_at=world.now + timedelta(hours=6), answered=before.asked)
-    world.store.record_check(late, [], {}, world.now, descriptions={})  # one that began before
-    (after,) = world.store.feeds()
+    world.store.checks.record(late, [], {}, world.now, descriptions={})  # one that began before
+    (after,) = world.store.feeds.all()
     assert after.due_at == world.now
     assert world.episode().description is None, "not taken for one that the feed no longer has"

@@ -58,7 +58,7 @@ class World:
         self.checks._pace = Pace(spacing=0.0)  # everything here is one host's
         self.submissions = Submissions(self.context)
         self.polls = Polls(self.context)
-        self.store.sync_feeds(self.sources, {one.name: self.now for one in self.sources})
+        self.store.feeds.sync(self.sources, {one.name: self.now for one in self.sources})
         self._ends = [self.checks.close, self.polls.close, api.close, http.close]
 
     def end(self) -> None:
@@ -83,13 +83,13 @@ class World:
     def poll(self) -> None:
         """Poll what is due, to the end."""
         due = {
-            one.id: one.version for one in self.store.due_episodes(State.PROCESSING, self.now, 99)
+            one.id: one.version for one in self.store.episodes.due(State.PROCESSING, self.now, 99)
         }
 
         def concluded() -> bool:
             self.polls.tick()
             return all(
-                (self.store.episode(number) or self.episode()).version > version
+                (self.store.episodes.get(number) or self.episode()).version > version
                 for number, version in due.items()
             )
 
@@ -101,11 +101,11 @@ class World:
 
     def episode(self, guid: str = "guid-1") -> Episode:
         """The episode with this guid."""
-        return next(one for one in self.store.episodes() if one.guid == guid)
+        return next(one for one in self.store.episodes.find() if one.guid == guid)
 
     def states(self) -> dict[str | None, State]:
         """Every episode's state, by guid."""
-        return {one.guid: one.state for one in self.store.episodes()}
+        return {one.guid: one.state for one in self.store.episodes.find()}
 
 
 @contextmanager

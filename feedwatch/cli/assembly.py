@@ -135,14 +135,14 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
             return Counted(clients.enter_context(api(settings, brake, metrics)), metrics)
 
         now = datetime.now(UTC)
-        store.sync_feeds(settings.sources, first_checks(settings, now))
+        store.feeds.sync(settings.sources, first_checks(settings, now))
         marker = Marker(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(
             store=store,
             processor=connect(settings),
             plan=plan_of(settings),
-            before_post=lambda: marker.write(store.imprint()),
+            before_post=lambda: marker.write(store.claims.database_id()),
             checked=metrics.checked,
         )
         daemon = Daemon(
@@ -171,8 +171,8 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
 
 def _compare(store: Store, marker: Marker, now: datetime) -> None:
     """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
-    if is_behind(store.imprint(), marker.read()):
-        queued = store.suspect(now, episode_lifecycle.doubted)
+    if is_behind(store.claims.database_id(), marker.read()):
+        queued = store.claims.hold_everything(now, episode_lifecycle.doubted)
         log.error(
             "more was submitted than this database knows of: it is new, another one or restored "
             "from a copy (the mark is in %s). %d queued episodes and all that the next check of "
@@ -180,7 +180,7 @@ def _compare(store: Store, marker: Marker, now: datetime) -> None:
             "settles it; if you mean to start anew, delete the mark and the database",
             *(marker.places, queued),
         )
-    marker.write(store.imprint())
+    marker.write(store.claims.database_id())
 
 
 log = logging.getLogger("feedwatch")

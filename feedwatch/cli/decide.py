@@ -25,6 +25,7 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Lost, Unreachable
 from feedwatch.net.client import Brake
+from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 
 PREVIEW = 20  # episodes listed before a question
@@ -52,7 +53,7 @@ def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool
         confirm("Approve?", given=yes)
         _carry_out(store, moves, now, "approved")
         if feed is not None:
-            store.trust(feed.lower())
+            store.feeds.clear_doubt(feed.lower())
 
 
 @click.command()
@@ -68,7 +69,7 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
         chosen = _held(store, settings, ids, feed)
         _carry_out(store, _moves(chosen, episode_lifecycle.skipped), now, "skipped")
         if feed is not None:
-            store.trust(feed.lower())
+            store.feeds.clear_doubt(feed.lower())
 
 
 @click.command()
@@ -87,7 +88,7 @@ def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool)
     with opened(settings) as store:
         if bool(ids) == bool(state):
             stop("say which episodes: either ids or --state failed", USAGE)
-        chosen = store.episodes(states=[State(state)]) if state else _by_id(store, ids)
+        chosen = store.episodes.find(states=[State(state)]) if state else _by_id(store, ids)
         _require_configured(settings, chosen)
         moves = _moves(chosen, lambda episode: episode_lifecycle.retried(episode, now))
         _preview(chosen, "will be submitted; each submission costs money and is published")
@@ -124,7 +125,7 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
         if not re.fullmatch(r"[A-Za-z0-9_-]+", media_id):
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
         episode = wanted(store, episode_id)
-        owner = store.episode_of(media_id)
+        owner = store.episodes.by_media_id(media_id)
         if owner is not None and owner.id != episode_id:
             stop(f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already")
         moves = _moves([episode], lambda episode: episode_lifecycle.adopted(episode, media_id, now))
@@ -161,11 +162,11 @@ def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         if name is None:
-            store.change_gate(lambda gate: replace(gate, paused=paused))
-        elif not store.set_feed_paused(name, paused=paused):
+            store.breakers.change(Inlet.name, lambda gate: replace(gate, paused=paused))
+        elif not store.feeds.set_paused(name, paused=paused):
             now = datetime.now(UTC)
-            store.sync_feeds(settings.sources, first_checks(settings, now))
-            store.set_feed_paused(name, paused=paused)
+            store.feeds.sync(settings.sources, first_checks(settings, now))
+            store.feeds.set_paused(name, paused=paused)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
 
 
@@ -176,9 +177,9 @@ def _held(store: Store, settings: Settings, ids: Sequence[int], feed: str | None
     if feed is None:
         return _by_id(store, ids)
     name = known_feed(store, settings, feed)
-    held = store.episodes(feed=name, states=[State.HELD])
+    held = store.episodes.find(feed=name, states=[State.HELD])
     if not held:
-        store.trust(name)
+        store.feeds.clear_doubt(name)
         say(f"{feed} has no held episodes")
         sys.exit(0)
     return held
@@ -221,7 +222,9 @@ def _preview(episodes: Sequence[Episode], what: str) -> None:
 def _carry_out(
     store: Store, moves: Sequence[tuple[Episode, Episode]], now: datetime, what: str
 ) -> None:
-    raced = [before.id for before, after in moves if store.save(before, after, now) is None]
+    raced = [
+        before.id for before, after in moves if store.episodes.save(before, after, now) is None
+    ]
     tell(f"{len(moves) - len(raced)} {what}")
     if raced:
         stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, raced))}")

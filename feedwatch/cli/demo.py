@@ -129,24 +129,24 @@ def _daemon(config: Path) -> Iterator[Store]:
 
 
 def _tell(store: Store, sandbox: Sandbox, publisher: Publisher) -> None:
-    _wait(lambda: store.feeds()[0].success_at is not None, "the first check")
+    _wait(lambda: store.feeds.all()[0].success_at is not None, "the first check")
     click.echo(
-        f"\n1. The first check: {len(store.episodes())} old episodes, none submitted "
+        f"\n1. The first check: {len(store.episodes.find())} old episodes, none submitted "
         f"(FEEDWATCH_FIRST_RUN=none); submissions so far: {len(sandbox.submissions)}"
     )
     publisher.titles.append("published just now")
     click.echo("\n2. The publisher adds an episode. feedwatch:")
     episode = _follow(store)
     click.echo(f"\n3. Recorded: {episode.processed_url}")
-    checked = store.feeds()[0].checked_at
-    _wait(lambda: store.feeds()[0].checked_at != checked, "another check")
+    checked = store.feeds.all()[0].checked_at
+    _wait(lambda: store.feeds.all()[0].checked_at != checked, "another check")
     count = len(sandbox.submissions)
     click.echo(f"\n4. The feed was checked again. Submissions in all: {count}.\n")
     print_table(
         ("id", "state", "published", "title", "reason or processed URL"),
         (
             (one.id, one.state, short(one.published_at), one.title, one.processed_url or one.reason)
-            for one in store.episodes()
+            for one in store.episodes.find()
         ),
         "",
     )
@@ -159,7 +159,7 @@ def _follow(store: Store) -> Episode:
     begun, told = time.monotonic(), ""
 
     def moved() -> Episode | None:
-        episode = store.episodes(limit=1)[0]
+        episode = store.episodes.find(limit=1)[0]
         return episode if episode.state is not State.SKIPPED and _word(episode) != told else None
 
     while True:

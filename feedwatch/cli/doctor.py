@@ -89,7 +89,7 @@ def _config(settings: Settings) -> Finding:
 def _database(settings: Settings) -> Finding:
     try:
         with opened(settings) as store:
-            number = sum(store.counts().values())
+            number = sum(store.statistics.by_state().values())
             found = f"{store.place}, {number} episodes"
             path = store.path
             if path is not None and not path.exists():

@@ -56,7 +56,7 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
         feed = settings.sources[0].name
     with opened(settings) as store:
         name = known_feed(store, settings, feed) if feed is not None else None
-        ready = store.episodes(feed=name, states=[State.READY])
+        ready = store.episodes.find(feed=name, states=[State.READY])
         known = remembered(store, settings.sources)
     match form:
         case "json":

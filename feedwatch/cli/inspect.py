@@ -31,6 +31,7 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.printable import printable
+from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import remembered, status_json
 
@@ -44,8 +45,8 @@ def feeds(options: Options, *, as_json: bool) -> None:
     """Each feed: state, last success, last new episode, next check, failures, held episodes."""
     settings = options.settings()
     with opened(settings) as store:
-        gate, tallies = store.gate(), store.tallies()
-        known, departures = remembered(store, settings.sources), store.departures()
+        gate, tallies = store.breakers.get(Inlet.name), store.statistics.by_feed()
+        known, departures = remembered(store, settings.sources), store.feeds.url_changes()
         if as_json:
             print_json(
                 [
@@ -96,7 +97,7 @@ def episodes(
     """List the episodes, newest first."""
     settings = options.settings()
     with opened(settings) as store:
-        found = store.episodes(
+        found = store.episodes.find(
             feed=known_feed(store, settings, feed) if feed else None,
             states=[State(state)] if state else [],
             limit=limit,
@@ -129,7 +130,7 @@ def show(options: Options, *, episode_id: int, as_json: bool) -> None:
     """One episode: every field, and every decision about it with time and reason."""
     with opened(options.settings()) as store:
         episode = wanted(store, episode_id)
-        keys, history = store.keys(episode_id), store.history(episode_id)
+        keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
         document = shown(whole_episode_json(episode, keys, history))
     if as_json:
         print_json(document)
@@ -183,7 +184,7 @@ def status(options: Options, *, as_json: bool) -> None:
     """
     settings = options.settings()
     with opened(settings) as store:
-        document = status_json(store, settings.sources, settings.policy)
+        document = status_json(store, Inlet.name, settings.sources, settings.policy)
     if as_json:
         print_json(document)
     else:
@@ -233,7 +234,7 @@ def _print_status(document: dict[str, Any]) -> None:
 
 def wanted(store: Store, episode_id: int) -> Episode:
     """The episode, or the end."""
-    episode = store.episode(episode_id)
+    episode = store.episodes.get(episode_id)
     if episode is None:
         stop(f"there is no episode {episode_id}; see `feedwatch episodes`")
     return episode
@@ -241,7 +242,7 @@ def wanted(store: Store, episode_id: int) -> Episode:
 
 def known_feed(store: Store, settings: Settings, name: str) -> str:
     """A feed of the config, or one that is remembered from an earlier one, or the end."""
-    names = sorted({one.name for one in settings.sources} | {one.name for one in store.feeds()})
+    names = sorted({one.name for one in settings.sources} | {one.name for one in store.feeds.all()})
     if name.lower() not in names:
         stop(f"no feed is named {name!r}; known are: {', '.join(names) or 'none yet'}")
     return name.lower()

@@ -34,7 +34,7 @@ def backup(options: Options, *, path: Path, force: bool) -> None:
             stop(f"{copy} is the database itself", USAGE)
         if copy.exists() and not force:
             stop(f"{copy} is there already; choose another name, or add --force to replace it")
-        size = store.back_up(copy)
+        size = store.upkeep.back_up(copy)
         say(
             f"to put it back: stop the daemon, delete {store.path}-wal and -shm, copy it to "
             f"{store.path}"
@@ -61,11 +61,11 @@ def prune(options: Options, *, older_than: int, yes: bool) -> None:
     """
     before = datetime.now(UTC) - timedelta(days=older_than)
     with opened(options.settings(needs_feeds=False)) as store:
-        old = store.old_lines(before)
+        old = store.upkeep.old_history(before)
         say(f"{old.lines} lines of {old.episodes} episodes are older than {older_than} days")
         if old.lines:
             confirm("Delete them?", given=yes)
-        deleted = sum(store.prune(before))
+        deleted = sum(store.upkeep.prune(before))
     click.echo(f"{deleted} lines deleted")
 
 

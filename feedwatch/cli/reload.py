@@ -78,12 +78,15 @@ class Reload:
         """The last thing that can fail is the one transaction that takes over the feeds."""
         context, now = self._context, datetime.now(UTC)
         if new_access:
-            context.store.change_gate(lambda gate: circuit_breaker.gate_after_new_access(gate, now))
-        context.store.make_feeds_due(
+            context.store.breakers.change(
+                context.processor.name,
+                lambda gate: circuit_breaker.gate_after_new_access(gate, now),
+            )
+        context.store.feeds.make_due(
             now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
         )
         with context.steady:
-            context.store.sync_feeds(fresh.sources, first_checks(fresh, now))
+            context.store.feeds.sync(fresh.sources, first_checks(fresh, now))
             formatters.set_up(
                 as_json=fresh.log_format == "json",
                 level=fresh.log_level,

@@ -22,6 +22,7 @@ from feedwatch.cli.reload import require_feeds
 from feedwatch.config.load import Settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.daemon import memory
+from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import remembered
 
@@ -78,14 +79,14 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     """Say in a line how it ended, and choose the exit status."""
     feeds = remembered(store, settings.sources)
     failing = [feed for feed in feeds.values() if feed.failures]
-    states = store.counts()
+    states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
     told = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
     told += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
     say("; ".join(filter(None, told)))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
-    gate = store.gate()
+    gate = store.breakers.get(Inlet.name)
     if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
@@ -97,7 +98,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
         return WAITING
-    failed = [one for one in store.episodes(states=[State.FAILED]) if _since(begun, one)]
+    failed = [one for one in store.episodes.find(states=[State.FAILED]) if _since(begun, one)]
     if failed:
         say(f"{len(failed)} episodes failed: see `feedwatch episodes --state failed`")
     return FAILED if shut or failed else 0
@@ -118,7 +119,7 @@ class Progress:
         """Say where it stands, if that has changed."""
         if not shows_progress():
             return
-        states = self._store.counts()
+        states = self._store.statistics.by_state()
         line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
         if line != self._shown:
             say(line)

@@ -103,8 +103,8 @@ class VitalSigns:
         beats = self._heart.beats(now)
         if time.monotonic() < self._next and beats.keys() <= self._written | {VITALS}:
             return True
-        self._heart.vitals = self._store.vitals(now)
-        self._store.beat(beats | {VITALS: now})
+        self._heart.vitals = self._store.statistics.snapshot(now)
+        self._store.heartbeats.write(beats | {VITALS: now})
         self._written = {*beats, VITALS}
         self._next = time.monotonic() + BEAT_EVERY
         return True

@@ -181,7 +181,7 @@ class Daemon:
         context, stopping = self._context, self._context.stopping
         self._submissions.recover()
         begun = context.clock()
-        context.store.make_feeds_due(begun)
+        context.store.feeds.make_due(begun)
         while not stopping.is_set():
             self._checks.tick(due_by=begun)  # each feed once, however short its interval
             progress()
@@ -239,9 +239,11 @@ class Daemon:
 
     def _settled(self) -> bool:
         context = self._context
-        if context.store.live() > 0:
+        if context.store.claims.in_flight() > 0:
             return False
-        return not context.store.may_claim_sometime(context.clock(), context.plan.policy)
+        return not context.store.claims.may_claim_later(
+            context.processor.name, context.clock(), context.plan.policy
+        )
 
     def _conclude(self) -> None:
         """Gather what was under way, so that its answers are recorded."""
@@ -253,7 +255,7 @@ class Daemon:
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
-        self._context.store.rest()
+        self._context.store.heartbeats.clear()
 
     def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
         """A tick that leaves a trace: progress is what shows that the daemon lives."""

@@ -3,12 +3,31 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+)
 
-from feedwatch.core.episode import State
+from feedwatch.core.alert import Waiting
+from feedwatch.core.episode import LIVE, State, Tally
 from feedwatch.core.health import Vitals
-from feedwatch.store.schema import episodes, feeds
+from feedwatch.core.schedule import DAY
+from feedwatch.store import breakers
+from feedwatch.store.claims import jobs_in_flight, submissions_since
+from feedwatch.store.database import reading
+from feedwatch.store.schema import (
+    episodes,
+    feeds,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +51,69 @@ class Figures:
     submissions_open: bool
     feeds_by_state: Mapping[str, int]
     feeds: Sequence[FeedFigures]  # all, or those without success for longest
+
+
+class Statistics:
+    """Counts, each by an index."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def by_feed(self) -> dict[str, Tally]:
+        """The episodes of each feed, counted."""
+        number = func.count().label("number")
+        by_feed = select(episodes.c.feed_id, episodes.c.state, number)
+        late = select(episodes.c.feed_id, number).where(
+            episodes.c.state == State.PROCESSING, episodes.c.overdue
+        )
+        with reading(self._engine) as db:
+            names = {row.id: row.name for row in db.execute(select(feeds.c.id, feeds.c.name))}
+            rows = db.execute(by_feed.group_by(episodes.c.feed_id, episodes.c.state)).all()
+            overdue = {
+                row.feed_id: row.number for row in db.execute(late.group_by(episodes.c.feed_id))
+            }
+        by_state: dict[int, dict[State, int]] = {}
+        for row in rows:
+            by_state.setdefault(row.feed_id, {})[State(row.state)] = row.number
+        return {
+            names[feed_id]: Tally(by_state=counted, overdue=overdue.get(feed_id, 0))
+            for feed_id, counted in by_state.items()
+        }
+
+    def by_state(self) -> dict[State, int]:
+        """How many episodes are in each state."""
+        with reading(self._engine) as db:
+            found = counts(db, list(State))
+        return {state: found.get(state, 0) for state in State}
+
+    def waiting(self, failed_since: datetime) -> list[Waiting]:
+        """What needs a person, by feed and state; of the failed those that did so lately."""
+        with reading(self._engine) as db:
+            return [_waiting(row) for row in db.execute(_needing(failed_since))]
+
+    def snapshot(self, now: datetime) -> Vitals:
+        """What shows whether the daemon gets on with its work."""
+        with reading(self._engine) as db:
+            return vitals(db, now, LIVE)
+
+    def figures(
+        self, processor: str, now: datetime, *, most_feeds: int, but_at_most: int
+    ) -> Figures:
+        """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
+        with reading(self._engine) as db:
+            gate = breakers.load(db, processor)
+            by_feed = feeds_by_state(db)
+            few = sum(by_feed.values()) <= most_feeds
+            return Figures(
+                by_state=counts(db, list(State)),
+                oldest_queued_at=oldest_queued(db),
+                submitted=submissions_since(db, now - DAY),
+                live_jobs=jobs_in_flight(db),
+                overdue_jobs=overdue(db),
+                submissions_open=not gate.paused and gate.closed_until is None,
+                feeds_by_state=by_feed,
+                feeds=each_feed(db, most_feeds if few else but_at_most),
+            )
 
 
 def vitals(db: Connection, now: datetime, live: Collection[State]) -> Vitals:
@@ -96,3 +178,51 @@ def each_feed(db: Connection, most: int) -> list[FeedFigures]:
         .limit(most)
     )
     return [FeedFigures(**row) for row in db.execute(query).mappings()]
+
+
+def _needing(failed_since: datetime) -> Select[Any]:
+    """Reads no more rows than are in these states, however many episodes there are."""
+    of_interest = or_(
+        episodes.c.state.in_((State.HELD, State.UNKNOWN)),
+        and_(episodes.c.state == State.FAILED, episodes.c.finished_at > failed_since),
+        and_(episodes.c.state == State.PROCESSING, episodes.c.overdue),
+    )
+    states = (State.HELD, State.UNKNOWN, State.FAILED, State.PROCESSING)
+    begun_at = func.coalesce(episodes.c.submitted_at, episodes.c.first_seen_at)
+    groups = (
+        select(
+            episodes.c.feed_id,
+            episodes.c.state,
+            func.count().label("episodes"),
+            func.max(episodes.c.id).label("newest_id"),
+            func.max(begun_at).label("begun_at"),
+            func.max(episodes.c.finished_at).label("finished_at"),
+        )
+        .where(episodes.c.state.in_(states), of_interest)
+        .group_by(episodes.c.feed_id, episodes.c.state)
+        .subquery()
+    )
+    newest = episodes.alias("newest")
+    return (
+        select(groups, feeds.c.name, newest.c.title, newest.c.reason)
+        .join_from(groups, feeds, feeds.c.id == groups.c.feed_id)
+        .join(newest, newest.c.id == groups.c.newest_id)
+        .order_by(feeds.c.name, groups.c.state)
+    )
+
+
+def _waiting(row: Row[Any]) -> Waiting:
+    state = State(row.state)
+    # What is held was so from the first, so the newest id tells whether one has joined. A failure
+    # has its time, and so has each submission that is in doubt or overdue.
+    since = row.finished_at if state is State.FAILED else row.begun_at
+    mark = f"{row.newest_id:012d}" if state is State.HELD else since.isoformat(" ", "microseconds")
+    return Waiting(
+        feed=row.name,
+        state=state,
+        episodes=row.episodes,
+        mark=mark,
+        newest_id=row.newest_id,
+        newest_title=row.title,
+        newest_reason=row.reason,
+    )

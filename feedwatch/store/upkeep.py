@@ -27,61 +27,65 @@ class Lines:
     episodes: int
 
 
-def back_up(engine: Engine, copy: Path) -> int:
-    """Copy an SQLite database to `copy`, as it is at one moment. Returns the size in bytes.
+class Upkeep:
+    """What a database needs now and then, while the daemon runs."""
 
-    The copy is whole and on the disk before it takes its name. Raises `StoreError`.
-    """
-    path = sqlite_file(engine)
-    if path is None:
-        raise StoreError(
-            "this database is no SQLite file; PostgreSQL copies it by "
-            "pg_dump --format=custom --file=feedwatch.dump, and pg_restore to put it back"
-        )
-    fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")
-    try:
-        # Made first, so that nobody else can read it at any time: feeds may be private.
-        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            db.execute("VACUUM INTO ?", (str(fresh),))
-        _check(fresh)
-        _sync(fresh)
-        size = fresh.stat().st_size
-        fresh.replace(copy)
-        _sync(copy.parent)
-    except (OSError, ValueError, sqlite3.Error) as error:
-        raise StoreError(f"no copy was made at {copy}: {error}") from error
-    finally:
-        with suppress(OSError):
-            fresh.unlink()
-    return size
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
+    def back_up(self, copy: Path) -> int:
+        """Copy an SQLite database to `copy`, as it is at one moment. Returns the size in bytes.
 
-def old_lines(engine: Engine, before: datetime) -> Lines:
-    """What `prune` would delete."""
-    old = _old(before).subquery()
-    query = select(func.count(), func.count(old.c.episode_id.distinct())).select_from(old)
-    with reading(engine) as db:
-        lines, of_episodes = db.execute(query).one()
-    return Lines(lines=lines, episodes=of_episodes)
+        The copy is whole and on the disk before it takes its name. Raises `StoreError`.
+        """
+        path = sqlite_file(self._engine)
+        if path is None:
+            raise StoreError(
+                "this database is no SQLite file; PostgreSQL copies it by "
+                "pg_dump --format=custom --file=feedwatch.dump, and pg_restore to put it back"
+            )
+        fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")
+        try:
+            # Made first, so that nobody else can read it at any time: feeds may be private.
+            os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+                db.execute("VACUUM INTO ?", (str(fresh),))
+            _check(fresh)
+            _sync(fresh)
+            size = fresh.stat().st_size
+            fresh.replace(copy)
+            _sync(copy.parent)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise StoreError(f"no copy was made at {copy}: {error}") from error
+        finally:
+            with suppress(OSError):
+                fresh.unlink()
+        return size
 
+    def old_history(self, before: datetime) -> Lines:
+        """What `prune` would delete."""
+        old = _old(before).subquery()
+        query = select(func.count(), func.count(old.c.episode_id.distinct())).select_from(old)
+        with reading(self._engine) as db:
+            lines, of_episodes = db.execute(query).one()
+        return Lines(lines=lines, episodes=of_episodes)
 
-def prune(engine: Engine, before: datetime) -> Iterator[int]:
-    """Delete old lines, in short transactions; yields how many each has deleted.
+    def prune(self, before: datetime) -> Iterator[int]:
+        """Delete old lines, in short transactions; yields how many each has deleted.
 
-    Only of final episodes, and never an episode's last line, which says why it is what it is.
-    """
-    after = 0
-    while True:
-        query = _old(before).where(history.c.id > after).order_by(history.c.id).limit(BATCH)
-        with reading(engine) as db:
-            ids = [row.id for row in db.execute(query)]
-        if not ids:
-            return
-        with engine.begin() as db:
-            done = db.execute(delete(history).where(history.c.id.in_(ids)))
-        after = ids[-1]
-        yield done.rowcount
+        Only of final episodes, and never an episode's last line, which says why it is what it is.
+        """
+        after = 0
+        while True:
+            query = _old(before).where(history.c.id > after).order_by(history.c.id).limit(BATCH)
+            with reading(self._engine) as db:
+                ids = [row.id for row in db.execute(query)]
+            if not ids:
+                return
+            with self._engine.begin() as db:
+                done = db.execute(delete(history).where(history.c.id.in_(ids)))
+            after = ids[-1]
+            yield done.rowcount
 
 
 def _old(before: datetime) -> Select[tuple[int, int]]:

@@ -77,7 +77,11 @@ class Alerts:
     def _look(self, now: datetime) -> None:
         """Put into the outbox what is news, and give up what is too old."""
         store = self._context.store
-        current = troubles(store.ailing_feeds(), store.gate(), store.waiting(now - FAILED_FOR))
+        current = troubles(
+            store.feeds.failing_or_silent(),
+            store.breakers.get(self._context.processor.name),
+            store.statistics.waiting(now - FAILED_FOR),
+        )
         store.outbox.record(list(changes(current, store.outbox.alerts(), now)), now)
         for parcel in store.outbox.drop_before(now - GIVEN_UP_AFTER):
             log.error(

@@ -41,8 +41,9 @@ from feedwatch.core.settings import Source
 from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan.cache import body_mark
+from feedwatch.store.checks import Admission
 from feedwatch.store.errors import StoreError
-from feedwatch.store.store import Admission, Due
+from feedwatch.store.feeds import Due
 from feedwatch.watcher.check_log import log_check
 from feedwatch.watcher.context import Context, Outcome
 from feedwatch.watcher.evaluate import Reader, Reading
@@ -201,7 +202,7 @@ class Checks:
     def _due(self, due_by: datetime | None, limit: int) -> list[Due]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
-        return self._context.store.due_feeds(now, longest, limit, but=set(self._under_way))
+        return self._context.store.feeds.due(now, longest, limit, but=set(self._under_way))
 
     def _is_free(self) -> bool:
         """Whether another feed may be asked for."""
@@ -228,7 +229,7 @@ class Checks:
     def _launch(self, turn: _Turn) -> bool:
         """Begin a check, by what is known of the feed now; False if there is no such feed."""
         with self._context.steady:
-            feed = self._context.store.feed(turn.feed)
+            feed = self._context.store.feeds.get(turn.feed)
             source = self._context.plan.sources.get(turn.name)
         if feed is None or not feed.active or source is None:
             return False
@@ -315,7 +316,7 @@ class Checks:
             for before, after in self._unchanged
             if (departure := redirects.departure(before, after, now)) is not None
         }
-        self._context.store.record_unchanged([after for _, after in self._unchanged], left)
+        self._context.store.checks.record_unchanged([after for _, after in self._unchanged], left)
         self._ailing = False
         for before, after in self._unchanged:
             log_check(before, after, [])
@@ -332,7 +333,7 @@ class Checks:
             return
         new, learned = reading.admissions(feed.name, now)
         after = self._checked(check, document, reading, new, now)
-        recorded = self._context.store.record_check(
+        recorded = self._context.store.checks.record(
             after,
             new,
             learned,
@@ -356,10 +357,10 @@ class Checks:
             feed.name,
             extra={"feed": feed.name},
         )
-        current = self._context.store.feed(feed.id)
+        current = self._context.store.feeds.get(feed.id)
         if current is not None and current.url == feed.url:
             reason = "another process took in its episodes at the same time"
-            self._context.store.put_off(feed.id, self._context.clock() + PUT_OFF, reason)
+            self._context.store.feeds.put_off(feed.id, self._context.clock() + PUT_OFF, reason)
 
     def _checked(
         self,
@@ -385,7 +386,11 @@ class Checks:
     def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
         """When the feed's latest episodes were published, those about to be written among them."""
         dates = [one for new_one in new if (one := new_one.episode.published_at) is not None]
-        return dates if feed.baseline_at is None else dates + self._context.store.published(feed.id)
+        return (
+            dates
+            if feed.baseline_at is None
+            else dates + self._context.store.checks.publication_dates(feed.id)
+        )
 
     def _put_off(self, feed_id: int, name: str, error: Exception) -> None:
         """A check has failed in a way that nobody foresaw: it must not spin."""
@@ -396,7 +401,7 @@ class Checks:
             extra={"feed": name},
         )
         reason = f"a fault of feedwatch's own: {type(error).__name__}"
-        self._context.store.put_off(feed_id, self._context.clock() + PUT_OFF, reason)
+        self._context.store.feeds.put_off(feed_id, self._context.clock() + PUT_OFF, reason)
         self._under_way.discard(feed_id)
 
     # In threads of their own

@@ -53,7 +53,7 @@ class Context:
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
         """Write a step of an episode down; None if someone else has moved it first."""
-        saved = self.store.save(before, after, self.clock())
+        saved = self.store.episodes.save(before, after, self.clock())
         if saved is None:
             log.warning(
                 "%s: was moved by someone else meanwhile", named(before), extra=about(before)

@@ -24,7 +24,8 @@ from feedwatch.core.settings import Source
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan import facts, split
 from feedwatch.feeds.scan.cache import Digest, Seen, basis_of, mark, rest
-from feedwatch.store.store import Admission, Store
+from feedwatch.store.checks import Admission
+from feedwatch.store.store import Store
 
 MAX_ITEMS = 20_000  # the largest real feed seen has 1,500
 
@@ -208,7 +209,7 @@ class Reader:
     def _memory(self, case: _Case) -> Digest:
         """What is remembered of the last good document, if it still holds."""
         feed, empty = case.feed, case.empty
-        packed = self._store.digest(feed.id) if feed.asked == feed.answered else None
+        packed = self._store.checks.seen_items(feed.id) if feed.asked == feed.answered else None
         before = Digest.unpacked(packed) if packed is not None else empty
         return before if before.basis == empty.basis else empty
 
@@ -301,7 +302,7 @@ def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[st
     wanted = [key for own in keys for key in own]
     if feed.baseline_at is None or not wanted:
         return {}
-    return store.known(feed.id, wanted)
+    return store.checks.known(feed.id, wanted)
 
 
 def _decisions(
@@ -319,7 +320,7 @@ def _decisions(
         if any(key.startswith("file:") and key not in known for key in own)
     }
     has_past = feed.baseline_at is not None and titles
-    namesakes = store.namesakes(feed.id, titles) if has_past else {}
+    namesakes = store.checks.by_title(feed.id, titles) if has_past else {}
     found = sightings(items, keys, known, namesakes, shown_before=feed.shown, rest=unchanged)
     return decide(found, feed, source.rules, unchanged=unchanged.episodes)
 

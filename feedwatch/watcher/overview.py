@@ -18,15 +18,25 @@ from feedwatch.store.store import Store
 AT_MOST = 20  # episodes of one kind that `status` lists
 
 
-def status_json(store: Store, sources: Collection[Source], policy: Policy) -> dict[str, Any]:
+def status_json(
+    store: Store, processor: str, sources: Collection[Source], policy: Policy
+) -> dict[str, Any]:
     """The whole of `status`, for programs."""
     now = datetime.now(UTC)
-    gate, tallies, beats = store.gate(), store.tallies(), store.heartbeats()
+    gate, tallies, beats = (
+        store.breakers.get(processor),
+        store.statistics.by_feed(),
+        store.heartbeats.read(),
+    )
     oldest = min((beats[name] for name in LOOPS if name in beats), default=None)
     wrong = ailments(store, now)
-    needing = store.episodes(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
-    overdue = [episode for episode in store.episodes(states=[State.PROCESSING]) if episode.overdue]
-    current = troubles(store.ailing_feeds(), gate, store.waiting(now - FAILED_FOR))
+    needing = store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=AT_MOST)
+    overdue = [
+        episode for episode in store.episodes.find(states=[State.PROCESSING]) if episode.overdue
+    ]
+    current = troubles(
+        store.feeds.failing_or_silent(), gate, store.statistics.waiting(now - FAILED_FOR)
+    )
     return {
         "daemon": {
             "running": not wrong,
@@ -37,9 +47,9 @@ def status_json(store: Store, sources: Collection[Source], policy: Policy) -> di
         "submissions": {
             "open": not gate.paused and gate.closed_until is None,
             "reason": "paused by a person" if gate.paused else gate.reason,
-            "last_24_hours": store.submitted_since(now - DAY),
+            "last_24_hours": store.claims.submitted_since(now - DAY),
             "per_day": policy.max_submissions_per_day,
-            "live_jobs": store.live(),
+            "live_jobs": store.claims.in_flight(),
             "max_concurrent_jobs": policy.max_concurrent_jobs,
         },
         "episodes": totals(tallies),
@@ -74,7 +84,7 @@ def status_json(store: Store, sources: Collection[Source], policy: Policy) -> di
 
 def ailments(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress by what the database shows."""
-    record = record_of(store.heartbeats(), store.vitals(now))
+    record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
     in_use = store.is_in_use()
     if in_use is False or (record is None and in_use is None):
         return ["not running: no daemon has this database"]
@@ -83,7 +93,7 @@ def ailments(store: Store, now: datetime) -> list[str]:
 
 def remembered(store: Store, sources: Collection[Source]) -> dict[str, Feed]:
     """What is known of each configured feed; of one never seen, only its name and URL."""
-    known = {feed.name: feed for feed in store.feeds()}
+    known = {feed.name: feed for feed in store.feeds.all()}
     return {
         source.name: known.get(source.name, Feed(name=source.name, url=source.url))
         for source in sources

@@ -34,7 +34,7 @@ class Polls:
         if self._context.stopping.is_set():
             return True
         now, store = self._context.clock(), self._context.store
-        for episode in store.due_episodes(
+        for episode in store.episodes.due(
             State.PROCESSING, now, self._polls.free, but=self._polls.ids
         ):
             self._polls.start(episode.id, episode, self._ask)

@@ -32,7 +32,7 @@ class Submissions:
         """Submit as many episodes as may be submitted now."""
         self.save_answers()
         store = self._context.store
-        self._presume_lost(store.due_episodes(State.SUBMITTING, self._context.clock(), BATCH))
+        self._presume_lost(store.episodes.due(State.SUBMITTING, self._context.clock(), BATCH))
         self._resubmit()
         while not self._context.stopping.is_set() and self._may_submit():
             self._context.worked(SUBMISSIONS)  # a read, which may have taken its time
@@ -45,7 +45,7 @@ class Submissions:
 
     def recover(self) -> None:
         """Take stock at the start. No other process submits, so no POST is under way."""
-        self._presume_lost(self._context.store.episodes(states=[State.SUBMITTING]))
+        self._presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
 
     def _presume_lost(self, episodes: Sequence[Episode]) -> None:
         """Episodes whose POST was never concluded: the process died in between."""
@@ -54,10 +54,11 @@ class Submissions:
         for episode in episodes:
             lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
             if context.move(episode, lost) is not None:
-                context.store.change_gate(
+                context.store.breakers.change(
+                    context.processor.name,
                     lambda gate: circuit_breaker.gate_after_doubt(
                         gate, "a submission was interrupted", now, context.plan.policy
-                    )
+                    ),
                 )
 
     def _resubmit(self) -> None:
@@ -65,7 +66,7 @@ class Submissions:
         if context.plan.policy.on_unknown is not OnUnknown.RESUBMIT:
             return
         now = context.clock()
-        for episode in context.store.due_episodes(State.UNKNOWN, now, BATCH):
+        for episode in context.store.episodes.due(State.UNKNOWN, now, BATCH):
             context.move(episode, episode_lifecycle.resubmitted(episode, now))
 
     def _may_submit(self) -> bool:
@@ -75,18 +76,19 @@ class Submissions:
         wrong one is found out by something that costs nothing.
         """
         context, processor = self._context, self._context.processor
-        gate, now = context.store.gate(), context.clock()
+        gate, now = context.store.breakers.get(context.processor.name), context.clock()
         if gate.closed_until is None and self._proven is processor:
             return True
         if gate.paused or circuit_breaker.is_shut(gate, now):
             return False
-        if not context.store.due_episodes(State.QUEUED, now, 1):
+        if not context.store.episodes.due(State.QUEUED, now, 1):
             return False
         failure = processor.probe()
-        context.store.change_gate(
+        context.store.breakers.change(
+            context.processor.name,
             lambda gate: circuit_breaker.gate_after_read(
                 gate, failure, context.clock(), context.plan.policy
-            )
+            ),
         )
         self._proven = processor if failure is None else None
         if failure is not None and gate.reason != failure.reason:
@@ -98,7 +100,8 @@ class Submissions:
         context = self._context
         now = context.clock()
         with context.steady:
-            claimed = context.store.claim(
+            claimed = context.store.claims.claim(
+                context.processor.name,
                 now,
                 context.plan.policy,
                 lambda episode: episode_lifecycle.claimed(
@@ -162,23 +165,24 @@ class Submissions:
     def _record(self, claimed: Episode, answer: Answer) -> None:
         context = self._context
         now, policy = context.clock(), context.plan.policy
-        saved = context.store.save(
+        saved = context.store.episodes.save(
             claimed, episode_lifecycle.answered(claimed, answer, now, policy), now
         )
         if saved is None:
             self._record_late(claimed, answer)
         else:
             log_move(claimed, saved)
-        before = context.store.gate()
-        context.store.change_gate(
-            lambda gate: circuit_breaker.gate_after_answer(gate, answer, now, policy)
+        before = context.store.breakers.get(context.processor.name)
+        context.store.breakers.change(
+            context.processor.name,
+            lambda gate: circuit_breaker.gate_after_answer(gate, answer, now, policy),
         )
         _tell(before, answer)
 
     def _record_late(self, claimed: Episode, answer: Answer) -> None:
         """The episode has moved since the claim. A job that exists must not be forgotten."""
         context = self._context
-        episode = context.store.episode(claimed.id)
+        episode = context.store.episodes.get(claimed.id)
         if not isinstance(answer, Accepted) or episode is None:
             return
         if episode.media_id == answer.media_id:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from feedwatch.core.health import problems, unready
 from feedwatch.daemon.loop import Daemon
@@ -23,7 +24,11 @@ class Monitored:
     def begin(self, daemon: Daemon, context: Context) -> None:
         """The database is open, and the daemon about to run."""
         self._daemon, self._context = daemon, context
-        self._metrics.read_from(daemon.health, lambda: context.plan.policy, context.store.figures)
+        self._metrics.read_from(
+            daemon.health,
+            lambda: context.plan.policy,
+            partial(context.store.statistics.figures, context.processor.name),
+        )
 
     def pages(self) -> dict[str, Callable[[], Page]]:
         """By path."""

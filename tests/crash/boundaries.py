@@ -2,7 +2,8 @@
 
 The product knows nothing of this: its functions are wrapped from outside, once, before it starts.
 A boundary is named for the operation, and for what happens within it: "claim" is all of
-`Store.claim`, "claim/commit" is the COMMIT in it. Each is crossed on two sides, before and after.
+`ClaimStore.claim`, "claim/commit" is the COMMIT in it. Each is crossed on two sides, before and
+after.
 """
 
 import io
@@ -26,6 +27,12 @@ import feedwatch.watcher.checks
 from feedwatch.core.episode import State
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
+from feedwatch.store.breakers import BreakerStore
+from feedwatch.store.checks import CheckStore
+from feedwatch.store.claims import ClaimStore
+from feedwatch.store.episodes import EpisodeStore
+from feedwatch.store.feeds import FeedStore
+from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.journal import Marker
 from feedwatch.store.store import Store
 from feedwatch.watcher.polls import Polls
@@ -88,17 +95,17 @@ class Boundaries:
         """Wrap what there is to be wrapped."""
         self._wrap(Store, "__init__", "open")
         self._wrap(feedwatch.store.store, "upgrade", "upgrade")
-        for name in (
-            "sync_feeds",
-            "record_check",
-            "record_unchanged",
-            "claim",
-            "change_gate",
-            "beat",
-            "rest",
+        for owner, method, name in (
+            (FeedStore, "sync", "sync_feeds"),
+            (CheckStore, "record", "record_check"),
+            (CheckStore, "record_unchanged", "record_unchanged"),
+            (ClaimStore, "claim", "claim"),
+            (BreakerStore, "change", "change_gate"),
+            (HeartbeatStore, "write", "beat"),
+            (HeartbeatStore, "clear", "rest"),
         ):
-            self._wrap(Store, name, name)
-        self._wrap(Store, "save", _name_of_save)
+            self._wrap(owner, method, name)
+        self._wrap(EpisodeStore, "save", _name_of_save)
         for name in ("submit", "poll", "probe"):
             self._wrap(Inlet, name, name)
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
@@ -256,7 +263,7 @@ class Boundaries:
             guard(os, name, lambda path, *_, **__: within(path))
 
 
-def _name_of_save(_store: Store, before: Any, after: Any, _now: Any) -> str:
+def _name_of_save(_store: EpisodeStore, before: Any, after: Any, _now: Any) -> str:
     """Three moves of one function, each a step of its own."""
     if before.state is State.SUBMITTING:
         return "save doubt" if after.state is State.UNKNOWN else "save answer"
