@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from feedwatch.cli import app
-from feedwatch.daemon.loop import Daemon, Duty
+from feedwatch.daemon.loop import Daemon, Loop
 
 late: dict[str, list[float]] = {}
 original = Daemon._beating  # the seam where a tick begins
 
 
-def beating(daemon: Daemon, name: str, duty: Duty) -> Callable[[], None]:
+def beating(daemon: Daemon, name: str, duty: Loop) -> Callable[[], None]:
     """A tick that notes when it begins."""
     tick = original(daemon, name, duty)
     begun: float | None = None

@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import text
 
 from feedwatch.core.episode import Episode, State
-from feedwatch.store.checks import Admission
+from feedwatch.store.checks import NewEpisode
 from feedwatch.store.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -172,7 +172,7 @@ def fill(path: Path, number: int) -> None:
             for index in range(each)
         )
         new = [
-            Admission(episode=one, keys=[f"guid:{one.guid}"], title_key=one.title)
+            NewEpisode(episode=one, keys=[f"guid:{one.guid}"], title_key=one.title)
             for one in episodes
         ]
         store.checks.record(feed, new, {}, now)

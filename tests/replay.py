@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
-from feedwatch.core.settings import Policy, Rules, Source
+from feedwatch.core.settings import FeedConfig, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
@@ -94,7 +94,7 @@ class Replay(World):
         self._ids: set[int] = set()  # of the episodes that are there
         super().__init__(path, sandbox, feeds)
 
-    def source(self, name: str, path: str = "/feed.xml") -> Source:
+    def source(self, name: str, path: str = "/feed.xml") -> FeedConfig:
         return replace(super().source(name, path), rules=self.rules)
 
     def restart(self) -> None:
@@ -136,7 +136,7 @@ class Replay(World):
         feed = self.feed
         return Outcome(
             version=version,
-            items=0 if feed.error else feed.shown,
+            items=0 if feed.error else feed.item_count,
             new=len(new),
             submitted=tuple(str(body["name"]) for body in self.sandbox.taken[taken:]),
             held=Counter(described(one) for one in new if one.state is State.HELD),

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from feedwatch.core.admission import Decision, Verdict, decide
-from feedwatch.core.episode import Known
+from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import keys_of, title_key
-from feedwatch.core.match_items import edited, sightings
+from feedwatch.core.match_items import edited, match_items
 from feedwatch.core.settings import FirstRun, Rules
 
 FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Memory:
     def __init__(self, rules: Rules | None = None, *, begun: bool = True) -> None:
         self.rules = rules or Rules(first_run=FirstRun(everything=True), flood_limit=99)
         self.feed = BEGUN if begun else replace(BEGUN, baseline_at=None)
-        self.episodes: dict[int, Known] = {}
+        self.episodes: dict[int, KnownEpisode] = {}
         self.keys: dict[str, int] = {}
 
     def look(self, *items: Item) -> list[Decision]:
@@ -42,29 +42,29 @@ class Memory:
         known = {key: self.episodes[one] for key, one in self.keys.items()}
         all_keys = keys_of(items)
         mine = {key: known[key] for keys in all_keys for key in keys if key in known}
-        namesakes: dict[str, list[Known]] = {}
+        same_title: dict[str, list[KnownEpisode]] = {}
         for one in self.episodes.values():
-            namesakes.setdefault(one.title_key, []).append(one)
-        found = sightings(items, all_keys, mine, namesakes, shown_before=self.feed.shown)
+            same_title.setdefault(one.title_key, []).append(one)
+        found = match_items(items, all_keys, mine, same_title, shown_before=self.feed.item_count)
         return decide(found, self.feed, self.rules)
 
     def take(self, *items: Item) -> list[Decision]:
         """Decide, and remember the outcome."""
         decisions = self.look(*items)
         owners = [
-            place if one.sighting.twin is None else one.sighting.twin
+            place if one.match.duplicate_of is None else one.match.duplicate_of
             for place, one in enumerate(decisions)
         ]
         ids: dict[int, int] = {}
         for place, one in enumerate(decisions):
-            if one.verdict is Verdict.KNOWN and one.sighting.known is not None:
-                ids[place] = one.sighting.known.id
-                changed = edited(one.sighting)
+            if one.verdict is Verdict.KNOWN and one.match.known is not None:
+                ids[place] = one.match.known.id
+                changed = edited(one.match)
                 if changed is not None:
                     self.episodes[ids[place]] = changed
             elif one.is_episode and one.verdict is not Verdict.KNOWN:
                 ids[place] = len(self.episodes) + 1
-                self.episodes[ids[place]] = Known(
+                self.episodes[ids[place]] = KnownEpisode(
                     id=ids[place],
                     title_key=title_key(one.item.title),
                     enclosure_url=one.item.enclosure_url or "",
@@ -73,11 +73,11 @@ class Memory:
                     held=one.verdict is Verdict.HOLD,
                 )
         for place, one in enumerate(decisions):
-            for key in one.sighting.keys:
+            for key in one.match.keys:
                 assert key not in self.keys, "a key would lead to two episodes"
                 self.keys[key] = ids[owners[place]]
         shown = sum(one.is_episode for one in decisions)
-        self.feed = replace(self.feed, shown=shown, baseline_at=FIRST_DAY)
+        self.feed = replace(self.feed, item_count=shown, baseline_at=FIRST_DAY)
         return decisions
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from feedwatch.net.address_scope import Reach, reach_of
+from feedwatch.net.address_scope import Scope, address_scope
 
 CASES = {
-    Reach.PUBLIC: [
+    Scope.PUBLIC: [
         "93.184.216.34",
         "1.1.1.1",
         "2606:4700:4700::1111",
@@ -13,7 +13,7 @@ CASES = {
         "64:ff9b::1.1.1.1",
         "2002:101:101::1",
     ],
-    Reach.PRIVATE: [
+    Scope.PRIVATE: [
         "10.0.0.1",
         "172.16.5.5",
         "192.168.1.1",
@@ -28,7 +28,7 @@ CASES = {
         "2001:db8::1",
         "fec0::1",
     ],
-    Reach.LOOPBACK: [
+    Scope.LOOPBACK: [
         "127.0.0.1",
         "127.8.9.10",
         "::1",
@@ -36,7 +36,7 @@ CASES = {
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
     ],
-    Reach.SPECIAL: [
+    Scope.SPECIAL: [
         "169.254.169.254",
         "0.0.0.0",
         "0.1.2.3",
@@ -63,9 +63,9 @@ CASES = {
 @pytest.mark.parametrize(
     ("address", "reach"), [(address, reach) for reach, many in CASES.items() for address in many]
 )
-def test_every_form_of_an_address_is_seen_through(address: str, reach: Reach) -> None:
-    assert reach_of(address) is reach
+def test_every_form_of_an_address_is_seen_through(address: str, reach: Scope) -> None:
+    assert address_scope(address) is reach
 
 
 def test_each_reach_is_more_private_than_the_one_before() -> None:
-    assert sorted(Reach) == [Reach.PUBLIC, Reach.PRIVATE, Reach.LOOPBACK, Reach.SPECIAL]
+    assert sorted(Scope) == [Scope.PUBLIC, Scope.PRIVATE, Scope.LOOPBACK, Scope.SPECIAL]

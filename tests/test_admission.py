@@ -118,7 +118,7 @@ def test_a_window_that_rolls_slowly_loses_nothing() -> None:
 def test_what_was_published_before_our_memory_begins_is_held_and_the_rest_is_not() -> None:
     memory = Memory(RULES)
     memory.take(item(1))
-    memory.feed = replace(memory.feed, doubted_before=item(3).published_at)
+    memory.feed = replace(memory.feed, hold_if_published_before=item(3).published_at)
     decisions = memory.take(item(4), item(3), item(2, published_at=None), item(1))
     assert verdicts(decisions) == [Verdict.SUBMIT, Verdict.HOLD, Verdict.HOLD, Verdict.KNOWN]
     assert "may have been submitted already" in decisions[1].reason
@@ -130,7 +130,7 @@ def test_what_was_published_before_our_memory_begins_is_held_and_the_rest_is_not
 def test_a_new_database_where_there_was_one_holds_what_the_first_run_would_submit() -> None:
     rules = replace(RULES, first_run=FirstRun(latest=1))
     memory = Memory(rules, begun=False)
-    memory.feed = replace(memory.feed, doubted_before=NOW)
+    memory.feed = replace(memory.feed, hold_if_published_before=NOW)
     assert verdicts(memory.look(item(2), item(1))) == [Verdict.HOLD, Verdict.SKIP]
 
 

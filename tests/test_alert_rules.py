@@ -7,13 +7,13 @@ import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
 from feedwatch.core.alert import Alert, Waiting
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.feed import Failed, Feed
 from feedwatch.core.job import Later
 from feedwatch.core.settings import Policy
-from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, changes, troubles
+from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_troubles, transitions
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -22,7 +22,7 @@ HELD = Waiting(
     feed="show",
     state=State.HELD,
     episodes=12,
-    mark="000000000012",
+    version="000000000012",
     newest_id=12,
     newest_title="Twelve",
     newest_reason="flood: 12 new items in one check, the limit is 5",
@@ -30,7 +30,7 @@ HELD = Waiting(
 
 
 def of_feed(feed: Feed) -> list[str]:
-    return [trouble.text for trouble in troubles([feed], Gate(), [])]
+    return [trouble.text for trouble in current_troubles([feed], CircuitBreaker(), [])]
 
 
 def failed(times: int, reason: str = "the server answered 500") -> Feed:
@@ -49,7 +49,7 @@ class Told:
 
     def look(self, *current: Trouble, after: timedelta = MINUTE) -> list[Event]:
         self.now += after
-        found = list(changes(current, self.alerts, self.now))
+        found = list(transitions(current, self.alerts, self.now))
         for change in found:
             self.alerts.pop(change.alert.key, None)
             if not change.over:
@@ -61,7 +61,7 @@ class Told:
 
 
 def held(mark: int = 1) -> Trouble:
-    return Trouble(kind="held", feed="show", text="held", episodes=mark, mark=f"{mark:03}")
+    return Trouble(kind="held", feed="show", text="held", episodes=mark, version=f"{mark:03}")
 
 
 FAILING = Trouble(kind="failing", feed="show", text="down")
@@ -71,11 +71,13 @@ FAILING = Trouble(kind="failing", feed="show", text="down")
 
 
 def test_where_all_is_well_there_is_no_trouble() -> None:
-    assert troubles([FEED, replace(FEED, paused=True)], Gate(paused=True), []) == []
+    assert (
+        current_troubles([FEED, replace(FEED, paused=True)], CircuitBreaker(paused=True), []) == []
+    )
 
 
 def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> None:
-    (trouble,) = troubles([], Gate(), [HELD])
+    (trouble,) = current_troubles([], CircuitBreaker(), [HELD])
     assert trouble.key == "held show"
     assert "12 episodes held" in trouble.text
     assert "flood: 12 new items" in trouble.text
@@ -91,7 +93,7 @@ def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> No
     ],
 )
 def test_each_state_that_needs_a_person_says_what_to_do(state: State, kind: str, todo: str) -> None:
-    (trouble,) = troubles([], Gate(), [replace(HELD, state=state, episodes=1)])
+    (trouble,) = current_troubles([], CircuitBreaker(), [replace(HELD, state=state, episodes=1)])
     assert (trouble.kind, trouble.feed, trouble.episodes) == (kind, "show", 1)
     assert "1 episode" in trouble.text
     assert todo in trouble.text
@@ -115,29 +117,31 @@ def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
 
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
     refused = Later("the API key is refused (401)", blocked=True)
-    gate = circuit_breaker.gate_after_answer(Gate(), refused, NOW, Policy())
-    (trouble,) = troubles([], gate, [])
+    breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), refused, NOW, Policy())
+    (trouble,) = current_troubles([], breaker, [])
     assert trouble.kind == "blocked"
     assert "the API key is refused (401)" in trouble.text
 
 
 def test_an_outage_of_the_api_is_trouble_once_it_lasts() -> None:
-    gate, now = Gate(), NOW
-    while not troubles([], gate, []):
-        gate = circuit_breaker.gate_after_read(gate, Later("503"), now, Policy())
-        now = gate.closed_until or now
+    breaker, now = CircuitBreaker(), NOW
+    while not current_troubles([], breaker, []):
+        breaker = circuit_breaker.breaker_after_read(breaker, Later("503"), now, Policy())
+        now = breaker.tripped_until or now
     assert 30 * MINUTE < now - NOW < 90 * MINUTE
 
 
 def test_every_kind_has_words_for_its_end() -> None:
     waiting = [replace(HELD, state=state) for state in State]
     gates = [
-        Gate(closed_until=NOW, blocked=True, reason="401"),
-        Gate(closed_until=NOW, failures=99, reason="503"),
+        CircuitBreaker(tripped_until=NOW, blocked=True, reason="401"),
+        CircuitBreaker(tripped_until=NOW, failures=99, reason="503"),
     ]
     feeds = [failed(3), failed(1, "gone: the server answered 410")]
     feeds.append(replace(feeds[0], error=None, silent_since=NOW))
-    kinds = {trouble.kind for gate in gates for trouble in troubles(feeds, gate, waiting)}
+    kinds = {
+        trouble.kind for breaker in gates for trouble in current_troubles(feeds, breaker, waiting)
+    }
     assert kinds == OVER.keys()
 
 
@@ -195,6 +199,8 @@ def test_two_events_have_two_ids_and_one_comes_back_from_json_as_it_was() -> Non
 
 
 def test_what_a_title_says_stays_on_one_line() -> None:
-    (trouble,) = troubles([], Gate(), [replace(HELD, newest_reason="two\nlines\x1b[2J")])
+    (trouble,) = current_troubles(
+        [], CircuitBreaker(), [replace(HELD, newest_reason="two\nlines\x1b[2J")]
+    )
     (event,) = Told().look(trouble)
     assert event.text.isprintable()

@@ -17,7 +17,7 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.events import Event
 from feedwatch.core.job import Accepted, Unknown
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from feedwatch.notify import Channel
 from feedwatch.notify.alert_rules import CALM
 from feedwatch.notify.command import Command
@@ -41,17 +41,17 @@ class Told:
     def __init__(self, world: World, receiver: Receiver) -> None:
         self.world = world
         self.receiver = receiver
-        self.brake = Brake()
-        self.http = client(self.brake)
+        self.cancellation = Cancellation()
+        self.http = client(self.cancellation)
         self.webhook = Webhook(http=self.http, url=receiver.url, secret=b"x" * 24)
-        self.alerts = Alerts(world.context, [], Brake())
+        self.alerts = Alerts(world.context, [], Cancellation())
         self.by(self.webhook)
 
     def by(self, *channels: Channel) -> None:
         """A new process, with these channels."""
         self.alerts.close()
         self.world.store.outbox.open([channel.name for channel in channels])
-        self.alerts = Alerts(self.world.context, channels, Brake())
+        self.alerts = Alerts(self.world.context, channels, Cancellation())
 
     def tell(self) -> list[str]:
         """Tell all there is to tell; the types of what has arrived so far."""
@@ -169,7 +169,7 @@ def test_a_channel_that_fails_repeats_no_other_one(told: Told, tmp_path: Path) -
     tell.write_text(f"#!/bin/sh\necho $FEEDWATCH_EVENT_TYPE >> {lines}\n")
     tell.chmod(0o700)
     told.receiver.status = 500
-    told.by(told.webhook, Command(words=[str(tell)], brake=told.brake))
+    told.by(told.webhook, Command(words=[str(tell)], cancellation=told.cancellation))
     told.publish_and_finish(1)
     for _ in range(3):
         told.tell()
@@ -236,7 +236,7 @@ def test_a_channel_that_hangs_holds_up_nothing_but_itself(told: Told) -> None:
     for _ in range(5):
         told.alerts.tick()
     assert time.monotonic() - begun < 2
-    told.brake.stop_in(0.1)
+    told.cancellation.stop_in(0.1)
     told.world.context.stopping.set()
     told.alerts.close()
     told.alerts.tick()
@@ -259,7 +259,7 @@ def test_a_channel_taken_out_of_the_config_leaves_nothing_behind(told: Told) -> 
     told.receiver.status = 500
     told.publish_and_finish(1)
     told.tell()
-    told.by(Command(words=["true"], brake=told.brake))
+    told.by(Command(words=["true"], cancellation=told.cancellation))
     told.by(told.webhook)
     assert told.pending() == []
 

@@ -12,7 +12,7 @@ import brotli
 import httpx
 import pytest
 
-from feedwatch.net.client import Brake, client, retry_after, within
+from feedwatch.net.client import Cancellation, client, deadline, retry_after
 from feedwatch.processors.http import get
 from tests.raw import server
 
@@ -44,9 +44,9 @@ def reads_nothing(connection: socket.socket, over: threading.Event) -> None:
 def test_a_read_ends_when_the_limit_has_passed(
     serve: Callable[[socket.socket, threading.Event], None],
 ) -> None:
-    with server(serve) as url, client(Brake()) as http:
+    with server(serve) as url, client(Cancellation()) as http:
         begun = time.monotonic()
-        with within(0.5), pytest.raises(httpx.ReadTimeout):
+        with deadline(0.5), pytest.raises(httpx.ReadTimeout):
             http.get(url)
         assert 0.4 < time.monotonic() - begun < 5
 
@@ -54,8 +54,8 @@ def test_a_read_ends_when_the_limit_has_passed(
 def test_a_write_ends_when_the_limit_has_passed() -> None:
     with (
         server(reads_nothing) as url,
-        client(Brake()) as http,
-        within(2),
+        client(Cancellation()) as http,
+        deadline(2),
         pytest.raises(httpx.WriteTimeout),
     ):
         http.post(url, content=b"x" * 100_000_000)
@@ -64,25 +64,25 @@ def test_a_write_ends_when_the_limit_has_passed() -> None:
 def test_a_limit_that_has_passed_lets_nothing_leave() -> None:
     with (
         server(says_nothing) as url,
-        client(Brake()) as http,
-        within(0),
+        client(Cancellation()) as http,
+        deadline(0),
         pytest.raises(httpx.ConnectTimeout),
     ):
         http.get(url)
 
 
 def test_an_inner_limit_can_only_shorten_an_outer_one() -> None:
-    with server(says_nothing) as url, client(Brake()) as http:
+    with server(says_nothing) as url, client(Cancellation()) as http:
         begun = time.monotonic()
-        with within(0.3), within(60), pytest.raises(httpx.ReadTimeout):
+        with deadline(0.3), deadline(60), pytest.raises(httpx.ReadTimeout):
             http.get(url)
         assert time.monotonic() - begun < 5
 
 
 def test_the_brake_ends_what_is_under_way() -> None:
-    brake = Brake()
-    with server(says_nothing) as url, client(brake) as http:
-        threading.Timer(0.2, brake.stop_in, [0.2]).start()
+    cancellation = Cancellation()
+    with server(says_nothing) as url, client(cancellation) as http:
+        threading.Timer(0.2, cancellation.stop_in, [0.2]).start()
         begun = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             http.get(url)
@@ -94,7 +94,7 @@ def test_the_client_follows_no_redirect() -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
 
-    with server(redirects) as url, client(Brake()) as http:
+    with server(redirects) as url, client(Cancellation()) as http:
         assert http.get(url).status_code == 302
 
 
@@ -107,7 +107,7 @@ def test_a_packed_answer_of_an_api_is_read_too(coding: str, pack: Callable[[byte
         head = f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}"
         connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
 
-    with server(answers) as url, client(Brake(), base_url=url) as http:
+    with server(answers) as url, client(Cancellation(), base_url=url) as http:
         response = get(http, "/x")
     assert isinstance(response, httpx.Response)
     assert response.json() == {"data": []}

@@ -11,21 +11,21 @@ import pytest
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Document, Failed, ParsedFeed
-from feedwatch.core.settings import FirstRun, Policy, Rules, Source
+from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds import parse
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks, _Check
 from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.evaluate import Reader
+from feedwatch.watcher.evaluate import Evaluator
 from tests.feeds_corpus import Corpus
 from tests.support import item
 from tests.support import rss as rss_of
 from tests.world import World, world
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SOURCE = Source(
+SOURCE = FeedConfig(
     name="show",
     url="http://feeds.example.org/feed.xml",
     podcast_id="p",
@@ -65,7 +65,7 @@ class Way:
             store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
         )
         self.checks = Checks(context, http, self.parser)
-        self.reader = Reader(self.store, self.parser)
+        self.reader = Evaluator(self.store, self.parser)
 
     def check(self, body: bytes) -> int:
         """Take a document in; returns how many items feedparser had to read."""
@@ -136,7 +136,7 @@ def test_of_a_changed_document_feedparser_reads_only_what_is_new(ways: tuple[Way
         assert (items, cheap.check(body)) == (items, read)
         full.check(body)
         assert cheap.summary() == full.summary()
-        assert cheap.store.feeds.all()[0].shown == full.store.feeds.all()[0].shown
+        assert cheap.store.feeds.all()[0].item_count == full.store.feeds.all()[0].item_count
 
 
 def test_an_item_that_only_a_changed_rule_makes_an_episode_is_looked_at_again(

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, NotModified
-from feedwatch.core.settings import Source
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds import fetch as fetch_module
 from feedwatch.feeds.fetch import fetch
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from tests.raw import server
 from tests.support import FeedServer, rss
 
@@ -29,12 +29,12 @@ else:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with client(Brake(), headers={"user-agent": "feedwatch/test"}) as http:
+    with client(Cancellation(), headers={"user-agent": "feedwatch/test"}) as http:
         yield http
 
 
-def source(server: FeedServer, **values: object) -> Source:
-    plain = Source(
+def source(server: FeedServer, **values: object) -> FeedConfig:
+    plain = FeedConfig(
         name="show", url=server.url, podcast_id="p", check_interval=timedelta(minutes=15)
     )
     return replace(plain, **values)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_a_body_that_ends_before_its_length_is_a_failure(http: httpx.Client) -> 
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<rss>")
 
     with server(breaks_off) as url:
-        short = Source(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
+        short = FeedConfig(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
         assert "could not be fetched" in failed(fetch(http, short, None)).reason
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_is_slow_for_too_long_is_a_failure(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/feed", "http://no-such-host.invalid/feed"])
 def test_a_server_that_is_not_there_is_a_failure(http: httpx.Client, url: str) -> None:
-    nobody = Source(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
+    nobody = FeedConfig(name="x", url=url, podcast_id="p", check_interval=timedelta(minutes=15))
     assert "could not be fetched" in failed(fetch(http, nobody, None)).reason
 
 

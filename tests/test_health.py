@@ -20,9 +20,9 @@ from feedwatch.core.health import (
     POLLS,
     START,
     SUBMISSIONS,
-    Loop,
-    Record,
-    Vitals,
+    HealthRecord,
+    HealthSnapshot,
+    LoopHealth,
     is_hung,
     problems,
     record_of,
@@ -30,23 +30,25 @@ from feedwatch.core.health import (
     unready,
 )
 from feedwatch.daemon import systemd
-from feedwatch.daemon.heartbeat import Heart
+from feedwatch.daemon.heartbeat import Heartbeat
 from feedwatch.store.store import Store
 from tests.support import Feedwatch, Workspace, wait_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-FRESH = Loop(name="", returned=SECOND, finished=SECOND)
-VITALS = Vitals(at=NOW, feeds=1, live_jobs=0, held=0, unknown=0, feed_due_at=None, job_due_at=None)
+FRESH = LoopHealth(name="", returned=SECOND, finished=SECOND)
+VITALS = HealthSnapshot(
+    at=NOW, feeds=1, live_jobs=0, held=0, unknown=0, feed_due_at=None, job_due_at=None
+)
 
 
-def record(up: timedelta = HOUR, **changed: Loop) -> Record:
+def record(up: timedelta = HOUR, **changed: LoopHealth) -> HealthRecord:
     """Of a daemon in good health, but for the loops given."""
     loops = {name: replace(FRESH, name=name) for name in LOOPS} | changed
-    return Record(up=up, loops=tuple(loops.values()))
+    return HealthRecord(up=up, loops=tuple(loops.values()))
 
 
-def loop(name: str, **ages: timedelta | str) -> Loop:
+def loop(name: str, **ages: timedelta | str) -> LoopHealth:
     return replace(FRESH, name=name, **ages)  # type: ignore[arg-type]
 
 
@@ -64,7 +66,7 @@ def test_a_loop_that_came_to_no_end_for_a_minute_is_hung() -> None:
 
 
 def test_a_loop_that_never_came_to_an_end_is_hung_a_minute_after_the_start() -> None:
-    never = Loop(name=CHECKS)
+    never = LoopHealth(name=CHECKS)
     assert problems(record(up=59 * SECOND, checks=never)) == []
     assert unready(record(up=SECOND, checks=never)) == ["checks: starting"]
     assert is_hung(record(up=61 * SECOND, checks=never))
@@ -117,7 +119,7 @@ def test_lengths_are_spoken_as_people_do() -> None:
 
 
 def test_another_process_reads_the_same_record_out_of_the_database() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     heart.worked(CHECKS)
     for name in LOOPS:
         heart.finished(name)
@@ -192,7 +194,7 @@ def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
 def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(health.PATIENCE, SUBMISSIONS, SECOND)
+    monkeypatch.setitem(health.ROUND_TIMEOUTS, SUBMISSIONS, SECOND)
     monkeypatch.setattr(systemd, "TELL_EVERY", 0.1)
     hangs, end = threading.Event(), threading.Event()
 

@@ -23,13 +23,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.identity import keys_of
-from feedwatch.core.settings import FirstRun, OnReplaced, Policy, Rules, Source
+from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks, _Check
 from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.evaluate import Reading, decisions_on
+from feedwatch.watcher.evaluate import Evaluation, decisions_for
 from tests.replay import RememberingParser, empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
@@ -86,7 +86,7 @@ class Histories(RuleBasedStateMachine):
         self.count = 0
         self.fresh = 0  # makes names that were never used
         self.with_guids = True
-        self.source = Source(
+        self.source = FeedConfig(
             name="show",
             url="https://h.example/feed",
             podcast_id="podcast-1",
@@ -142,8 +142,8 @@ class Histories(RuleBasedStateMachine):
         before = self.rows()
         parsed = ParsedFeed(title="A show", items=items)
         check = _Check(feed=self.feed, source=self.source, host="")
-        decisions = decisions_on(self.store, check.feed, self.source, parsed)
-        reading = Reading(outcome=parsed, decisions=decisions, keys=keys_of(items))
+        decisions = decisions_for(self.store, check.feed, self.source, parsed)
+        reading = Evaluation(outcome=parsed, decisions=decisions, keys=keys_of(items))
         self.checks._record(check, document, reading)
         if items:
             self.etag = etag
@@ -306,7 +306,7 @@ class Histories(RuleBasedStateMachine):
     @property
     def may_be_issued_anew(self) -> bool:
         """Whether feedwatch can tell it: a feed of one item rolls."""
-        return len(self.shown) == self.feed.shown > 1
+        return len(self.shown) == self.feed.item_count > 1
 
     # What the network and the machine do
 

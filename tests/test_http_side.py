@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
 from feedwatch.core.episode import State
-from feedwatch.core.health import LOOPS, Loop, Record
-from feedwatch.core.settings import Policy, Source
+from feedwatch.core.health import LOOPS, HealthRecord, LoopHealth
+from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
 from feedwatch.store.store import Store
 from feedwatch.web.http_server import MOST_CONNECTIONS, HttpSide, Page, verdict
@@ -174,9 +174,9 @@ def test_a_page_that_fails_is_a_500_and_the_next_one_works(
 # The metrics
 
 
-HEALTHY = Record(
+HEALTHY = HealthRecord(
     up=timedelta(hours=1),
-    loops=tuple(Loop(name=name, finished=timedelta(seconds=1)) for name in LOOPS),
+    loops=tuple(LoopHealth(name=name, finished=timedelta(seconds=1)) for name in LOOPS),
 )
 
 
@@ -198,7 +198,7 @@ def metrics_of(store: Store) -> str:
 )
 def test_a_thousand_feeds_make_no_thousand_series(store: Store, feeds: int, shown: int) -> None:
     sources = [
-        Source(
+        FeedConfig(
             name=f"f{n}", url=f"https://h/{n}", podcast_id="p", check_interval=timedelta(hours=1)
         )
         for n in range(feeds)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from feedwatch.core.admission import Verdict
 from feedwatch.core.feed import Item
 from feedwatch.core.identity import comparable, keys_of
-from feedwatch.core.match_items import Kind
+from feedwatch.core.match_items import MatchKind
 from feedwatch.core.tracking_prefixes import PREFIXES
 from tests.shows import Memory, item, verdicts
 
@@ -25,67 +25,67 @@ def remembering(*items: Item) -> Memory:
     return memory
 
 
-def kind(memory: Memory, *items: Item) -> Kind:
+def kind(memory: Memory, *items: Item) -> MatchKind:
     """What the first of the items is."""
-    return memory.look(*items)[0].sighting.kind
+    return memory.look(*items)[0].match.kind
 
 
 SHOW = [item(number) for number in (5, 4, 3, 2, 1)]
 
 # One item changed in a feed of five: what it is.
-RULES: dict[str, tuple[Item, Kind]] = {
-    "same guid, same audio": (item(5, title="Edited", published_at=None), Kind.KNOWN),
-    "same audio, no guid": (item(5, guid=None), Kind.KNOWN),
-    "same audio, other guid": (item(5, guid="other"), Kind.KNOWN),
-    "same audio, other guid and title": (item(5, guid="other", title="Rerun"), Kind.DOUBTFUL),
+RULES: dict[str, tuple[Item, MatchKind]] = {
+    "same guid, same audio": (item(5, title="Edited", published_at=None), MatchKind.KNOWN),
+    "same audio, no guid": (item(5, guid=None), MatchKind.KNOWN),
+    "same audio, other guid": (item(5, guid="other"), MatchKind.KNOWN),
+    "same audio, other guid and title": (item(5, guid="other", title="Rerun"), MatchKind.DOUBTFUL),
     "same audio, other guid, later": (
         item(5, guid="other", published_at=item(9).published_at),
-        Kind.DOUBTFUL,
+        MatchKind.DOUBTFUL,
     ),
     "same audio, no guid, other title, later": (
         item(5, guid=None, title="Edited", published_at=item(9).published_at),
-        Kind.KNOWN,
+        MatchKind.KNOWN,
     ),
     "same guid, file at another address": (
         item(5, enclosure_url="https://new-host.example/x/y/5.mp3"),
-        Kind.KNOWN,
+        MatchKind.KNOWN,
     ),
-    "same guid, other file, just as long": (item(5, enclosure_url=OTHER), Kind.KNOWN),
+    "same guid, other file, just as long": (item(5, enclosure_url=OTHER), MatchKind.KNOWN),
     "same guid, other file, not as long": (
         item(5, enclosure_url=OTHER, duration=99),
-        Kind.REPLACED,
+        MatchKind.REPLACED,
     ),
     "same guid, other file, no duration": (
         item(5, enclosure_url=OTHER, duration=None),
-        Kind.REPLACED,
+        MatchKind.REPLACED,
     ),
     "same guid, other file and title, later": (
         item(5, enclosure_url=OTHER, title="Another", published_at=item(9).published_at),
-        Kind.DOUBTFUL,
+        MatchKind.DOUBTFUL,
     ),
-    "same title and date": (item(5, guid="other", enclosure_url=OTHER), Kind.KNOWN),
+    "same title and date": (item(5, guid="other", enclosure_url=OTHER), MatchKind.KNOWN),
     "same title and date, other ads": (
         item(5, guid="other", enclosure_url=OTHER, duration=1075),
-        Kind.KNOWN,
+        MatchKind.KNOWN,
     ),
     "same title and date, another length": (
         item(5, guid="other", enclosure_url=OTHER, duration=3000),
-        Kind.DOUBTFUL,
+        MatchKind.DOUBTFUL,
     ),
     "same title, another time zone": (
         item(5, guid="other", enclosure_url=OTHER, published_at=item(5).published_at + HOUR),  # type: ignore[operator]
-        Kind.DOUBTFUL,
+        MatchKind.DOUBTFUL,
     ),
     "same title only": (
         item(5, guid="other", enclosure_url=OTHER, published_at=item(30).published_at),
-        Kind.DOUBTFUL,
+        MatchKind.DOUBTFUL,
     ),
     "same title only, another length": (
         item(5, guid="o", enclosure_url=OTHER, published_at=item(30).published_at, duration=9),
-        Kind.NEW,
+        MatchKind.NEW,
     ),
-    "nothing the same": (item(6), Kind.NEW),
-    "no enclosure": (item(5, enclosure_url=None), Kind.NOTHING),
+    "nothing the same": (item(6), MatchKind.NEW),
+    "no enclosure": (item(5, enclosure_url=None), MatchKind.NOTHING),
 }
 
 
@@ -134,9 +134,12 @@ def test_a_guid_that_all_items_share_hides_none_of_them() -> None:
 
 
 def test_two_items_with_one_title_and_date_need_a_person() -> None:
-    twin = item(1, guid="b", enclosure_url=OTHER)
-    assert verdicts(Memory().take(item(1), twin)) == [Verdict.SUBMIT, Verdict.HOLD]
-    assert verdicts(remembering(item(1)).take(twin, item(1))) == [Verdict.HOLD, Verdict.KNOWN]
+    duplicate_of = item(1, guid="b", enclosure_url=OTHER)
+    assert verdicts(Memory().take(item(1), duplicate_of)) == [Verdict.SUBMIT, Verdict.HOLD]
+    assert verdicts(remembering(item(1)).take(duplicate_of, item(1))) == [
+        Verdict.HOLD,
+        Verdict.KNOWN,
+    ]
 
 
 def test_an_item_that_vanishes_and_comes_back_is_known() -> None:

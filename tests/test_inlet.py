@@ -21,11 +21,11 @@ from feedwatch.core.job import (
     Lost,
     Refused,
     Running,
-    Submission,
+    Task,
     Unknown,
     Unreachable,
 )
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from feedwatch.processors import inlet as inlet_module
 from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
 from feedwatch.sandbox.faults import Fault
@@ -35,7 +35,7 @@ CONTRACT = yaml.safe_load(
     (Path(__file__).parent / "contract" / "inlet.openapi.yaml").read_text(encoding="utf-8")
 )
 KEY = "sandbox-key"
-SUBMISSION = Submission(
+SUBMISSION = Task(
     podcast_id="podcast-1",
     url="https://media.example.org/1.mp3",
     name="Episode 1",
@@ -54,7 +54,7 @@ def api() -> Iterator[Sandbox]:
 @contextmanager
 def connected(sandbox: Sandbox, key: str = KEY) -> Iterator[Inlet]:
     headers = {"authorization": f"Token {key}"}
-    with client(Brake(), base_url=sandbox.url, headers=headers) as http:
+    with client(Cancellation(), base_url=sandbox.url, headers=headers) as http:
         yield Inlet(http)
 
 
@@ -95,7 +95,7 @@ VALID = jsonschema_rs.Draft7Validator(SCHEMA)
 def test_whatever_a_feed_says_the_body_keeps_to_the_contract(
     name: str, description: str, published_at: datetime | None
 ) -> None:
-    submission = Submission(
+    submission = Task(
         podcast_id="p",
         url="https://h/a.mp3",
         name=name,
@@ -183,7 +183,7 @@ def test_the_apis_own_refusal_is_final_and_says_why(
 
 
 def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:
-    answer = inlet.submit(Submission(**{**vars(SUBMISSION), "podcast_id": "nobody"}))
+    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}))
     assert isinstance(answer, Refused)
     assert "404" in answer.reason
 

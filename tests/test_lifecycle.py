@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import IllegalMoveError
 from feedwatch.core.feed import Document, Failed, Feed, Gone, Hints, Item, NotModified, ParsedFeed
@@ -78,10 +78,10 @@ def episode(state: State, **values: object) -> Episode:
     return replace(base, **values)  # type: ignore[arg-type]
 
 
-Move = Callable[[Episode], Episode]
+HistoryEntry = Callable[[Episode], Episode]
 
 
-def moves() -> Iterator[Move]:
+def moves() -> Iterator[HistoryEntry]:
     """Everything that can happen to an episode, in every way that makes a difference."""
     yield lambda e: episode_lifecycle.claimed(e, "p", NOW)
     yield lambda e: episode_lifecycle.approved(e, NOW)
@@ -285,9 +285,9 @@ INTERVAL = 15 * MINUTE
 
 
 def test_a_failed_check_keeps_the_validators_and_counts() -> None:
-    known = replace(FEED, etag='"1"', full_at=NOW, success_at=NOW - DAY)
+    known = replace(FEED, etag='"1"', last_full_fetch_at=NOW, success_at=NOW - DAY)
     failed = feed_lifecycle.checked(known, Failed("no feed"), None, NOW, INTERVAL)
-    assert (failed.etag, failed.full_at, failed.success_at) == ('"1"', NOW, NOW - DAY)
+    assert (failed.etag, failed.last_full_fetch_at, failed.success_at) == ('"1"', NOW, NOW - DAY)
     assert (failed.failures, failed.error) == (1, "no feed")
 
 
@@ -346,34 +346,42 @@ def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
 
 
 def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() -> None:
-    gate, waits = Gate(), []
+    breaker, waits = CircuitBreaker(), []
     for _ in range(14):
-        gate = circuit_breaker.gate_after_answer(gate, Unknown("x"), NOW, HOLD)
-        assert gate.closed_until is not None
-        waits.append(gate.closed_until - NOW)
-        gate = circuit_breaker.gate_after_read(gate, None, NOW, HOLD)
-        assert gate.closed_until is None
+        breaker = circuit_breaker.breaker_after_answer(breaker, Unknown("x"), NOW, HOLD)
+        assert breaker.tripped_until is not None
+        waits.append(breaker.tripped_until - NOW)
+        breaker = circuit_breaker.breaker_after_read(breaker, None, NOW, HOLD)
+        assert breaker.tripped_until is None
     assert waits[0] < waits[3] < waits[6]
     assert 6 * HOUR <= max(waits) <= 7.5 * HOUR
 
 
 def test_a_clear_answer_opens_the_gate_for_good_and_leaves_a_persons_pause() -> None:
-    shut = Gate(paused=True, closed_until=NOW, reason="x", failures=4, doubts=2, blocked=True)
+    shut = CircuitBreaker(
+        paused=True, tripped_until=NOW, reason="x", failures=4, doubtful_posts=2, blocked=True
+    )
     for answer in (Accepted("m"), Refused("400")):
-        assert circuit_breaker.gate_after_answer(shut, answer, NOW, HOLD) == Gate(paused=True)
+        assert circuit_breaker.breaker_after_answer(shut, answer, NOW, HOLD) == CircuitBreaker(
+            paused=True
+        )
 
 
 def test_a_failed_read_keeps_the_gate_shut_and_looks_again_within_minutes() -> None:
-    gate = Gate()
+    breaker = CircuitBreaker()
     for _ in range(20):
-        gate = circuit_breaker.gate_after_read(gate, Later("down"), NOW, HOLD)
-        assert gate.closed_until is not None
-        assert NOW < gate.closed_until <= NOW + 6.25 * MINUTE
+        breaker = circuit_breaker.breaker_after_read(breaker, Later("down"), NOW, HOLD)
+        assert breaker.tripped_until is not None
+        assert NOW < breaker.tripped_until <= NOW + 6.25 * MINUTE
 
 
 def test_what_a_person_must_mend_is_told_from_what_passes() -> None:
-    assert circuit_breaker.gate_after_answer(Gate(), Later("401", blocked=True), NOW, HOLD).blocked
-    assert not circuit_breaker.gate_after_answer(Gate(), Later("503"), NOW, HOLD).blocked
+    assert circuit_breaker.breaker_after_answer(
+        CircuitBreaker(), Later("401", blocked=True), NOW, HOLD
+    ).blocked
+    assert not circuit_breaker.breaker_after_answer(
+        CircuitBreaker(), Later("503"), NOW, HOLD
+    ).blocked
 
 
 # Hints
@@ -391,7 +399,7 @@ def test_no_hints_make_a_feed_due_so_late_that_it_counts_as_due_now(
     now: datetime, interval: timedelta, every: timedelta, hours: int, days: int, name: str
 ) -> None:
     hints = Hints(every=every, skip_hours=hours, skip_days=days)
-    document = replace(DOCUMENT, hints=hints, fresh=every)
+    document = replace(DOCUMENT, hints=hints, http_max_age=every)
     after = feed_lifecycle.checked(replace(FEED, name=name), PARSED, document, now, interval)
     assert after.due_at is not None
     assert interval <= after.due_at - now < horizon(interval)

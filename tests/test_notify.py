@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch.core import events
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from feedwatch.notify import Channel, process
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
@@ -33,7 +33,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def webhook(receiver: Receiver) -> Iterator[Webhook]:
-    with client(Brake()) as http:
+    with client(Cancellation()) as http:
         secret = base64.b64decode(SECRET.removeprefix("whsec_"))
         yield Webhook(http=http, url=receiver.url, secret=secret)
 
@@ -89,7 +89,7 @@ def test_a_webhook_that_is_not_taken_is_a_failure_and_no_redirect_is_followed(
 def test_a_webhook_whose_server_is_away_is_a_failure_that_holds_no_secret(
     receiver: Receiver,
 ) -> None:
-    with client(Brake()) as http:
+    with client(Cancellation()) as http:
         gone = Webhook(http=http, url="http://127.0.0.1:1/?token=s3cret", secret=b"s3cret")
         failure = gone.deliver(EVENT)
         assert failure is not None
@@ -101,9 +101,9 @@ def test_a_webhook_that_never_answers_is_broken_off_when_the_daemon_stops(
     receiver: Receiver,
 ) -> None:
     receiver.delay = 60
-    brake = Brake()
-    brake.stop_in(0.2)
-    with client(brake) as http:
+    cancellation = Cancellation()
+    cancellation.stop_in(0.2)
+    with client(cancellation) as http:
         webhook = Webhook(http=http, url=receiver.url, secret=b"x" * 24)
         begun = time.monotonic()
         assert webhook.deliver(EVENT) is not None
@@ -121,7 +121,10 @@ def test_a_command_is_given_the_event_and_none_of_our_settings(
     monkeypatch.setenv("TZ", "UTC")
     told = tmp_path / "told"
     tell = script(tmp_path, f'(printf "%s\\n" "$1"; env; echo; cat) > {told}')
-    assert Command(words=[tell, "$HOME; two words"], brake=Brake()).deliver(EVENT) is None
+    assert (
+        Command(words=[tell, "$HOME; two words"], cancellation=Cancellation()).deliver(EVENT)
+        is None
+    )
     said = told.read_text().splitlines()
     assert said[0] == "$HOME; two words"  # no shell has seen it
     assert json.loads(said[-1])["id"] == EVENT.id
@@ -136,7 +139,7 @@ def test_a_command_is_given_the_event_and_none_of_our_settings(
 
 def test_a_command_that_fails_says_why_in_short(tmp_path: Path) -> None:
     tell = script(tmp_path, "seq 100000", "echo out of order >&2", "exit 3")
-    failure = Command(words=[tell], brake=Brake()).deliver(EVENT)
+    failure = Command(words=[tell], cancellation=Cancellation()).deliver(EVENT)
     assert failure is not None
     assert failure.startswith("ended with status 3: ")
     assert failure.endswith("out of order")
@@ -145,17 +148,17 @@ def test_a_command_that_fails_says_why_in_short(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_not_there_is_told_before_and_when_it_is_needed() -> None:
-    missing = Command(words=["no-such-program", "t0ken"], brake=Brake())
+    missing = Command(words=["no-such-program", "t0ken"], cancellation=Cancellation())
     assert missing.complaint() == "there is no program 'no-such-program' that can be started"
     assert missing.deliver(EVENT) == "cannot be started: No such file or directory"
     assert "t0ken" not in repr(missing)
-    assert Command(words=["sh"], brake=Brake()).complaint() is None
+    assert Command(words=["sh"], cancellation=Cancellation()).complaint() is None
 
 
 def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     tell = script(tmp_path, "sleep 60 &", f"echo $! > {tmp_path / 'pid'}", "wait")
     begun = time.monotonic()
-    failure = process.run([tell], b"", process.environment(os.environ), Brake(), seconds=0.5)
+    failure = process.run([tell], b"", process.environment(os.environ), Cancellation(), seconds=0.5)
     assert failure == "did not end within 0.5 s"
     assert time.monotonic() - begun < 5
     line = Path("/proc", (tmp_path / "pid").read_text().strip(), "cmdline")
@@ -165,16 +168,19 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
 def test_a_command_may_leave_something_running_behind_it(tmp_path: Path) -> None:
     begun = time.monotonic()
     assert (
-        Command(words=[script(tmp_path, "timeout 5 yes &")], brake=Brake()).deliver(EVENT) is None
+        Command(words=[script(tmp_path, "timeout 5 yes &")], cancellation=Cancellation()).deliver(
+            EVENT
+        )
+        is None
     )
     assert time.monotonic() - begun < 4
 
 
 def test_a_command_under_way_is_ended_when_the_daemon_stops(tmp_path: Path) -> None:
-    brake = Brake()
-    brake.stop_in(0.1)
+    cancellation = Cancellation()
+    cancellation.stop_in(0.1)
     begun = time.monotonic()
-    assert Command(words=["sleep", "20"], brake=brake).deliver(EVENT) is not None
+    assert Command(words=["sleep", "20"], cancellation=cancellation).deliver(EVENT) is not None
     assert time.monotonic() - begun < 5
 
 
@@ -182,7 +188,7 @@ def test_a_command_under_way_is_ended_when_the_daemon_stops(tmp_path: Path) -> N
 
 
 def test_apprise_sends_the_text_and_one_that_fails_is_a_failure(receiver: Receiver) -> None:
-    service = Apprise(url=f"json://127.0.0.1:{receiver.port}/hook", brake=Brake())
+    service = Apprise(url=f"json://127.0.0.1:{receiver.port}/hook", cancellation=Cancellation())
     assert service.complaint() is None
     assert service.deliver(EVENT) is None
     ((_, body),) = receiver.posts
@@ -194,7 +200,7 @@ def test_apprise_sends_the_text_and_one_that_fails_is_a_failure(receiver: Receiv
 
 
 def test_an_address_that_apprise_cannot_read_is_told_and_not_shown() -> None:
-    wrong = Apprise(url="discord://s3cret", brake=Brake())
+    wrong = Apprise(url="discord://s3cret", cancellation=Cancellation())
     complaint = wrong.complaint()
     assert complaint is not None
     assert "Apprise cannot read this address" in complaint
@@ -202,10 +208,10 @@ def test_an_address_that_apprise_cannot_read_is_told_and_not_shown() -> None:
 
 
 def test_every_channel_has_its_own_name() -> None:
-    brake = Brake()
+    cancellation = Cancellation()
     channels: list[Channel] = [
-        Apprise(url="ntfy://one", brake=brake),
-        Apprise(url="ntfy://two", brake=brake),
-        Command(words=["sh"], brake=brake),
+        Apprise(url="ntfy://one", cancellation=cancellation),
+        Apprise(url="ntfy://two", cancellation=cancellation),
+        Command(words=["sh"], cancellation=cancellation),
     ]
     assert len({channel.name for channel in channels}) == 3

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core.ledger import Imprint, is_behind
+from feedwatch.core.ledger import DatabaseId, is_older
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.journal import Marker, places
+from feedwatch.store.journal import Journal, places
 from tests.support import FeedServer, Feedwatch, Workspace, wait_for
 
 # One daemon
@@ -164,34 +164,34 @@ def test_the_mark_is_in_every_place_that_can_be_written(tmp_path: Path) -> None:
     paths = places(
         config / "config.env", database / "feedwatch.db", {"CACHE_DIRECTORY": str(cache)}
     )
-    marker = Marker([*paths, tmp_path / "no such folder" / "marker"])
-    marker.write(Imprint(id="a", claims=3))
+    marker = Journal([*paths, tmp_path / "no such folder" / "marker"])
+    marker.write(DatabaseId(id="a", claims=3))
     shutil.rmtree(database)
     shutil.rmtree(config)
-    assert marker.read() == Imprint(id="a", claims=3)
+    assert marker.read() == DatabaseId(id="a", claims=3)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"database": 1}', '{"claims": "x"}'])
 def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "marker"
     path.write_text(content, encoding="utf-8")
-    assert Marker([path]).read() is None
+    assert Journal([path]).read() is None
 
 
 @pytest.mark.parametrize(
     ("database", "mark", "behind"),
     [
-        (Imprint(id="a", claims=0), None, False),
-        (Imprint(id="a", claims=5), None, False),
-        (Imprint(id="a", claims=5), Imprint(id="a", claims=5), False),
-        (Imprint(id="a", claims=6), Imprint(id="a", claims=5), False),
-        (Imprint(id="a", claims=4), Imprint(id="a", claims=5), True),
-        (Imprint(id="b", claims=0), Imprint(id="a", claims=5), True),
-        (Imprint(id="b", claims=9), Imprint(id="a", claims=5), True),
-        (Imprint(id="b", claims=0), Imprint(id="a", claims=0), False),
+        (DatabaseId(id="a", claims=0), None, False),
+        (DatabaseId(id="a", claims=5), None, False),
+        (DatabaseId(id="a", claims=5), DatabaseId(id="a", claims=5), False),
+        (DatabaseId(id="a", claims=6), DatabaseId(id="a", claims=5), False),
+        (DatabaseId(id="a", claims=4), DatabaseId(id="a", claims=5), True),
+        (DatabaseId(id="b", claims=0), DatabaseId(id="a", claims=5), True),
+        (DatabaseId(id="b", claims=9), DatabaseId(id="a", claims=5), True),
+        (DatabaseId(id="b", claims=0), DatabaseId(id="a", claims=0), False),
     ],
 )
 def test_a_database_is_behind_if_it_knows_of_fewer_claims_or_is_another(
-    database: Imprint, mark: Imprint | None, *, behind: bool
+    database: DatabaseId, mark: DatabaseId | None, *, behind: bool
 ) -> None:
-    assert is_behind(database, mark) == behind
+    assert is_older(database, mark) == behind

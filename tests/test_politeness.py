@@ -289,8 +289,8 @@ def test_a_feed_that_is_known_from_a_version_without_rhythms_gets_one(one: World
     one.feeds.publish(*weekly(one, *range(52, 60)))
     one.check()
     rhythm = show(one).expected_by
-    forgotten = replace(show(one), expected_by=None, silent_since=None, full_at=None)
-    one.store.checks.record(replace(forgotten, body_mark=None), [], {}, one.now)
+    forgotten = replace(show(one), expected_by=None, silent_since=None, last_full_fetch_at=None)
+    one.store.checks.record(replace(forgotten, body_hash=None), [], {}, one.now)
     one.later(hours=1)
     one.check()
     assert (show(one).expected_by, show(one).silent_since) == (rhythm, one.now)

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from feedwatch.core.feed import Address, Document, Failed, Fetched, NotModified
-from feedwatch.core.feed import Feed as Known
-from feedwatch.core.settings import Source
+from feedwatch.core.feed import Feed as KnownEpisode
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.fetch import fetch
-from feedwatch.net.address_scope import Reach, reach_of
-from feedwatch.net.client import Brake, TooPrivateError, client, reaching
+from feedwatch.net.address_scope import Scope, address_scope
+from feedwatch.net.client import Cancellation, TooPrivateError, client, limit_scope
 from tests.raw import server
 from tests.support import FeedServer, rss
 
@@ -27,7 +27,7 @@ REFUSED = "redirects to a private address ({}), refused"
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with client(Brake()) as http:
+    with client(Cancellation()) as http:
         yield http
 
 
@@ -35,8 +35,8 @@ def http() -> Iterator[httpx.Client]:
 def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
     """A server on an address that is taken to be public."""
 
-    def as_if(address: str) -> Reach:
-        return Reach.PUBLIC if address == PUBLIC else reach_of(address)
+    def as_if(address: str) -> Scope:
+        return Scope.PUBLIC if address == PUBLIC else address_scope(address)
 
     monkeypatch.setattr("feedwatch.net.client.reach_of", as_if)
     with FeedServer(PUBLIC) as feeds:
@@ -59,9 +59,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return answers
 
 
-def source(url: str, **more: Any) -> Source:
+def source(url: str, **more: Any) -> FeedConfig:
     wait = timedelta(minutes=15)
-    return Source(name="show", url=url, podcast_id="p", check_interval=wait, **more)
+    return FeedConfig(name="show", url=url, podcast_id="p", check_interval=wait, **more)
 
 
 def reason(outcome: Fetched) -> str:
@@ -144,7 +144,7 @@ def test_a_name_is_resolved_once_and_connected_to_as_resolved(
     names["twice.example"] = [PUBLIC, "127.0.0.1"]
     public.publish(1)
     url = public.url.replace(PUBLIC, "twice.example")
-    with reaching(Reach.PUBLIC):
+    with limit_scope(Scope.PUBLIC):
         assert http.get(url).status_code == 200
     assert public.seen[-1][1]["host"].startswith("twice.example:")
 
@@ -164,7 +164,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     public.publish(1)
-    with reaching(Reach.PUBLIC):
+    with limit_scope(Scope.PUBLIC):
         assert http.get(f"http://both.example:{port}/feed.xml").status_code == 200
 
 
@@ -173,7 +173,7 @@ def test_a_connection_that_was_opened_for_a_private_feed_serves_no_other(
 ) -> None:
     feed_server.publish(1)
     assert http.get(feed_server.url).status_code == 200  # and is kept open
-    with reaching(Reach.PUBLIC), pytest.raises(TooPrivateError, match=r"127\.0\.0\.1"):
+    with limit_scope(Scope.PUBLIC), pytest.raises(TooPrivateError, match=r"127\.0\.0\.1"):
         http.get(feed_server.url)
     assert feed_server.count() == 1
     assert http.get(feed_server.url).status_code == 200
@@ -204,9 +204,9 @@ def test_a_permanent_redirect_says_where_the_feed_has_moved(
     feed_server.publish(1, path="/new.xml")
     document = fetch(http, source(feed_server.url), None)
     assert isinstance(document, Document)
-    new = Address(url=feed_server.url_of("/new.xml"), reach=Reach.LOOPBACK)
+    new = Address(url=feed_server.url_of("/new.xml"), scope=Scope.LOOPBACK)
     assert document.moved == new
-    known = Known(name="show", url=feed_server.url, etag=document.etag)
+    known = KnownEpisode(name="show", url=feed_server.url, etag=document.etag)
     assert fetch(http, source(feed_server.url), known) == NotModified(moved=new)
 
 
@@ -248,7 +248,7 @@ def test_a_password_in_the_location_is_not_remembered(
 def test_a_feed_that_has_moved_is_asked_for_there(
     http: httpx.Client, feed_server: FeedServer
 ) -> None:
-    new = Address(url=feed_server.url_of("/new.xml"), reach=Reach.LOOPBACK)
+    new = Address(url=feed_server.url_of("/new.xml"), scope=Scope.LOOPBACK)
     feed_server.answer(body=rss(1), path="/new.xml")
     assert isinstance(fetch(http, source(feed_server.url), None, new), Document)
     assert feed_server.count() == 0
@@ -266,12 +266,12 @@ def test_credentials_go_to_the_configured_origin_only_wherever_the_feed_has_move
         source(url, headers={"X-Token": "t"}),
     ):
         feed_server.publish(1, path="/new.xml")
-        near = Address(url=feed_server.url_of("/new.xml"), reach=Reach.LOOPBACK)
+        near = Address(url=feed_server.url_of("/new.xml"), scope=Scope.LOOPBACK)
         assert isinstance(fetch(http, private, None, near), Document)
         assert sent(feed_server) == {"authorization", "x-token"}
         with FeedServer() as elsewhere:
             elsewhere.publish(1)
-            far = Address(url=elsewhere.url, reach=Reach.LOOPBACK)
+            far = Address(url=elsewhere.url, scope=Scope.LOOPBACK)
             assert isinstance(fetch(http, private, None, far), Document)
             assert sent(elsewhere) == set()
 
@@ -280,6 +280,6 @@ def test_a_new_address_is_bound_by_how_private_the_configured_one_is(
     http: httpx.Client, feed_server: FeedServer
 ) -> None:
     feed_server.publish(1)
-    moved = Address(url=feed_server.url, reach=Reach.PUBLIC)
+    moved = Address(url=feed_server.url, scope=Scope.PUBLIC)
     outcome = fetch(http, source("http://public.example/"), None, moved)
     assert reason(outcome) == REFUSED.format("127.0.0.1")

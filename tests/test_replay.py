@@ -525,8 +525,20 @@ def test_a_document_that_is_no_feed_changes_nothing(show: Replay, broken: str) -
         assert bad.error, bad
         assert bad.quiet
         after = show.feed
-        assert (after.etag, after.last_modified, after.full_at, after.baseline_at, after.shown) == (
-            *(before.etag, before.last_modified, before.full_at, before.baseline_at, before.shown),
+        assert (
+            after.etag,
+            after.last_modified,
+            after.last_full_fetch_at,
+            after.baseline_at,
+            after.item_count,
+        ) == (
+            *(
+                before.etag,
+                before.last_modified,
+                before.last_full_fetch_at,
+                before.baseline_at,
+                before.item_count,
+            ),
         )
     assert show.show(good).quiet
     assert show.feed.error is None

@@ -16,8 +16,8 @@ from sqlalchemy import inspect
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Accepted, Later, Unknown
-from feedwatch.core.settings import Policy, Source
-from feedwatch.store.checks import Admission
+from feedwatch.core.settings import FeedConfig, Policy
+from feedwatch.store.checks import NewEpisode
 from feedwatch.store.database import _migrations, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
@@ -26,7 +26,7 @@ from feedwatch.store.store import Store
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 POLICY = Policy()
-SOURCE = Source(
+SOURCE = FeedConfig(
     name="show", url="https://h.example/feed", podcast_id="p", check_interval=15 * MINUTE
 )
 
@@ -67,7 +67,7 @@ def new_episode(number: int = 1, **values: object) -> Episode:
 def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
     (feed,) = store.feeds.all()
     new = [
-        Admission(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
+        NewEpisode(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
         for number in numbers
     ]
     admitted = store.checks.record(feed, new, {}, NOW)
@@ -151,12 +151,14 @@ def test_a_commit_survives_a_power_cut_and_readers_do_not_wait(store: Store) -> 
 def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(store: Store) -> None:
     admit(store, 1)
     (feed,) = store.feeds.all()
-    store.checks.record(replace(feed, etag='"1"', baseline_at=NOW, full_at=NOW), [], {}, NOW)
+    store.checks.record(
+        replace(feed, etag='"1"', baseline_at=NOW, last_full_fetch_at=NOW), [], {}, NOW
+    )
     moved = replace(SOURCE, url="https://elsewhere.example/feed")
     store.feeds.sync([moved], {"show": NOW + MINUTE})
     (after,) = store.feeds.all()
     assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
-    assert (after.etag, after.full_at, after.due_at) == (None, None, NOW + MINUTE)
+    assert (after.etag, after.last_full_fetch_at, after.due_at) == (None, None, NOW + MINUTE)
     assert store.checks.known(after.id, ["guid:1"])
 
 
@@ -185,8 +187,8 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
     (feed,) = store.feeds.all()
     admit(store, 1)
     twice = [
-        Admission(episode=new_episode(2), keys=["guid:2"], title_key=""),
-        Admission(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
+        NewEpisode(episode=new_episode(2), keys=["guid:2"], title_key=""),
+        NewEpisode(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
     ]
     assert store.checks.record(replace(feed, etag='"2"'), twice, {}, NOW) is None
     assert [episode.guid for episode in store.episodes.find()] == ["guid-1"]
@@ -196,7 +198,7 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
 def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
     (feed,) = store.feeds.all()
     store.feeds.sync([replace(SOURCE, url="https://new.example/")], {"show": NOW})
-    admission = Admission(episode=new_episode(), keys=["guid:1"], title_key="")
+    admission = NewEpisode(episode=new_episode(), keys=["guid:1"], title_key="")
     assert store.checks.record(feed, [admission], {}, NOW) is None
     assert store.episodes.find() == []
 
@@ -282,9 +284,9 @@ def test_what_was_surely_not_taken_is_not_counted(store: Store) -> None:
 
 def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> None:
     admit(store, 1)
-    store.breakers.change("inlet", lambda gate: replace(gate, paused=True))
+    store.breakers.change("inlet", lambda breaker: replace(breaker, paused=True))
     assert claim(store) is None
-    store.breakers.change("inlet", lambda gate: replace(gate, paused=False))
+    store.breakers.change("inlet", lambda breaker: replace(breaker, paused=False))
     store.feeds.set_paused("show", paused=True)
     assert claim(store) is None
     store.feeds.set_paused("show", paused=False)
@@ -293,7 +295,7 @@ def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> Non
 
 def test_a_shut_gate_holds_claims_back_even_after_its_time(store: Store) -> None:
     admit(store, 1)
-    store.breakers.change("inlet", lambda gate: replace(gate, closed_until=NOW - MINUTE))
+    store.breakers.change("inlet", lambda breaker: replace(breaker, tripped_until=NOW - MINUTE))
     assert claim(store) is None, "only a read opens it"
 
 
@@ -404,8 +406,8 @@ def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     engine.dispose()
     store = opened(path)
     (feed,) = store.feeds.all()
-    assert (feed.name, feed.etag, feed.shown) == ("show", "kept", 3)
-    assert (feed.address, feed.skip_hours, feed.silent_since) == (None, None, None)
+    assert (feed.name, feed.etag, feed.item_count) == ("show", "kept", 3)
+    assert (feed.moved_url, feed.skip_hours, feed.silent_since) == (None, None, None)
     assert store.feeds.url_changes() == {}
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1

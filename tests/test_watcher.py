@@ -448,7 +448,9 @@ def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_
         world.store.episodes.save(one, episode_lifecycle.retried(one, world.now), world.now)
         is not None
     )
-    late = replace(before, due_at=world.now + timedelta(hours=6), answered=before.asked)
+    late = replace(
+        before, due_at=world.now + timedelta(hours=6), full_reads_done=before.full_reads_requested
+    )
     world.store.checks.record(late, [], {}, world.now, descriptions={})  # one that began before
     (after,) = world.store.feeds.all()
     assert after.due_at == world.now

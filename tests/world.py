@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.settings import FirstRun, Policy, Rules, Source
+from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.host_limiter import Pace
+from feedwatch.watcher.host_limiter import HostLimiter
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
 from tests.support import KEY, PODCAST, FeedServer, wait_for
@@ -34,9 +34,9 @@ class World:
         self._ends: list[Callable[[], None]] = []
         self.restart()
 
-    def source(self, name: str, path: str = "/feed.xml") -> Source:
+    def source(self, name: str, path: str = "/feed.xml") -> FeedConfig:
         """A feed that submits all it holds from the start."""
-        return Source(
+        return FeedConfig(
             name=name,
             url=self.feeds.url_of(path),
             podcast_id=PODCAST,
@@ -47,15 +47,17 @@ class World:
     def restart(self) -> None:
         """A new process on the old database."""
         self.end()
-        brake = Brake()
-        api = client(brake, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"})
-        http, parser = client(brake), Parser()
+        cancellation = Cancellation()
+        api = client(
+            cancellation, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"}
+        )
+        http, parser = client(cancellation), Parser()
         plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
         self.context = Context(
             store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now
         )
         self.checks = Checks(self.context, http, parser)
-        self.checks._pace = Pace(spacing=0.0)  # everything here is one host's
+        self.checks._pace = HostLimiter(spacing=0.0)  # everything here is one host's
         self.submissions = Submissions(self.context)
         self.polls = Polls(self.context)
         self.store.feeds.sync(self.sources, {one.name: self.now for one in self.sources})

@@ -18,20 +18,20 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import Settings, load
 from feedwatch.config.locate import find_file
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.ledger import is_behind
+from feedwatch.core.ledger import is_older
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.feeds.parser_process import Parsers
 from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
-from feedwatch.net.client import Brake, client
+from feedwatch.net.client import Cancellation, client
 from feedwatch.notify import Channel
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.journal import Marker, places
+from feedwatch.store.journal import Journal, places
 from feedwatch.store.store import Store
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
@@ -74,7 +74,9 @@ def opened(settings: Settings, *, may_create: bool = False, alone: bool = False)
 
 
 @contextmanager
-def api(settings: Settings, brake: Brake, metrics: Metrics | None = None) -> Iterator[Inlet]:
+def api(
+    settings: Settings, cancellation: Cancellation, metrics: Metrics | None = None
+) -> Iterator[Inlet]:
     """The media API; with `metrics`, its responses are counted."""
     if settings.api_key is None:
         raise ConfigError(["FEEDWATCH_API_KEY is missing"])
@@ -87,27 +89,29 @@ def api(settings: Settings, brake: Brake, metrics: Metrics | None = None) -> Ite
     if metrics is not None:
         hooks.append(lambda got: metrics.responded(got.request.method, got.status_code))
     with client(
-        brake, base_url=settings.api_url, headers=headers, event_hooks={"response": hooks}
+        cancellation, base_url=settings.api_url, headers=headers, event_hooks={"response": hooks}
     ) as http:
         yield Inlet(http)
 
 
 @contextmanager
-def feed_client(brake: Brake) -> Iterator[httpx.Client]:
+def feed_client(cancellation: Cancellation) -> Iterator[httpx.Client]:
     """The client for feeds, which never sees the API's key."""
-    with client(brake, headers={"user-agent": USER_AGENT}) as http:
+    with client(cancellation, headers={"user-agent": USER_AGENT}) as http:
         yield http
 
 
 @contextmanager
-def notify_channels(settings: Settings, brake: Brake) -> Iterator[list[Channel]]:
+def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[list[Channel]]:
     """The ways to tell that the config has."""
     channels: list[Channel] = []
     if settings.notify_command:
-        channels.append(Command(words=settings.notify_command, brake=brake))
-    channels += [Apprise(url=url, brake=brake) for url in settings.notify_apprise_urls]
+        channels.append(Command(words=settings.notify_command, cancellation=cancellation))
+    channels += [
+        Apprise(url=url, cancellation=cancellation) for url in settings.notify_apprise_urls
+    ]
     url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
-    with client(brake, headers={"user-agent": USER_AGENT}) as http:
+    with client(cancellation, headers={"user-agent": USER_AGENT}) as http:
         if url is not None and secret is not None:
             channels.append(Webhook(http=http, url=url, secret=secret.get_secret_value()))
         yield channels
@@ -119,12 +123,12 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
 
     With `serves`, it has its HTTP side if the config wants one.
     """
-    brake, telling, metrics = Brake(), Brake(), Metrics()
+    cancellation, telling, metrics = Cancellation(), Cancellation(), Metrics()
     monitored = Monitored(metrics)
     with (
         http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
-        feed_client(brake) as http,
+        feed_client(cancellation) as http,
         closing(Parsers()) as parser,
         notify_channels(settings, telling) as channels,
         ExitStack() as clients,
@@ -132,11 +136,11 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
         _open(store, channels)
 
         def connect(settings: Settings) -> Processor:
-            return Counted(clients.enter_context(api(settings, brake, metrics)), metrics)
+            return Counted(clients.enter_context(api(settings, cancellation, metrics)), metrics)
 
         now = datetime.now(UTC)
         store.feeds.sync(settings.sources, first_checks(settings, now))
-        marker = Marker(places(settings.path, store.path, os.environ))
+        marker = Journal(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(
             store=store,
@@ -150,7 +154,7 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
             Checks(context, http, parser),
             Submissions(context),
             Polls(context),
-            brake,
+            cancellation,
             Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
         )
@@ -169,9 +173,9 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
 
 
-def _compare(store: Store, marker: Marker, now: datetime) -> None:
+def _compare(store: Store, marker: Journal, now: datetime) -> None:
     """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
-    if is_behind(store.claims.database_id(), marker.read()):
+    if is_older(store.claims.database_id(), marker.read()):
         queued = store.claims.hold_everything(now, episode_lifecycle.doubted)
         log.error(
             "more was submitted than this database knows of: it is new, another one or restored "

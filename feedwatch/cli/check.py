@@ -26,16 +26,18 @@ from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.redirects import address_of
-from feedwatch.core.settings import Source
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
-from feedwatch.watcher.evaluate import decisions_on
+from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.overview import remembered
 
-CHECKS_AT_ONCE = 8
+MAX_CONCURRENT_CHECKS = 8
 
-Result = tuple[Source, Sequence[Decision], str | None]  # what `check` found, or why it could not
+Result = tuple[
+    FeedConfig, Sequence[Decision], str | None
+]  # what `check` found, or why it could not
 
 
 @click.command()
@@ -50,18 +52,18 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
     settings = options.settings()
     require_feeds(settings)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
-    brake = Brake()
-    with opened(settings) as store, feed_client(brake) as http, Parser() as parser:
+    cancellation = Cancellation()
+    with opened(settings) as store, feed_client(cancellation) as http, Parser() as parser:
         known = remembered(store, settings.sources)
         results: list[Result] = []
-        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(
                 lambda source: look(http, parser, source, address_of(known[source.name])).outcome,
                 sources,
             )
             for source, outcome in zip(sources, looks, strict=True):
                 if isinstance(outcome, ParsedFeed) and outcome.items:
-                    decisions = decisions_on(store, known[source.name], source, outcome)
+                    decisions = decisions_for(store, known[source.name], source, outcome)
                     results.append((source, decisions, None))
                 else:
                     results.append((source, [], error_of(outcome)))
@@ -90,7 +92,7 @@ def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:
             return "the feed has no items"
 
 
-def chosen(settings: Settings, name: str) -> Source:
+def chosen(settings: Settings, name: str) -> FeedConfig:
     """The feed of this name, or the end, with the names there are."""
     source = settings.source(name.lower())
     if source is None:
@@ -99,7 +101,9 @@ def chosen(settings: Settings, name: str) -> Source:
     return source
 
 
-def _check_json(source: Source, decisions: Sequence[Decision], error: str | None) -> dict[str, Any]:
+def _check_json(
+    source: FeedConfig, decisions: Sequence[Decision], error: str | None
+) -> dict[str, Any]:
     return {
         "name": source.name,
         "url": source.url,
@@ -118,7 +122,7 @@ def _check_json(source: Source, decisions: Sequence[Decision], error: str | None
     }
 
 
-def _print_check(source: Source, decisions: Sequence[Decision], error: str | None) -> None:
+def _print_check(source: FeedConfig, decisions: Sequence[Decision], error: str | None) -> None:
     if error is not None:
         tell(f"{source.name}: {error}")
         return

@@ -24,7 +24,7 @@ from feedwatch.config.load import Settings
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Lost, Unreachable
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 
@@ -130,7 +130,7 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
             stop(f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already")
         moves = _moves([episode], lambda episode: episode_lifecycle.adopted(episode, media_id, now))
         if settings.api_key is not None:
-            with api(settings, Brake()) as inlet:
+            with api(settings, Cancellation()) as inlet:
                 found = inlet.poll(episode.podcast_id or "", media_id)
             if isinstance(found, Lost):
                 stop(f"nothing was done: the API knows no job {media_id} of this podcast")
@@ -162,7 +162,7 @@ def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         if name is None:
-            store.breakers.change(Inlet.name, lambda gate: replace(gate, paused=paused))
+            store.breakers.change(Inlet.name, lambda breaker: replace(breaker, paused=paused))
         elif not store.feeds.set_paused(name, paused=paused):
             now = datetime.now(UTC)
             store.feeds.sync(settings.sources, first_checks(settings, now))

@@ -26,7 +26,7 @@ from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.net.client import Brake, client, described, within
+from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.checks import look
@@ -67,13 +67,13 @@ def doctor(options: Options, *, notify: bool, as_json: bool) -> None:
 def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield _config(settings)
     yield _database(settings)
-    brake = Brake()
-    with client(brake) as http:
+    cancellation = Cancellation()
+    with client(cancellation) as http:
         yield _clock(http, settings)
-    with api(settings, brake) as inlet:
+    with api(settings, cancellation) as inlet:
         yield from _api(inlet, settings)
-    yield from _feeds(settings, brake)
-    yield from _notifications(settings, brake, notify=notify)
+    yield from _feeds(settings, cancellation)
+    yield from _notifications(settings, cancellation, notify=notify)
 
 
 def _config(settings: Settings) -> Finding:
@@ -107,7 +107,7 @@ def _database(settings: Settings) -> Finding:
 def _clock(http: httpx.Client, settings: Settings) -> Finding:
     """Ours against the API's: published dates and deadlines depend on it."""
     try:
-        with within(20):
+        with deadline(20):
             theirs = parsedate_to_datetime(http.get(settings.api_url).headers.get("date", ""))
     except (httpx.HTTPError, ValueError, TypeError) as error:
         found = f"cannot be compared with the API's ({described(error)})"
@@ -145,8 +145,8 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
                 )
 
 
-def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
-    with feed_client(brake) as http, Parser() as parser:
+def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
+    with feed_client(cancellation) as http, Parser() as parser:
         for source in settings.sources:
             outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
@@ -163,9 +163,11 @@ def _feeds(settings: Settings, brake: Brake) -> Iterator[Finding]:
             )
 
 
-def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterator[Finding]:
+def _notifications(
+    settings: Settings, cancellation: Cancellation, *, notify: bool
+) -> Iterator[Finding]:
     test = events.test(datetime.now(UTC))
-    with notify_channels(settings, brake) as channels:
+    with notify_channels(settings, cancellation) as channels:
         for channel in channels:
             complaint = channel.complaint()
             if complaint is None and notify:
@@ -184,7 +186,7 @@ def _notifications(settings: Settings, brake: Brake, *, notify: bool) -> Iterato
 def podcasts(options: Options, *, as_json: bool) -> None:
     """List the podcasts that the API key reaches: their ids go into the config."""
     settings = options.settings(needs_key=True, needs_feeds=False)
-    with api(settings, Brake()) as inlet:
+    with api(settings, Cancellation()) as inlet:
         found = inlet.podcasts()
         if isinstance(found, Later):
             stop(found.reason)

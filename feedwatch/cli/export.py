@@ -15,10 +15,10 @@ from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable
 from feedwatch.core.json_forms import episode_json
 from feedwatch.core.redirects import address_of
-from feedwatch.core.settings import Source
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import remembered
 
@@ -71,8 +71,8 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))
 
 
-def _document(source: Source, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
-    with feed_client(Brake()) as http, Parser() as parser:
+def _document(source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
+    with feed_client(Cancellation()) as http, Parser() as parser:
         found = look(http, parser, source, address_of(known[source.name]))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {source.name}: {error_of(found.outcome)}")

@@ -45,12 +45,12 @@ def feeds(options: Options, *, as_json: bool) -> None:
     """Each feed: state, last success, last new episode, next check, failures, held episodes."""
     settings = options.settings()
     with opened(settings) as store:
-        gate, tallies = store.breakers.get(Inlet.name), store.statistics.by_feed()
+        breaker, tallies = store.breakers.get(Inlet.name), store.statistics.by_feed()
         known, departures = remembered(store, settings.sources), store.feeds.url_changes()
         if as_json:
             print_json(
                 [
-                    feed_json(feed, gate, tallies.get(feed.name), departures.get(feed.name, ()))
+                    feed_json(feed, breaker, tallies.get(feed.name), departures.get(feed.name, ()))
                     for feed in known.values()
                 ]
             )
@@ -69,9 +69,9 @@ def feeds(options: Options, *, as_json: bool) -> None:
             (
                 (
                     feed.name,
-                    feed_state(feed, gate),
+                    feed_state(feed, breaker),
                     short(feed.success_at),
-                    short(feed.new_at),
+                    short(feed.last_new_at),
                     short(feed.due_at),
                     feed.failures,
                     counts(tallies.get(feed.name))["held"],

@@ -80,7 +80,7 @@ class Reload:
         if new_access:
             context.store.breakers.change(
                 context.processor.name,
-                lambda gate: circuit_breaker.gate_after_new_access(gate, now),
+                lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now),
             )
         context.store.feeds.make_due(
             now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]

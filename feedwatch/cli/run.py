@@ -86,14 +86,14 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     say("; ".join(filter(None, told)))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
-    gate = store.breakers.get(Inlet.name)
+    breaker = store.breakers.get(Inlet.name)
     if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
-    shut = bool(states[State.QUEUED]) and gate.closed_until is not None
+    shut = bool(states[State.QUEUED]) and breaker.tripped_until is not None
     if shut:
-        say(f"{states[State.QUEUED]} episodes could not be submitted: {gate.reason}")
+        say(f"{states[State.QUEUED]} episodes could not be submitted: {breaker.reason}")
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:

@@ -26,7 +26,7 @@ from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
 from feedwatch.config.problems import duplicate_feeds, explain, unknown_key
 from feedwatch.config.secrets import read_api_key, read_webhook_secret
 from feedwatch.config.values import Listen, LogFormat, LogLevel
-from feedwatch.core.settings import Policy, Rules, Source
+from feedwatch.core.settings import FeedConfig, Policy, Rules
 from feedwatch.logs.masking import secrets_in
 
 
@@ -38,7 +38,7 @@ class Settings:
     api_url: str
     database_url: str
     policy: Policy
-    sources: tuple[Source, ...]
+    sources: tuple[FeedConfig, ...]
     notify_command: tuple[str, ...] = field(repr=False)  # these four: who is told; may be nobody
     notify_webhook_url: str | None = field(repr=False)
     notify_webhook_secret: SecretBytes | None
@@ -50,7 +50,7 @@ class Settings:
     warnings: tuple[str, ...]
     given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
 
-    def source(self, name: str) -> Source | None:
+    def source(self, name: str) -> FeedConfig | None:
         """The feed of this name."""
         return next((source for source in self.sources if source.name == name), None)
 
@@ -258,9 +258,9 @@ def _command(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
     return (str(folder / program), *arguments) if "/" in program else words
 
 
-def _source(name: str, feed: FeedKeys, keys: Keys) -> Source:
+def _source(name: str, feed: FeedKeys, keys: Keys) -> FeedConfig:
     """One feed, with the global settings where it has none of its own."""
-    return Source(
+    return FeedConfig(
         name=name,
         url=feed.url,
         podcast_id=feed.podcast_id,

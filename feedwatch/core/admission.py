@@ -8,7 +8,7 @@ from typing import Self
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, Item
-from feedwatch.core.match_items import Kind, Sighting
+from feedwatch.core.match_items import ItemMatch, MatchKind
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 
 VANISHED_AT_LEAST = (
@@ -36,38 +36,38 @@ STATE_OF = {
 class Decision:
     """What becomes of one item, and why."""
 
-    sighting: Sighting
+    match: ItemMatch
     verdict: Verdict
     reason: str
 
     @property
     def item(self) -> Item:
         """The item."""
-        return self.sighting.item
+        return self.match.item
 
     def with_item(self, item: Item) -> Self:
         """The same decision on the same item, of which more has been read."""
-        return replace(self, sighting=replace(self.sighting, item=item))
+        return replace(self, match=replace(self.match, item=item))
 
     @property
     def is_episode(self) -> bool:
         """Whether the item is, or makes, an episode: without an enclosure it is none."""
-        return self.sighting.kind is not Kind.NOTHING
+        return self.match.kind is not MatchKind.NOTHING
 
 
 def decide(
-    sightings: Sequence[Sighting], feed: Feed, rules: Rules, *, unchanged: int = 0
+    match_items: Sequence[ItemMatch], feed: Feed, rules: Rules, *, unchanged: int = 0
 ) -> list[Decision]:
     """One decision for each item of a document of `feed`, in the document's order.
 
     Besides these there are `unchanged` items in the document that are known episodes.
     """
-    decisions = [_decision(sighting, rules) for sighting in sightings]
+    decisions = [_decision(match, rules) for match in match_items]
     if feed.baseline_at is None:
         decisions = _at_first(decisions, rules.first_run)
     alarm = _alarm(decisions, feed, rules, unchanged) if feed.baseline_at is not None else None
-    if feed.doubted_before is not None:  # the graver reason goes before the alarm's
-        decisions = [_doubted(one, feed.doubted_before) for one in decisions]
+    if feed.hold_if_published_before is not None:  # the graver reason goes before the alarm's
+        decisions = [_doubted(one, feed.hold_if_published_before) for one in decisions]
     return decisions if alarm is None else _held(decisions, alarm)
 
 
@@ -92,23 +92,23 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
     )
 
 
-def _decision(sighting: Sighting, rules: Rules) -> Decision:
-    def so(verdict: Verdict, reason: str = sighting.reason) -> Decision:
-        return Decision(sighting=sighting, verdict=verdict, reason=reason)
+def _decision(match: ItemMatch, rules: Rules) -> Decision:
+    def so(verdict: Verdict, reason: str = match.reason) -> Decision:
+        return Decision(match=match, verdict=verdict, reason=reason)
 
-    match sighting.kind:
-        case Kind.NOTHING:
+    match match.kind:
+        case MatchKind.NOTHING:
             return so(Verdict.SKIP)
-        case Kind.KNOWN | Kind.WAITING:
+        case MatchKind.KNOWN | MatchKind.WAITING:
             return so(Verdict.KNOWN)
-        case Kind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
-            return so(Verdict.KNOWN, f"{sighting.reason}; FEEDWATCH_ON_REPLACED=ignore")
-    if (objection := _objection(sighting.item, rules)) is not None:
+        case MatchKind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
+            return so(Verdict.KNOWN, f"{match.reason}; FEEDWATCH_ON_REPLACED=ignore")
+    if (objection := _objection(match.item, rules)) is not None:
         return so(Verdict.SKIP, objection)
-    match sighting.kind:
-        case Kind.REPLACED if rules.on_replaced is OnReplaced.SUBMIT:
+    match match.kind:
+        case MatchKind.REPLACED if rules.on_replaced is OnReplaced.SUBMIT:
             return so(Verdict.SUBMIT)
-        case Kind.NEW:
+        case MatchKind.NEW:
             return so(Verdict.SUBMIT)
     return so(Verdict.HOLD)
 
@@ -136,11 +136,13 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: i
     if new > rules.flood_limit:
         return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
     still = unchanged + sum(
-        decision.sighting.kind in (Kind.KNOWN, Kind.REPLACED) for decision in decisions
+        decision.match.kind in (MatchKind.KNOWN, MatchKind.REPLACED) for decision in decisions
     )
-    vanished = 2 * still < feed.shown and (feed.shown >= VANISHED_AT_LEAST or still == 0)
-    if new and feed.shown > 1 and vanished:
-        return f"most known items vanished: of {feed.shown} there are {still}, and {new} are new"
+    vanished = 2 * still < feed.item_count and (feed.item_count >= VANISHED_AT_LEAST or still == 0)
+    if new and feed.item_count > 1 and vanished:
+        return (
+            f"most known items vanished: of {feed.item_count} there are {still}, and {new} are new"
+        )
     return None
 
 

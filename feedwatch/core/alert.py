@@ -13,7 +13,7 @@ class Waiting:
     feed: str
     state: State  # held, unknown, failed lately; or processing: overdue
     episodes: int
-    mark: str  # rises, as text, whenever one more has joined them
+    version: str  # rises, as text, whenever one more has joined them
     newest_id: int
     newest_title: str
     newest_reason: str | None
@@ -24,7 +24,7 @@ class Alert:
     """A trouble that was announced and is not over."""
 
     key: str
-    mark: str  # that of the trouble when it was last announced
+    version: str  # that of the trouble when it was last announced
     since: datetime
     told_at: datetime
     gone_at: datetime | None  # when it was first seen to be gone; the end may be waited for

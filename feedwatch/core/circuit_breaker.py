@@ -14,7 +14,7 @@ from feedwatch.core.settings import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class CircuitBreaker:
     """Whether submissions may leave, for one media API. Closed by trouble, opened by a safe read.
 
     While `closed_until` is set nothing is submitted; once it has passed, a read is tried, and only
@@ -22,62 +22,68 @@ class Gate:
     """
 
     paused: bool = False  # by a person
-    closed_until: datetime | None = None
+    tripped_until: datetime | None = None
     reason: str | None = None  # why it was closed; kept until a POST has a clear answer
     failures: int = 0  # POSTs and reads in a row that surely did nothing
-    doubts: int = 0  # POSTs in a row that left it open whether they were taken
+    doubtful_posts: int = 0  # POSTs in a row that left it open whether they were taken
     blocked: bool = False  # closed by something that a person has to mend, not time alone
 
 
 # The gate
 
 
-def is_shut(gate: Gate, now: datetime) -> bool:
+def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
     """Whether it is too early to try a read. A time too far ahead is a clock's error."""
-    return gate.closed_until is not None and now < gate.closed_until <= now + 2 * DAY
+    return breaker.tripped_until is not None and now < breaker.tripped_until <= now + 2 * DAY
 
 
-def gate_after_answer(gate: Gate, answer: Answer, now: datetime, policy: Policy) -> Gate:
+def breaker_after_answer(
+    breaker: CircuitBreaker, answer: Answer, now: datetime, policy: Policy
+) -> CircuitBreaker:
     """A clear answer opens it for good; anything else closes it for a while."""
     match answer:
         case Accepted() | Refused():
-            return Gate(paused=gate.paused)
+            return CircuitBreaker(paused=breaker.paused)
         case Later():
-            return _closed(gate, answer, now, policy)
+            return _closed(breaker, answer, now, policy)
         case Unknown(reason):
-            return gate_after_doubt(gate, reason, now, policy)
+            return breaker_after_doubt(breaker, reason, now, policy)
 
 
-def gate_after_doubt(gate: Gate, reason: str, now: datetime, policy: Policy) -> Gate:
+def breaker_after_doubt(
+    breaker: CircuitBreaker, reason: str, now: datetime, policy: Policy
+) -> CircuitBreaker:
     """Each doubtful submission needs a person, so the next one waits ever longer."""
-    doubts = gate.doubts + 1
-    wait = backoff(doubts, first=policy.poll_interval, most=6 * HOUR, key="doubt")
-    return replace(gate, closed_until=now + wait, reason=reason, doubts=doubts)
+    doubtful_posts = breaker.doubtful_posts + 1
+    wait = backoff(doubtful_posts, first=policy.poll_interval, most=6 * HOUR, key="doubt")
+    return replace(breaker, tripped_until=now + wait, reason=reason, doubtful_posts=doubtful_posts)
 
 
-def gate_after_read(gate: Gate, failure: Later | None, now: datetime, policy: Policy) -> Gate:
+def breaker_after_read(
+    breaker: CircuitBreaker, failure: Later | None, now: datetime, policy: Policy
+) -> CircuitBreaker:
     """A safe read was tried. One that succeeds opens the gate; the rest stays until a POST does.
 
     Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
     """
     if failure is None:
-        return replace(gate, closed_until=None, blocked=False)
-    return _closed(gate, failure, now, policy)
+        return replace(breaker, tripped_until=None, blocked=False)
+    return _closed(breaker, failure, now, policy)
 
 
-def gate_after_new_access(gate: Gate, now: datetime) -> Gate:
+def breaker_after_new_access(breaker: CircuitBreaker, now: datetime) -> CircuitBreaker:
     """The API's key or address has changed: a person may have mended it, so a read is tried."""
-    return replace(gate, closed_until=now) if gate.blocked else gate
+    return replace(breaker, tripped_until=now) if breaker.blocked else breaker
 
 
-def _closed(gate: Gate, cause: Later, now: datetime, policy: Policy) -> Gate:
-    failures = gate.failures + 1
+def _closed(breaker: CircuitBreaker, cause: Later, now: datetime, policy: Policy) -> CircuitBreaker:
+    failures = breaker.failures + 1
     most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often
     wait = backoff(failures, first=policy.poll_interval, most=most, key="gate")
     wait = max(wait, min(cause.retry_after or timedelta(), DAY))
     return replace(
-        gate,
-        closed_until=now + wait,
+        breaker,
+        tripped_until=now + wait,
         reason=cause.reason,
         failures=failures,
         blocked=cause.blocked,

@@ -55,7 +55,7 @@ class Episode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class KnownEpisode:
     """What is needed of an episode to tell whether an item is that episode.
 
     All as the feed has it now: publishers edit, and the next edit is held against the last one.
@@ -71,7 +71,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class HistoryEntry:
     """One line of an episode's history."""
 
     at: datetime
@@ -83,7 +83,7 @@ LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class EpisodeCounts:
     """The episodes of one feed, counted."""
 
     by_state: Mapping[State, int]

@@ -22,36 +22,40 @@ class Feed:
     due_at: datetime | None = None  # when to check it next
     etag: str | None = None  # the validators belong to the last document taken in whole
     last_modified: str | None = None
-    full_at: datetime | None = None  # when that document came; now and then we ask unconditionally
+    last_full_fetch_at: datetime | None = (
+        None  # when that document came; now and then we ask unconditionally
+    )
     baseline_at: datetime | None = None  # when the first-run policy was applied: once in its life
     checked_at: datetime | None = None
     success_at: datetime | None = None
-    new_at: datetime | None = None  # when a check last found a new episode
-    shown: int = 0  # episodes in the last good document
-    doubted_before: datetime | None = None  # what was published until then may have been paid for
+    last_new_at: datetime | None = None  # when a check last found a new episode
+    item_count: int = 0  # episodes in the last good document
+    hold_if_published_before: datetime | None = (
+        None  # what was published until then may have been paid for
+    )
     media_types: str | None = None  # by which the last good document was read
-    body_mark: bytes | None = None  # of the last good document, and of how it was read
-    asked: int = 0  # how often a description was asked for that had not been read
-    answered: int = (
+    body_hash: bytes | None = None  # of the last good document, and of how it was read
+    full_reads_requested: int = 0  # how often a description was asked for that had not been read
+    full_reads_done: int = (
         0  # what `asked` was when the feed was last read from its first to its last item
     )
     failures: int = 0  # in a row
     error: str | None = None
-    hinted: int | None = None  # seconds between checks that the last document asks for
-    fresh: int | None = None  # seconds for which the server says that its answer holds
+    feed_ttl: int | None = None  # seconds between checks that the last document asks for
+    http_max_age: int | None = None  # seconds for which the server says that its answer holds
     skip_hours: int | None = None  # by the document, as in `Hints`
     skip_days: int | None = None
     moved_to: str | None = None  # where permanent redirects lead, not believed yet
     moved_since: datetime | None = None
     moved_seen: int | None = None  # checks in a row that were led there
-    address: str | None = None  # where it moved for good: asked instead of `url`
-    address_reach: int | None = None  # how private `url` is, as in `reach.Reach`
+    moved_url: str | None = None  # where it moved for good: asked instead of `url`
+    url_scope: int | None = None  # how private `url` is, as in `reach.Reach`
     expected_by: datetime | None = None  # by its own rhythm, the next episode comes before this
     silent_since: datetime | None = None  # when it was found that none had come
 
 
 @dataclass(frozen=True, kw_only=True)
-class Departure:
+class UrlChange:
     """An address that a feed was fetched from until then."""
 
     at: datetime
@@ -67,7 +71,7 @@ class Address:
     """Where a feed is, other than where the config says, and how private it may be there."""
 
     url: str
-    reach: int  # as in `reach.Reach`: that of the address in the config
+    scope: int  # as in `reach.Reach`: that of the address in the config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +91,17 @@ class Document:
     url: str  # after redirects; relative enclosures are resolved against it
     etag: str | None = None
     last_modified: str | None = None
-    fresh: timedelta | None = None  # for so long the server says that it holds
+    http_max_age: timedelta | None = None  # for so long the server says that it holds
     hints: Hints = Hints()
     moved: Address | None = None  # where permanent redirects, and no others, have led
-    mark: bytes | None = None  # what it is recognised by, see `digest.body_mark`
+    body_hash: bytes | None = None  # what it is recognised by, see `digest.body_mark`
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotModified:
     """304: the document is the one we know."""
 
-    fresh: timedelta | None = None  # as in `Document`
+    http_max_age: timedelta | None = None  # as in `Document`
     moved: Address | None = None
 
 

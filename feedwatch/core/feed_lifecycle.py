@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import redirects
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.feed import (
     Document,
     Failed,
@@ -36,7 +36,7 @@ def checked(
     interval: timedelta,
     *,
     found_new: bool = False,
-    shown: int = 0,
+    item_count: int = 0,
     published: Sequence[datetime] | None = None,
 ) -> Feed:
     """The feed after a check.
@@ -55,7 +55,7 @@ def checked(
             failed = _check_failed(feed, "the feed has no items", now, interval, None)
             if feed.baseline_at is not None:
                 return failed
-            return replace(failed, baseline_at=now, doubted_before=now)
+            return replace(failed, baseline_at=now, hold_if_published_before=now)
     answer = outcome.document if isinstance(outcome, Same) else document or outcome
     after = replace(
         _heard(feed, published, now, found_new=found_new),
@@ -65,25 +65,27 @@ def checked(
         error=None,
     )
     if isinstance(answer, Document | NotModified):
-        after = redirects.led(after, answer.moved, now)
-        after = replace(after, fresh=_seconds(answer.fresh) or after.fresh)
+        after = redirects.observed(after, answer.moved, now)
+        after = replace(after, http_max_age=_seconds(answer.http_max_age) or after.http_max_age)
     if isinstance(outcome, Same):
         same = outcome.document
-        after = replace(after, etag=same.etag, last_modified=same.last_modified, full_at=now)
+        after = replace(
+            after, etag=same.etag, last_modified=same.last_modified, last_full_fetch_at=now
+        )
     if isinstance(outcome, NotModified | Same) or document is None:
         return replace(after, due_at=_next_check(after, now, interval))
     after = replace(
         after,
         etag=document.etag,
         last_modified=document.last_modified,
-        full_at=now,
-        body_mark=document.mark,
-        answered=feed.answered if outcome.unchanged else feed.asked,
+        last_full_fetch_at=now,
+        body_hash=document.body_hash,
+        full_reads_done=feed.full_reads_done if outcome.unchanged else feed.full_reads_requested,
         baseline_at=feed.baseline_at or now,
-        new_at=now if found_new else feed.new_at,
-        shown=shown,
-        fresh=_seconds(document.fresh),
-        hinted=_seconds(document.hints.every),
+        last_new_at=now if found_new else feed.last_new_at,
+        item_count=item_count,
+        http_max_age=_seconds(document.http_max_age),
+        feed_ttl=_seconds(document.hints.every),
         skip_hours=document.hints.skip_hours,
         skip_days=document.hints.skip_days,
     )
@@ -107,7 +109,9 @@ def _heard(
 
 def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
     """After a good answer: when the config says, or later if the publisher asks for that."""
-    asked = (timedelta(seconds=one) for one in (feed.hinted, feed.fresh) if one is not None)
+    asked = (
+        timedelta(seconds=one) for one in (feed.feed_ttl, feed.http_max_age) if one is not None
+    )
     due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
     hours, days = feed.skip_hours or 0, feed.skip_days or 0
     room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
@@ -127,30 +131,38 @@ def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
     stated = ",".join(media_types)
     if feed.media_types in (None, stated):
         return replace(feed, media_types=stated)
-    return replace(feed, media_types=stated, doubted_before=now, full_at=None)
+    return replace(feed, media_types=stated, hold_if_published_before=now, last_full_fetch_at=None)
 
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
     """Whether to send the validators: never after an error nor for longer than a day on end."""
-    if feed.failures or feed.full_at is None or feed.asked != feed.answered:
+    if (
+        feed.failures
+        or feed.last_full_fetch_at is None
+        or feed.full_reads_requested != feed.full_reads_done
+    ):
         return False
-    return timedelta() <= now - feed.full_at < DAY  # a time to come is a clock's error
+    return timedelta() <= now - feed.last_full_fetch_at < DAY  # a time to come is a clock's error
 
 
 def _check_failed(
-    feed: Feed, reason: str, now: datetime, interval: timedelta, asked: timedelta | None
+    feed: Feed,
+    reason: str,
+    now: datetime,
+    interval: timedelta,
+    asked: timedelta | None,
 ) -> Feed:
     failures = feed.failures + 1
     after = redirects.failed(replace(feed, checked_at=now, failures=failures, error=reason))
-    if after.address != feed.address:  # another address, which has not failed yet
+    if after.moved_url != feed.moved_url:  # another address, which has not failed yet
         return replace(after, due_at=next_check(now, interval, key=feed.name))
     due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
     return replace(after, due_at=due_at)
 
 
-def feed_state(feed: Feed, gate: Gate) -> str:
+def feed_state(feed: Feed, breaker: CircuitBreaker) -> str:
     """One word for a feed."""
-    if feed.paused or gate.paused:
+    if feed.paused or breaker.paused:
         return "paused"
     if feed.failures:
         return "failing"

@@ -16,16 +16,16 @@ WORKED = " worked"  # after a loop's name: when it last took a piece of work to 
 
 # The longest that a loop may be without a sign of life. Submitting waits for a POST (a minute) and
 # for the database before and after it; the others never wait for the network.
-PATIENCE = {SUBMISSIONS: timedelta(minutes=2)}
-PATIENCE_OF_OTHERS = timedelta(minutes=1)
+ROUND_TIMEOUTS = {SUBMISSIONS: timedelta(minutes=2)}
+ROUND_TIMEOUT = timedelta(minutes=1)
 # What is due may wait long for its turn, behind ten thousand others. But if in all that time not
 # one of them came to its end, the loop goes round and gets nowhere.
-NOWHERE = timedelta(minutes=15)
+STALLED_AFTER = timedelta(minutes=15)
 WORK = {CHECKS: "feed", POLLS: "job"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loop:
+class LoopHealth:
     """One loop, by how long ago things happened to it; None where they did not, in this life."""
 
     name: str
@@ -37,16 +37,16 @@ class Loop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class HealthRecord:
     """How the daemon is doing."""
 
     up: timedelta  # since it began
-    loops: tuple[Loop, ...]
+    loops: tuple[LoopHealth, ...]
     stopping: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vitals:
+class HealthSnapshot:
     """What shows whether the daemon gets on with its work."""
 
     at: datetime  # when this was so
@@ -58,7 +58,7 @@ class Vitals:
     job_due_at: datetime | None  # of the job that has been due for longest
 
 
-def problems(record: Record) -> list[str]:
+def problems(record: HealthRecord) -> list[str]:
     """Why the daemon makes no progress; nothing if it does."""
     found = []
     for loop in record.loops:
@@ -74,7 +74,7 @@ def problems(record: Record) -> list[str]:
     return found
 
 
-def is_hung(record: Record) -> bool:
+def is_hung(record: HealthRecord) -> bool:
     """Whether only a new process will help: a loop does not even come to an end that fails."""
     return any(
         _since(record, loop.returned, loop.worked) > _patience(loop) or _gets_nowhere(record, loop)
@@ -82,7 +82,7 @@ def is_hung(record: Record) -> bool:
     )
 
 
-def unready(record: Record) -> list[str]:
+def unready(record: HealthRecord) -> list[str]:
     """Why the daemon does not do its work just now; nothing if it does."""
     if record.stopping:
         return ["stopping"]
@@ -100,33 +100,33 @@ def spoken(length: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-def _patience(loop: Loop) -> timedelta:
-    return PATIENCE.get(loop.name, PATIENCE_OF_OTHERS)
+def _patience(loop: LoopHealth) -> timedelta:
+    return ROUND_TIMEOUTS.get(loop.name, ROUND_TIMEOUT)
 
 
-def _since(record: Record, *events: timedelta | None) -> timedelta:
+def _since(record: HealthRecord, *events: timedelta | None) -> timedelta:
     """How long ago the latest of them was; where there was none, the daemon's start."""
     return min([record.up, *(event for event in events if event is not None)])
 
 
-def _waiting(loop: Loop) -> timedelta:
+def _waiting(loop: LoopHealth) -> timedelta:
     return loop.waiting or timedelta()
 
 
-def _gets_nowhere(record: Record, loop: Loop) -> bool:
-    return _waiting(loop) > NOWHERE and _since(record, loop.worked) > NOWHERE
+def _gets_nowhere(record: HealthRecord, loop: LoopHealth) -> bool:
+    return _waiting(loop) > STALLED_AFTER and _since(record, loop.worked) > STALLED_AFTER
 
 
-def record_of(beats: Mapping[str, datetime], vitals: Vitals) -> Record | None:
+def record_of(beats: Mapping[str, datetime], vitals: HealthSnapshot) -> HealthRecord | None:
     """What another process can tell by the database; None where no daemon has begun."""
     if START not in beats:
         return None
     # A beat from the future was written before somebody set the clock back: it is as good as old.
     ago = {name: abs(vitals.at - moment) for name, moment in beats.items()}
-    return Record(
+    return HealthRecord(
         up=ago[START],
         loops=tuple(
-            Loop(
+            LoopHealth(
                 name=name,
                 returned=ago.get(name),
                 finished=ago.get(name),
@@ -138,7 +138,7 @@ def record_of(beats: Mapping[str, datetime], vitals: Vitals) -> Record | None:
     )
 
 
-def waiting(vitals: Vitals | None) -> dict[str, timedelta]:
+def waiting(vitals: HealthSnapshot | None) -> dict[str, timedelta]:
     """How long the oldest piece of each loop's work has been due."""
     if vitals is None:
         return {}

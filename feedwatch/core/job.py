@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class Task:
     """What is asked of a media API for one episode."""
 
     podcast_id: str

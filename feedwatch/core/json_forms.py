@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from feedwatch.core.circuit_breaker import Gate
-from feedwatch.core.episode import Episode, Move, State, Tally
-from feedwatch.core.feed import Departure, Feed
+from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
+from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 
 
@@ -43,7 +43,7 @@ def short(moment: datetime | None) -> str:
 
 
 def whole_episode_json(
-    episode: Episode, keys: Sequence[str], history: Sequence[Move]
+    episode: Episode, keys: Sequence[str], history: Sequence[HistoryEntry]
 ) -> dict[str, Any]:
     """An episode with all that is known of it, and the keys by which it is."""
     return episode_json(episode) | {
@@ -63,34 +63,37 @@ def whole_episode_json(
     }
 
 
-def counts(tally: Tally | None) -> dict[str, int]:
+def counts(tally: EpisodeCounts | None) -> dict[str, int]:
     """Episodes by state, all states."""
     by_state = tally.by_state if tally is not None else {}
     return {state.value: by_state.get(state, 0) for state in State}
 
 
-def totals(tallies: Mapping[str, Tally]) -> dict[str, int]:
+def totals(tallies: Mapping[str, EpisodeCounts]) -> dict[str, int]:
     """Episodes by state over all feeds, all states."""
     by_feed = [counts(tally) for tally in tallies.values()]
     return {state.value: sum(tally[state] for tally in by_feed) for state in State}
 
 
 def feed_json(
-    feed: Feed, gate: Gate, tally: Tally | None, departures: Sequence[Departure] = ()
+    feed: Feed,
+    breaker: CircuitBreaker,
+    tally: EpisodeCounts | None,
+    departures: Sequence[UrlChange] = (),
 ) -> dict[str, Any]:
     """A feed, as interface and scripts have it."""
     return {
         "name": feed.name,
         "url": feed.url,
-        "state": feed_state(feed, gate),
+        "state": feed_state(feed, breaker),
         "last_checked_at": stamp(feed.checked_at),
         "last_success_at": stamp(feed.success_at),
-        "last_new_at": stamp(feed.new_at),
+        "last_new_at": stamp(feed.last_new_at),
         "next_check_at": stamp(feed.due_at),
         "failures": feed.failures,
         "error": feed.error,
         "episodes": counts(tally),
-        "address": feed.address,
+        "address": feed.moved_url,
         "addresses": [
             {"at": stamp(left.at), "url": left.url, "reason": left.reason} for left in departures
         ],
@@ -107,4 +110,6 @@ def remark(feed: Feed) -> str | None:
         return (
             f"answers, but has brought nothing new for long: expected by {short(feed.expected_by)}"
         )
-    return f"moved for good to {feed.address}: mend its URL" if feed.address is not None else None
+    return (
+        f"moved for good to {feed.moved_url}: mend its URL" if feed.moved_url is not None else None
+    )

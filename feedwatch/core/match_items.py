@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 
-from feedwatch.core.episode import Known
+from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Item
 from feedwatch.core.identity import comparable, title_key
 
@@ -16,7 +16,7 @@ MOMENT = timedelta(minutes=10)  # no show has two episodes of one title in so sh
 DAY = timedelta(days=1)
 
 
-class Kind(Enum):
+class MatchKind(Enum):
     """What an item is to the episodes that we know."""
 
     NOTHING = auto()  # no enclosure: no episode
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sighting:
+class ItemMatch:
     """What one item of a document is.
 
     `keys` has those of its keys that lead nowhere yet and are not an item's further up. `known` is
@@ -38,30 +38,30 @@ class Sighting:
 
     item: Item
     keys: tuple[str, ...]
-    kind: Kind
+    kind: MatchKind
     reason: str
-    known: Known | None = None
-    twin: int | None = None
+    known: KnownEpisode | None = None
+    duplicate_of: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rest:
+class UnchangedItems:
     """What a document shows besides the items that are looked at: all of it unchanged."""
 
-    shown: frozenset[int] = frozenset()  # the episodes
+    episode_ids: frozenset[int] = frozenset()  # the episodes
     episodes: int = 0  # the items that are these episodes; several may be one
-    stayed: int = 0  # those of them that have a telling guid
+    with_guid: int = 0  # those of them that have a telling guid
 
 
-def sightings(
+def match_items(
     items: Sequence[Item],
     all_keys: Sequence[tuple[str, ...]],
-    known: Mapping[str, Known],
-    namesakes: Mapping[str, Sequence[Known]],
+    known: Mapping[str, KnownEpisode],
+    same_title: Mapping[str, Sequence[KnownEpisode]],
     *,
     shown_before: int,
-    rest: Rest = Rest(),
-) -> list[Sighting]:
+    unchanged: UnchangedItems = UnchangedItems(),
+) -> list[ItemMatch]:
     """What each item of a document is, in the document's order.
 
     `all_keys` is what `keys_of` says of the items, `known` has the episodes by these keys, and
@@ -71,10 +71,10 @@ def sightings(
     new_items = sum(bool(keys) and known.keys().isdisjoint(keys) for keys in all_keys)
     document = _Document(
         known=known,
-        namesakes=namesakes,
+        same_title=same_title,
         shown={known[key].id for keys in all_keys for key in keys if key in known and _tells(key)}
-        | rest.shown,
-        moved=_has_moved(all_keys, known, rest.stayed),
+        | unchanged.episode_ids,
+        moved=_has_moved(all_keys, known, unchanged.with_guid),
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
     )
@@ -82,26 +82,26 @@ def sightings(
     found = []
     for place, (item, keys) in enumerate(zip(items, all_keys, strict=True)):
         kind, reason, one = _sight(item, keys, document, met)
-        repeats = kind is Kind.KNOWN and one is None
-        twin = min(met[key] for key in keys if key in met) if repeats else None
-        sighting = Sighting(
+        repeats = kind is MatchKind.KNOWN and one is None
+        duplicate_of = min(met[key] for key in keys if key in met) if repeats else None
+        match = ItemMatch(
             item=item,
             keys=tuple(key for key in keys if key not in met and key not in known),
             kind=kind,
             reason=reason,
             known=one,
-            twin=twin,
+            duplicate_of=duplicate_of,
         )
-        found.append(sighting)
+        found.append(match)
         for key in keys:
-            met.setdefault(key, place if twin is None else twin)
+            met.setdefault(key, place if duplicate_of is None else duplicate_of)
     return found
 
 
-def edited(sighting: Sighting) -> Known | None:
+def edited(match: ItemMatch) -> KnownEpisode | None:
     """The known episode as this item describes it, if that is not what we had."""
-    item, known = sighting.item, sighting.known
-    if sighting.kind is not Kind.KNOWN or known is None:
+    item, known = match.item, match.known
+    if match.kind is not MatchKind.KNOWN or known is None:
         return None
     now = replace(
         known,
@@ -125,75 +125,75 @@ def _tells(key: str) -> bool:
 class _Document:
     """What the rules need to know of the document as a whole."""
 
-    known: Mapping[str, Known]
-    namesakes: Mapping[str, Sequence[Known]]
+    known: Mapping[str, KnownEpisode]
+    same_title: Mapping[str, Sequence[KnownEpisode]]
     shown: Collection[int]  # the known episodes that it shows, by guid or audio
     moved: bool  # the audio of most of them has another address than before
     rolling: bool  # it replaces its items all the time
 
 
-Verdict = tuple[Kind, str, Known | None]
+Match = tuple[MatchKind, str, KnownEpisode | None]
 
 
-def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection[str]) -> Verdict:
+def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection[str]) -> Match:
     known = document.known
     by = {key.partition(":")[0]: known[key] for key in keys if key in known} if known else {}
     if not keys:
-        return Kind.NOTHING, "no enclosure of a wanted media type", None
+        return MatchKind.NOTHING, "no enclosure of a wanted media type", None
     if "file" in by:
         other_guid = "guid" not in by and any(key.startswith("guid:") for key in keys)
         return _by_audio(item, by["file"], other_guid=other_guid)
     if "guid" in by:
         return _by_guid(item, by["guid"], document)
     if any(key in met for key in keys if _tells(key)):
-        return Kind.KNOWN, "stands further up in this document already", None
+        return MatchKind.KNOWN, "stands further up in this document already", None
     if "date" in by:
         return _by_date(item, by["date"], document)
     if any(key in met for key in keys):
         reason = "has the title and the date of an item further up, with other audio"
-        return Kind.DOUBTFUL, reason, None
-    return _by_title(item, document) or (Kind.NEW, "new", None)
+        return MatchKind.DOUBTFUL, reason, None
+    return _by_title(item, document) or (MatchKind.NEW, "new", None)
 
 
-def _by_audio(item: Item, one: Known, *, other_guid: bool) -> Verdict:
+def _by_audio(item: Item, one: KnownEpisode, *, other_guid: bool) -> Match:
     if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
         reason = f"has the audio of episode {one.id}, but another guid, and another title or date"
-        return Kind.DOUBTFUL, reason, None
-    return Kind.KNOWN, f"known as episode {one.id} by its audio", one
+        return MatchKind.DOUBTFUL, reason, None
+    return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
 
 
-def _by_guid(item: Item, one: Known, document: _Document) -> Verdict:
+def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
     """The guid is known, the audio is not: it has moved, was replaced, or is another episode's."""
     known = f"known as episode {one.id} by its guid"
     if (waiting := _waiting(item, document)) is not None:
         return waiting
     if _is_later(item, one) and title_key(item.title) != one.title_key:
         reason = f"has the guid of episode {one.id}, but other audio and title, and a later date"
-        return Kind.DOUBTFUL, reason, None
+        return MatchKind.DOUBTFUL, reason, None
     if document.moved:
-        return Kind.KNOWN, f"{known}; the feed's audio has moved", one
+        return MatchKind.KNOWN, f"{known}; the feed's audio has moved", one
     if _file_name(item.enclosure_url or "") == _file_name(one.enclosure_url):
-        return Kind.KNOWN, f"{known}; its file has moved", one
+        return MatchKind.KNOWN, f"{known}; its file has moved", one
     if item.duration is not None and item.duration == one.duration:
-        return Kind.KNOWN, f"{known}; the new file is as long as the old one", one
-    if len(document.namesakes.get(title_key(item.title), ())) > 1:
-        return Kind.DOUBTFUL, f"the audio of episode {one.id} was replaced once more", None
-    return Kind.REPLACED, f"the audio of episode {one.id} was replaced", one
+        return MatchKind.KNOWN, f"{known}; the new file is as long as the old one", one
+    if len(document.same_title.get(title_key(item.title), ())) > 1:
+        return MatchKind.DOUBTFUL, f"the audio of episode {one.id} was replaced once more", None
+    return MatchKind.REPLACED, f"the audio of episode {one.id} was replaced", one
 
 
-def _by_date(item: Item, one: Known, document: _Document) -> Verdict:
+def _by_date(item: Item, one: KnownEpisode, document: _Document) -> Match:
     """Guid and audio are new, title and date are known."""
     if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
         reason = f"has the title and the date of episode {one.id}, but another guid and audio"
-        return Kind.DOUBTFUL, reason, None
-    return Kind.KNOWN, f"known as episode {one.id} by its title and date", one
+        return MatchKind.DOUBTFUL, reason, None
+    return MatchKind.KNOWN, f"known as episode {one.id} by its title and date", one
 
 
-def _by_title(item: Item, document: _Document) -> Verdict | None:
+def _by_title(item: Item, document: _Document) -> Match | None:
     """All but the title is new: an episode that has just vanished may have been issued anew."""
     if (waiting := _waiting(item, document)) is not None:
         return waiting
-    same = document.namesakes.get(title_key(item.title), ()) if item.title else ()
+    same = document.same_title.get(title_key(item.title), ()) if item.title else ()
     for one in same:
         if one.id in document.shown:
             continue
@@ -203,47 +203,49 @@ def _by_title(item: Item, document: _Document) -> Verdict | None:
         fits = _lasts_as_long(item, one) or _is_near(item, one, DAY)
         if (telling and fits) or (_is_near(item, one, MOMENT) and _lasts_as_long(item, one)):
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
-            return Kind.DOUBTFUL, reason, None
+            return MatchKind.DOUBTFUL, reason, None
     return None
 
 
-def _has_moved(all_keys: Sequence[Sequence[str]], known: Mapping[str, Known], stayed: int) -> bool:
+def _has_moved(
+    all_keys: Sequence[Sequence[str]], known: Mapping[str, KnownEpisode], with_guid: int
+) -> bool:
     """Whether most, or very many, items with a known guid have audio at an address that is new."""
     moved = 0
     for keys in all_keys:
         kinds = {key.partition(":")[0] for key in keys if key in known}
         moved += "guid" in kinds and "file" not in kinds
-        stayed += {"guid", "file"} <= kinds
-    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > stayed)
+        with_guid += {"guid", "file"} <= kinds
+    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > with_guid)
 
 
-def _waiting(item: Item, document: _Document) -> Verdict | None:
+def _waiting(item: Item, document: _Document) -> Match | None:
     """A held episode of this title and date that has vanished.
 
     What is another one at every check is held once, not every time.
     """
-    for one in document.namesakes.get(title_key(item.title), ()) if item.title else ():
+    for one in document.same_title.get(title_key(item.title), ()) if item.title else ():
         undated = item.published_at is None and one.published_at is None
         same = undated or _is_near(item, one, MOMENT)
         if one.held and same and one.id not in document.shown and _lasts_as_long(item, one):
-            return Kind.WAITING, f"taken for episode {one.id}, which waits for a person", one
+            return MatchKind.WAITING, f"taken for episode {one.id}, which waits for a person", one
     return None
 
 
-def _is_later(item: Item, one: Known) -> bool:
+def _is_later(item: Item, one: KnownEpisode) -> bool:
     if item.published_at is None or one.published_at is None:
         return False
     return item.published_at > one.published_at
 
 
-def _lasts_as_long(item: Item, one: Known) -> bool:
+def _lasts_as_long(item: Item, one: KnownEpisode) -> bool:
     """Whether two durations fit one episode: other ads make it a little longer or shorter."""
     if item.duration is None or one.duration is None:
         return True
     return abs(item.duration - one.duration) <= max(60, one.duration / 10)
 
 
-def _is_near(item: Item, one: Known, most: timedelta) -> bool:
+def _is_near(item: Item, one: KnownEpisode, most: timedelta) -> bool:
     """Whether both dates are known, and at most so far apart."""
     if item.published_at is None or one.published_at is None:
         return False

@@ -8,7 +8,7 @@ money. So one is believed only once it has stood for days, and not for longer th
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.feed import Address, Departure, Feed
+from feedwatch.core.feed import Address, Feed, UrlChange
 
 SEEN_AT_LEAST = 3  # checks in a row
 SEEN_OVER = timedelta(days=3)
@@ -17,14 +17,14 @@ GIVEN_UP_AFTER = 3  # failures in a row at the new address
 
 def address_of(feed: Feed) -> Address | None:
     """Where the feed has moved; None: it is where the config says."""
-    if feed.address is None or feed.address_reach is None:
+    if feed.moved_url is None or feed.url_scope is None:
         return None
-    return Address(url=feed.address, reach=feed.address_reach)
+    return Address(url=feed.moved_url, scope=feed.url_scope)
 
 
-def led(feed: Feed, moved: Address | None, now: datetime) -> Feed:
+def observed(feed: Feed, moved: Address | None, now: datetime) -> Feed:
     """The feed after a good answer; permanent redirects alone led to `moved`, if there were any."""
-    if moved is None or moved.url == (feed.address or feed.url):
+    if moved is None or moved.url == (feed.moved_url or feed.url):
         return _unmoved(feed)
     if moved.url != feed.moved_to or feed.moved_since is None or feed.moved_since > now:
         return replace(feed, moved_to=moved.url, moved_since=now, moved_seen=1)
@@ -33,7 +33,7 @@ def led(feed: Feed, moved: Address | None, now: datetime) -> Feed:
         return replace(feed, moved_seen=seen)
     if moved.url == feed.url:
         return _at_home(feed)
-    return replace(_unmoved(feed), address=moved.url, address_reach=moved.reach)
+    return replace(_unmoved(feed), moved_url=moved.url, url_scope=moved.scope)
 
 
 def failed(feed: Feed) -> Feed:
@@ -41,23 +41,23 @@ def failed(feed: Feed) -> Feed:
 
     What is remembered of its document was that address's.
     """
-    if feed.address is None or feed.failures < GIVEN_UP_AFTER:
+    if feed.moved_url is None or feed.failures < GIVEN_UP_AFTER:
         return feed
-    return replace(_at_home(feed), etag=None, last_modified=None, full_at=None)
+    return replace(_at_home(feed), etag=None, last_modified=None, last_full_fetch_at=None)
 
 
-def departure(before: Feed, after: Feed, now: datetime) -> Departure | None:
+def url_change(before: Feed, after: Feed, now: datetime) -> UrlChange | None:
     """The address that a check has made us leave, if it has."""
-    if before.address == after.address:
+    if before.moved_url == after.moved_url:
         return None
     reason = (
-        f"moved for good to {after.address}"
-        if after.address is not None
+        f"moved for good to {after.moved_url}"
+        if after.moved_url is not None
         else f"{after.failures} failures in a row, back to the address in the config"
         if after.failures
         else "moved back to the address in the config"
     )
-    return Departure(at=now, url=before.address or before.url, reason=reason)
+    return UrlChange(at=now, url=before.moved_url or before.url, reason=reason)
 
 
 def _unmoved(feed: Feed) -> Feed:
@@ -65,4 +65,4 @@ def _unmoved(feed: Feed) -> Feed:
 
 
 def _at_home(feed: Feed) -> Feed:
-    return replace(_unmoved(feed), address=None, address_reach=None)
+    return replace(_unmoved(feed), moved_url=None, url_scope=None)

@@ -49,7 +49,7 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class FeedConfig:
     """One feed as the config has it."""
 
     name: str

@@ -13,9 +13,9 @@ from feedwatch.core.health import (
     START,
     VITALS,
     WORKED,
-    Loop,
-    Record,
-    Vitals,
+    HealthRecord,
+    HealthSnapshot,
+    LoopHealth,
     waiting,
 )
 from feedwatch.store.store import Store
@@ -23,7 +23,7 @@ from feedwatch.store.store import Store
 BEAT_EVERY = 10.0  # seconds
 
 
-class Heart:
+class Heartbeat:
     """When each loop last came to something. Each loop's thread tells, any thread may ask."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,7 @@ class Heart:
         self._finished: dict[str, float] = {}
         self._worked: dict[str, float] = {}
         self._trouble: dict[str, str | None] = {}
-        self.vitals: Vitals | None = None
+        self.vitals: HealthSnapshot | None = None
         self.stopping = False
 
     def begin(self) -> None:
@@ -54,12 +54,12 @@ class Heart:
         """A piece of work came to its end: long ticks are made of many."""
         self._worked[name] = self._clock()
 
-    def record(self) -> Record:
+    def record(self) -> HealthRecord:
         """How the loops are doing."""
-        return Record(
+        return HealthRecord(
             up=self._ago(self._start) or timedelta(),
             loops=tuple(
-                Loop(
+                LoopHealth(
                     name=name,
                     returned=self._ago(self._returned.get(name)),
                     finished=self._ago(self._finished.get(name)),
@@ -87,10 +87,10 @@ class Heart:
         return timedelta(seconds=self._clock() - moment) if moment is not None else None
 
 
-class VitalSigns:
+class HeartbeatLoop:
     """The duty that looks at the whole now and then, and leaves the traces of all the others."""
 
-    def __init__(self, heart: Heart, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(self, heart: Heartbeat, store: Store, now: Callable[[], datetime]) -> None:
         self._heart = heart
         self._store = store
         self._now = now

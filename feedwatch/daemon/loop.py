@@ -29,15 +29,15 @@ from feedwatch.core.health import (
     POLLS,
     SUBMISSIONS,
     VITALS,
-    Record,
-    Vitals,
+    HealthRecord,
+    HealthSnapshot,
     is_hung,
     problems,
 )
 from feedwatch.core.schedule import backoff
-from feedwatch.daemon.heartbeat import Heart, VitalSigns
+from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.daemon.systemd import Manager
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
@@ -56,7 +56,7 @@ ANNOUNCE_SECONDS = 60.0  # what `run_once` gives to telling; what is left, the n
 TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
 
 
-class Duty(Protocol):
+class Loop(Protocol):
     """Something that is done again and again."""
 
     def tick(self) -> bool:
@@ -72,7 +72,7 @@ class Daemon:
         checks: Checks,
         submissions: Submissions,
         polls: Polls,
-        brake: Brake,
+        cancellation: Cancellation,
         reload: Callable[[], bool] = lambda: True,
         *,
         alerts: Alerts | None = None,
@@ -85,12 +85,12 @@ class Daemon:
         self._checks = checks
         self._submissions = submissions
         self._polls = polls
-        self._brake = brake
+        self._brake = cancellation
         self._alerts = alerts  # None: there is nobody to tell
         self._reload = reload
         self._reload_asked = False
         self._reload_refused = False
-        self._heart = Heart()
+        self._heart = Heartbeat()
         self._manager = Manager()
         context.worked = self._heart.worked
         self.interrupted = False  # by `stop`, before the work was done
@@ -99,11 +99,11 @@ class Daemon:
         """Work until a signal says stop."""
         context = self._context
         self._submissions.recover()
-        duties: dict[str, Duty] = {
+        duties: dict[str, Loop] = {
             CHECKS: self._checks,
             SUBMISSIONS: self._submissions,
             POLLS: self._polls,
-            VITALS: VitalSigns(self._heart, context.store, context.clock),
+            VITALS: HeartbeatLoop(self._heart, context.store, context.clock),
         }
         if self._alerts is not None:
             duties[ALERTS] = self._alerts
@@ -130,7 +130,7 @@ class Daemon:
         scheduler.shutdown(wait=True)
         self._conclude()
 
-    def health(self) -> Record:
+    def health(self) -> HealthRecord:
         """How the loops are doing."""
         return self._heart.record()
 
@@ -164,7 +164,7 @@ class Daemon:
             self._reload_refused = True
             log.exception("config: the reload failed in a way that was not foreseen")
 
-    def _in_a_line(self, record: Record, vitals: Vitals) -> str:
+    def _in_a_line(self, record: HealthRecord, vitals: HealthSnapshot) -> str:
         """For `systemctl status`."""
         told = problems(record) or [f"{vitals.feeds} feeds", f"{vitals.live_jobs} jobs"]
         told += [f"{vitals.held} held"] if vitals.held else []
@@ -257,10 +257,10 @@ class Daemon:
             self._alerts.tick()
         self._context.store.heartbeats.clear()
 
-    def _beating(self, name: str, duty: Duty) -> Callable[[], None]:
+    def _beating(self, name: str, duty: Loop) -> Callable[[], None]:
         """A tick that leaves a trace: progress is what shows that the daemon lives."""
         context, heart = self._context, self._heart
-        trouble = Trouble(name)
+        trouble = StoreOutage(name)
 
         def tick() -> None:
             if trouble.waits():
@@ -279,7 +279,7 @@ class Daemon:
         return tick
 
 
-class Trouble:
+class StoreOutage:
     """A database that does not work: said once, tried again ever less often, and its end told."""
 
     def __init__(self, name: str) -> None:

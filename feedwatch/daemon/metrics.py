@@ -23,8 +23,8 @@ from prometheus_client.metrics_core import Metric
 from feedwatch import __version__
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
-from feedwatch.core.health import Record, problems
-from feedwatch.core.job import Answer, Later, Progress, Submission
+from feedwatch.core.health import HealthRecord, problems
+from feedwatch.core.job import Answer, Later, Progress, Task
 from feedwatch.core.settings import Policy
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
@@ -99,7 +99,7 @@ class Metrics:
 
     def read_from(
         self,
-        record: Callable[[], Record],
+        record: Callable[[], HealthRecord],
         policy: Callable[[], Policy],
         figures: Callable[..., Figures],
     ) -> None:
@@ -123,7 +123,7 @@ class Counted:
         """As the API's own."""
         return self._processor.name
 
-    def submit(self, submission: Submission) -> Answer:
+    def submit(self, submission: Task) -> Answer:
         """Submit, and count the answer."""
         answer = self._processor.submit(submission)
         self._metrics.answered("submit", _word(answer))
@@ -151,7 +151,7 @@ class _Gauges:
 
     def __init__(
         self,
-        record: Callable[[], Record],
+        record: Callable[[], HealthRecord],
         policy: Callable[[], Policy],
         figures: Callable[..., Figures],
     ) -> None:
@@ -192,7 +192,7 @@ class _Gauges:
             return self._figures
 
 
-def _loops(record: Record) -> Iterator[Metric]:
+def _loops(record: HealthRecord) -> Iterator[Metric]:
     yield _gauge("healthy", "1 if the daemon makes progress.", int(not problems(record)))
     ages = _family("loop_finished_age_seconds", "Since each loop last finished a round.", "loop")
     waits = _family("loop_oldest_due_seconds", "How long the oldest work has been due.", "loop")

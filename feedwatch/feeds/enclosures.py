@@ -73,7 +73,7 @@ _PLAYLISTS = {
 _PLAYLIST_SUFFIXES = {"m3u8", "m3u"}
 
 
-class Source(IntEnum):
+class FoundIn(IntEnum):
     """Where a candidate was found; the lower counts first."""
 
     ENCLOSURE = 0
@@ -87,7 +87,7 @@ class Source(IntEnum):
 class Candidate:
     """A media file as an item names it."""
 
-    source: Source
+    source: FoundIn
     url: str
     type: str = ""
     base: str = ""  # xml:base in force where it stands; may be relative itself
@@ -105,13 +105,13 @@ def address(attributes: Mapping[str, str]) -> str:
 def enclosure(attributes: Mapping[str, str], base: str = "") -> Candidate:
     """By `<enclosure>`."""
     kind = attributes.get("type", "")
-    return Candidate(source=Source.ENCLOSURE, url=address(attributes), type=kind, base=base)
+    return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind, base=base)
 
 
 def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
     """By `<media:content>`."""
     return Candidate(
-        source=Source.MEDIA_CONTENT,
+        source=FoundIn.MEDIA_CONTENT,
         url=address(attributes),
         type=attributes.get("type") or attributes.get("medium", ""),
         base=base,
@@ -124,7 +124,7 @@ def alternate_source(
 ) -> Candidate:
     """By `<podcast:source>`, which stands in a `<podcast:alternateEnclosure>` with `of`."""
     return Candidate(
-        source=Source.ALTERNATE_ENCLOSURE,
+        source=FoundIn.ALTERNATE_ENCLOSURE,
         url=address(attributes),
         type=attributes.get("contenttype") or of.get("type", ""),
         base=base,
@@ -173,7 +173,7 @@ def media_type(candidate: Candidate) -> str | None:
     if stated in ("audio", "video"):
         return f"{stated}/unknown"
     # An enclosure of a podcast that says nothing of itself is a redirect to its audio.
-    return AUDIO_UNKNOWN if candidate.source is Source.ENCLOSURE else None
+    return AUDIO_UNKNOWN if candidate.source is FoundIn.ENCLOSURE else None
 
 
 _PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"

@@ -14,7 +14,7 @@ from feedparser.mixin import _FeedParserMixin
 
 from feedwatch.feeds.enclosures import (
     Candidate,
-    Source,
+    FoundIn,
     address,
     alternate_source,
     enclosure,
@@ -71,7 +71,7 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     def _start_link(self, attrs: Attributes) -> None:
         """Take enclosures before feedparser gives them the type text/html."""
         if attrs.get("rel", "").strip() == "enclosure" and address(attrs):
-            self.note(replace(enclosure(attrs, self.baseuri or ""), source=Source.ATOM_LINK))
+            self.note(replace(enclosure(attrs, self.baseuri or ""), source=FoundIn.ATOM_LINK))
         else:
             super()._start_link(attrs)
 
@@ -82,7 +82,7 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
         url = attrs.get("rdf:resource") or attrs.get("resource") or address(attrs)
         kind = attrs.get("enc:type") or attrs.get("type", "")
         base = self.baseuri or ""
-        self.note(Candidate(source=Source.RDF_ENCLOSURE, url=url, type=kind, base=base))
+        self.note(Candidate(source=FoundIn.RDF_ENCLOSURE, url=url, type=kind, base=base))
 
     def _start_podcast_alternateenclosure(self, attrs: Attributes) -> None:
         self._get_context()["podcast_alternateenclosure"] = attrs

@@ -3,17 +3,17 @@
 import httpx
 
 from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
-from feedwatch.core.settings import Source
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
-from feedwatch.net.address_scope import Reach
+from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import (
     TooPrivateError,
+    deadline,
     described,
-    reached,
-    reaching,
+    limit_scope,
     read_bounded,
     retry_after,
-    within,
+    scope_of,
 )
 from feedwatch.net.decompress import ACCEPTED
 
@@ -28,7 +28,7 @@ ACCEPT = (
 
 
 def fetch(
-    client: httpx.Client, source: Source, known: Feed | None, moved: Address | None = None
+    client: httpx.Client, source: FeedConfig, known: Feed | None, moved: Address | None = None
 ) -> Fetched:
     """GET a feed; with `known`, only if it has changed since (RFC 9110, section 13).
 
@@ -37,7 +37,7 @@ def fetch(
     and no redirect leads to an address more private than the configured one.
     """
     try:
-        with within(SECONDS):
+        with deadline(SECONDS):
             return _follow(client, source, known, moved)
     except httpx.TimeoutException as error:
         return Failed(f"no complete answer in time ({described(error)})")
@@ -48,16 +48,16 @@ def fetch(
 
 
 def _follow(
-    client: httpx.Client, source: Source, known: Feed | None, moved: Address | None
+    client: httpx.Client, source: FeedConfig, known: Feed | None, moved: Address | None
 ) -> Fetched:
     home = httpx.URL(source.url)
     url = httpx.URL(moved.url) if moved is not None else home
-    most = Reach(moved.reach) if moved is not None else Reach.SPECIAL  # home: the operator's choice
+    most = Scope(moved.scope) if moved is not None else Scope.SPECIAL  # home: the operator's choice
     for_good: bool | None = None  # whether all redirects so far were permanent; None: there is none
     for hop in range(MAX_REDIRECTS + 1):
         own = _origin(url) == _origin(home)
         with (
-            reaching(most),
+            limit_scope(most),
             client.stream(
                 "GET",
                 url,
@@ -66,9 +66,9 @@ def _follow(
             ) as response,
         ):
             if hop == 0 and moved is None:
-                most = reached(response)
+                most = scope_of(response)
             if not response.has_redirect_location:
-                there = Address(url=_bare(url), reach=most) if for_good else None
+                there = Address(url=_bare(url), scope=most) if for_good else None
                 return _answer(response, there)
             url, before = url.join(response.headers["location"]), url
             if url.scheme not in ("http", "https"):
@@ -78,7 +78,7 @@ def _follow(
     return Failed(f"more than {MAX_REDIRECTS} redirects")
 
 
-def _credentials(source: Source, home: httpx.URL) -> tuple[str, str] | None:
+def _credentials(source: FeedConfig, home: httpx.URL) -> tuple[str, str] | None:
     if source.username:
         return source.username, source.password or ""
     return (home.username, home.password) if home.userinfo else None
@@ -89,7 +89,7 @@ def _bare(url: httpx.URL) -> str:
     return str(url.copy_with(userinfo=b"", fragment=None))
 
 
-def _headers(source: Source, known: Feed | None, *, own: bool) -> dict[str, str]:
+def _headers(source: FeedConfig, known: Feed | None, *, own: bool) -> dict[str, str]:
     headers = {"accept": ACCEPT, "accept-encoding": ACCEPTED}
     if known is not None and known.etag:
         headers["if-none-match"] = known.etag
@@ -111,7 +111,7 @@ def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
         case 200:
             return _document(response, moved)
         case 304 if response.request.headers.keys() & {"if-none-match", "if-modified-since"}:
-            return NotModified(fresh=fresh_for(response.headers), moved=moved)
+            return NotModified(http_max_age=fresh_for(response.headers), moved=moved)
         case 304:
             return Failed("the server answered 304 to a request without conditions")
         case 410:
@@ -135,7 +135,7 @@ def _document(response: httpx.Response, moved: Address | None) -> Document | Fai
         url=_bare(response.url),
         etag=_sendable(response.headers.get("etag")),
         last_modified=_sendable(response.headers.get("last-modified")),
-        fresh=fresh_for(response.headers),
+        http_max_age=fresh_for(response.headers),
         hints=hints_of(body),
         moved=moved,
     )

@@ -8,7 +8,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 
-class Reach(IntEnum):
+class Scope(IntEnum):
     """Each is more private than the one before."""
 
     PUBLIC = 0
@@ -27,7 +27,7 @@ LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 COMPATIBLE = IPv6Network("::/96")  # RFC 4291, deprecated
 
 
-def reach_of(address: str) -> Reach:
+def address_scope(address: str) -> Scope:
     """Of a numeric address; an IPv6 address may name its scope."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv4Address):
@@ -48,14 +48,14 @@ def _carried(ip: IPv6Address) -> list[IPv4Address]:
     return []
 
 
-def _reach(ip: IPv4Address | IPv6Address) -> Reach:
+def _reach(ip: IPv4Address | IPv6Address) -> Scope:
     if ip.is_loopback:
-        return Reach.LOOPBACK
+        return Scope.LOOPBACK
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is not None or ip in NAT64:
-            return Reach.PUBLIC  # it is what it carries
+            return Scope.PUBLIC  # it is what it carries
         if ip in LOCAL_NAT64:
-            return Reach.PRIVATE
+            return Scope.PRIVATE
     if (
         ip.is_unspecified
         or ip.is_multicast
@@ -65,6 +65,6 @@ def _reach(ip: IPv4Address | IPv6Address) -> Reach:
         or ip in THIS_NETWORK
         or ip in COMPATIBLE
     ):
-        return Reach.SPECIAL
+        return Scope.SPECIAL
     was_private = isinstance(ip, IPv6Address) and ip.is_site_local  # RFC 3879 took that back
-    return Reach.PUBLIC if ip.is_global and not was_private else Reach.PRIVATE
+    return Scope.PUBLIC if ip.is_global and not was_private else Scope.PRIVATE

@@ -25,7 +25,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from feedwatch.net.address_scope import Reach, reach_of
+from feedwatch.net.address_scope import Scope, address_scope
 from feedwatch.net.decompress import unpacked
 
 CONNECT_SECONDS = 10.0
@@ -35,7 +35,7 @@ SLICE_SECONDS = 0.5  # how long a read goes on before it looks at its limit anew
 _limit = local()
 
 
-class Brake:
+class Cancellation:
     """A moment at which everything on the wire must be over; never, until it is set."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Brake:
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """Bound all that this thread does on the wire by `seconds` in total."""
     before = getattr(_limit, "until", float("inf"))
     _limit.until = min(before, time.monotonic() + seconds)
@@ -67,7 +67,7 @@ class TooPrivateError(Exception):
 
 
 @contextmanager
-def reaching(most: Reach) -> Iterator[None]:
+def limit_scope(most: Scope) -> Iterator[None]:
     """Let this thread send nothing to an address that is more private than `most`."""
     before = _most_private()
     _limit.reach = min(before, most)
@@ -77,20 +77,20 @@ def reaching(most: Reach) -> Iterator[None]:
         _limit.reach = before
 
 
-def reached(response: httpx.Response) -> Reach:
+def scope_of(response: httpx.Response) -> Scope:
     """How private the address is that a response of one of our clients came from."""
-    reach: Reach = response.extensions["network_stream"].get_extra_info("reach")
+    reach: Scope = response.extensions["network_stream"].get_extra_info("reach")
     return reach
 
 
-def client(brake: Brake, **settings: Any) -> httpx.Client:
+def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
     """An `httpx.Client` that obeys `within` and `brake`, never follows redirects, never retries."""
     transport = httpx.HTTPTransport(
         verify=_trust(), limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
     )
     # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
     # tests/test_wire.py shows that the limit holds, should this attribute ever move.
-    transport._pool._network_backend = _Backend(brake)  # noqa: SLF001
+    transport._pool._network_backend = _Backend(cancellation)  # noqa: SLF001
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(
         transport=transport,
@@ -145,8 +145,8 @@ def described(error: Exception) -> str:
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, brake: Brake) -> None:
-        self._brake = brake
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._brake = cancellation
 
     def connect_tcp(
         self,
@@ -159,7 +159,7 @@ class _Backend(httpcore.SyncBackend):
         refused: str | None = None
         failure: Exception = httpcore.ConnectError("the name has no address")
         for address in _addresses(host, port):
-            if (reach := reach_of(address)) > _most_private():
+            if (reach := address_scope(address)) > _most_private():
                 refused = address
                 continue
             left = _left(self._brake, timeout, httpcore.ConnectTimeout)
@@ -182,10 +182,10 @@ def _addresses(host: str, port: int) -> list[str]:
 
 class _Stream(httpcore.NetworkStream):
     def __init__(
-        self, stream: httpcore.NetworkStream, brake: Brake, address: str, reach: Reach
+        self, stream: httpcore.NetworkStream, cancellation: Cancellation, address: str, reach: Scope
     ) -> None:
         self._stream = stream
-        self._brake = brake
+        self._brake = cancellation
         self._address = address
         self._reach = reach
 
@@ -221,14 +221,16 @@ class _Stream(httpcore.NetworkStream):
         return self._reach if info == "reach" else self._stream.get_extra_info(info)
 
 
-def _most_private() -> Reach:
-    reach: Reach = getattr(_limit, "reach", Reach.SPECIAL)
+def _most_private() -> Scope:
+    reach: Scope = getattr(_limit, "reach", Scope.SPECIAL)
     return reach
 
 
-def _left(brake: Brake, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
+def _left(
+    cancellation: Cancellation, timeout: float | None, error: type[httpcore.TimeoutException]
+) -> float:
     """Seconds until the first limit that applies. Raises `error` if it has passed."""
-    until = min(getattr(_limit, "until", float("inf")), brake.until)
+    until = min(getattr(_limit, "until", float("inf")), cancellation.until)
     left = min(until - time.monotonic(), timeout if timeout is not None else float("inf"))
     if left <= 0:
         raise error("the time limit for the whole request has passed")

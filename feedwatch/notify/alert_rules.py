@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from feedwatch.core.alert import Alert, Waiting
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
 from feedwatch.core.feed import Feed
@@ -42,7 +42,7 @@ class Trouble:
     feed: str | None
     text: str
     episodes: int | None = None
-    mark: str = ""  # rises whenever the same trouble strikes once more
+    version: str = ""  # rises whenever the same trouble strikes once more
 
     @property
     def key(self) -> str:
@@ -50,10 +50,12 @@ class Trouble:
         return _key(self.kind, self.feed)
 
 
-def troubles(feeds: Collection[Feed], gate: Gate, waiting: Collection[Waiting]) -> list[Trouble]:
+def current_troubles(
+    feeds: Collection[Feed], breaker: CircuitBreaker, waiting: Collection[Waiting]
+) -> list[Trouble]:
     """Everything that needs a person, the gravest first."""
     found = [
-        _of_gate(gate),
+        _of_gate(breaker),
         *map(_of_waiting, waiting),
         *map(_of_feed, feeds),
         *map(_of_silence, feeds),
@@ -61,7 +63,7 @@ def troubles(feeds: Collection[Feed], gate: Gate, waiting: Collection[Waiting]) 
     return [trouble for trouble in found if trouble is not None]
 
 
-def changes(
+def transitions(
     current: Collection[Trouble], told: Mapping[str, Alert], now: datetime
 ) -> Iterator[Change]:
     """What is news, after what has been told."""
@@ -78,14 +80,14 @@ def changes(
 # What is wrong
 
 
-def _of_gate(gate: Gate) -> Trouble | None:
-    if gate.closed_until is None:
+def _of_gate(breaker: CircuitBreaker) -> Trouble | None:
+    if breaker.tripped_until is None:
         return None
-    if gate.blocked:
-        text = f"submissions stop until somebody acts: {gate.reason}; see `feedwatch doctor`"
+    if breaker.blocked:
+        text = f"submissions stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
         return Trouble(kind="blocked", feed=None, text=text)
-    if gate.failures >= GATE_FAILURES:
-        text = f"submissions stop, {gate.failures} attempts in a row failed: {gate.reason}"
+    if breaker.failures >= GATE_FAILURES:
+        text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
         return Trouble(kind="stopped", feed=None, text=text)
     return None
 
@@ -138,7 +140,7 @@ def _of_waiting(waiting: Waiting) -> Trouble | None:
         feed=name,
         text=f"feed {name}: {text}; {todo}",
         episodes=number,
-        mark=waiting.mark,
+        version=waiting.version,
     )
 
 
@@ -148,12 +150,14 @@ def _of_waiting(waiting: Waiting) -> Trouble | None:
 def _standing(trouble: Trouble, alert: Alert | None, now: datetime) -> Change | None:
     """A trouble that is there."""
     if alert is None:
-        begun = Alert(key=trouble.key, mark=trouble.mark, since=now, told_at=now, gone_at=None)
+        begun = Alert(
+            key=trouble.key, version=trouble.version, since=now, told_at=now, gone_at=None
+        )
         return Change(alert=begun, event=_news("trouble.began", trouble, begun, now))
     # Told at a time to come means that the clock was set back since.
     may_tell = not timedelta() <= now - alert.told_at < AGAIN
-    if trouble.mark > alert.mark and may_tell:
-        grown = replace(alert, mark=trouble.mark, told_at=now, gone_at=None)
+    if trouble.version > alert.version and may_tell:
+        grown = replace(alert, version=trouble.version, told_at=now, gone_at=None)
         return Change(alert=grown, event=_news("trouble.grew", trouble, grown, now))
     if alert.gone_at is not None:  # it was well for a moment only
         return Change(alert=replace(alert, gone_at=None))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from zlib import crc32
 
 from feedwatch.core.events import Event
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.notify import process
 
 LOOK = {"episode.ready": "success", "trouble.ended": "success", "test": "info"}  # else "warning"
@@ -24,7 +24,7 @@ class Apprise:
     """One address of Apprise's. Each is a channel, so that one that fails repeats no other one."""
 
     url: str = field(repr=False)  # made of secrets
-    brake: Brake
+    cancellation: Cancellation
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class Apprise:
     def _ask(self, what: object) -> str | None:
         command = [sys.executable, "-P", "-m", __name__]
         env = process.environment(os.environ)
-        return process.run(command, json.dumps(what).encode(), env, self.brake)
+        return process.run(command, json.dumps(what).encode(), env, self.cancellation)
 
 
 def _answer() -> str | None:

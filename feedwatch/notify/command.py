@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from feedwatch.core.events import Event, to_json
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.notify import process
 
 
@@ -15,7 +15,7 @@ class Command:
     """The event's JSON is on its standard input, the main things in its environment too."""
 
     words: Sequence[str] = field(repr=False)  # may hold a token
-    brake: Brake
+    cancellation: Cancellation
     name: str = "command"
 
     def complaint(self) -> str | None:
@@ -31,4 +31,4 @@ class Command:
             "FEEDWATCH_EVENT_TEXT": event.text,
         }
         env = process.environment(os.environ) | told
-        return process.run(self.words, to_json(event).encode(), env, self.brake)
+        return process.run(self.words, to_json(event).encode(), env, self.cancellation)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from feedwatch.core.printable import printable
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 
 SECONDS = 30.0
 SLICE_SECONDS = 0.2  # how long a wait goes on before it looks at the brake anew
@@ -28,7 +28,7 @@ def run(
     command: Sequence[str],
     said: bytes,
     env: Mapping[str, str],
-    brake: Brake,
+    cancellation: Cancellation,
     seconds: float = SECONDS,
 ) -> str | None:
     """Start it, with `said` on its standard input. None if it ended with 0, else why it did not."""
@@ -49,7 +49,7 @@ def run(
             return f"cannot be started: {getattr(error, 'strerror', None) or error}"
     with child:
         try:
-            output = _watched(child, until, brake)
+            output = _watched(child, until, cancellation)
             status = child.returncode
         finally:
             if child.returncode is None:
@@ -63,13 +63,13 @@ def run(
     return f"ended with status {status}" + (f": {said_last}" if said_last else "")
 
 
-def _watched(child: subprocess.Popen[bytes], until: float, brake: Brake) -> bytes:
+def _watched(child: subprocess.Popen[bytes], until: float, cancellation: Cancellation) -> bytes:
     """The end of its output, once it has ended or its time has."""
     assert child.stdout is not None  # noqa: S101 - for the type: it is a pipe
     output = child.stdout.fileno()
     poller, tail = select.poll(), b""
     poller.register(output, select.POLLIN)
-    while (left := min(until, brake.until) - time.monotonic()) > 0:
+    while (left := min(until, cancellation.until) - time.monotonic()) > 0:
         wait = min(left, SLICE_SECONDS)
         # Its own children may keep the pipe open, so the pipe's end and its own are two things.
         ended = child.poll() is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from feedwatch.core.events import Event, to_json
-from feedwatch.net.client import described, within
+from feedwatch.net.client import deadline, described
 
 SECONDS = 15.0
 
@@ -38,7 +38,7 @@ class Webhook:
         }
         try:
             with (
-                within(SECONDS),
+                deadline(SECONDS),
                 self.http.stream("POST", self.url, content=body, headers=headers) as response,
             ):
                 return (

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from feedwatch.core.job import Answer, Later, Progress, Submission
+from feedwatch.core.job import Answer, Later, Progress, Task
 
 
 class Processor(Protocol):
@@ -12,7 +12,7 @@ class Processor(Protocol):
     def name(self) -> str:
         """Under which the store keeps what concerns the API as a whole."""
 
-    def submit(self, submission: Submission) -> Answer:
+    def submit(self, submission: Task) -> Answer:
         """Ask for one job, with one request. Never tries again: that may cost money twice."""
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:

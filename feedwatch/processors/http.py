@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from feedwatch.core.job import Later, Unknown
-from feedwatch.net.client import described, read_bounded, retry_after, within
+from feedwatch.net.client import deadline, described, read_bounded, retry_after
 from feedwatch.net.decompress import ACCEPTED
 
 POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
@@ -32,7 +32,7 @@ PERHAPS_TAKEN = {408}  # among the 4xx
 def post(client: httpx.Client, path: str, body: Any) -> httpx.Response | Later | Unknown:
     """POST once. A response that says for certain what became of it, or what is certain without."""
     try:
-        with within(POST_SECONDS):
+        with deadline(POST_SECONDS):
             response = _bounded(client, client.build_request("POST", path, json=body))
     except SURELY_NOT_SENT as error:
         return Later(f"the API cannot be reached ({described(error)})")
@@ -51,7 +51,7 @@ def get(
 ) -> httpx.Response | Later:
     """GET once. A response below 500 other than 429, or why there is none."""
     try:
-        with within(READ_SECONDS):
+        with deadline(READ_SECONDS):
             response = _bounded(client, client.build_request("GET", path, params=params))
     except (httpx.RequestError, httpx.InvalidURL, ValueError) as error:
         return Later(f"the API cannot be reached ({described(error)})")
@@ -74,7 +74,7 @@ def json_object(response: httpx.Response) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def one_line(text: str) -> str:
+def first_line(text: str) -> str:
     """A foreign text fit for records, logs and terminals: printable, on one line, not too long."""
     return "".join(sign if sign.isprintable() else " " for sign in text).strip()[:500]
 

@@ -17,11 +17,11 @@ from feedwatch.core.job import (
     Progress,
     Refused,
     Running,
-    Submission,
+    Task,
     Unknown,
     Unreachable,
 )
-from feedwatch.processors.http import get, json_object, one_line, post
+from feedwatch.processors.http import first_line, get, json_object, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
 # AD_BREAK_READY and REMOVE_ADS_READY are stages on the way.
@@ -70,7 +70,7 @@ class Inlet:
         """`client` has the API's base URL and the header `Authorization: Token …`."""
         self._client = client
 
-    def submit(self, submission: Submission) -> Answer:
+    def submit(self, submission: Task) -> Answer:
         """POST /media/process. The API has no idempotency key, no lookup and no cancel."""
         path = f"{_podcast(submission.podcast_id)}/media/process"
         response = post(self._client, path, body_of(submission))
@@ -151,7 +151,7 @@ class Inlet:
         return _blocked(response, answer)
 
 
-def body_of(submission: Submission) -> dict[str, Any]:
+def body_of(submission: Task) -> dict[str, Any]:
     """The request's body: what is unknown is left out (contract: MediaCreationParams)."""
     body: dict[str, Any] = {"url": submission.url, "name": submission.name}
     if submission.description:
@@ -178,7 +178,7 @@ def _accepted(status: int, answer: dict[str, Any] | None) -> Accepted | Unknown:
     if not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
         return Unknown(f"the API answered {status} without a media id that could be polled")
     remote_status = data.get("status") if isinstance(data, dict) else None
-    return Accepted(media_id, one_line(remote_status) if isinstance(remote_status, str) else None)
+    return Accepted(media_id, first_line(remote_status) if isinstance(remote_status, str) else None)
 
 
 def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later:
@@ -212,11 +212,11 @@ def _message(answer: dict[str, Any] | None) -> str:
     error, message = answer.get("error"), answer.get("message")
     if not isinstance(error, str) or not isinstance(message, str):
         return ""
-    return f"{one_line(error)}: {one_line(message)}"
+    return f"{first_line(error)}: {first_line(message)}"
 
 
 def _progress(data: dict[str, Any]) -> Progress:
-    status = one_line(data["status"])
+    status = first_line(data["status"])
     stamp = _text(data.get("updatedAt"))
     attempts = _number(data.get("failedAttempts"))
     attempts = int(attempts) if attempts is not None else None
@@ -228,7 +228,7 @@ def _progress(data: dict[str, Any]) -> Progress:
             failed_attempts=attempts,
         )
     url = data.get("url")
-    if status == DONE and isinstance(url, str) and one_line(url) == url != "":
+    if status == DONE and isinstance(url, str) and first_line(url) == url != "":
         markers = data.get("adRemovalMarkers")
         return Finished(
             remote_status=status,
@@ -244,7 +244,7 @@ def _progress(data: dict[str, Any]) -> Progress:
 
 
 def _text(value: object) -> str | None:
-    return one_line(value) if isinstance(value, str) else None
+    return first_line(value) if isinstance(value, str) else None
 
 
 def _number(value: object) -> float | None:

@@ -20,7 +20,7 @@ class BadRequestError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Reply:
     """One HTTP answer, before it becomes bytes."""
 
     status: int
@@ -30,20 +30,20 @@ class Answer:
     media_id: str | None = None  # the job that the request made, for our own record
 
 
-def reply(status: int, payload: object, *, media_id: str | None = None) -> Answer:
+def reply(status: int, payload: object, *, media_id: str | None = None) -> Reply:
     """Answer with a JSON document."""
-    return Answer(status=status, body=json.dumps(payload).encode(), media_id=media_id)
+    return Reply(status=status, body=json.dumps(payload).encode(), media_id=media_id)
 
 
-def success(data: object, **more: object) -> Answer:
+def success(data: object, **more: object) -> Reply:
     """Answer 200 in the envelope that every good answer has."""
     return reply(HTTPStatus.OK, {"success": True, "data": data, **more})
 
 
-def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer with the error envelope, which has no `success` field."""
     body = json.dumps({"error": phrase(status) or "Error", "message": message}).encode()
-    return Answer(status=status, body=body, headers=headers or {})
+    return Reply(status=status, body=body, headers=headers or {})
 
 
 def phrase(status: int) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from feedwatch.sandbox.answers import Answer, BadRequestError, explain, refusal, reply
+from feedwatch.sandbox.answers import BadRequestError, Reply, explain, refusal, reply
 from feedwatch.sandbox.faults import Faults, read_order
-from feedwatch.sandbox.state import State
+from feedwatch.sandbox.state import SandboxState
 
 PREFIX = "/_sandbox/"
 _METHODS = {"state": "GET", "faults": "POST, DELETE", "jobs": "POST", "reset": "POST"}
@@ -22,11 +22,11 @@ class _NewStatus(BaseModel):
 class Control:
     """Shows the state, and changes it."""
 
-    def __init__(self, state: State, faults: Faults) -> None:
+    def __init__(self, state: SandboxState, faults: Faults) -> None:
         self._state = state
         self._faults = faults
 
-    def answer(self, method: str, target: str, body: bytes) -> Answer:
+    def answer(self, method: str, target: str, body: bytes) -> Reply:
         """Do what a request asks for."""
         name, slash, media_id = target.partition("?")[0].removeprefix(PREFIX).partition("/")
         if name not in _METHODS or bool(slash) != (name == "jobs"):
@@ -39,7 +39,7 @@ class Control:
         except BadRequestError as error:
             return refusal(HTTPStatus.BAD_REQUEST, str(error))
 
-    def _operate(self, name: str, method: str, media_id: str, body: bytes) -> Answer:
+    def _operate(self, name: str, method: str, media_id: str, body: bytes) -> Reply:
         match name, method:
             case "faults", "POST":
                 self._faults.add(*read_order(body))
@@ -53,7 +53,7 @@ class Control:
                 self._state.reset()
         return reply(HTTPStatus.OK, self._state.picture() | {"faults": self._faults.picture()})
 
-    def _force(self, media_id: str, body: bytes) -> Answer:
+    def _force(self, media_id: str, body: bytes) -> Reply:
         try:
             status = _NewStatus.model_validate_json(body).status
         except ValidationError as error:

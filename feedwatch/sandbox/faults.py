@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from feedwatch.sandbox.answers import Answer, BadRequestError, explain, refusal
+from feedwatch.sandbox.answers import BadRequestError, Reply, explain, refusal
 
 Target = Literal["submit", "poll", "podcasts"]
 On = Literal["submit", "poll", "podcasts", "any"]
@@ -94,7 +94,7 @@ class Fault:
             and self.media_id in (None, media_id)
         )
 
-    def instead(self) -> Answer | None:
+    def instead(self) -> Reply | None:
         """Give the answer of a kind that does not let the request do its work."""
         match self.kind:
             case "status":
@@ -108,7 +108,7 @@ class Fault:
             case _:
                 return None
 
-    def twist(self, answer: Answer) -> Answer:
+    def twist(self, answer: Reply) -> Reply:
         """Spoil the true answer of a request that did its work."""
         match self.kind:
             case "status_after":
@@ -120,18 +120,18 @@ class Fault:
             case _:
                 return answer
 
-    def _any_status(self) -> Answer:
+    def _any_status(self) -> Reply:
         assert self.status is not None  # noqa: S101  (see _check)
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.body is None:
             return refusal(self.status, "fault on demand", headers)
         if self.body.startswith("<"):
             return replace(self._html(self.body), headers=headers)
-        return Answer(status=self.status, body=self.body.encode(), headers=headers)
+        return Reply(status=self.status, body=self.body.encode(), headers=headers)
 
-    def _html(self, page: str) -> Answer:
+    def _html(self, page: str) -> Reply:
         assert self.status is not None  # noqa: S101  (see _check)
-        return Answer(
+        return Reply(
             status=self.status, body=page.encode(), content_type="text/html; charset=utf-8"
         )
 

@@ -16,11 +16,11 @@ from threading import Condition, Event
 from typing import Any
 
 from feedwatch.sandbox import answers
-from feedwatch.sandbox.answers import Answer, BadRequestError
+from feedwatch.sandbox.answers import BadRequestError, Reply
 from feedwatch.sandbox.control import PREFIX, Control
 from feedwatch.sandbox.faults import Fault, Faults
 from feedwatch.sandbox.inlet import POLL, Api, Call, Content, understand
-from feedwatch.sandbox.state import State
+from feedwatch.sandbox.state import SandboxState
 
 MAX_BODY = 10 * 1024 * 1024
 _MAX_LINE = 65_536
@@ -37,7 +37,7 @@ Log = Callable[[str], object]
 class _Service:
     """What every connection needs; it outlives a stop and a start."""
 
-    state: State
+    state: SandboxState
     faults: Faults
     api: Api
     control: Control
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self._deliver(answer, fault)
 
-    def _work_out(self, call: Call, body: bytes, fault: Fault | None) -> Answer | None:
+    def _work_out(self, call: Call, body: bytes, fault: Fault | None) -> Reply | None:
         """Find the answer, and do what it says was done. None: nothing was, and nothing is said."""
         if fault is None:
             return self._true_answer(call, body)
@@ -178,12 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._wait(fault.seconds)
         return fault.instead() or fault.twist(self._true_answer(call, body, fault))
 
-    def _true_answer(self, call: Call, body: bytes, fault: Fault | None = None) -> Answer:
+    def _true_answer(self, call: Call, body: bytes, fault: Fault | None = None) -> Reply:
         content = Content(self.headers["Authorization"], self.headers["Content-Type"], body)
         script = fault.statuses if fault and fault.statuses else ()
         return self.server.service.api.answer(call, content, script)
 
-    def _deliver(self, answer: Answer | None, fault: Fault | None) -> None:
+    def _deliver(self, answer: Reply | None, fault: Fault | None) -> None:
         kind = fault.kind if fault else None
         if kind in _HANGS_UP:
             self.close_connection = True
@@ -219,10 +219,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionAbortedError("the client left in the middle of its request")
         return body
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Reply) -> None:
         self.wfile.write(b"".join(self._bytes(answer)))
 
-    def _bytes(self, answer: Answer) -> tuple[bytes, bytes]:
+    def _bytes(self, answer: Reply) -> tuple[bytes, bytes]:
         bodiless = answer.status in _BODILESS
         headers = {
             "Date": self.date_time_string(),

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from feedwatch.sandbox import answers, inlet_contract
-from feedwatch.sandbox.answers import Answer, BadRequestError, refusal, reply, success
+from feedwatch.sandbox.answers import BadRequestError, Reply, refusal, reply, success
 from feedwatch.sandbox.faults import Target
-from feedwatch.sandbox.state import State
+from feedwatch.sandbox.state import SandboxState
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Content:
 class Api:
     """Answers as the contract says."""
 
-    def __init__(self, state: State, api_key: str) -> None:
+    def __init__(self, state: SandboxState, api_key: str) -> None:
         self._state = state
         self._authorization = f"Token {api_key}"
 
-    def answer(self, call: Call, content: Content, script: Sequence[str]) -> Answer:
+    def answer(self, call: Call, content: Content, script: Sequence[str]) -> Reply:
         """Do what a request asks for. A job that it makes follows the script, if there is one."""
         if call.route is None:
             return refusal(HTTPStatus.NOT_FOUND, "no such path")
@@ -108,7 +108,7 @@ class Api:
         except BadRequestError as error:
             return refusal(HTTPStatus.BAD_REQUEST, str(error))
 
-    def _operate(self, call: Call, content: Content, script: Sequence[str]) -> Answer:
+    def _operate(self, call: Call, content: Content, script: Sequence[str]) -> Reply:
         if call.route is LIST:
             return self._list(call.query)
         if call.route is SHOW:
@@ -125,7 +125,7 @@ class Api:
             return success({"revenue": 0, "eCPM": None, "fillRate": None})
         return success({"downloads": 0})
 
-    def _list(self, query: inlet_contract.Query) -> Answer:
+    def _list(self, query: inlet_contract.Query) -> Reply:
         size, after = inlet_contract.page_size(query), inlet_contract.cursor(query)
         shows = list(self._state.podcasts)
         start = 0 if after is None else self._place(after) + 1
@@ -144,7 +144,7 @@ class Api:
         except (binascii.Error, ValueError):
             raise BadRequestError("after is not the endCursor of a page") from None
 
-    def _show(self, podcast_id: str) -> Answer:
+    def _show(self, podcast_id: str) -> Reply:
         # The contract has no 400 here: an id that cannot be is one that is not.
         if podcast_id not in self._state.podcasts:
             return _no_podcast()
@@ -167,7 +167,7 @@ class Api:
             "analyticsMonitoringEnabled": True,
         }
 
-    def _submit(self, podcast_id: str, content: Content, script: Sequence[str]) -> Answer:
+    def _submit(self, podcast_id: str, content: Content, script: Sequence[str]) -> Reply:
         media_type = (content.content_type or "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise BadRequestError("Content-Type must be application/json")
@@ -177,7 +177,7 @@ class Api:
         envelope = {"success": True, "message": "Accepted for processing", "data": shown}
         return reply(HTTPStatus.CREATED, envelope, media_id=record["mediaId"])
 
-    def _poll(self, podcast_id: str, media_id: str) -> Answer:
+    def _poll(self, podcast_id: str, media_id: str) -> Reply:
         owner = self._state.owner(media_id)
         if owner is None:
             return refusal(HTTPStatus.NOT_FOUND, "media not found")
@@ -186,7 +186,7 @@ class Api:
         return success(self._state.poll(media_id))
 
 
-def _no_podcast() -> Answer:
+def _no_podcast() -> Reply:
     return refusal(HTTPStatus.NOT_FOUND, "podcast not found")
 
 

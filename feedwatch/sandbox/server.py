@@ -12,7 +12,7 @@ from feedwatch.sandbox.control import Control
 from feedwatch.sandbox.faults import Faults
 from feedwatch.sandbox.handler import Log, _no_log, _Server, _Service
 from feedwatch.sandbox.inlet import Api
-from feedwatch.sandbox.state import Received, State
+from feedwatch.sandbox.state import Received, SandboxState
 
 
 class Sandbox:
@@ -40,7 +40,7 @@ class Sandbox:
         for podcast_id in shows:
             inlet_contract.check_id("podcast id", podcast_id)
         lock = Lock()
-        self._state = State(shows, job_seconds, lock)
+        self._state = SandboxState(shows, job_seconds, lock)
         self.faults = Faults(lock)
         self._service = _Service(
             self._state,

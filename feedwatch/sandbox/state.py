@@ -93,7 +93,7 @@ class Job:
         self._failures += bool(_FAILURE.search(status))
 
 
-class State:
+class SandboxState:
     """Everything the stand-in remembers. Safe to use from many threads."""
 
     def __init__(self, podcasts: Mapping[str, str], job_seconds: float, lock: Lock) -> None:

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.core.episode import Episode, Known, State
-from feedwatch.core.feed import Departure, Feed
+from feedwatch.core.episode import Episode, KnownEpisode, State
+from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.store.bulk import insert_many
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import OF_ADDRESS, add_url_change
@@ -42,11 +42,11 @@ CHECK_COLUMNS = (
     "baseline_at",
     "checked_at",
     "success_at",
-    "new_at",
-    "shown",
-    "doubted_before",
+    "last_new_at",
+    "item_count",
+    "hold_if_published_before",
     "media_types",
-    "answered",
+    "full_reads_done",
     "failures",
     "error",
     "expected_by",
@@ -60,13 +60,17 @@ _CHECKED = (
     .values(
         {name: bindparam(name) for name in CHECK_COLUMNS if name != "due_at"}
         # A description that was asked for meanwhile is read at once, not when it is due again.
-        | {"due_at": case((feeds.c.asked == bindparam("of_asked"), _DUE), else_=feeds.c.due_at)}
+        | {
+            "due_at": case(
+                (feeds.c.full_reads_requested == bindparam("of_asked"), _DUE), else_=feeds.c.due_at
+            )
+        }
     )
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Admission:
+class NewEpisode:
     """A new episode and the keys by which it will be known."""
 
     episode: Episode
@@ -81,7 +85,7 @@ class CheckStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, Known]:
+    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, KnownEpisode]:
         """Those of `keys` by which an episode of the feed is known, with the episode."""
         with reading(self._engine) as db:
             ids = _known_ids(db, feed_id, keys)
@@ -89,9 +93,9 @@ class CheckStore:
         by_id = {one.id: one for one in known}
         return {key: by_id[episode_id] for key, episode_id in ids.items()}
 
-    def by_title(self, feed_id: int, titles: Collection[str]) -> dict[str, list[Known]]:
+    def by_title(self, feed_id: int, titles: Collection[str]) -> dict[str, list[KnownEpisode]]:
         """The feed's episodes whose title is one of `titles`, as `identity.title_key` has them."""
-        found: dict[str, list[Known]] = {}
+        found: dict[str, list[KnownEpisode]] = {}
         with reading(self._engine) as db:
             known = _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id)
         for one in known:
@@ -116,33 +120,33 @@ class CheckStore:
             return db.scalars(query).one_or_none()
 
     def record_unchanged(
-        self, checked: Sequence[Feed], left: Mapping[int, Departure] | None = None
+        self, checked: Sequence[Feed], url_changes: Mapping[int, UrlChange] | None = None
     ) -> None:
         """Checks that found nothing but what was known, in one transaction.
 
-        `left` has the addresses that feeds were fetched from until now, by their ids.
+        `url_changes` has the addresses that feeds were fetched from until now, by their ids.
         """
         with self._engine.begin() as db:
             db.execute(_CHECKED, [_checked(feed) for feed in checked])
-            for feed_id, departure in (left or {}).items():
-                add_url_change(db, feed_id, departure)
+            for feed_id, url_change in (url_changes or {}).items():
+                add_url_change(db, feed_id, url_change)
 
     def record(
         self,
         feed: Feed,
-        new: Sequence[Admission],
+        new: Sequence[NewEpisode],
         learned: Mapping[str, int],
         now: datetime,
-        edited: Sequence[Known] = (),
+        edited: Sequence[KnownEpisode] = (),
         *,
-        left: Departure | None = None,
+        url_change: UrlChange | None = None,
         descriptions: Mapping[int, str] | None = None,
         digest: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
     ) -> list[int] | None:
         """All that a check has changed, or nothing of it.
 
         `learned` maps further keys of known episodes to their ids, `edited` has those that the feed
-        describes in other words than before, `left` is the address that it was fetched from until
+        describes in other words than before, `url_change` the URL that it was fetched from until
         now. `descriptions` are those that were waited for, if all items were looked at. `digest`
         makes, of the new episodes' ids by their places, what is to be remembered of the document.
         Returns the ids of the new episodes; None if another process has changed the feed or
@@ -154,8 +158,8 @@ class CheckStore:
                     return None
                 _learn(db, feed.id, learned)
                 _edit(db, edited)
-                if left is not None:
-                    add_url_change(db, feed.id, left)
+                if url_change is not None:
+                    add_url_change(db, feed.id, url_change)
                 ids = _admit(db, feed, new, now)
                 if descriptions is not None:
                     _describe(db, feed, descriptions)
@@ -181,7 +185,7 @@ def _known(
     column: ColumnElement[Any],
     values: Collection[Any],
     *conditions: ColumnElement[bool],
-) -> list[Known]:
+) -> list[KnownEpisode]:
     """Episodes by the values of a column."""
     found = []
     for chunk in chunks(list(values)):
@@ -196,7 +200,7 @@ def _known(
                 "undescribed"
             ),
         ).where(column.in_(chunk), *conditions)
-        found += [Known(**row) for row in db.execute(query).mappings()]
+        found += [KnownEpisode(**row) for row in db.execute(query).mappings()]
     return found
 
 
@@ -208,7 +212,7 @@ def _write_check(db: Connection, feed: Feed) -> bool:
 def _checked(feed: Feed) -> dict[str, Any]:
     values = {name: getattr(feed, name) for name in CHECK_COLUMNS}
     values["of_due_at"] = values.pop("due_at")
-    return values | {"of_id": feed.id, "of_url": feed.url, "of_asked": feed.asked}
+    return values | {"of_id": feed.id, "of_url": feed.url, "of_asked": feed.full_reads_requested}
 
 
 def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
@@ -222,7 +226,7 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
         db.execute(insert(identities), rows)
 
 
-def _edit(db: Connection, edited: Sequence[Known]) -> None:
+def _edit(db: Connection, edited: Sequence[KnownEpisode]) -> None:
     for one in edited:
         seen = {
             "title_key": one.title_key,
@@ -233,7 +237,9 @@ def _edit(db: Connection, edited: Sequence[Known]) -> None:
         db.execute(update(episodes).where(episodes.c.id == one.id).values(seen))
 
 
-def _admit(db: Connection, feed: Feed, admissions: Sequence[Admission], now: datetime) -> list[int]:
+def _admit(
+    db: Connection, feed: Feed, admissions: Sequence[NewEpisode], now: datetime
+) -> list[int]:
     """In a few statements, since a first check may bring thousands. Returns the ids."""
     if not admissions:
         return []
@@ -279,7 +285,7 @@ NEW_EPISODE = (
 )
 
 
-def _new_row(feed: Feed, admission: Admission) -> tuple[Any, ...]:
+def _new_row(feed: Feed, admission: NewEpisode) -> tuple[Any, ...]:
     one = admission.episode
     as_in_feed = (one.guid, one.title, one.description, one.enclosure_url, one.published_at)
     seen = (admission.title_key, one.enclosure_url, one.published_at, one.feed_duration)
@@ -295,8 +301,8 @@ def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> No
     for episode_id, description in descriptions.items():
         one = episodes.c.id == episode_id
         db.execute(update(episodes).where(one).values(description=description))
-    asked = select(feeds.c.asked).where(feeds.c.id == feed.id)
-    if db.scalars(asked).one() != feed.asked:
+    asked = select(feeds.c.full_reads_requested).where(feeds.c.id == feed.id)
+    if db.scalars(asked).one() != feed.full_reads_requested:
         return  # more was asked for since this document was looked at
     waiting = and_(
         episodes.c.feed_id == feed.id,

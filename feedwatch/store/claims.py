@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from feedwatch.core import events
 from feedwatch.core.episode import LIVE, Episode, State
-from feedwatch.core.ledger import Imprint
+from feedwatch.core.ledger import DatabaseId
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
@@ -49,8 +49,8 @@ class ClaimStore:
         the limit of concurrent jobs and that of submissions in any 24 hours.
         """
         with self._engine.begin() as db:
-            gate = breakers.load(db, processor, lock=True)
-            if gate.paused or gate.closed_until is not None:
+            breaker = breakers.load(db, processor, lock=True)
+            if breaker.paused or breaker.tripped_until is not None:
                 return None
             if jobs_in_flight(db, but_overdue=True) >= policy.max_concurrent_jobs:
                 return None
@@ -66,8 +66,8 @@ class ClaimStore:
     def may_claim_later(self, processor: str, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted once time passes, with no person's help."""
         with reading(self._engine) as db:
-            gate = breakers.load(db, processor)
-            if gate.paused or gate.blocked:
+            breaker = breakers.load(db, processor)
+            if breaker.paused or breaker.blocked:
                 return False
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
@@ -83,10 +83,10 @@ class ClaimStore:
         with reading(self._engine) as db:
             return submissions_since(db, moment)
 
-    def database_id(self) -> Imprint:
+    def database_id(self) -> DatabaseId:
         """Which database this is, and how many submissions were ever claimed from it."""
         with reading(self._engine) as db:
-            return Imprint(**db.execute(select(imprint)).mappings().one())
+            return DatabaseId(**db.execute(select(imprint)).mappings().one())
 
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
         """Take in that more has happened than this database knows of.
@@ -95,7 +95,7 @@ class ClaimStore:
         held too. Returns how many episodes were queued.
         """
         with self._engine.begin() as db:
-            db.execute(update(feeds).values(doubted_before=now))
+            db.execute(update(feeds).values(hold_if_published_before=now))
             query = select_episodes().where(episodes.c.state == State.QUEUED)
             queued = [episode_from_row(row) for row in db.execute(query).mappings()]
             for episode in queued:

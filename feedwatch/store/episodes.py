@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from feedwatch.core import events
-from feedwatch.core.episode import Episode, Move, State
+from feedwatch.core.episode import Episode, HistoryEntry, State
 from feedwatch.store.database import reading
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import (
@@ -74,7 +74,7 @@ class EpisodeStore:
             row = db.execute(query).mappings().one_or_none()
         return episode_from_row(row) if row is not None else None
 
-    def history(self, episode_id: int) -> list[Move]:
+    def history(self, episode_id: int) -> list[HistoryEntry]:
         """How an episode came to be where it is, oldest first."""
         query = (
             select(history.c.at, history.c.state, history.c.reason)
@@ -83,7 +83,7 @@ class EpisodeStore:
         )
         with reading(self._engine) as db:
             return [
-                Move(at=row.at, state=State(row.state), reason=row.reason)
+                HistoryEntry(at=row.at, state=State(row.state), reason=row.reason)
                 for row in db.execute(query)
             ]
 
@@ -146,7 +146,11 @@ def _ask_for_description(db: Connection, episode_id: int, now: datetime) -> None
         feeds.c.id
         == select(episodes.c.feed_id).where(episodes.c.id == episode_id).scalar_subquery()
     )
-    db.execute(update(feeds).where(its).values(asked=feeds.c.asked + 1, due_at=now))
+    db.execute(
+        update(feeds)
+        .where(its)
+        .values(full_reads_requested=feeds.c.full_reads_requested + 1, due_at=now)
+    )
 
 
 def _line(previous: State | None, episode: Episode, now: datetime) -> dict[str, Any]:

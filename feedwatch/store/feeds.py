@@ -17,30 +17,30 @@ from sqlalchemy import (
     update,
 )
 
-from feedwatch.core.feed import Departure, Feed
-from feedwatch.core.settings import Source
+from feedwatch.core.feed import Feed, UrlChange
+from feedwatch.core.settings import FeedConfig
 from feedwatch.store.database import reading
 from feedwatch.store.schema import (
     departures,
     feeds,
 )
-from feedwatch.store.sql import chunks, is_due, without
+from feedwatch.store.sql import chunks, is_due, values_of, without
 
 # What was learned at a feed's address, and is forgotten when the config has another one.
 OF_ADDRESS = (
     "etag",
     "last_modified",
-    "full_at",
-    "body_mark",
-    "hinted",
-    "fresh",
+    "last_full_fetch_at",
+    "body_hash",
+    "feed_ttl",
+    "http_max_age",
     "skip_hours",
     "skip_days",
     "moved_to",
     "moved_since",
     "moved_seen",
-    "address",
-    "address_reach",
+    "moved_url",
+    "url_scope",
 )
 _FEED = select(feeds).where(feeds.c.id == bindparam("of_id"))
 
@@ -54,7 +54,12 @@ class Due(NamedTuple):
 
 
 _SYNCED = select(
-    feeds.c.id, feeds.c.name, feeds.c.url, feeds.c.address, feeds.c.active, feeds.c.due_at
+    feeds.c.id,
+    feeds.c.name,
+    feeds.c.url,
+    feeds.c.moved_url.label("moved_url"),
+    feeds.c.active,
+    feeds.c.due_at,
 )
 
 
@@ -64,7 +69,7 @@ class FeedStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def sync(self, sources: Collection[Source], due_at: Mapping[str, datetime]) -> None:
+    def sync(self, sources: Collection[FeedConfig], due_at: Mapping[str, datetime]) -> None:
         """Take over the config's feeds. What is no longer in it keeps its memory and rests.
 
         A feed is its name: one whose URL has changed is the same feed, and its validators, which
@@ -83,7 +88,7 @@ class FeedStore:
                         name=source.name,
                         url=source.url,
                         due_at=due_at[source.name],
-                        doubted_before=doubted,
+                        hold_if_published_before=doubted,
                     )
                     new.append(without(asdict(feed), "id"))
                 elif (change := _synced(row, source, due_at[source.name])) is not None:
@@ -94,8 +99,8 @@ class FeedStore:
                 db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
                 if "url" in change:
                     reason = "the config has another address"
-                    at, url = due_at[row.name], row.address or row.url
-                    add_url_change(db, row.id, Departure(at=at, url=url, reason=reason))
+                    at, url = due_at[row.name], row.moved_url or row.url
+                    add_url_change(db, row.id, UrlChange(at=at, url=url, reason=reason))
             kept = {source.name for source in sources}
             for row in rows.values():
                 if row.name not in kept and (row.active or row.due_at is not None):
@@ -123,7 +128,7 @@ class FeedStore:
 
         What is due later than `horizon` from now is due at once: the clock was set back.
         """
-        asked_at = func.coalesce(feeds.c.address, feeds.c.url).label("url")
+        asked_at = func.coalesce(feeds.c.moved_url, feeds.c.url).label("url")
         query = (
             select(feeds.c.id, feeds.c.name, asked_at)
             .where(is_due(feeds.c.due_at, now, horizon), feeds.c.active)
@@ -165,24 +170,26 @@ class FeedStore:
     def clear_doubt(self, name: str) -> None:
         """A person has settled what was held of a feed: from here on, what is new is new."""
         with self._engine.begin() as db:
-            db.execute(update(feeds).where(feeds.c.name == name).values(doubted_before=None))
+            db.execute(
+                update(feeds).where(feeds.c.name == name).values(hold_if_published_before=None)
+            )
 
-    def url_changes(self) -> dict[str, list[Departure]]:
+    def url_changes(self) -> dict[str, list[UrlChange]]:
         """The addresses that each feed was fetched from before, the first one first."""
         query = (
             select(feeds.c.name, departures.c.at, departures.c.url, departures.c.reason)
             .join_from(departures, feeds)
             .order_by(departures.c.id)
         )
-        found: dict[str, list[Departure]] = {}
+        found: dict[str, list[UrlChange]] = {}
         with reading(self._engine) as db:
             for row in db.execute(query):
-                left = Departure(at=row.at, url=row.url, reason=row.reason)
+                left = UrlChange(at=row.at, url=row.url, reason=row.reason)
                 found.setdefault(row.name, []).append(left)
         return found
 
 
-def _synced(row: Any, source: Source, due_at: datetime) -> dict[str, Any] | None:
+def _synced(row: Any, source: FeedConfig, due_at: datetime) -> dict[str, Any] | None:
     """What the config changes of a feed that we remember; None if nothing."""
     change: dict[str, Any] = {}
     if row.url != source.url:
@@ -192,10 +199,10 @@ def _synced(row: Any, source: Source, due_at: datetime) -> dict[str, Any] | None
     return change or None
 
 
-def add_url_change(db: Connection, feed_id: int, departure: Departure) -> None:
+def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:
     """Keep the address that a feed was fetched from until now."""
-    db.execute(insert(departures).values(feed_id=feed_id, **asdict(departure)))
+    db.execute(insert(departures).values(feed_id=feed_id, **asdict(url_change)))
 
 
 def _feed(row: RowMapping) -> Feed:
-    return Feed(**row)
+    return Feed(**values_of(feeds, row))

@@ -11,24 +11,24 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from feedwatch.core.ledger import Imprint
+from feedwatch.core.ledger import DatabaseId
 
 log = logging.getLogger(__name__)
 
 
-class Marker:
+class Journal:
     """The mark, in as many of `paths` as can be written."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
         self._told = False
 
-    def read(self) -> Imprint | None:
+    def read(self) -> DatabaseId | None:
         """The latest mark that any place has."""
         marks = [mark for path in self._paths if (mark := _read(path)) is not None]
         return max(marks, key=lambda mark: mark.claims, default=None)
 
-    def write(self, imprint: Imprint) -> None:
+    def write(self, imprint: DatabaseId) -> None:
         """Leave the mark, on the disk, before this returns."""
         written = [path for path in self._paths if _write(path, imprint)]
         if not written and not self._told:
@@ -56,15 +56,15 @@ def places(config: Path | None, database: Path | None, environ: Mapping[str, str
     return found
 
 
-def _read(path: Path) -> Imprint | None:
+def _read(path: Path) -> DatabaseId | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Imprint(id=str(content["database"]), claims=int(content["claims"]))
+        return DatabaseId(id=str(content["database"]), claims=int(content["claims"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(path: Path, imprint: Imprint) -> bool:
+def _write(path: Path, imprint: DatabaseId) -> bool:
     fresh = path.with_name(f"{path.name}.new")
     content = {
         "what": "tells feedwatch whether its database was lost or restored; see docs/install.md",

@@ -28,6 +28,7 @@ from feedwatch.core.alert import Alert
 from feedwatch.core.events import Change, Event, from_json, to_json
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
+from feedwatch.store.sql import values_of
 
 HORIZON = timedelta(days=2)  # no row is ever due later than this, unless the clock was set back
 
@@ -146,7 +147,10 @@ class Outbox:
     def alerts(self) -> Mapping[str, Alert]:
         """The troubles that were told and are not over, by key."""
         with reading(self._engine) as db:
-            return {row["key"]: Alert(**row) for row in db.execute(select(alerts)).mappings()}
+            return {
+                row["key"]: Alert(**values_of(alerts, row))
+                for row in db.execute(select(alerts)).mappings()
+            }
 
     def record(self, changes: Collection[Change], now: datetime) -> None:
         """Write down what becomes of alerts, and have it announced, in one transaction."""

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    RowMapping,
+    Table,
     or_,
 )
 
@@ -24,6 +27,20 @@ def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Parts that fit into one IN (…)."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]
+
+
+@cache
+def _names(table: Table) -> tuple[tuple[str, str], ...]:
+    return tuple((column.key, column.name) for column in table.columns)
+
+
+def values_of(table: Table, row: RowMapping) -> dict[str, Any]:
+    """The values of a whole row by the names that statements use.
+
+    The names of columns never change; the code's names are their keys (`schema.py`), but rows come
+    back by the columns' names.
+    """
+    return {key: row[name] for key, name in _names(table)}
 
 
 def without(values: Mapping[Any, Any], *names: str) -> dict[str, Any]:

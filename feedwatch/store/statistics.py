@@ -18,8 +18,8 @@ from sqlalchemy import (
 )
 
 from feedwatch.core.alert import Waiting
-from feedwatch.core.episode import LIVE, State, Tally
-from feedwatch.core.health import Vitals
+from feedwatch.core.episode import LIVE, EpisodeCounts, State
+from feedwatch.core.health import HealthSnapshot
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
 from feedwatch.store.claims import jobs_in_flight, submissions_since
@@ -59,7 +59,7 @@ class Statistics:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def by_feed(self) -> dict[str, Tally]:
+    def by_feed(self) -> dict[str, EpisodeCounts]:
         """The episodes of each feed, counted."""
         number = func.count().label("number")
         by_feed = select(episodes.c.feed_id, episodes.c.state, number)
@@ -76,7 +76,7 @@ class Statistics:
         for row in rows:
             by_state.setdefault(row.feed_id, {})[State(row.state)] = row.number
         return {
-            names[feed_id]: Tally(by_state=counted, overdue=overdue.get(feed_id, 0))
+            names[feed_id]: EpisodeCounts(by_state=counted, overdue=overdue.get(feed_id, 0))
             for feed_id, counted in by_state.items()
         }
 
@@ -91,7 +91,7 @@ class Statistics:
         with reading(self._engine) as db:
             return [_waiting(row) for row in db.execute(_needing(failed_since))]
 
-    def snapshot(self, now: datetime) -> Vitals:
+    def snapshot(self, now: datetime) -> HealthSnapshot:
         """What shows whether the daemon gets on with its work."""
         with reading(self._engine) as db:
             return vitals(db, now, LIVE)
@@ -101,7 +101,7 @@ class Statistics:
     ) -> Figures:
         """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
         with reading(self._engine) as db:
-            gate = breakers.load(db, processor)
+            breaker = breakers.load(db, processor)
             by_feed = feeds_by_state(db)
             few = sum(by_feed.values()) <= most_feeds
             return Figures(
@@ -110,20 +110,20 @@ class Statistics:
                 submitted=submissions_since(db, now - DAY),
                 live_jobs=jobs_in_flight(db),
                 overdue_jobs=overdue(db),
-                submissions_open=not gate.paused and gate.closed_until is None,
+                submissions_open=not breaker.paused and breaker.tripped_until is None,
                 feeds_by_state=by_feed,
                 feeds=each_feed(db, most_feeds if few else but_at_most),
             )
 
 
-def vitals(db: Connection, now: datetime, live: Collection[State]) -> Vitals:
+def vitals(db: Connection, now: datetime, live: Collection[State]) -> HealthSnapshot:
     """As it is now."""
     by_state = counts(db, [*live, State.HELD, State.UNKNOWN])
     feed_due = select(func.min(feeds.c.due_at)).where(feeds.c.active, feeds.c.due_at <= now)
     job_due = select(func.min(episodes.c.due_at)).where(
         episodes.c.state == State.PROCESSING, episodes.c.due_at <= now
     )
-    return Vitals(
+    return HealthSnapshot(
         at=now,
         feeds=db.scalars(select(func.count()).select_from(feeds).where(feeds.c.active)).one(),
         live_jobs=sum(by_state.get(state, 0) for state in live),
@@ -216,12 +216,14 @@ def _waiting(row: Row[Any]) -> Waiting:
     # What is held was so from the first, so the newest id tells whether one has joined. A failure
     # has its time, and so has each submission that is in doubt or overdue.
     since = row.finished_at if state is State.FAILED else row.begun_at
-    mark = f"{row.newest_id:012d}" if state is State.HELD else since.isoformat(" ", "microseconds")
+    version = (
+        f"{row.newest_id:012d}" if state is State.HELD else since.isoformat(" ", "microseconds")
+    )
     return Waiting(
         feed=row.name,
         state=state,
         episodes=row.episodes,
-        mark=mark,
+        version=version,
         newest_id=row.newest_id,
         newest_title=row.title,
         newest_reason=row.reason,

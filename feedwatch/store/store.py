@@ -9,7 +9,7 @@ from sqlalchemy import (
     select,
 )
 
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.store.breakers import BreakerStore
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore
@@ -88,7 +88,9 @@ class Store:
         with self._engine.begin() as db:
             ours = gates.c.processor == self._processor
             if db.execute(select(gates).where(ours)).first() is None:
-                db.execute(insert(gates).values(processor=self._processor, **asdict(Gate())))
+                db.execute(
+                    insert(gates).values(processor=self._processor, **asdict(CircuitBreaker()))
+                )
             if db.execute(select(imprint)).first() is None:
                 db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 

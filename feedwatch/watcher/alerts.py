@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from feedwatch.core.schedule import backoff
-from feedwatch.net.client import Brake
+from feedwatch.net.client import Cancellation
 from feedwatch.notify import Channel
-from feedwatch.notify.alert_rules import FAILED_FOR, changes, troubles
+from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles, transitions
 from feedwatch.store.outbox import Parcel
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.worker_pool import Tasks
+from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,16 @@ class _Line:
 class Alerts:
     """Notices troubles, and delivers what is in the outbox: one event a channel at a time."""
 
-    def __init__(self, context: Context, channels: Sequence[Channel], brake: Brake) -> None:
+    def __init__(
+        self, context: Context, channels: Sequence[Channel], cancellation: Cancellation
+    ) -> None:
         """`brake` is what bounds the channels once the daemon is to stop."""
         self._context = context
-        self._brake = brake
+        self._brake = cancellation
         self._lines = [_Line(channel) for channel in channels]
-        self._deliveries: Tasks[Parcel, str | None] = Tasks(max(len(channels), 1), "notify")
+        self._deliveries: WorkerPool[Parcel, str | None] = WorkerPool(
+            max(len(channels), 1), "notify"
+        )
         self._looked_at: datetime | None = None
 
     def tick(self) -> bool:
@@ -77,12 +81,12 @@ class Alerts:
     def _look(self, now: datetime) -> None:
         """Put into the outbox what is news, and give up what is too old."""
         store = self._context.store
-        current = troubles(
+        current = current_troubles(
             store.feeds.failing_or_silent(),
             store.breakers.get(self._context.processor.name),
             store.statistics.waiting(now - FAILED_FOR),
         )
-        store.outbox.record(list(changes(current, store.outbox.alerts(), now)), now)
+        store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
         for parcel in store.outbox.drop_before(now - GIVEN_UP_AFTER):
             log.error(
                 "given up after %d days: %s could not be told by %s: %s",

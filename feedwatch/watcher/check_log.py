@@ -44,20 +44,20 @@ def log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
 
 
 def _log_address(before: Feed, after: Feed) -> None:
-    if before.address == after.address:
+    if before.moved_url == after.moved_url:
         return
-    if after.address is None:
+    if after.moved_url is None:
         log.warning(
             "feed %s: no more at the address it had moved to, %s; asked for again where the config "
             "says",
-            *(after.name, before.address),
+            *(after.name, before.moved_url),
             extra={"feed": after.name},
         )
     else:
         log.warning(
             "feed %s: has moved for good and is asked for at %s from now on; set "
             "FEEDWATCH_FEEDS__%s__URL to it",
-            *(after.name, after.address, after.name.upper()),
+            *(after.name, after.moved_url, after.name.upper()),
             extra={"feed": after.name},
         )
 

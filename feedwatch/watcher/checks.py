@@ -37,35 +37,35 @@ from feedwatch.core.feed import (
 )
 from feedwatch.core.health import CHECKS
 from feedwatch.core.schedule import horizon
-from feedwatch.core.settings import Source
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.parse import DocumentParser
-from feedwatch.feeds.scan.cache import body_mark
-from feedwatch.store.checks import Admission
+from feedwatch.feeds.scan.cache import body_hash
+from feedwatch.store.checks import NewEpisode
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import Due
 from feedwatch.watcher.check_log import log_check
 from feedwatch.watcher.context import Context, Outcome
-from feedwatch.watcher.evaluate import Reader, Reading
-from feedwatch.watcher.host_limiter import Pace
+from feedwatch.watcher.evaluate import Evaluation, Evaluator
+from feedwatch.watcher.host_limiter import HostLimiter
 
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-FETCHES_AT_ONCE = 48  # a host that never answers takes two of them
-READS_AT_ONCE = 4  # two of them may wait for slow documents
-WAIT_AT_MOST = 50_000  # feeds; each is but a name and a host until its turn has come
+MAX_CONCURRENT_FETCHES = 48  # a host that never answers takes two of them
+MAX_CONCURRENT_EVALUATIONS = 4  # two of them may wait for slow documents
+MAX_QUEUED_CHECKS = 50_000  # feeds; each is but a name and a host until its turn has come
 MANY = 64  # wait: others that are due are looked for less often
 LOOK_AGAIN = 10.0  # seconds
-DOCUMENTS_AT_ONCE = 24  # in memory, to be read
-WRITE_AT_ONCE = 100  # checks that found nothing new, in one transaction
+MAX_DOCUMENTS = 24  # in memory, to be read
+MAX_UNCHANGED_BATCH = 100  # checks that found nothing new, in one transaction
 WRITE_WITHIN = 1.0  # seconds that the first of them waits for others
 PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Turn:
+class QueuedCheck:
     """A feed that waits for its host. What is known of it is read when its turn has come."""
 
     feed: int  # its id
@@ -78,7 +78,7 @@ class _Check:
     """One feed on its way, and the settings by which it is checked, whatever these become."""
 
     feed: Feed
-    source: Source
+    source: FeedConfig
     host: str
     begun: float = 0.0  # by the monotonic clock
 
@@ -89,13 +89,13 @@ class Checks:
     def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
         self._context = context
         self._client = client
-        self._reader = Reader(context.store, parser)
-        self._pace: Pace[_Turn] = Pace()
+        self._reader = Evaluator(context.store, parser)
+        self._pace: HostLimiter[QueuedCheck] = HostLimiter()
         self._look_again = 0.0  # for others that are due, while many wait; by the monotonic clock
         self._under_way: set[int] = set()  # ids of feeds, from waiting to written
         self._fetching = self._reading = 0
-        self._fetches = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
-        self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
+        self._fetches = ThreadPoolExecutor(MAX_CONCURRENT_FETCHES, thread_name_prefix="fetch")
+        self._reads = ThreadPoolExecutor(MAX_CONCURRENT_EVALUATIONS, thread_name_prefix="read")
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._unchanged: list[tuple[Feed, Feed]] = []  # before and after, not written yet
         self._write_by = 0.0  # these, by the monotonic clock
@@ -192,8 +192,8 @@ class Checks:
         if len(self._pace) >= MANY and now < self._look_again:
             return
         self._look_again = now + LOOK_AGAIN
-        for due in self._due(due_by, WAIT_AT_MOST):
-            turn = _Turn(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
+        for due in self._due(due_by, MAX_QUEUED_CHECKS):
+            turn = QueuedCheck(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
             self._under_way.add(turn.feed)
             self._pace.add(turn.host, turn)
         if not self._under_way:
@@ -206,7 +206,7 @@ class Checks:
 
     def _is_free(self) -> bool:
         """Whether another feed may be asked for."""
-        room = self._fetching < FETCHES_AT_ONCE and self._reading < DOCUMENTS_AT_ONCE
+        room = self._fetching < MAX_CONCURRENT_FETCHES and self._reading < MAX_DOCUMENTS
         return room and not self._closing and not self._context.stopping.is_set()
 
     def _start(self) -> None:
@@ -226,7 +226,7 @@ class Checks:
                     self._pace.done(turn.host, time.monotonic())
                     self._under_way.discard(turn.feed)
 
-    def _launch(self, turn: _Turn) -> bool:
+    def _launch(self, turn: QueuedCheck) -> bool:
         """Begin a check, by what is known of the feed now; False if there is no such feed."""
         with self._context.steady:
             feed = self._context.store.feeds.get(turn.feed)
@@ -275,7 +275,7 @@ class Checks:
         else:
             self._conclude(check, outcome)
 
-    def _read(self, check: _Check, reading: Future[Reading], document: Document) -> None:
+    def _read(self, check: _Check, reading: Future[Evaluation], document: Document) -> None:
         self._reading -= 1
         self._record(check, document, reading.result())
 
@@ -305,25 +305,31 @@ class Checks:
     def _is_time_to_write(self) -> bool:
         """Whether no others are to be waited for that could be written together with these."""
         alone = len(self._under_way) == len(self._unchanged)
-        return alone or len(self._unchanged) >= WRITE_AT_ONCE or time.monotonic() >= self._write_by
+        return (
+            alone
+            or len(self._unchanged) >= MAX_UNCHANGED_BATCH
+            or time.monotonic() >= self._write_by
+        )
 
     def _write_unchanged(self) -> None:
         if not self._unchanged:
             return
         now = self._context.clock()
-        left = {
-            after.id: departure
+        url_changes = {
+            after.id: url_change
             for before, after in self._unchanged
-            if (departure := redirects.departure(before, after, now)) is not None
+            if (url_change := redirects.url_change(before, after, now)) is not None
         }
-        self._context.store.checks.record_unchanged([after for _, after in self._unchanged], left)
+        self._context.store.checks.record_unchanged(
+            [after for _, after in self._unchanged], url_changes
+        )
         self._ailing = False
         for before, after in self._unchanged:
             log_check(before, after, [])
             self._under_way.discard(after.id)
         self._unchanged = []
 
-    def _record(self, check: _Check, document: Document, reading: Reading) -> None:
+    def _record(self, check: _Check, document: Document, reading: Evaluation) -> None:
         """Take in a check that brought a document."""
         feed, now = check.feed, self._context.clock()
         if self._is_void(check, reading.outcome):
@@ -339,8 +345,10 @@ class Checks:
             learned,
             now,
             reading.edited,
-            left=redirects.departure(feed, after, now),
-            descriptions=reading.descriptions if after.answered != feed.answered else None,
+            url_change=redirects.url_change(feed, after, now),
+            descriptions=reading.descriptions
+            if after.full_reads_done != feed.full_reads_done
+            else None,
             digest=reading.digest,
         )
         self._ailing = False
@@ -366,8 +374,8 @@ class Checks:
         self,
         check: _Check,
         document: Document,
-        reading: Reading,
-        new: Sequence[Admission],
+        reading: Evaluation,
+        new: Sequence[NewEpisode],
         now: datetime,
     ) -> Feed:
         unheard = check.feed.expected_by is None and isinstance(reading.outcome, ParsedFeed)
@@ -378,12 +386,12 @@ class Checks:
             now,
             check.source.check_interval,
             found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
-            shown=reading.shown,
+            item_count=reading.item_count,
             # Of a feed from before there were rhythms, it may be learned now.
             published=self._published(check.feed, new) if new or unheard else None,
         )
 
-    def _published(self, feed: Feed, new: Sequence[Admission]) -> list[datetime]:
+    def _published(self, feed: Feed, new: Sequence[NewEpisode]) -> list[datetime]:
         """When the feed's latest episodes were published, those about to be written among them."""
         dates = [one for new_one in new if (one := new_one.episode.published_at) is not None]
         return (
@@ -414,8 +422,10 @@ class Checks:
         fetched = fetch(self._client, check.source, known, moved)
         if not isinstance(fetched, Document):
             return fetched
-        marked = replace(fetched, mark=body_mark(fetched.body, check.source.rules))
-        same = feed.asked == feed.answered and feed.body_mark == marked.mark
+        marked = replace(fetched, body_hash=body_hash(fetched.body, check.source.rules))
+        same = (
+            feed.full_reads_requested == feed.full_reads_done and feed.body_hash == marked.body_hash
+        )
         return Same(document=marked) if same else marked
 
 
@@ -428,7 +438,7 @@ class Look:
 
 
 def look(
-    client: httpx.Client, parser: DocumentParser, source: Source, moved: Address | None = None
+    client: httpx.Client, parser: DocumentParser, source: FeedConfig, moved: Address | None = None
 ) -> Look:
     """Fetch and read one feed, at `moved` if it has, all of it, whatever is known of it."""
     fetched = fetch(client, source, None, moved)

@@ -9,7 +9,7 @@ from threading import Event, Lock
 
 from feedwatch.core.episode import Episode
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
-from feedwatch.core.settings import Policy, Source
+from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
 
@@ -23,7 +23,7 @@ Outcome = ParsedFeed | NotModified | Same | Gone | Failed  # of a look at a feed
 class Plan:
     """What the config asks for."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, FeedConfig]
     policy: Policy
 
     @cached_property

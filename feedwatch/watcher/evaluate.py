@@ -16,36 +16,36 @@ from datetime import datetime
 from functools import cached_property
 
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
-from feedwatch.core.episode import Known
+from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.identity import is_plain, keys_of, title_key
-from feedwatch.core.match_items import Kind, Rest, edited, sightings
-from feedwatch.core.settings import Source
+from feedwatch.core.match_items import MatchKind, UnchangedItems, edited, match_items
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan import facts, split
-from feedwatch.feeds.scan.cache import Digest, Seen, basis_of, mark, rest
-from feedwatch.store.checks import Admission
+from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
+from feedwatch.store.checks import NewEpisode
 from feedwatch.store.store import Store
 
 MAX_ITEMS = 20_000  # the largest real feed seen has 1,500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Evaluation:
     """What a document says, and what becomes of it."""
 
     outcome: ParsedFeed | Failed
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
     keys: Sequence[tuple[str, ...]] = ()  # of these items
-    rest: Rest = field(default_factory=Rest)
-    memory: Digest | None = None  # what is remembered of the document, without its new episodes
+    summary: UnchangedItems = field(default_factory=UnchangedItems)
+    memory: SeenItems | None = None  # what is remembered of the document, without its new episodes
     marks: Sequence[bytes] = ()  # of the items
     malformed: frozenset[int] = frozenset()  # which of them are
 
     @property
-    def shown(self) -> int:
+    def item_count(self) -> int:
         """How many items of the document are episodes."""
-        return self.rest.episodes + sum(decision.is_episode for decision in self.decisions)
+        return self.summary.episodes + sum(decision.is_episode for decision in self.decisions)
 
     @property
     def is_nothing_new(self) -> bool:
@@ -54,42 +54,42 @@ class Reading:
         return same and not self.decisions and isinstance(self.outcome, ParsedFeed)
 
     @property
-    def edited(self) -> list[Known]:
+    def edited(self) -> list[KnownEpisode]:
         """The known episodes that the feed describes in other words than before."""
-        found: dict[int, Known | None] = {}
+        found: dict[int, KnownEpisode | None] = {}
         for decision in self.decisions:  # of several items that are one episode the first counts
-            if decision.sighting.known is not None:
-                found.setdefault(decision.sighting.known.id, edited(decision.sighting))
+            if decision.match.known is not None:
+                found.setdefault(decision.match.known.id, edited(decision.match))
         return [one for one in found.values() if one is not None]
 
     @property
     def descriptions(self) -> dict[int, str]:
         """Those that known episodes were waiting for."""
         return {
-            decision.sighting.known.id: decision.item.description
+            decision.match.known.id: decision.item.description
             for decision in self.decisions
             if _is_waited_for(decision)
-            and decision.sighting.known is not None
+            and decision.match.known is not None
             and decision.item.description is not None
         }
 
-    def admissions(self, feed: str, now: datetime) -> tuple[list[Admission], dict[str, int]]:
+    def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[str, int]]:
         """The new episodes, the oldest first, and the new keys of known ones.
 
         An item that repeats one further up gives that one its keys.
         """
         keys: dict[int, list[str]] = defaultdict(list)
         for place, decision in enumerate(self.decisions):
-            keys[_owner(place, decision)] += decision.sighting.keys
-        new: list[Admission] = []
+            keys[_owner(place, decision)] += decision.match.keys
+        new: list[NewEpisode] = []
         learned: dict[str, int] = {}
         for place, decision in enumerate(self.decisions):
             episode = admitted(decision, feed, now)
-            known = decision.sighting.known
+            known = decision.match.known
             if episode is not None:
                 title = title_key(episode.title)
                 new.append(
-                    Admission(episode=episode, keys=keys[place], title_key=title, place=place)
+                    NewEpisode(episode=episode, keys=keys[place], title_key=title, place=place)
                 )
             elif decision.verdict is Verdict.KNOWN and known is not None:
                 learned |= dict.fromkeys(keys[place], known.id)
@@ -108,31 +108,31 @@ class Reading:
             episode = self._episode(place, new)
             if episode is not None:
                 has_guid = any(key.startswith("guid:") for key in keys)
-                seen[self.marks[place]] = Seen(episode, has_guid, place in self.malformed)
+                seen[self.marks[place]] = SeenItem(episode, has_guid, place in self.malformed)
         return replace(self.memory, seen=seen).packed()
 
     def _episode(self, place: int, new: Mapping[int, int]) -> int | None:
         """Which episode an item is, 0 if none, None if that may change."""
         decision = self.decisions[place]
         owner = _owner(place, decision)
-        known = self.decisions[owner].sighting.known
-        if decision.sighting.kind is Kind.NOTHING:
+        known = self.decisions[owner].match.known
+        if decision.match.kind is MatchKind.NOTHING:
             return 0
         if owner in new:
             return new[owner]
-        settled = self.decisions[owner].sighting.kind is Kind.KNOWN
+        settled = self.decisions[owner].match.kind is MatchKind.KNOWN
         return known.id if settled and known is not None else None
 
 
 def _owner(place: int, decision: Decision) -> int:
     """The place of the item that this one repeats, else its own."""
-    twin = decision.sighting.twin
-    return place if twin is None else twin
+    duplicate_of = decision.match.duplicate_of
+    return place if duplicate_of is None else duplicate_of
 
 
 def _is_waited_for(decision: Decision) -> bool:
-    known = decision.sighting.known
-    return decision.sighting.kind is Kind.KNOWN and known is not None and known.undescribed
+    known = decision.match.known
+    return decision.match.kind is MatchKind.KNOWN and known is not None and known.undescribed
 
 
 class _UnsureError(Exception):
@@ -144,25 +144,25 @@ class _Case:
     """A document that came apart into its items, and what it is read for."""
 
     feed: Feed
-    source: Source
+    source: FeedConfig
     document: Document
     outline: split.Outline
     marks: Sequence[bytes]  # of the items
 
     @cached_property
-    def empty(self) -> Digest:
+    def empty(self) -> SeenItems:
         """The memory of a document of which nothing was seen before."""
-        return Digest(basis=basis_of(self.source.rules, self.outline.opening))
+        return SeenItems(cache_key=cache_key_of(self.source.rules, self.outline.opening))
 
 
-class Reader:
+class Evaluator:
     """Reads documents; any number of threads may."""
 
     def __init__(self, store: Store, parser: DocumentParser) -> None:
         self._store = store
         self._parser = parser
 
-    def read(self, feed: Feed, source: Source, document: Document) -> Reading:
+    def read(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
         """What the document says and what becomes of each item that was not seen before."""
         outline = split.split(document.body)
         if outline is None:
@@ -174,7 +174,7 @@ class Reader:
             source=source,
             document=document,
             outline=outline,
-            marks=[mark(item) for item in outline.items],
+            marks=[item_hash(item) for item in outline.items],
         )
         try:
             return self._cheap_way(case)
@@ -185,18 +185,20 @@ class Reader:
         """Break off what is being parsed."""
         self._parser.close()
 
-    def _full_way(self, feed: Feed, source: Source, document: Document) -> Reading:
+    def _full_way(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
         parsed = self._parser.parse(document, source.rules.media_types)
         if isinstance(parsed, Failed):
-            return Reading(outcome=parsed)
+            return Evaluation(outcome=parsed)
         if len(parsed.items) > MAX_ITEMS:
             return _too_many()
         keys = keys_of(parsed.items)
         known = _known(self._store, feed, keys)
-        decisions = _decisions(self._store, feed, source, parsed.items, keys, known, Rest())
-        return Reading(outcome=parsed, decisions=decisions, keys=keys)
+        decisions = _decisions(
+            self._store, feed, source, parsed.items, keys, known, UnchangedItems()
+        )
+        return Evaluation(outcome=parsed, decisions=decisions, keys=keys)
 
-    def _cheap_way(self, case: _Case) -> Reading:
+    def _cheap_way(self, case: _Case) -> Evaluation:
         """By the items not seen before; by all, if one of them touches on one that was."""
         before = self._memory(case)
         reading = self._look(case, before)
@@ -206,17 +208,27 @@ class Reader:
             raise _UnsureError
         return reading
 
-    def _memory(self, case: _Case) -> Digest:
+    def _memory(self, case: _Case) -> SeenItems:
         """What is remembered of the last good document, if it still holds."""
         feed, empty = case.feed, case.empty
-        packed = self._store.checks.seen_items(feed.id) if feed.asked == feed.answered else None
-        before = Digest.unpacked(packed) if packed is not None else empty
-        return before if before.basis == empty.basis else empty
+        packed = (
+            self._store.checks.seen_items(feed.id)
+            if feed.full_reads_requested == feed.full_reads_done
+            else None
+        )
+        before = SeenItems.unpacked(packed) if packed is not None else empty
+        return before if before.cache_key == empty.cache_key else empty
 
-    def _look(self, case: _Case, before: Digest) -> Reading | None:
-        fresh = [place for place, mark in enumerate(case.marks) if mark not in before.seen]
-        seen = {mark: before.seen[mark] for mark in case.marks if mark in before.seen}
-        unchanged = rest(seen[mark] for mark in case.marks if mark in seen)
+    def _look(self, case: _Case, before: SeenItems) -> Evaluation | None:
+        fresh = [
+            place for place, item_hash in enumerate(case.marks) if item_hash not in before.seen
+        ]
+        seen = {
+            item_hash: before.seen[item_hash]
+            for item_hash in case.marks
+            if item_hash in before.seen
+        }
+        unchanged = summary(seen[item_hash] for item_hash in case.marks if item_hash in seen)
         malformed = any(one.malformed for one in seen.values())
         if not before.is_plain and len(seen) < max(len(set(case.marks)), len(before.seen)):
             return None  # an item that came or went may change what the others are
@@ -226,17 +238,17 @@ class Reader:
         plain = is_plain(items, keys)
         if not plain and before.seen:
             return None
-        if not unchanged.shown.isdisjoint(one.id for one in known.values()):
+        if not unchanged.episode_ids.isdisjoint(one.id for one in known.values()):
             return None
         decisions = _decisions(self._store, case.feed, case.source, items, keys, known, unchanged)
         malformed |= bool(broken)
-        return Reading(
+        return Evaluation(
             outcome=ParsedFeed(
                 title="", items=tuple(items), unchanged=len(case.marks) - len(fresh)
             ),
             decisions=self._described(case, decisions, fresh, malformed=malformed),
             keys=keys,
-            rest=unchanged,
+            summary=unchanged,
             memory=replace(before.only(seen), is_plain=plain and before.is_plain),
             marks=[case.marks[place] for place in fresh],
             malformed=frozenset(index for index, place in enumerate(fresh) if place in broken),
@@ -291,13 +303,17 @@ class Reader:
         return parsed.items
 
 
-def decisions_on(store: Store, feed: Feed, source: Source, parsed: ParsedFeed) -> list[Decision]:
+def decisions_for(
+    store: Store, feed: Feed, source: FeedConfig, parsed: ParsedFeed
+) -> list[Decision]:
     """What becomes of each item of a whole document, by what the database knows now."""
     keys = keys_of(parsed.items)
-    return _decisions(store, feed, source, parsed.items, keys, _known(store, feed, keys), Rest())
+    return _decisions(
+        store, feed, source, parsed.items, keys, _known(store, feed, keys), UnchangedItems()
+    )
 
 
-def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[str, Known]:
+def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[str, KnownEpisode]:
     """The feed's episodes by these keys; of a feed never seen before there are none."""
     wanted = [key for own in keys for key in own]
     if feed.baseline_at is None or not wanted:
@@ -308,11 +324,11 @@ def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[st
 def _decisions(
     store: Store,
     feed: Feed,
-    source: Source,
+    source: FeedConfig,
     items: Sequence[Item],
     keys: Sequence[tuple[str, ...]],
-    known: Mapping[str, Known],
-    unchanged: Rest,
+    known: Mapping[str, KnownEpisode],
+    unchanged: UnchangedItems,
 ) -> list[Decision]:
     titles = {
         title_key(item.title)
@@ -320,12 +336,14 @@ def _decisions(
         if any(key.startswith("file:") and key not in known for key in own)
     }
     has_past = feed.baseline_at is not None and titles
-    namesakes = store.checks.by_title(feed.id, titles) if has_past else {}
-    found = sightings(items, keys, known, namesakes, shown_before=feed.shown, rest=unchanged)
+    same_title = store.checks.by_title(feed.id, titles) if has_past else {}
+    found = match_items(
+        items, keys, known, same_title, shown_before=feed.item_count, unchanged=unchanged
+    )
     return decide(found, feed, source.rules, unchanged=unchanged.episodes)
 
 
-def _remembering(reading: Reading, case: _Case) -> Reading:
+def _remembering(reading: Evaluation, case: _Case) -> Evaluation:
     """With what a later quick look needs, if the document came apart into just these items."""
     if len(reading.decisions) != len(case.marks):
         return reading
@@ -339,5 +357,5 @@ def _remembering(reading: Reading, case: _Case) -> Reading:
     return replace(reading, memory=memory, marks=case.marks, malformed=looked.malformed)
 
 
-def _too_many() -> Reading:
-    return Reading(outcome=Failed(f"more than {MAX_ITEMS} items"))
+def _too_many() -> Evaluation:
+    return Evaluation(outcome=Failed(f"more than {MAX_ITEMS} items"))

@@ -4,16 +4,16 @@ import heapq
 from collections import defaultdict, deque
 from typing import Generic, TypeVar
 
-AT_ONCE = 2  # requests to one host
+MAX_CONCURRENT_REQUESTS = 2  # requests to one host
 SPACING = 0.05  # seconds between the beginnings of two requests to one host
 
 Subject = TypeVar("Subject")
 
 
-class Pace(Generic[Subject]):
+class HostLimiter(Generic[Subject]):
     """Subjects that wait for their hosts. Time comes in as seconds of a clock that only goes on."""
 
-    def __init__(self, *, at_once: int = AT_ONCE, spacing: float = SPACING) -> None:
+    def __init__(self, *, at_once: int = MAX_CONCURRENT_REQUESTS, spacing: float = SPACING) -> None:
         self._at_once = at_once
         self._spacing = spacing
         self._waiting: dict[str, deque[Subject]] = {}

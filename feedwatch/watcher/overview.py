@@ -11,19 +11,19 @@ from feedwatch.core.health import LOOPS, problems, record_of
 from feedwatch.core.json_forms import episode_json, remark, stamp, totals
 from feedwatch.core.printable import printable
 from feedwatch.core.schedule import DAY
-from feedwatch.core.settings import Policy, Source
-from feedwatch.notify.alert_rules import FAILED_FOR, troubles
+from feedwatch.core.settings import FeedConfig, Policy
+from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.store import Store
 
 AT_MOST = 20  # episodes of one kind that `status` lists
 
 
 def status_json(
-    store: Store, processor: str, sources: Collection[Source], policy: Policy
+    store: Store, processor: str, sources: Collection[FeedConfig], policy: Policy
 ) -> dict[str, Any]:
     """The whole of `status`, for programs."""
     now = datetime.now(UTC)
-    gate, tallies, beats = (
+    breaker, tallies, beats = (
         store.breakers.get(processor),
         store.statistics.by_feed(),
         store.heartbeats.read(),
@@ -34,8 +34,8 @@ def status_json(
     overdue = [
         episode for episode in store.episodes.find(states=[State.PROCESSING]) if episode.overdue
     ]
-    current = troubles(
-        store.feeds.failing_or_silent(), gate, store.statistics.waiting(now - FAILED_FOR)
+    current = current_troubles(
+        store.feeds.failing_or_silent(), breaker, store.statistics.waiting(now - FAILED_FOR)
     )
     return {
         "daemon": {
@@ -43,10 +43,10 @@ def status_json(
             "problems": wrong,
             "last_progress_at": stamp(oldest),
         },
-        "paused": gate.paused,
+        "paused": breaker.paused,
         "submissions": {
-            "open": not gate.paused and gate.closed_until is None,
-            "reason": "paused by a person" if gate.paused else gate.reason,
+            "open": not breaker.paused and breaker.tripped_until is None,
+            "reason": "paused by a person" if breaker.paused else breaker.reason,
             "last_24_hours": store.claims.submitted_since(now - DAY),
             "per_day": policy.max_submissions_per_day,
             "live_jobs": store.claims.in_flight(),
@@ -56,7 +56,7 @@ def status_json(
         "feeds": [
             {
                 "name": feed.name,
-                "state": feed_state(feed, gate),
+                "state": feed_state(feed, breaker),
                 "error": feed.error,
                 "silent_since": stamp(feed.silent_since),
                 "remark": remark(feed),
@@ -91,7 +91,7 @@ def ailments(store: Store, now: datetime) -> list[str]:
     return ["starting"] if record is None else problems(record)
 
 
-def remembered(store: Store, sources: Collection[Source]) -> dict[str, Feed]:
+def remembered(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:
     """What is known of each configured feed; of one never seen, only its name and URL."""
     known = {feed.name: feed for feed in store.feeds.all()}
     return {

@@ -11,11 +11,11 @@ from feedwatch.core.health import POLLS
 from feedwatch.core.job import Progress, Running, Unreachable
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, named
-from feedwatch.watcher.worker_pool import Tasks
+from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
-POLLS_AT_ONCE = 4
+MAX_CONCURRENT_POLLS = 4
 PUT_OFF = timedelta(minutes=5)  # a job whose poll failed in a way that nobody foresaw
 
 
@@ -24,7 +24,7 @@ class Polls:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._polls: Tasks[Episode, Progress] = Tasks(POLLS_AT_ONCE, "poll")
+        self._polls: WorkerPool[Episode, Progress] = WorkerPool(MAX_CONCURRENT_POLLS, "poll")
 
     def tick(self) -> bool:
         """Write down what the polls gave that have ended, and begin those that are due."""

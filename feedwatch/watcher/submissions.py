@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
-from feedwatch.core.circuit_breaker import Gate
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
-from feedwatch.core.job import Accepted, Answer, Later, Submission, Unknown
-from feedwatch.core.settings import OnUnknown, Source
+from feedwatch.core.job import Accepted, Answer, Later, Task, Unknown
+from feedwatch.core.settings import FeedConfig, OnUnknown
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
@@ -56,8 +56,8 @@ class Submissions:
             if context.move(episode, lost) is not None:
                 context.store.breakers.change(
                     context.processor.name,
-                    lambda gate: circuit_breaker.gate_after_doubt(
-                        gate, "a submission was interrupted", now, context.plan.policy
+                    lambda breaker: circuit_breaker.breaker_after_doubt(
+                        breaker, "a submission was interrupted", now, context.plan.policy
                     ),
                 )
 
@@ -76,26 +76,26 @@ class Submissions:
         wrong one is found out by something that costs nothing.
         """
         context, processor = self._context, self._context.processor
-        gate, now = context.store.breakers.get(context.processor.name), context.clock()
-        if gate.closed_until is None and self._proven is processor:
+        breaker, now = context.store.breakers.get(context.processor.name), context.clock()
+        if breaker.tripped_until is None and self._proven is processor:
             return True
-        if gate.paused or circuit_breaker.is_shut(gate, now):
+        if breaker.paused or circuit_breaker.is_tripped(breaker, now):
             return False
         if not context.store.episodes.due(State.QUEUED, now, 1):
             return False
         failure = processor.probe()
         context.store.breakers.change(
             context.processor.name,
-            lambda gate: circuit_breaker.gate_after_read(
-                gate, failure, context.clock(), context.plan.policy
+            lambda breaker: circuit_breaker.breaker_after_read(
+                breaker, failure, context.clock(), context.plan.policy
             ),
         )
         self._proven = processor if failure is None else None
-        if failure is not None and gate.reason != failure.reason:
+        if failure is not None and breaker.reason != failure.reason:
             log.error("submissions stop, episodes wait: %s", failure.reason)
         return failure is None
 
-    def _claim(self) -> tuple[Episode, Source] | None:
+    def _claim(self) -> tuple[Episode, FeedConfig] | None:
         """Claim an episode, and take what the config says of its feed at that moment."""
         context = self._context
         now = context.clock()
@@ -117,7 +117,7 @@ class Submissions:
             log.warning("no mark was left of a submission: %s", error)
         return claimed, source
 
-    def _submit(self, claimed: Episode, source: Source) -> None:
+    def _submit(self, claimed: Episode, source: FeedConfig) -> None:
         """POST, and write down what came of it. The intent is committed already."""
         context = self._context
         try:
@@ -175,7 +175,7 @@ class Submissions:
         before = context.store.breakers.get(context.processor.name)
         context.store.breakers.change(
             context.processor.name,
-            lambda gate: circuit_breaker.gate_after_answer(gate, answer, now, policy),
+            lambda breaker: circuit_breaker.breaker_after_answer(breaker, answer, now, policy),
         )
         _tell(before, answer)
 
@@ -198,7 +198,7 @@ class Submissions:
         )
 
 
-def _tell(before: Gate, answer: Answer) -> None:
+def _tell(before: CircuitBreaker, answer: Answer) -> None:
     """One line when submissions stop, and one when they go on."""
     if not isinstance(answer, Later | Unknown):
         if before.reason is not None:
@@ -209,9 +209,9 @@ def _tell(before: Gate, answer: Answer) -> None:
         log.log(level, "submissions stop, episodes wait: %s", answer.reason)
 
 
-def submission_of(episode: Episode, source: Source) -> Submission:
+def submission_of(episode: Episode, source: FeedConfig) -> Task:
     """What is asked of the API for an episode."""
-    return Submission(
+    return Task(
         podcast_id=episode.podcast_id or source.podcast_id,
         url=episode.enclosure_url,
         name=episode.title or _file_name(episode.enclosure_url),

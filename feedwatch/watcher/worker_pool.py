@@ -8,7 +8,7 @@ Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
 
-class Tasks(Generic[Subject, Result]):
+class WorkerPool(Generic[Subject, Result]):
     """At most `size` pieces of work at once, each about a subject with an id.
 
     Started and gathered by one thread alone: what becomes of a result is decided there.

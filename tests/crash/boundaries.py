@@ -33,7 +33,7 @@ from feedwatch.store.claims import ClaimStore
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
-from feedwatch.store.journal import Marker
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
@@ -109,7 +109,7 @@ class Boundaries:
         for name in ("submit", "poll", "probe"):
             self._wrap(Inlet, name, name)
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
-        self._wrap(Marker, "write", "mark")
+        self._wrap(Journal, "write", "mark")
         self._wrap(Parser, "parse", "parse")
         self._wrap_duties()
         self._watch_database()

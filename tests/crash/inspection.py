@@ -44,7 +44,7 @@ class Picture:
 
     rows: dict[str, Row]  # by guid
     wrong: tuple[str, ...]  # what does not hold of the database by itself
-    doubts: int = 0  # in a row, as the gate counts them
+    doubtful_posts: int = 0  # in a row, as the gate counts them
     baselines: frozenset[str] = frozenset()  # feeds whose first run is recorded
     validators: frozenset[str] = frozenset()  # the ETags that the feeds' next requests will have
     born: bool = True  # whether there are tables
@@ -77,12 +77,12 @@ def of_the_living(database: Path) -> Picture:
         db.execute("BEGIN")
         if not _has_tables(db):
             return UNBORN
-        gate = db.execute("SELECT doubts FROM gates").fetchone()
+        breaker = db.execute("SELECT doubts FROM gates").fetchone()
         feeds = db.execute("SELECT name, etag, baseline_at FROM feeds").fetchall()
         return Picture(
             rows={row["guid"]: _row(row) for row in db.execute("SELECT * FROM episodes")},
             wrong=tuple(_wrong(db)),
-            doubts=gate["doubts"] if gate else 0,
+            doubtful_posts=breaker["doubts"] if breaker else 0,
             baselines=frozenset(row["name"] for row in feeds if row["baseline_at"]),
             validators=frozenset(row["etag"] for row in feeds if row["etag"]),
         )

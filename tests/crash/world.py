@@ -73,7 +73,7 @@ class World:
                 kill = self._plan.next(newborn=not self._picture.born, doubt=bool(self._open))
                 if kill is None:
                     break
-                if self._picture.doubts >= MOST_DOUBTS:
+                if self._picture.doubtful_posts >= MOST_DOUBTS:
                     self._calm_down()
                 self._live_and_die(kill)
                 if self._random.random() < 0.15:
@@ -242,7 +242,7 @@ class World:
         """Live in peace until a clear answer has opened the gate for good."""
         self._sandbox.faults.clear()
         self._publish()
-        self._in_peace(lambda picture: picture.doubts == 0, "the gate does not open")
+        self._in_peace(lambda picture: picture.doubtful_posts == 0, "the gate does not open")
 
     def _rest(self) -> None:
         """Live in peace until nothing moves any more; then look at everything."""
@@ -250,10 +250,10 @@ class World:
         self._in_peace(self._is_at_rest, "it does not come to rest")
         self._compare(settled=False)
 
-    def _in_peace(self, reached: Callable[[Picture], bool], complaint: str) -> None:
+    def _in_peace(self, scope_of: Callable[[Picture], bool], complaint: str) -> None:
         life = self._start()
         until = time.monotonic() + REST_SECONDS
-        while not (self._is_up() and reached(of_the_living(self._workspace.database))):
+        while not (self._is_up() and scope_of(of_the_living(self._workspace.database))):
             if self._launcher.ended(life, 0.03):
                 self._fail(f"the daemon ended by itself with {life.status}")
             if time.monotonic() > until:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from re import Pattern
 from typing import Self
 
-from feedwatch.core.match_items import Rest
+from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 
 FORMAT = b"1"  # a change of what is kept, or of how items are read, makes all that is kept void
@@ -22,7 +22,7 @@ _ENTRY = struct.Struct(f"<{MARK_BYTES}sq")
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenItem:
     """What an item was."""
 
     episode: int  # its id; 0: it is no episode
@@ -31,26 +31,26 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digest:
+class SeenItems:
     """The items of a document by the marks of their bytes."""
 
-    basis: bytes
-    seen: Mapping[bytes, Seen] = field(default_factory=dict)
+    cache_key: bytes
+    seen: Mapping[bytes, SeenItem] = field(default_factory=dict)
     is_plain: bool = True  # each item tells by itself what it is, see `identity.is_plain`
     is_same: bool = False  # as what is kept
 
-    def only(self, seen: Mapping[bytes, Seen]) -> Self:
+    def only(self, seen: Mapping[bytes, SeenItem]) -> Self:
         """With these of its items."""
         return replace(self, seen=seen, is_same=len(seen) == len(self.seen) > 0)
 
     def packed(self) -> bytes:
         """As bytes, to be kept."""
         return (
-            self.basis
+            self.cache_key
             + (b"p" if self.is_plain else b"-")
             + b"".join(
-                _ENTRY.pack(mark, seen.episode << 2 | seen.has_guid << 1 | seen.malformed)
-                for mark, seen in self.seen.items()
+                _ENTRY.pack(item_hash, seen.episode << 2 | seen.has_guid << 1 | seen.malformed)
+                for item_hash, seen in self.seen.items()
             )
         )
 
@@ -59,15 +59,16 @@ class Digest:
         """What `packed` made."""
         entries = _ENTRY.iter_unpack(packed[BASIS_BYTES + 1 :])
         return cls(
-            basis=packed[:BASIS_BYTES],
+            cache_key=packed[:BASIS_BYTES],
             is_plain=packed[BASIS_BYTES : BASIS_BYTES + 1] == b"p",
             seen={
-                mark: Seen(value >> 2, bool(value & 2), bool(value & 1)) for mark, value in entries
+                item_hash: SeenItem(value >> 2, bool(value & 2), bool(value & 1))
+                for item_hash, value in entries
             },
         )
 
 
-def basis_of(rules: Rules, opening: bytes = b"") -> bytes:
+def cache_key_of(rules: Rules, opening: bytes = b"") -> bytes:
     """What an item's meaning depends on besides its bytes."""
     return sha256(b"\0".join((FORMAT, repr(_stated(rules)).encode(), opening))).digest()[
         :BASIS_BYTES
@@ -85,23 +86,23 @@ def _plain(value: object) -> object:
     return value.pattern if isinstance(value, Pattern) else value
 
 
-def body_mark(body: bytes, rules: Rules) -> bytes:
+def body_hash(body: bytes, rules: Rules) -> bytes:
     """What a whole document is recognised by, as long as it would be read in the same way."""
-    digest = sha256(basis_of(rules))
+    digest = sha256(cache_key_of(rules))
     digest.update(body)
     return digest.digest()[:BASIS_BYTES]
 
 
-def mark(item: bytes) -> bytes:
+def item_hash(item: bytes) -> bytes:
     """What an item's bytes are recognised by."""
     return sha256(item).digest()[:MARK_BYTES]
 
 
-def rest(seen: Iterable[Seen]) -> Rest:
+def summary(seen: Iterable[SeenItem]) -> UnchangedItems:
     """What a document shows by the items that were seen before."""
     episodes = [one for one in seen if one.episode]
-    return Rest(
-        shown=frozenset(one.episode for one in episodes),
+    return UnchangedItems(
+        episode_ids=frozenset(one.episode for one in episodes),
         episodes=len(episodes),
-        stayed=sum(one.has_guid for one in episodes),
+        with_guid=sum(one.has_guid for one in episodes),
     )
