@@ -1,6 +1,7 @@
 """Which package may import which, and how large a file may be. README shows the picture."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +118,43 @@ def test_a_package_imports_at_most_core_when_it_is_imported(path: Path) -> None:
     ]
     ours = [module for module in modules if module.startswith("feedwatch")]
     assert all(module.startswith("feedwatch.core") for module in ours)
+
+
+PICTURE = re.compile(r"```text\n(7 .*?)```", re.DOTALL)
+PAGES = (ROOT.parent / "README.md", ROOT.parent / "docs/architecture.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_picture_has_each_package_on_its_floor(page: Path) -> None:
+    found = PICTURE.search(page.read_text(encoding="utf-8"))
+    assert found, "the picture is there, from floor 7 down"
+    drawn = {
+        int(line[0]): set(re.findall(r"[a-z]+", line[1:48]))
+        for line in found[1].splitlines()
+        if line[0].isdigit()
+    }
+    assert drawn == dict(enumerate(FLOORS, start=1))
+
+
+def test_the_table_of_the_docs_is_the_table_of_this_test() -> None:
+    text = PAGES[1].read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(ALLOWED)
+    for name, ours, _ in rows:
+        if ours != "all":
+            assert set(re.findall(r"[a-z]+", ours)) == ALLOWED[name], name
+
+
+def test_the_files_that_the_docs_name_are_there() -> None:
+    text = PAGES[1].read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`", text)
+    roots = (ROOT, ROOT.parent)
+    missing = [name for name in named if not any((root / name).exists() for root in roots)]
+    assert missing == []
+
+
+def test_the_way_of_one_url_enters_at_most_twelve_files() -> None:
+    text = PAGES[1].read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `([\w/]+\.py)` \|", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert len({file for _, file in rows}) == len(rows) <= 12
