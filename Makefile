@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint build image lock bench verify-platform version clean
+.PHONY: help demo test test-fast coverage lint build image lock bench verify-platform version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -30,6 +30,12 @@ test: $(VENV)/installed-dev ## all tests
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
+
+# Tracing makes Python code two to three times as slow: tests of its speed run without.
+TIMED := take_less_than_two_seconds
+coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reach; the floor is in pyproject.toml
+	$(BIN)/python -m pytest --numprocesses 2 -k "$(TIMED)"
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -k "not $(TIMED)" --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -47,6 +53,10 @@ image: ## the container image feedwatch:VERSION
 
 version: ## the version, which only feedwatch/__init__.py states
 	@echo $(VERSION)
+
+release-notes: ## what the changelog says of this version
+	@awk -v version="$(VERSION)" '/^## / { ours = $$2 == version; next } ours { print; any = 1 } \
+	  END { if (!any) { print "CHANGELOG.md has no section " version > "/dev/stderr"; exit 1 } }' CHANGELOG.md
 
 # dev.txt is made first and has all of it; the others take their versions from there.
 COMPILE = .lock/bin/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
