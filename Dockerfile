@@ -3,16 +3,23 @@ ARG PYTHON=3.13-slim-bookworm
 
 FROM python:${PYTHON} AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-COPY feedwatch feedwatch
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY requirements requirements
 # notify: what FEEDWATCH_NOTIFY_APPRISE_URLS needs
 ARG EXTRAS=
 RUN python -m venv /opt/feedwatch \
-    && /opt/feedwatch/bin/pip install --no-cache-dir --disable-pip-version-check ".${EXTRAS:+[$EXTRAS]}" \
+    && /opt/feedwatch/bin/pip install --require-hashes -r "requirements/${EXTRAS:-runtime}.txt" \
+    && python -m pip install --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY feedwatch feedwatch
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/feedwatch/bin/pip install --no-deps dist/*.whl \
+    && /opt/feedwatch/bin/pip check \
     && /opt/feedwatch/bin/pip uninstall --yes --quiet pip
 
 FROM python:${PYTHON}
-ARG VERSION=0.1.0
+# `make image` gives both; feedwatch/__init__.py is the one place that states a version.
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="feedwatch" \
       org.opencontainers.image.description="Watches podcast feeds and has each new episode processed by a media API, exactly once." \

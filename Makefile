@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a new machine with git, make and Python 3.11+ needs.
 # The first that really runs: a name on the PATH may be a version manager's shim for a version that is not chosen.
 IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python $(IS_NEW_ENOUGH) 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,18 @@ BIN := $(VENV)/bin
 FEEDS ?= ../shared/feeds/feeds.tar.xz# real feeds, if you have some: an archive with a folder real/
 BENCH := .bench
 
-.PHONY: demo test test-fast lint build bench verify-platform clean
+LOCK := requirements
+UPGRADE ?= --upgrade# of make lock; UPGRADE= keeps what still fits, UPGRADE="--upgrade-package NAME" raises one
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast coverage lint build image lock bench verify-platform version release-notes clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+	  printf '%-22s%s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
 	@$(BIN)/feedwatch demo
@@ -20,13 +31,47 @@ test: $(VENV)/installed-dev ## all tests
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
+# Tracing makes Python code two to three times as slow: tests of its speed run without.
+TIMED := take_less_than_two_seconds
+coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reach; the floor is in pyproject.toml
+	$(BIN)/python -m pytest --numprocesses 2 -k "$(TIMED)"
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -k "not $(TIMED)" --cov --cov-report=term:skip-covered
+
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
-	$(BIN)/python -m build --quiet
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation
+	@$(BIN)/python -m zipfile --list dist/*.whl | grep -q '^feedwatch/py.typed ' || \
+	  { echo "the wheel lacks py.typed: those who import feedwatch would lose its types"; exit 1; }
+
+image: ## the container image feedwatch:VERSION
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag feedwatch:$(VERSION) .
+
+version: ## the version, which only feedwatch/__init__.py states
+	@echo $(VERSION)
+
+release-notes: ## what the changelog says of this version
+	@awk -v version="$(VERSION)" '/^## / { ours = $$2 == version; next } ours { print; any = 1 } \
+	  END { if (!any) { print "CHANGELOG.md has no section " version > "/dev/stderr"; exit 1 } }' CHANGELOG.md
+
+# dev.txt is made first and has all of it; the others take their versions from there.
+COMPILE = .lock/bin/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+lock: .lock/installed ## the newest versions that fit pyproject.toml, with their hashes, in requirements/
+	@mkdir -p $(LOCK)
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra notify --group dev --output-file $(LOCK)/dev.txt
+	$(COMPILE) pyproject.toml --constraints $(LOCK)/dev.txt --output-file $(LOCK)/runtime.txt
+	$(COMPILE) pyproject.toml --constraints $(LOCK)/dev.txt --extra notify --output-file $(LOCK)/notify.txt
+	$(COMPILE) --group build --constraints $(LOCK)/dev.txt --output-file $(LOCK)/build.txt
+
+.lock/installed:
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	@touch $@
 
 bench: $(VENV)/installed-dev $(BENCH)/installed ## what a check costs, beside reader and newsboat; then how it scales
 	@[ ! -e $(FEEDS) ] || [ -e $(BENCH)/feeds ] || { mkdir -p $(BENCH)/feeds && tar -xf $(FEEDS) -C $(BENCH)/feeds; }
@@ -41,19 +86,21 @@ $(BENCH)/installed: | $(BIN)/python
 verify-platform: ## the service and the image, for real: PLATFORM=folder of systemd-run.sh and container-run.sh
 	tests/platform/verify.sh
 
-clean:
-	rm -rf $(VENV) $(BENCH) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## deletes what make has made
+	rm -rf $(VENV) $(BENCH) .lock dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 $(BIN)/python:
 	@$(or $(PYTHON),false) $(IS_NEW_ENOUGH) || \
 	  { echo "feedwatch needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+# feedwatch itself is built by the locked backend: an isolated build would fetch whichever is newest.
+$(VENV)/installed: pyproject.toml $(LOCK)/runtime.txt $(LOCK)/build.txt | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r $(LOCK)/runtime.txt -r $(LOCK)/build.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+$(VENV)/installed-dev: pyproject.toml $(LOCK)/dev.txt | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r $(LOCK)/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/installed

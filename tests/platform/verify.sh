@@ -24,7 +24,7 @@ for what; do
         copy=$(mktemp -d)
         trap 'rm -rf "$copy"' EXIT
         mkdir -p "$copy/tests"
-        cp -r Dockerfile .dockerignore compose.yaml pyproject.toml README.md LICENSE feedwatch "$copy"
+        cp -r Dockerfile .dockerignore compose.yaml pyproject.toml requirements README.md LICENSE feedwatch "$copy"
         cp -r tests/platform "$copy/tests"
         cat > "$copy/config.env" <<C
 FEEDWATCH_DATABASE_URL=sqlite:////var/lib/feedwatch/feedwatch.db
