@@ -22,7 +22,6 @@ from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core.episode import Episode, KnownEpisode, State
 from feedwatch.core.feed import Feed, UrlChange
-from feedwatch.store.bulk import insert_many
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import OF_ADDRESS, add_url_change
 from feedwatch.store.schema import (
@@ -244,7 +243,7 @@ def _admit(
     if not admissions:
         return []
     last = db.scalars(select(func.max(episodes.c.id))).one() or 0
-    insert_many(db, episodes, NEW_EPISODE, [_new_row(feed, one) for one in admissions])
+    db.execute(insert(episodes), [_new_row(feed, one) for one in admissions])
     # In the order in which they were given; others may have come meanwhile, but not of this feed.
     query = (
         select(episodes.c.id)
@@ -253,47 +252,45 @@ def _admit(
     )
     ids = list(db.scalars(query))
     pairs = list(zip(ids, admissions, strict=True))
-    keys = [(feed.id, key, new_id) for new_id, one in pairs for key in one.keys]
-    insert_many(db, identities, ("feed_id", "key", "episode_id"), keys)
-    moves = [(new_id, now, one.episode.state, one.episode.reason) for new_id, one in pairs]
-    insert_many(db, history, ("episode_id", "at", "state", "reason"), moves)
+    keys = [
+        {"feed_id": feed.id, "key": key, "episode_id": new_id}
+        for new_id, one in pairs
+        for key in one.keys
+    ]
+    if keys:
+        db.execute(insert(identities), keys)
+    moves = [
+        {"episode_id": new_id, "at": now, "state": one.episode.state, "reason": one.episode.reason}
+        for new_id, one in pairs
+    ]
+    db.execute(insert(history), moves)
     return ids
 
 
-# What is not null of a new episode, in the table's order.
-NEW_EPISODE = (
-    "feed_id",
-    "guid",
-    "title",
-    "description",
-    "enclosure_url",
-    "published_at",
-    "state",
-    "reason",
-    "feed_duration",
-    "title_key",
-    "seen_url",
-    "seen_published_at",
-    "seen_duration",
-    "first_seen_at",
-    "due_at",
-    "attempts",
-    "deferrals",
-    "remote_stood",
-    "overdue",
-    "version",
-)
-
-
-def _new_row(feed: Feed, admission: NewEpisode) -> tuple[Any, ...]:
+def _new_row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
     one = admission.episode
-    as_in_feed = (one.guid, one.title, one.description, one.enclosure_url, one.published_at)
-    seen = (admission.title_key, one.enclosure_url, one.published_at, one.feed_duration)
-    counters = (0, 0, 0, False, 0)
-    return (
-        *(feed.id, *as_in_feed, one.state, one.reason, one.feed_duration, *seen),
-        *(one.first_seen_at, one.due_at, *counters),
-    )
+    return {
+        "feed_id": feed.id,
+        "guid": one.guid,
+        "title": one.title,
+        "description": one.description,
+        "enclosure_url": one.enclosure_url,
+        "published_at": one.published_at,
+        "state": one.state,
+        "reason": one.reason,
+        "feed_duration": one.feed_duration,
+        "title_key": admission.title_key,
+        "seen_url": one.enclosure_url,
+        "seen_published_at": one.published_at,
+        "seen_duration": one.feed_duration,
+        "first_seen_at": one.first_seen_at,
+        "due_at": one.due_at,
+        "attempts": 0,
+        "deferrals": 0,
+        "remote_stood": 0,
+        "overdue": False,
+        "version": 0,
+    }
 
 
 def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> None:
