@@ -8,8 +8,8 @@ several times over.
 import html
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from html.entities import html5
+from typing import NamedTuple
 from urllib.parse import unquote
 
 MAX_TITLE = 1_000
@@ -77,7 +77,7 @@ def _plain(markup: str, *, links: bool) -> str:
     html_seen = False  # then line breaks are of our making, and are kept
     for _ in range(_MAX_ROUNDS):
         tokens = list(_tokens(text))
-        has_blocks = any(token.tag and token.name in _BLOCKS for token in tokens)
+        has_blocks = any(token.name in _BLOCKS for token in tokens)
         plain = _written(tokens, links=links, keep_lines=html_seen or not has_blocks)
         if plain == text or not re.search("[<&]", plain):
             return plain
@@ -98,11 +98,9 @@ def _shortened(text: str, limit: int) -> str:
 # Reading: from characters to tags and the text between them
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     text: str  # of a tag: its source
-    name: str = ""  # of a tag, lower case, with "/" before it at the end of an element
-    tag: bool = False
+    name: str = ""  # of a tag only: in lower case, with "/" before it at the end of an element
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -130,22 +128,18 @@ class _Finder:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.lower = text.lower() if text.isascii() else re.sub("[A-Z]+", _lower, text)
         self.missing: set[str] = set()
 
     def after(self, wanted: str, place: int) -> int | None:
-        """Return where `wanted` ends next; None if it does not come."""
+        """Return where `wanted` ends next, in either case; None if it does not come."""
         if wanted in self.missing:
             return None
-        found = self.lower.find(wanted, place)
-        if found < 0:
+        # Not by str.lower, which may change the length of a text that is not ASCII.
+        found = re.compile(f"(?ai){wanted}").search(self.text, place)
+        if found is None:
             self.missing.add(wanted)
             return None
-        return found + len(wanted)
-
-
-def _lower(found: re.Match[str]) -> str:
-    return found[0].lower()
+        return found.end()
 
 
 def _markup_at(text: str, place: int, finder: _Finder) -> tuple[int, _Token | None]:
@@ -162,7 +156,7 @@ def _markup_at(text: str, place: int, finder: _Finder) -> tuple[int, _Token | No
     if name is None:
         return place, None
     end = _tag_end(text, name, next_open)
-    tag = _Token(text[place:end], name[0][1:].lower(), tag=True)
+    tag = _Token(text[place:end], name[0][1:].lower())
     if end > place and tag.name in _DROPPED and not tag.text.endswith("/>"):
         return _after_dropped(tag.name, end, finder), None
     return end, tag
@@ -200,7 +194,7 @@ def _after_dropped(name: str, end: int, finder: _Finder) -> int:
 def _written(tokens: Iterable[_Token], *, links: bool, keep_lines: bool) -> str:
     writer = _Writer(links=links)
     for token in tokens:
-        if token.tag:
+        if token.name:
             writer.tag(token)
         else:
             text = _BREAKS.sub("\n", token.text)
