@@ -1,8 +1,9 @@
 """HTML, or what publishers take for it, as plain text for people.
 
-A scanner of our own: the standard library's HTML parser takes quadratic time on broken input.
-Every step here goes over the text once; the steps are repeated only for markup that was escaped
-several times over.
+A scanner of our own: parsers that build a tree take quadratic time on what is nested deeply, the
+standard library's on what is broken, and none keeps words that only look like a tag
+(docs/decisions.md). Every step here goes over the text once; the steps are repeated only for markup
+that was escaped several times over.
 """
 
 import html
