@@ -94,6 +94,7 @@ def test_markup_that_was_escaped_twice_is_read_all_the_same(markup: str, text: s
     ("markup", "text"),
     [
         ("a<script>alert('<p>x</p>')</script>b<STYLE>p{}</style >c", "abc"),
+        ("İ<Script>x</sCRIPT>b<title>t</TITLE >c", "İbtc"),
         ("a<script>never closed", "a"),
         ("a<!-- <p>comment</p> -->b<?php x ?>c<!DOCTYPE html>d", "abcd"),
         ("a<!-- never closed", "a never closed"),

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import Episode, KnownEpisode, State
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
@@ -213,6 +213,30 @@ def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: St
         "guid:1": one.id,
         "guid:2": two.id,
     }
+
+
+def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
+    (feed,) = store.feeds.all()
+    one = new_episode(1, feed_duration=1800)
+    keys = ["guid:1", "url:1"]
+    assert store.checks.record(feed, [NewEpisode(episode=one, keys=keys, title_key="one")], {}, NOW)
+    found = KnownEpisode(
+        id=1,
+        title_key="one",
+        enclosure_url=one.enclosure_url,
+        published_at=one.published_at,
+        duration=1800,
+    )
+    assert store.checks.known(feed.id, ["guid:1", "url:1", "guid:2"]) == dict.fromkeys(keys, found)
+    assert store.checks.by_title(feed.id, ["one", "Episode 1"]) == {"one": [found]}
+
+
+def test_an_episode_without_a_key_is_admitted_all_the_same(store: Store) -> None:
+    (feed,) = store.feeds.all()
+    assert store.checks.record(
+        feed, [NewEpisode(episode=new_episode(), keys=[], title_key="")], {}, NOW
+    )
+    assert [one.title for one in store.episodes.find()] == ["Episode 1"]
 
 
 def test_more_keys_than_one_query_takes_are_found(store: Store) -> None:
