@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
@@ -67,7 +68,9 @@ def new_episode(number: int = 1, **values: object) -> Episode:
 def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
     (feed,) = store.feeds.all()
     new = [
-        NewEpisode(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
+        NewEpisode(
+            episode=new_episode(number, **values), keys=[Key.parse(f"guid:{number}")], title_key=""
+        )
         for number in numbers
     ]
     admitted = store.checks.record(feed, new, {}, NOW)
@@ -159,7 +162,7 @@ def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(sto
     (after,) = store.feeds.all()
     assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
     assert (after.etag, after.last_full_fetch_at, after.due_at) == (None, None, NOW + MINUTE)
-    assert store.checks.known(after.id, ["guid:1"])
+    assert store.checks.known(after.id, [Key.parse("guid:1")])
 
 
 def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> None:
@@ -187,8 +190,10 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
     (feed,) = store.feeds.all()
     admit(store, 1)
     twice = [
-        NewEpisode(episode=new_episode(2), keys=["guid:2"], title_key=""),
-        NewEpisode(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
+        NewEpisode(episode=new_episode(2), keys=[Key.parse("guid:2")], title_key=""),
+        NewEpisode(
+            episode=new_episode(1), keys=[Key.parse("guid:1")], title_key=""
+        ),  # somebody was first
     ]
     assert store.checks.record(replace(feed, etag='"2"'), twice, {}, NOW) is None
     assert [episode.guid for episode in store.episodes.find()] == ["guid-1"]
@@ -198,7 +203,7 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
 def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
     (feed,) = store.feeds.all()
     store.feeds.sync([replace(SOURCE, url="https://new.example/")], {"show": NOW})
-    admission = NewEpisode(episode=new_episode(), keys=["guid:1"], title_key="")
+    admission = NewEpisode(episode=new_episode(), keys=[Key.parse("guid:1")], title_key="")
     assert store.checks.record(feed, [admission], {}, NOW) is None
     assert store.episodes.find() == []
 
@@ -206,9 +211,10 @@ def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
 def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: Store) -> None:
     one, two = admit(store, 1, 2)
     (feed,) = store.feeds.all()
-    store.checks.record(feed, [], {"file:x": one.id, "guid:2": one.id}, NOW)
-    known = store.checks.known(feed.id, ["file:x", "guid:1", "guid:2", "guid:3"])
-    assert {key: found.id for key, found in known.items()} == {
+    store.checks.record(feed, [], {Key.parse("file:x"): one.id, Key.parse("guid:2"): one.id}, NOW)
+    keys = [Key.parse(text) for text in ("file:x", "guid:1", "guid:2", "guid:3")]
+    known = store.checks.known(feed.id, keys)
+    assert {str(key): found.id for key, found in known.items()} == {
         "file:x": one.id,
         "guid:1": one.id,
         "guid:2": two.id,
@@ -218,7 +224,8 @@ def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: St
 def test_more_keys_than_one_query_takes_are_found(store: Store) -> None:
     admit(store, *range(1, 1201))
     (feed,) = store.feeds.all()
-    assert len(store.checks.known(feed.id, [f"guid:{number}" for number in range(2000)])) == 1200
+    keys = [Key(KeyKind.GUID, str(number)) for number in range(2000)]
+    assert len(store.checks.known(feed.id, keys)) == 1200
 
 
 def test_an_episode_comes_back_as_it_went_in(store: Store) -> None:

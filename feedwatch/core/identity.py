@@ -1,15 +1,17 @@
 """By which keys an episode is known, and what an item is to the episodes that we know. Pure.
 
-An item has several keys at once: its guid, its audio, and its title with its date. A key is
-"kind:value", is kept for ever, and leads to one episode of its feed. docs/identity.md has the rules
-as one table; each has a test of its own.
+An item has several keys at once: its guid, its audio, and its title with its date. A key is kept
+for ever, and leads to one episode of its feed. docs/identity.md has the rules as one table; each
+has a test of its own.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 from feedwatch.core.feed import Item
@@ -24,7 +26,31 @@ _QUOTED_SCHEME = re.compile(r"https?%3a", re.IGNORECASE)
 _PREFIX = re.compile("|".join(PREFIXES), re.IGNORECASE)
 
 
-def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
+class KeyKind(StrEnum):
+    """What of an item a key is made of, from the strongest sign to the weakest."""
+
+    GUID = "guid"
+    FILE = "file"  # the enclosure's address, as `comparable` has it
+    DATE = "date"  # the title with the date
+
+
+class Key(NamedTuple):
+    """A key by which an episode is known. Stored, and shown to people, as "kind:value"."""
+
+    kind: KeyKind
+    value: str
+
+    def __str__(self) -> str:
+        return ":".join(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key that `str` has written as `text`."""
+        kind, _, value = text.partition(":")
+        return cls(KeyKind(kind), value)
+
+
+def keys_of(items: Sequence[Item]) -> list[tuple[Key, ...]]:
     """The keys of each item of one document, in the items' order, the strongest first.
 
     A guid that stands on items with different audio in one document tells nothing, and is no key of
@@ -42,11 +68,11 @@ def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
     ]
 
 
-def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[str, ...]]) -> bool:
+def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[Key, ...]]) -> bool:
     """Whether each item's keys follow from the item alone, and not from what stands beside it."""
     return all(
-        keys[0].startswith("guid:" if item.guid is not None else "file:")
-        and f"file:{_bounded(comparable(item.enclosure_url))}" in keys
+        keys[0].kind is (KeyKind.GUID if item.guid is not None else KeyKind.FILE)
+        and Key(KeyKind.FILE, _bounded(comparable(item.enclosure_url))) in keys
         for item, keys in zip(items, all_keys, strict=True)
         if item.enclosure_url is not None
     )
@@ -109,14 +135,14 @@ def _files(items: Sequence[Item]) -> list[str | None]:
     return [pair and (pair[1] if pair[0] in merged else pair[0]) for pair in files]
 
 
-def _keys(item: Item, file: str, telling_guids: Collection[str | None]) -> Iterable[str]:
+def _keys(item: Item, file: str, telling_guids: Collection[str | None]) -> Iterable[Key]:
     if item.guid is not None and item.guid in telling_guids:
-        yield f"guid:{_bounded(item.guid)}"
-    yield f"file:{_bounded(file)}"
+        yield Key(KeyKind.GUID, _bounded(item.guid))
+    yield Key(KeyKind.FILE, _bounded(file))
     if item.title and item.published_at is not None:
         # Quicker than by a format: a date is in UTC, and has no fraction of a second here.
         when = item.published_at.isoformat()[:19]
-        yield f"date:{when} {title_key(item.title)}"
+        yield Key(KeyKind.DATE, f"{when} {title_key(item.title)}")
 
 
 def _bounded(value: str) -> str:

@@ -8,6 +8,7 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.identity import Key
 
 
 def episode_json(episode: Episode) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def short(moment: datetime | None) -> str:
 
 
 def whole_episode_json(
-    episode: Episode, keys: Sequence[str], history: Sequence[HistoryEntry]
+    episode: Episode, keys: Sequence[Key], history: Sequence[HistoryEntry]
 ) -> dict[str, Any]:
     """An episode with all that is known of it, and the keys by which it is."""
     return episode_json(episode) | {
@@ -55,7 +56,7 @@ def whole_episode_json(
         "failed_attempts": episode.failed_attempts,
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
-        "known_by": list(keys),
+        "known_by": [str(key) for key in keys],
         "history": [
             {"at": stamp(move.at), "state": move.state.value, "reason": move.reason}
             for move in history

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Item
-from feedwatch.core.identity import comparable, title_key
+from feedwatch.core.identity import Key, KeyKind, comparable, title_key
 
 MOVE_AT_LEAST = 3  # items whose audio has another address all at once: a new host, not new audio
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
@@ -37,7 +37,7 @@ class ItemMatch:
     """
 
     item: Item
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
     kind: MatchKind
     reason: str
     known: KnownEpisode | None = None
@@ -55,8 +55,8 @@ class UnchangedItems:
 
 def match_items(
     items: Sequence[Item],
-    all_keys: Sequence[tuple[str, ...]],
-    known: Mapping[str, KnownEpisode],
+    all_keys: Sequence[tuple[Key, ...]],
+    known: Mapping[Key, KnownEpisode],
     same_title: Mapping[str, Sequence[KnownEpisode]],
     *,
     shown_before: int,
@@ -78,7 +78,7 @@ def match_items(
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
     )
-    met: dict[str, int] = {}  # where in the document each key stood first
+    met: dict[Key, int] = {}  # where in the document each key stood first
     found = []
     for place, (item, keys) in enumerate(zip(items, all_keys, strict=True)):
         kind, reason, one = _sight(item, keys, document, met)
@@ -113,9 +113,9 @@ def edited(match: ItemMatch) -> KnownEpisode | None:
     return now if now != known else None
 
 
-def _tells(key: str) -> bool:
+def _tells(key: Key) -> bool:
     """Whether a key is enough by itself; a title with a date needs the circumstances."""
-    return not key.startswith("date:")
+    return key.kind is not KeyKind.DATE
 
 
 # The rules, from the strongest sign to the weakest
@@ -125,7 +125,7 @@ def _tells(key: str) -> bool:
 class _Document:
     """What the rules need to know of the document as a whole."""
 
-    known: Mapping[str, KnownEpisode]
+    known: Mapping[Key, KnownEpisode]
     same_title: Mapping[str, Sequence[KnownEpisode]]
     shown: Collection[int]  # the known episodes that it shows, by guid or audio
     moved: bool  # the audio of most of them has another address than before
@@ -135,20 +135,20 @@ class _Document:
 Match = tuple[MatchKind, str, KnownEpisode | None]
 
 
-def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection[str]) -> Match:
+def _sight(item: Item, keys: Sequence[Key], document: _Document, met: Collection[Key]) -> Match:
     known = document.known
-    by = {key.partition(":")[0]: known[key] for key in keys if key in known} if known else {}
+    by = {key.kind: known[key] for key in keys if key in known} if known else {}
     if not keys:
         return MatchKind.NOTHING, "no enclosure of a wanted media type", None
-    if "file" in by:
-        other_guid = "guid" not in by and any(key.startswith("guid:") for key in keys)
-        return _by_audio(item, by["file"], other_guid=other_guid)
-    if "guid" in by:
-        return _by_guid(item, by["guid"], document)
+    if KeyKind.FILE in by:
+        other_guid = KeyKind.GUID not in by and any(key.kind is KeyKind.GUID for key in keys)
+        return _by_audio(item, by[KeyKind.FILE], other_guid=other_guid)
+    if KeyKind.GUID in by:
+        return _by_guid(item, by[KeyKind.GUID], document)
     if any(key in met for key in keys if _tells(key)):
         return MatchKind.KNOWN, "stands further up in this document already", None
-    if "date" in by:
-        return _by_date(item, by["date"], document)
+    if KeyKind.DATE in by:
+        return _by_date(item, by[KeyKind.DATE], document)
     if any(key in met for key in keys):
         reason = "has the title and the date of an item further up, with other audio"
         return MatchKind.DOUBTFUL, reason, None
@@ -208,14 +208,14 @@ def _by_title(item: Item, document: _Document) -> Match | None:
 
 
 def _has_moved(
-    all_keys: Sequence[Sequence[str]], known: Mapping[str, KnownEpisode], with_guid: int
+    all_keys: Sequence[Sequence[Key]], known: Mapping[Key, KnownEpisode], with_guid: int
 ) -> bool:
     """Whether most, or very many, items with a known guid have audio at an address that is new."""
     moved = 0
     for keys in all_keys:
-        kinds = {key.partition(":")[0] for key in keys if key in known}
-        moved += "guid" in kinds and "file" not in kinds
-        with_guid += {"guid", "file"} <= kinds
+        kinds = {key.kind for key in keys if key in known}
+        moved += KeyKind.GUID in kinds and KeyKind.FILE not in kinds
+        with_guid += {KeyKind.GUID, KeyKind.FILE} <= kinds
     return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > with_guid)
 
 
