@@ -10,7 +10,7 @@ from feedwatch.core.alert import Alert, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
-from feedwatch.core.feed import Failed, Feed
+from feedwatch.core.feed import Failed, Feed, Gone
 from feedwatch.core.job import Later
 from feedwatch.core.settings import Policy
 from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_troubles, transitions
@@ -18,6 +18,7 @@ from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_tro
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FEED = Feed(name="show", url="https://h.example/feed")
+FAILED = Failed("the server answered 500")
 HELD = Waiting(
     feed="show",
     state=State.HELD,
@@ -33,10 +34,10 @@ def of_feed(feed: Feed) -> list[str]:
     return [trouble.text for trouble in current_troubles([feed], CircuitBreaker(), [])]
 
 
-def failed(times: int, reason: str = "the server answered 500") -> Feed:
+def failed(times: int, outcome: Failed | Gone = FAILED) -> Feed:
     feed = FEED
     for _ in range(times):
-        feed = feed_lifecycle.checked(feed, Failed(reason), None, NOW, 15 * MINUTE)
+        feed = feed_lifecycle.checked(feed, outcome, None, NOW, 15 * MINUTE)
     return feed
 
 
@@ -107,7 +108,7 @@ def test_a_feed_is_in_trouble_after_three_failures_in_a_row() -> None:
 
 
 def test_a_feed_that_is_gone_is_in_trouble_at_once() -> None:
-    (text,) = of_feed(failed(1, "gone: the server answered 410"))
+    (text,) = of_feed(failed(1, Gone()))
     assert "take the feed out of the config" in text
 
 
@@ -137,7 +138,7 @@ def test_every_kind_has_words_for_its_end() -> None:
         CircuitBreaker(tripped_until=NOW, blocked=True, reason="401"),
         CircuitBreaker(tripped_until=NOW, failures=99, reason="503"),
     ]
-    feeds = [failed(3), failed(1, "gone: the server answered 410")]
+    feeds = [failed(3), failed(1, Gone())]
     feeds.append(replace(feeds[0], error=None, silent_since=NOW))
     kinds = {
         trouble.kind for breaker in gates for trouble in current_troubles(feeds, breaker, waiting)

@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import ErrorKind
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
@@ -418,6 +419,53 @@ def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     assert store.feeds.url_changes() == {}
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
+    engine = connect(f"sqlite:///{path}")
+    texts = {"gone: the server answered 410": "gone", "Gone: fishing": None, "is gone: no": None}
+    episodes = [
+        ("failed", "lost: 404", "lost"),
+        ("failed", "Lost: 404", None),
+        ("failed", "refused: lost: no", None),
+        ("processing", "lost: 404", None),  # it may be found yet
+        ("skipped", None, None),
+    ]
+    with engine.begin() as db:
+        config = _migrations()
+        config.attributes["connection"] = db
+        command.upgrade(config, "0004")
+        for number, error in enumerate((*texts, None)):
+            db.exec_driver_sql(
+                "insert into feeds (name, url, active, paused, shown, asked, answered, failures, "
+                "error) values (?, 'https://example.com/', true, false, 3, 0, 0, 1, ?)",
+                (f"show{number}", error),
+            )
+        for state, reason, _ in episodes:
+            db.exec_driver_sql(
+                "insert into episodes (feed_id, title, enclosure_url, state, reason, title_key, "
+                "seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, version) "
+                "values (1, 't', 'u', ?, ?, 't', 'u', '2026-01-01', 1, 0, 0, false, 0)",
+                (state, reason),
+            )
+    engine.dispose()
+    store = opened(path)
+    assert [feed.error_kind for feed in store.feeds.all()] == [*texts.values(), None]
+    found = sorted(store.episodes.find(), key=lambda episode: episode.id)
+    assert [(one.state, one.reason, one.cause) for one in found] == episodes
+    assert [episode_lifecycle.is_lost(one) for one in found] == [True, *[False] * 4]
+    store.close()
+    assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_a_feed_that_is_put_off_is_not_gone_any_more(store: Store) -> None:
+    (feed,) = store.feeds.all()
+    gone = replace(feed, failures=1, error="gone", error_kind=ErrorKind.GONE)
+    assert store.checks.record(gone, [], {}, NOW) == []
+    assert store.feeds.all()[0].error_kind is ErrorKind.GONE
+    store.feeds.put_off(feed.id, NOW + DAY, "broken")
+    (after,) = store.feeds.all()
+    assert (after.error, after.error_kind, after.failures) == ("broken", None, 2)
 
 
 def test_a_migration_can_be_undone(path: Path) -> None:

@@ -20,6 +20,12 @@ class State(StrEnum):
     FAILED = "failed"  # final: refused, or ended in an error status
 
 
+class Cause(StrEnum):
+    """Why an episode is in its state, for programs: only what some decision asks for."""
+
+    LOST = "lost"  # failed: the API says that it does not know the job
+
+
 @dataclass(frozen=True, kw_only=True)
 class Episode:
     """One item of a feed, kept for ever. Its job, if it has one, is some fields of it."""
@@ -31,10 +37,11 @@ class Episode:
     enclosure_url: str  # as in the feed, resolved; submitted as it stands
     published_at: datetime | None
     state: State
-    reason: str | None
+    reason: str | None  # for people
     first_seen_at: datetime
     feed_duration: int | None = None  # seconds, by itunes:duration
     id: int = 0  # 0: not stored yet
+    cause: Cause | None = None  # for programs
     due_at: datetime | None = None  # when this state next needs us; None: it does not
     attempts: int = 0  # POSTs that left, or may have
     deferrals: int = 0  # those of them that were surely not taken

@@ -6,8 +6,24 @@ Every time is aware and in UTC.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 # What we keep
+
+
+class ErrorKind(StrEnum):
+    """Why a check failed, for programs: only what some decision asks for."""
+
+    GONE = "gone"  # 410: the publisher says that the feed will not come back
+
+
+class FeedState(StrEnum):
+    """The one word for a feed, see `feed_lifecycle.feed_state`."""
+
+    OK = "ok"
+    FAILING = "failing"
+    PAUSED = "paused"
+    NEW = "new"  # never checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +56,8 @@ class Feed:
         0  # what `asked` was when the feed was last read from its first to its last item
     )
     failures: int = 0  # in a row
-    error: str | None = None
+    error: str | None = None  # why the last check failed, for people
+    error_kind: ErrorKind | None = None  # the same for programs
     feed_ttl: int | None = None  # seconds between checks that the last document asks for
     http_max_age: int | None = None  # seconds for which the server says that its answer holds
     skip_hours: int | None = None  # by the document, as in `Hints`

@@ -8,6 +8,7 @@ from feedwatch.core import redirects
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.feed import (
     Document,
+    ErrorKind,
     Failed,
     Feed,
     Gone,
@@ -48,7 +49,9 @@ def checked(
         case Failed(reason, retry_after):
             return _check_failed(feed, reason, now, interval, retry_after)
         case Gone():
-            return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
+            return _check_failed(
+                feed, "gone: the server answered 410", now, interval, DAY, ErrorKind.GONE
+            )
         case ParsedFeed(items=(), unchanged=0):
             # A show that has not begun is no error of ours, but a show that lost all its episodes
             # looks the same. Either way a person should know; what is published next is new.
@@ -63,6 +66,7 @@ def checked(
         success_at=now,
         failures=0,
         error=None,
+        error_kind=None,
     )
     if isinstance(answer, Document | NotModified):
         after = redirects.observed(after, answer.moved, now)
@@ -150,13 +154,15 @@ def _check_failed(
     reason: str,
     now: datetime,
     interval: timedelta,
-    asked: timedelta | None,
+    retry_after: timedelta | None,
+    kind: ErrorKind | None = None,
 ) -> Feed:
     failures = feed.failures + 1
-    after = redirects.failed(replace(feed, checked_at=now, failures=failures, error=reason))
+    after = replace(feed, checked_at=now, failures=failures, error=reason, error_kind=kind)
+    after = redirects.failed(after)
     if after.moved_url != feed.moved_url:  # another address, which has not failed yet
         return replace(after, due_at=next_check(now, interval, key=feed.name))
-    due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
+    due_at = next_check(now, interval, key=feed.name, failures=failures, retry_after=retry_after)
     return replace(after, due_at=due_at)
 
 

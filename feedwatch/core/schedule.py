@@ -34,12 +34,12 @@ def next_check(
     *,
     key: str,
     failures: int = 0,
-    asked: timedelta | None = None,
+    retry_after: timedelta | None = None,
 ) -> datetime:
     """When to check a feed after a check: sooner never than the server asked, within a day."""
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
-    return now + max(wait, min(asked or timedelta(), most))
+    return now + max(wait, min(retry_after or timedelta(), most))
 
 
 def lengthened(interval: timedelta, *hints: timedelta | None) -> timedelta:
@@ -99,12 +99,12 @@ def next_poll(
     interval: timedelta,
     *,
     key: str,
-    asked: timedelta | None = None,
+    retry_after: timedelta | None = None,
 ) -> datetime:
     """When to poll a job again: every twentieth of its age, and never sooner than `interval`."""
     most = max(interval, POLL_AT_LEAST_EVERY)
     wait = min(max(interval, (now - submitted_at) / 20), most)
-    return now + max(jittered(wait, f"{key} {now}"), min(asked or timedelta(), most))
+    return now + max(jittered(wait, f"{key} {now}"), min(retry_after or timedelta(), most))
 
 
 def jittered(wait: timedelta, key: str) -> timedelta:

@@ -11,7 +11,7 @@ from feedwatch.core.alert import Alert, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
-from feedwatch.core.feed import Feed
+from feedwatch.core.feed import ErrorKind, Feed
 from feedwatch.core.json_forms import stamp
 from feedwatch.logs.masking import masked
 
@@ -96,7 +96,7 @@ def _of_feed(feed: Feed) -> Trouble | None:
     if not feed.active or feed.error is None:
         return None
     key = f"FEEDWATCH_FEEDS__{feed.name.upper()}__URL"
-    if feed.error.startswith("gone:"):
+    if feed.error_kind is ErrorKind.GONE:
         text = f"{feed.error}; if it has moved, set {key}, else take the feed out of the config"
         return Trouble(kind="gone", feed=feed.name, text=f"feed {feed.name}: {text}")
     if feed.failures < FAILURES:

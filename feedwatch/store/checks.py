@@ -50,6 +50,7 @@ CHECK_COLUMNS = (
     "full_reads_done",
     "failures",
     "error",
+    "error_kind",
     "expected_by",
     "silent_since",
 )

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from feedwatch.core import events
-from feedwatch.core.episode import Episode, HistoryEntry, State
+from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.outbox import Outbox
@@ -172,4 +172,5 @@ def _values(episode: Episode) -> dict[str, Any]:
 def episode_from_row(row: RowMapping) -> Episode:
     """The episode of a row of `select_episodes`."""
     values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
-    return Episode(**values | {"state": State(row["state"])})
+    cause = Cause(row["cause"]) if row["cause"] is not None else None
+    return Episode(**values | {"state": State(row["state"]), "cause": cause})
