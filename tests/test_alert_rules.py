@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
-from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
@@ -45,7 +45,7 @@ class Told:
     """The alerts as the database would keep them, and every event."""
 
     def __init__(self) -> None:
-        self.alerts: dict[str, Alert] = {}
+        self.alerts: dict[AlertKey, Alert] = {}
         self.now = NOW
 
     def look(self, *current: Trouble, after: timedelta = MINUTE) -> list[Event]:
@@ -79,7 +79,8 @@ def test_where_all_is_well_there_is_no_trouble() -> None:
 
 def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> None:
     (trouble,) = current_troubles([], CircuitBreaker(), [HELD])
-    assert trouble.key == "held show"
+    assert trouble.key == AlertKey("held", "show")
+    assert AlertKey.parse(str(trouble.key)) == trouble.key
     assert "12 episodes held" in trouble.text
     assert "flood: 12 new items" in trouble.text
     assert "`feedwatch approve --feed show` or `feedwatch skip --feed show`" in trouble.text
@@ -120,7 +121,8 @@ def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> 
     refused = Later("the API key is refused (401)", blocked=True)
     breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), refused, NOW, Policy())
     (trouble,) = current_troubles([], breaker, [])
-    assert trouble.kind == "blocked"
+    assert (trouble.kind, str(trouble.key)) == ("blocked", "blocked")
+    assert AlertKey.parse("blocked") == trouble.key
     assert "the API key is refused (401)" in trouble.text
 
 

@@ -1,10 +1,13 @@
 """The database, as real SQLite files."""
 
+import itertools
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.feed import ErrorKind
+from feedwatch.core.feed import ErrorKind, FeedState
+from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
@@ -396,6 +400,23 @@ def test_due_feeds_come_longest_due_first(store: Store) -> None:
     one = store.feeds.get(found[0].id)
     assert one is not None
     assert (one.name, one.url) == ("f2", found[0].url)
+
+
+def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Store) -> None:
+    facts = list(itertools.product((False, True), (0, 3), (None, NOW)))
+    names = [f"f{number}" for number in range(len(facts))]
+    sources = [replace(SOURCE, name=name) for name in names]
+    store.feeds.sync(sources, dict.fromkeys(names, NOW))
+    of_config = [feed for feed in store.feeds.all() if feed.active]
+    for feed, (paused, failures, checked_at) in zip(of_config, facts, strict=True):
+        store.checks.record(replace(feed, failures=failures, checked_at=checked_at), [], {}, NOW)
+        store.feeds.set_paused(feed.name, paused=paused)
+    for everything_paused in (False, True):
+        store.breakers.change("inlet", partial(replace, paused=everything_paused))
+        breaker = store.breakers.get("inlet")
+        shown = Counter(feed_state(feed, breaker) for feed in store.feeds.all() if feed.active)
+        figures = store.statistics.figures("inlet", NOW, most_feeds=9, but_at_most=9)
+        assert figures.feeds_by_state == {state: shown[state] for state in FeedState}
 
 
 # Migrations

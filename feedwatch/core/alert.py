@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple, Self
 
 from feedwatch.core.episode import State
 
@@ -19,11 +20,27 @@ class Waiting:
     newest_reason: str | None
 
 
+class AlertKey(NamedTuple):
+    """What an alert is known by until it is over. Stored, and shown, as "kind" or "kind feed"."""
+
+    kind: str
+    feed: str | None  # None: the trouble is no single feed's
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key that `str` has written as `text`."""
+        kind, _, feed = text.partition(" ")
+        return cls(kind, feed or None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """A trouble that was announced and is not over."""
 
-    key: str
+    key: AlertKey
     version: str  # that of the trouble when it was last announced
     since: datetime
     told_at: datetime

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
@@ -45,9 +45,9 @@ class Trouble:
     version: str = ""  # rises whenever the same trouble strikes once more
 
     @property
-    def key(self) -> str:
-        """Under which an outage is known until it is over."""
-        return _key(self.kind, self.feed)
+    def key(self) -> AlertKey:
+        """By which the trouble is known until it is over."""
+        return AlertKey(self.kind, self.feed)
 
 
 def current_troubles(
@@ -64,7 +64,7 @@ def current_troubles(
 
 
 def transitions(
-    current: Collection[Trouble], told: Mapping[str, Alert], now: datetime
+    current: Collection[Trouble], told: Mapping[AlertKey, Alert], now: datetime
 ) -> Iterator[Change]:
     """What is news, after what has been told."""
     for trouble in current:
@@ -166,27 +166,23 @@ def _standing(trouble: Trouble, alert: Alert | None, now: datetime) -> Change | 
 
 def _gone(alert: Alert, now: datetime) -> Change | None:
     """A trouble that was told and is there no more."""
-    kind, _, feed = alert.key.partition(" ")
+    kind, feed = alert.key
     calm = CALM.get(kind, timedelta())
     if alert.gone_at is None and calm:
         return Change(alert=replace(alert, gone_at=now))
     if alert.gone_at is not None and timedelta() <= now - alert.gone_at < calm:
         return None
     text = f"over: {f'feed {feed}: ' if feed else ''}{OVER.get(kind, kind)}"
-    over = Trouble(kind=kind, feed=feed or None, text=text)
+    over = Trouble(kind=kind, feed=feed, text=text)
     return Change(alert=alert, over=True, event=_news("trouble.ended", over, alert, now))
 
 
 def _news(what: str, trouble: Trouble, alert: Alert, now: datetime) -> Event:
     data = {
-        "key": trouble.key,
+        "key": str(trouble.key),
         "kind": trouble.kind,
         "feed": trouble.feed,
         "episodes": trouble.episodes,
         "since": stamp(alert.since),
     }
-    return event(what, trouble.key, now, masked(trouble.text), data)
-
-
-def _key(kind: str, feed: str | None) -> str:
-    return f"{kind} {feed}" if feed else kind
+    return event(what, str(trouble.key), now, masked(trouble.text), data)
