@@ -24,11 +24,7 @@ class Verdict(StrEnum):
     KNOWN = "known"
 
 
-STATE_OF = {
-    Verdict.SUBMIT: State.QUEUED,
-    Verdict.HOLD: State.HELD,
-    Verdict.SKIP: State.SKIPPED,
-}
+STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,14 +99,8 @@ def polled(episode: Episode, progress: job.Progress, now: datetime, policy: Poli
         case job.Finished():
             return replace(
                 _moved(episode, State.READY),
-                remote_status=progress.remote_status,
-                remote_updated_at=progress.remote_updated_at,
-                remote_created_at=progress.remote_created_at,
+                **vars(progress),  # a job's result has the episode's names
                 remote_stood=1,
-                processed_url=progress.processed_url,
-                duration=progress.duration,
-                ad_removal_markers=progress.ad_removal_markers,
-                failed_attempts=progress.failed_attempts,
                 overdue=False,
                 finished_at=now,
             )

@@ -81,15 +81,9 @@ def match_items(
         kind, reason, one = _match(item, keys, document, met)
         repeats = kind is MatchKind.KNOWN and one is None
         duplicate_of = min(met[key] for key in keys if key in met) if repeats else None
-        match = ItemMatch(
-            item=item,
-            keys=tuple(key for key in keys if key not in met and key not in known),
-            kind=kind,
-            reason=reason,
-            known=one,
-            duplicate_of=duplicate_of,
-        )
-        found.append(match)
+        fresh = tuple(key for key in keys if key not in met and key not in known)
+        match = ItemMatch(item=item, keys=fresh, kind=kind, reason=reason, known=one)
+        found.append(replace(match, duplicate_of=duplicate_of) if repeats else match)
         for key in keys:
             met.setdefault(key, place if duplicate_of is None else duplicate_of)
     return found
@@ -131,7 +125,7 @@ def _match(item: Item, keys: Sequence[Key], document: _Document, met: Collection
     if not keys:
         return MatchKind.NOTHING, "no enclosure of a wanted media type", None
     known = document.known
-    by = {key.kind: known[key] for key in keys if key in known} if known else {}
+    by = {key.kind: known[key] for key in keys if key in known}
     if (one := by.get(KeyKind.FILE)) is not None:
         other_guid = KeyKind.GUID not in by and keys[0].kind is KeyKind.GUID
         if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):

@@ -32,34 +32,12 @@ PREFIXES = (
 )
 
 # Parameters of a query that change although the file does not. The others tell files apart.
-VOLATILE_PARAMETERS = frozenset(
-    {
-        "updated",
-        "dest-id",
-        "sig",
-        "signature",
-        "expires",
-        "exp",
-        "policy",
-        "key-pair-id",
-        "token",
-        "tk",
-        "hdnea",
-        "hdnts",
-        "x-amz-algorithm",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-        "utm_source",
-        "utm_medium",
-        "utm_campaign",
-        "utm_content",
-        "utm_term",
-        "rss_browser",
-        "in_playlist",
-        "sourcefeed",
-    }
-)
+# fmt: off
+VOLATILE_PARAMETERS = frozenset({
+    "updated", "dest-id", "rss_browser", "in_playlist", "sourcefeed",
+    "sig", "signature", "expires", "exp", "policy", "key-pair-id", "token", "tk", "hdnea", "hdnts",
+    "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token",
+    "x-amz-signature", "x-amz-signedheaders",
+    "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term",
+})
+# fmt: on
