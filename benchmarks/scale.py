@@ -25,6 +25,7 @@ from typing import Any
 from sqlalchemy import text
 
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.store import Store
 
@@ -172,7 +173,7 @@ def fill(path: Path, number: int) -> None:
             for index in range(each)
         )
         new = [
-            NewEpisode(episode=one, keys=[f"guid:{one.guid}"], title_key=one.title)
+            NewEpisode(episode=one, keys=[Key(KeyKind.GUID, str(one.guid))], title_key=one.title)
             for one in episodes
         ]
         store.checks.record(feed, new, {}, now)

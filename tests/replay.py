@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.settings import FeedConfig, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.sandbox.server import Sandbox
@@ -226,7 +227,7 @@ def run(
             outcomes=outcomes,
             repeats=repeats,
             taken=[(job["url"], job["name"], job["publishedDate"]) for job in one.sandbox.taken],
-            lost={guid: keys[f"guid:{guid}"] for guid in guids if keys[f"guid:{guid}"] != 1},
+            lost={guid: number for guid in guids if (number := keys[Key(KeyKind.GUID, guid)]) != 1},
             unfinished=[each.title for each in episodes if each.state not in final],
         )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from feedwatch.core.admission import Decision, Verdict, decide
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Feed, Item
-from feedwatch.core.identity import keys_of, title_key
+from feedwatch.core.identity import Key, keys_of, title_key
 from feedwatch.core.match_items import edited, match_items
 from feedwatch.core.settings import FirstRun, Rules
 
@@ -35,7 +35,7 @@ class Memory:
         self.rules = rules or Rules(first_run=FirstRun(everything=True), flood_limit=99)
         self.feed = BEGUN if begun else replace(BEGUN, baseline_at=None)
         self.episodes: dict[int, KnownEpisode] = {}
-        self.keys: dict[str, int] = {}
+        self.keys: dict[Key, int] = {}
 
     def look(self, *items: Item) -> list[Decision]:
         """What would become of the items of a document."""

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
-from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
-from feedwatch.core.feed import Failed, Feed
+from feedwatch.core.feed import Failed, Feed, Gone
 from feedwatch.core.job import Later
 from feedwatch.core.settings import Policy
 from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_troubles, transitions
@@ -18,6 +18,7 @@ from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_tro
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FEED = Feed(name="show", url="https://h.example/feed")
+FAILED = Failed("the server answered 500")
 HELD = Waiting(
     feed="show",
     state=State.HELD,
@@ -33,10 +34,10 @@ def of_feed(feed: Feed) -> list[str]:
     return [trouble.text for trouble in current_troubles([feed], CircuitBreaker(), [])]
 
 
-def failed(times: int, reason: str = "the server answered 500") -> Feed:
+def failed(times: int, outcome: Failed | Gone = FAILED) -> Feed:
     feed = FEED
     for _ in range(times):
-        feed = feed_lifecycle.checked(feed, Failed(reason), None, NOW, 15 * MINUTE)
+        feed = feed_lifecycle.checked(feed, outcome, None, NOW, 15 * MINUTE)
     return feed
 
 
@@ -44,7 +45,7 @@ class Told:
     """The alerts as the database would keep them, and every event."""
 
     def __init__(self) -> None:
-        self.alerts: dict[str, Alert] = {}
+        self.alerts: dict[AlertKey, Alert] = {}
         self.now = NOW
 
     def look(self, *current: Trouble, after: timedelta = MINUTE) -> list[Event]:
@@ -78,7 +79,8 @@ def test_where_all_is_well_there_is_no_trouble() -> None:
 
 def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> None:
     (trouble,) = current_troubles([], CircuitBreaker(), [HELD])
-    assert trouble.key == "held show"
+    assert trouble.key == AlertKey("held", "show")
+    assert AlertKey.parse(str(trouble.key)) == trouble.key
     assert "12 episodes held" in trouble.text
     assert "flood: 12 new items" in trouble.text
     assert "`feedwatch approve --feed show` or `feedwatch skip --feed show`" in trouble.text
@@ -107,7 +109,7 @@ def test_a_feed_is_in_trouble_after_three_failures_in_a_row() -> None:
 
 
 def test_a_feed_that_is_gone_is_in_trouble_at_once() -> None:
-    (text,) = of_feed(failed(1, "gone: the server answered 410"))
+    (text,) = of_feed(failed(1, Gone()))
     assert "take the feed out of the config" in text
 
 
@@ -119,7 +121,8 @@ def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> 
     refused = Later("the API key is refused (401)", blocked=True)
     breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), refused, NOW, Policy())
     (trouble,) = current_troubles([], breaker, [])
-    assert trouble.kind == "blocked"
+    assert (trouble.kind, str(trouble.key)) == ("blocked", "blocked")
+    assert AlertKey.parse("blocked") == trouble.key
     assert "the API key is refused (401)" in trouble.text
 
 
@@ -137,7 +140,7 @@ def test_every_kind_has_words_for_its_end() -> None:
         CircuitBreaker(tripped_until=NOW, blocked=True, reason="401"),
         CircuitBreaker(tripped_until=NOW, failures=99, reason="503"),
     ]
-    feeds = [failed(3), failed(1, "gone: the server answered 410")]
+    feeds = [failed(3), failed(1, Gone())]
     feeds.append(replace(feeds[0], error=None, silent_since=NOW))
     kinds = {
         trouble.kind for breaker in gates for trouble in current_troubles(feeds, breaker, waiting)

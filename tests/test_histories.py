@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
-from feedwatch.core.identity import keys_of
+from feedwatch.core.identity import Key, KeyKind, keys_of
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
@@ -377,18 +377,18 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_key_leads_to_the_episode_that_has_it(self) -> None:
-        seen: dict[str, int] = {}
+        seen: dict[Key, int] = {}
         for number, rows in self.rows().items():
             for one in rows:
                 for key in self.store.episodes.keys(one.id):
                     assert seen.setdefault(key, one.id) == one.id
-                    if key.startswith("file:"):
-                        found = re.search(r"/e(\d+)-", key)
+                    if key.kind is KeyKind.FILE:
+                        found = re.search(r"/e(\d+)-", key.value)
                         assert found is not None
                         assert int(found[1]) == number, key
         for shown in self.shown:
             if shown.guid is not None and shown.number in self.looked_at:
-                assert f"guid:{shown.guid}" in seen
+                assert Key(KeyKind.GUID, shown.guid) in seen
 
 
 def number_in(description: str) -> int:

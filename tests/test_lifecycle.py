@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 
 from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle
 from feedwatch.core.circuit_breaker import CircuitBreaker
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import Cause, Episode, State
 from feedwatch.core.episode_lifecycle import IllegalMoveError
-from feedwatch.core.feed import Document, Failed, Feed, Gone, Hints, Item, NotModified, ParsedFeed
+from feedwatch.core.feed import (
+    Document,
+    ErrorKind,
+    Failed,
+    Feed,
+    Gone,
+    Hints,
+    Item,
+    NotModified,
+    ParsedFeed,
+)
 from feedwatch.core.job import (
     Accepted,
     Answer,
@@ -107,7 +117,8 @@ def episodes() -> Iterator[Episode]:
                 remote_status=status,
                 remote_stood=stood,
                 submitted_at=NOW - age * HOUR,
-                reason="lost: 404" if status == "lost" else "r",
+                reason="r",
+                cause=Cause.LOST if status == "lost" else None,
             )
 
 
@@ -254,8 +265,15 @@ def test_a_job_that_the_api_does_not_know_is_lost() -> None:
     current = episode(State.PROCESSING)
     for _ in range(episode_lifecycle.LOST_STANDS):
         current = episode_lifecycle.polled(current, Lost("404"), NOW, HOLD)
-    assert current.state is State.FAILED
+    assert (current.state, current.cause) == (State.FAILED, Cause.LOST)
     assert (current.reason or "").startswith("lost:")
+
+
+def test_a_cause_goes_with_the_state_that_it_explains() -> None:
+    for before, after in ARROWS:
+        polled_to_its_end = (before.state, after.state) == (State.PROCESSING, State.FAILED)
+        lost = polled_to_its_end and after.remote_status == "lost"
+        assert (after.cause is Cause.LOST) == lost, (before, after)
 
 
 def test_an_overdue_job_is_reported_and_polled_on() -> None:
@@ -333,6 +351,10 @@ def test_a_feed_that_is_gone_is_still_looked_at() -> None:
     assert gone.due_at is not None
     assert NOW + DAY <= gone.due_at <= NOW + 1.25 * DAY
     assert "410" in (gone.error or "")
+    assert gone.error_kind is ErrorKind.GONE
+    for outcome in (Failed("x"), NotModified()):
+        after = feed_lifecycle.checked(gone, outcome, None, NOW, INTERVAL)
+        assert after.error_kind is None
 
 
 def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:

@@ -44,7 +44,7 @@ def test_a_backoff_doubles() -> None:
 def test_a_check_is_never_sooner_than_the_interval_nor_past_the_horizon(
     interval: timedelta, failures: int, asked: timedelta | None, key: str
 ) -> None:
-    wait = next_check(NOW, interval, key=key, failures=failures, asked=asked) - NOW
+    wait = next_check(NOW, interval, key=key, failures=failures, retry_after=asked) - NOW
     assert interval <= wait <= horizon(interval)
     assert asked is None or wait >= min(asked, DAY)
 
@@ -53,7 +53,7 @@ def test_a_check_is_never_sooner_than_the_interval_nor_past_the_horizon(
 def test_a_poll_is_never_sooner_than_the_interval_and_comes_in_the_end(
     interval: timedelta, age: timedelta, asked: timedelta | None
 ) -> None:
-    wait = next_poll(NOW, NOW - age, interval, key="1", asked=asked) - NOW
+    wait = next_poll(NOW, NOW - age, interval, key="1", retry_after=asked) - NOW
     assert interval <= wait <= max(1.25 * interval, 7.5 * HOUR)
 
 

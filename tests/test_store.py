@@ -1,10 +1,13 @@
 """The database, as real SQLite files."""
 
+import itertools
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,9 @@ from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, KnownEpisode, State
+from feedwatch.core.feed import ErrorKind, FeedState
+from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
@@ -67,7 +73,9 @@ def new_episode(number: int = 1, **values: object) -> Episode:
 def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
     (feed,) = store.feeds.all()
     new = [
-        NewEpisode(episode=new_episode(number, **values), keys=[f"guid:{number}"], title_key="")
+        NewEpisode(
+            episode=new_episode(number, **values), keys=[Key.parse(f"guid:{number}")], title_key=""
+        )
         for number in numbers
     ]
     admitted = store.checks.record(feed, new, {}, NOW)
@@ -159,7 +167,7 @@ def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(sto
     (after,) = store.feeds.all()
     assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
     assert (after.etag, after.last_full_fetch_at, after.due_at) == (None, None, NOW + MINUTE)
-    assert store.checks.known(after.id, ["guid:1"])
+    assert store.checks.known(after.id, [Key.parse("guid:1")])
 
 
 def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> None:
@@ -187,8 +195,10 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
     (feed,) = store.feeds.all()
     admit(store, 1)
     twice = [
-        NewEpisode(episode=new_episode(2), keys=["guid:2"], title_key=""),
-        NewEpisode(episode=new_episode(1), keys=["guid:1"], title_key=""),  # somebody was first
+        NewEpisode(episode=new_episode(2), keys=[Key.parse("guid:2")], title_key=""),
+        NewEpisode(
+            episode=new_episode(1), keys=[Key.parse("guid:1")], title_key=""
+        ),  # somebody was first
     ]
     assert store.checks.record(replace(feed, etag='"2"'), twice, {}, NOW) is None
     assert [episode.guid for episode in store.episodes.find()] == ["guid-1"]
@@ -198,7 +208,7 @@ def test_a_check_is_written_whole_or_not_at_all(store: Store) -> None:
 def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
     (feed,) = store.feeds.all()
     store.feeds.sync([replace(SOURCE, url="https://new.example/")], {"show": NOW})
-    admission = NewEpisode(episode=new_episode(), keys=["guid:1"], title_key="")
+    admission = NewEpisode(episode=new_episode(), keys=[Key.parse("guid:1")], title_key="")
     assert store.checks.record(feed, [admission], {}, NOW) is None
     assert store.episodes.find() == []
 
@@ -206,9 +216,10 @@ def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
 def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: Store) -> None:
     one, two = admit(store, 1, 2)
     (feed,) = store.feeds.all()
-    store.checks.record(feed, [], {"file:x": one.id, "guid:2": one.id}, NOW)
-    known = store.checks.known(feed.id, ["file:x", "guid:1", "guid:2", "guid:3"])
-    assert {key: found.id for key, found in known.items()} == {
+    store.checks.record(feed, [], {Key.parse("file:x"): one.id, Key.parse("guid:2"): one.id}, NOW)
+    keys = [Key.parse(text) for text in ("file:x", "guid:1", "guid:2", "guid:3")]
+    known = store.checks.known(feed.id, keys)
+    assert {str(key): found.id for key, found in known.items()} == {
         "file:x": one.id,
         "guid:1": one.id,
         "guid:2": two.id,
@@ -218,7 +229,7 @@ def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: St
 def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
     (feed,) = store.feeds.all()
     one = new_episode(1, feed_duration=1800)
-    keys = ["guid:1", "url:1"]
+    keys = [Key(KeyKind.GUID, "1"), Key(KeyKind.FILE, "1")]
     assert store.checks.record(feed, [NewEpisode(episode=one, keys=keys, title_key="one")], {}, NOW)
     found = KnownEpisode(
         id=1,
@@ -227,7 +238,9 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
         published_at=one.published_at,
         duration=1800,
     )
-    assert store.checks.known(feed.id, ["guid:1", "url:1", "guid:2"]) == dict.fromkeys(keys, found)
+    assert store.checks.known(feed.id, [*keys, Key(KeyKind.GUID, "2")]) == dict.fromkeys(
+        keys, found
+    )
     assert store.checks.by_title(feed.id, ["one", "Episode 1"]) == {"one": [found]}
 
 
@@ -242,7 +255,8 @@ def test_an_episode_without_a_key_is_admitted_all_the_same(store: Store) -> None
 def test_more_keys_than_one_query_takes_are_found(store: Store) -> None:
     admit(store, *range(1, 1201))
     (feed,) = store.feeds.all()
-    assert len(store.checks.known(feed.id, [f"guid:{number}" for number in range(2000)])) == 1200
+    keys = [Key(KeyKind.GUID, str(number)) for number in range(2000)]
+    assert len(store.checks.known(feed.id, keys)) == 1200
 
 
 def test_an_episode_comes_back_as_it_went_in(store: Store) -> None:
@@ -414,6 +428,23 @@ def test_due_feeds_come_longest_due_first(store: Store) -> None:
     assert (one.name, one.url) == ("f2", found[0].url)
 
 
+def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Store) -> None:
+    facts = list(itertools.product((False, True), (0, 3), (None, NOW)))
+    names = [f"f{number}" for number in range(len(facts))]
+    sources = [replace(SOURCE, name=name) for name in names]
+    store.feeds.sync(sources, dict.fromkeys(names, NOW))
+    of_config = [feed for feed in store.feeds.all() if feed.active]
+    for feed, (paused, failures, checked_at) in zip(of_config, facts, strict=True):
+        store.checks.record(replace(feed, failures=failures, checked_at=checked_at), [], {}, NOW)
+        store.feeds.set_paused(feed.name, paused=paused)
+    for everything_paused in (False, True):
+        store.breakers.change("inlet", partial(replace, paused=everything_paused))
+        breaker = store.breakers.get("inlet")
+        shown = Counter(feed_state(feed, breaker) for feed in store.feeds.all() if feed.active)
+        figures = store.statistics.figures("inlet", NOW, most_feeds=9, but_at_most=9)
+        assert figures.feeds_by_state == {state: shown[state] for state in FeedState}
+
+
 # Migrations
 
 
@@ -435,6 +466,53 @@ def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     assert store.feeds.url_changes() == {}
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
+    engine = connect(f"sqlite:///{path}")
+    texts = {"gone: the server answered 410": "gone", "Gone: fishing": None, "is gone: no": None}
+    episodes = [
+        ("failed", "lost: 404", "lost"),
+        ("failed", "Lost: 404", None),
+        ("failed", "refused: lost: no", None),
+        ("processing", "lost: 404", None),  # it may be found yet
+        ("skipped", None, None),
+    ]
+    with engine.begin() as db:
+        config = _migrations()
+        config.attributes["connection"] = db
+        command.upgrade(config, "0004")
+        for number, error in enumerate((*texts, None)):
+            db.exec_driver_sql(
+                "insert into feeds (name, url, active, paused, shown, asked, answered, failures, "
+                "error) values (?, 'https://example.com/', true, false, 3, 0, 0, 1, ?)",
+                (f"show{number}", error),
+            )
+        for state, reason, _ in episodes:
+            db.exec_driver_sql(
+                "insert into episodes (feed_id, title, enclosure_url, state, reason, title_key, "
+                "seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, version) "
+                "values (1, 't', 'u', ?, ?, 't', 'u', '2026-01-01', 1, 0, 0, false, 0)",
+                (state, reason),
+            )
+    engine.dispose()
+    store = opened(path)
+    assert [feed.error_kind for feed in store.feeds.all()] == [*texts.values(), None]
+    found = sorted(store.episodes.find(), key=lambda episode: episode.id)
+    assert [(one.state, one.reason, one.cause) for one in found] == episodes
+    assert [episode_lifecycle.is_lost(one) for one in found] == [True, *[False] * 4]
+    store.close()
+    assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_a_feed_that_is_put_off_is_not_gone_any_more(store: Store) -> None:
+    (feed,) = store.feeds.all()
+    gone = replace(feed, failures=1, error="gone", error_kind=ErrorKind.GONE)
+    assert store.checks.record(gone, [], {}, NOW) == []
+    assert store.feeds.all()[0].error_kind is ErrorKind.GONE
+    store.feeds.put_off(feed.id, NOW + DAY, "broken")
+    (after,) = store.feeds.all()
+    assert (after.error, after.error_kind, after.failures) == ("broken", None, 2)
 
 
 def test_a_migration_can_be_undone(path: Path) -> None:

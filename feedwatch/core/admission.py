@@ -1,4 +1,4 @@
-"""What becomes of each item of a document: submit, hold, skip, or known already. Pure."""
+"""Admission: the rules that give each item of a document its verdict. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,12 @@ from feedwatch.core.feed import Feed, Item
 from feedwatch.core.match_items import ItemMatch, MatchKind
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 
-VANISHED_AT_LEAST = (
-    6  # episodes in the document before; of a shorter list half is soon gone, if not all
-)
+# Episodes in the document before; of a shorter list, half is soon gone, if not all.
+VANISHED_AT_LEAST = 6
 
 
 class Verdict(StrEnum):
-    """The words of `check`."""
+    """Verdict: what becomes of an item, in the words of `feedwatch check`."""
 
     SUBMIT = "submit"
     HOLD = "hold"
@@ -25,11 +24,7 @@ class Verdict(StrEnum):
     KNOWN = "known"
 
 
-STATE_OF = {
-    Verdict.SUBMIT: State.QUEUED,
-    Verdict.HOLD: State.HELD,
-    Verdict.SKIP: State.SKIPPED,
-}
+STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +37,7 @@ class Decision:
 
     @property
     def item(self) -> Item:
-        """The item."""
+        """The item that is decided on."""
         return self.match.item
 
     def with_item(self, item: Item) -> Self:
@@ -51,28 +46,39 @@ class Decision:
 
     @property
     def is_episode(self) -> bool:
-        """Whether the item is, or makes, an episode: without an enclosure it is none."""
+        """Whether the item is, or becomes, an episode: without an enclosure it is none."""
         return self.match.kind is not MatchKind.NOTHING
 
 
 def decide(
-    match_items: Sequence[ItemMatch], feed: Feed, rules: Rules, *, unchanged: int = 0
+    matches: Sequence[ItemMatch], feed: Feed, rules: Rules, *, unchanged: int = 0
 ) -> list[Decision]:
-    """One decision for each item of a document of `feed`, in the document's order.
+    """One decision for each of `matches`, the items of a document of `feed`, in their order.
 
-    Besides these there are `unchanged` items in the document that are known episodes.
+    Besides these the document has `unchanged` items that are known episodes.
     """
-    decisions = [_decision(match, rules) for match in match_items]
+    decisions = [_decision(match, rules) for match in matches]
     if feed.baseline_at is None:
-        decisions = _at_first(decisions, rules.first_run)
-    alarm = _alarm(decisions, feed, rules, unchanged) if feed.baseline_at is not None else None
-    if feed.hold_if_published_before is not None:  # the graver reason goes before the alarm's
-        decisions = [_doubted(one, feed.hold_if_published_before) for one in decisions]
-    return decisions if alarm is None else _held(decisions, alarm)
+        decisions, alarm = _first_run(decisions, rules.first_run), None
+    else:
+        alarm = _alarm(decisions, feed, rules, unchanged)
+    until = feed.hold_if_published_before
+    for place, decision in enumerate(decisions):
+        if decision.verdict is Verdict.SUBMIT:
+            published = decision.item.published_at
+            reason = alarm
+            if until is not None and (published is None or published <= until):
+                reason = (  # graver than the alarm: this may have been paid for already
+                    f"published before {until:%Y-%m-%d %H:%M}Z or at a time not stated: what is "
+                    "known of the feed begins then, so this may have been submitted already"
+                )
+            if reason is not None:
+                decisions[place] = replace(decision, verdict=Verdict.HOLD, reason=reason)
+    return decisions
 
 
 def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
-    """The episode that a decision makes of an item; None if it makes none."""
+    """The episode that an item becomes by the decision; None if it becomes none."""
     item = decision.item
     state = STATE_OF.get(decision.verdict)
     if state is None or item.enclosure_url is None:
@@ -93,6 +99,8 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
 
 
 def _decision(match: ItemMatch, rules: Rules) -> Decision:
+    """The verdict on an item by itself, whatever else its document has."""
+
     def so(verdict: Verdict, reason: str = match.reason) -> Decision:
         return Decision(match=match, verdict=verdict, reason=reason)
 
@@ -105,12 +113,8 @@ def _decision(match: ItemMatch, rules: Rules) -> Decision:
             return so(Verdict.KNOWN, f"{match.reason}; FEEDWATCH_ON_REPLACED=ignore")
     if (objection := _objection(match.item, rules)) is not None:
         return so(Verdict.SKIP, objection)
-    match match.kind:
-        case MatchKind.REPLACED if rules.on_replaced is OnReplaced.SUBMIT:
-            return so(Verdict.SUBMIT)
-        case MatchKind.NEW:
-            return so(Verdict.SUBMIT)
-    return so(Verdict.HOLD)
+    replaced = match.kind is MatchKind.REPLACED and rules.on_replaced is OnReplaced.SUBMIT
+    return so(Verdict.SUBMIT if replaced or match.kind is MatchKind.NEW else Verdict.HOLD)
 
 
 def _objection(item: Item, rules: Rules) -> str | None:
@@ -131,70 +135,41 @@ def _objection(item: Item, rules: Rules) -> str | None:
 
 
 def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: int) -> str | None:
-    """Why nothing new of this document should be submitted unseen, if so."""
+    """Why nothing new of this document should be submitted before a person has looked, if so."""
     new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
     if new > rules.flood_limit:
         return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
+    before = feed.item_count
     still = unchanged + sum(
         decision.match.kind in (MatchKind.KNOWN, MatchKind.REPLACED) for decision in decisions
     )
-    vanished = 2 * still < feed.item_count and (feed.item_count >= VANISHED_AT_LEAST or still == 0)
-    if new and feed.item_count > 1 and vanished:
-        return (
-            f"most known items vanished: of {feed.item_count} there are {still}, and {new} are new"
-        )
+    vanished = 2 * still < before and (before >= VANISHED_AT_LEAST or still == 0)
+    if new and before > 1 and vanished:
+        return f"most known items vanished: of {before} there are {still}, and {new} are new"
     return None
 
 
-def _doubted(decision: Decision, until: datetime) -> Decision:
-    """Hold what may have been paid for before our memory began; what came later can't have been."""
-    published = decision.item.published_at
-    if decision.verdict is not Verdict.SUBMIT or (published is not None and published > until):
-        return decision
-    reason = (
-        f"published before {until:%Y-%m-%d %H:%M}Z or at a time not stated: what is known of the "
-        "feed begins then, so this may have been submitted already"
-    )
-    return replace(decision, verdict=Verdict.HOLD, reason=reason)
-
-
-def _held(decisions: Sequence[Decision], reason: str) -> list[Decision]:
-    return [
-        replace(decision, verdict=Verdict.HOLD, reason=reason)
-        if decision.verdict is Verdict.SUBMIT
-        else decision
-        for decision in decisions
-    ]
-
-
-def _at_first(decisions: Sequence[Decision], policy: FirstRun) -> list[Decision]:
-    """The first-run policy; what no filter objected to competes for the latest places."""
-    candidates = [one for one in decisions if one.verdict in (Verdict.SUBMIT, Verdict.HOLD)]
-    wanted = _first_wanted([one.item for one in candidates], policy)
-    unwanted = {id(one) for one in candidates if id(one.item) not in wanted}
-    reason = f"first run: {_described(policy)}"
-    return [
-        replace(one, verdict=Verdict.SKIP, reason=reason) if id(one) in unwanted else one
-        for one in decisions
-    ]
-
-
-def _first_wanted(items: Sequence[Item], policy: FirstRun) -> set[int]:
-    """Which of a new feed's items are submitted, by `id` of the object."""
+def _first_run(decisions: Sequence[Decision], policy: FirstRun) -> list[Decision]:
+    """First run: of the items that no filter objects to, those that `policy` wants go on."""
+    candidates = [one.item for one in decisions if one.verdict in (Verdict.SUBMIT, Verdict.HOLD)]
     if policy.everything:
-        return {id(item) for item in items}
+        return list(decisions)
     if policy.since is not None:
         start = datetime.combine(policy.since, time(), UTC)
-        return {id(item) for item in items if item.published_at and item.published_at >= start}
-    # Some feeds list the oldest first, so dates rule; the order in the feed only breaks ties.
-    never = datetime.min.replace(tzinfo=UTC)
-    newest_first = sorted(items, key=lambda item: item.published_at or never, reverse=True)
-    return {id(item) for item in newest_first[: policy.latest]}
-
-
-def _described(policy: FirstRun) -> str:
-    if policy.since is not None:
-        return f"not published since {policy.since}"
-    if policy.latest:
-        return f"not among the latest {policy.latest}"
-    return "what a feed holds when it is first seen is not submitted"
+        wanted = [item for item in candidates if item.published_at and item.published_at >= start]
+        why = f"not published since {policy.since}"
+    else:
+        # Some feeds list the oldest first, so dates rule; the order in the feed only breaks ties.
+        never = datetime.min.replace(tzinfo=UTC)
+        candidates.sort(key=lambda item: item.published_at or never, reverse=True)
+        wanted = candidates[: policy.latest]
+        why = "what a feed holds when it is first seen is not submitted"
+        if policy.latest:
+            why = f"not among the latest {policy.latest}"
+    unwanted = {id(item) for item in candidates} - {id(item) for item in wanted}
+    return [
+        replace(one, verdict=Verdict.SKIP, reason=f"first run: {why}")
+        if id(one.item) in unwanted
+        else one
+        for one in decisions
+    ]

@@ -1,14 +1,15 @@
-"""Alerts: what needs a person, and what of it was announced."""
+"""Alerts: what needs a person, and what of it has been announced."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple, Self
 
 from feedwatch.core.episode import State
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Episodes of one feed that need a person: all of one state. The newest stands for them."""
+    """Episodes of one feed and one state that need a person; the newest stands for them."""
 
     feed: str
     state: State  # held, unknown, failed lately; or processing: overdue
@@ -19,12 +20,28 @@ class Waiting:
     newest_reason: str | None
 
 
+class AlertKey(NamedTuple):
+    """What an alert is known by until it is over. Stored, and shown, as "kind" or "kind feed"."""
+
+    kind: str
+    feed: str | None  # None: the trouble is not one feed's
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key that `str` has written as `text`."""
+        kind, _, feed = text.partition(" ")
+        return cls(kind, feed or None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """A trouble that was announced and is not over."""
+    """An alert: a trouble that was announced and is not over."""
 
-    key: str
+    key: AlertKey
     version: str  # that of the trouble when it was last announced
     since: datetime
-    told_at: datetime
-    gone_at: datetime | None  # when it was first seen to be gone; the end may be waited for
+    told_at: datetime  # when it was last announced
+    gone_at: datetime | None  # when it was first found to be over, if its end is not certain yet

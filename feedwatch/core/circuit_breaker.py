@@ -4,48 +4,41 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
-from feedwatch.core.schedule import (
-    DAY,
-    HOUR,
-    MINUTE,
-    backoff,
-)
+from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff
 from feedwatch.core.settings import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitBreaker:
-    """Whether submissions may leave, for one media API. Closed by trouble, opened by a safe read.
+    """Circuit breaker of one media API: whether submissions may leave.
 
-    While `closed_until` is set nothing is submitted; once it has passed, a read is tried, and only
-    if that succeeds does the gate open. So an outage puts one episode in doubt, not the queue.
+    While `tripped_until` is set nothing is submitted. Once that time has passed, a safe read is
+    tried, and only its success resets the breaker. So an outage puts one episode in doubt, not the
+    whole queue.
     """
 
     paused: bool = False  # by a person
     tripped_until: datetime | None = None
-    reason: str | None = None  # why it was closed; kept until a POST has a clear answer
-    failures: int = 0  # POSTs and reads in a row that surely did nothing
-    doubtful_posts: int = 0  # POSTs in a row that left it open whether they were taken
-    blocked: bool = False  # closed by something that a person has to mend, not time alone
-
-
-# The gate
+    reason: str | None = None  # why it tripped; kept until a POST has a clear answer
+    failures: int = 0  # POSTs and safe reads in a row that surely did nothing
+    doubtful_posts: int = 0  # POSTs in a row that may or may not have been taken
+    blocked: bool = False  # tripped by something that a person has to mend, not time alone
 
 
 def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
-    """Whether it is too early to try a read. A time too far ahead is a clock's error."""
+    """Whether it is too early for a safe read. A time too far ahead is a clock's error."""
     return breaker.tripped_until is not None and now < breaker.tripped_until <= now + 2 * DAY
 
 
 def breaker_after_answer(
     breaker: CircuitBreaker, answer: Answer, now: datetime, policy: Policy
 ) -> CircuitBreaker:
-    """A clear answer opens it for good; anything else closes it for a while."""
+    """The breaker after a POST: a clear answer resets it for good, anything else trips it."""
     match answer:
         case Accepted() | Refused():
             return CircuitBreaker(paused=breaker.paused)
         case Later():
-            return _closed(breaker, answer, now, policy)
+            return _tripped(breaker, answer, now, policy)
         case Unknown(reason):
             return breaker_after_doubt(breaker, reason, now, policy)
 
@@ -53,7 +46,7 @@ def breaker_after_answer(
 def breaker_after_doubt(
     breaker: CircuitBreaker, reason: str, now: datetime, policy: Policy
 ) -> CircuitBreaker:
-    """Each doubtful submission needs a person, so the next one waits ever longer."""
+    """The breaker after a doubtful POST: each one needs a person, so the next waits ever longer."""
     doubtful_posts = breaker.doubtful_posts + 1
     wait = backoff(doubtful_posts, first=policy.poll_interval, most=6 * HOUR, key="doubt")
     return replace(breaker, tripped_until=now + wait, reason=reason, doubtful_posts=doubtful_posts)
@@ -62,23 +55,25 @@ def breaker_after_doubt(
 def breaker_after_read(
     breaker: CircuitBreaker, failure: Later | None, now: datetime, policy: Policy
 ) -> CircuitBreaker:
-    """A safe read was tried. One that succeeds opens the gate; the rest stays until a POST does.
+    """The breaker after a safe read: success lets a POST try, which alone clears the counters.
 
-    Reads may succeed while POSTs do not: the next doubt or failure must not start from scratch.
+    Reads may succeed while POSTs do not: the next failure must not start its backoff from scratch.
     """
     if failure is None:
         return replace(breaker, tripped_until=None, blocked=False)
-    return _closed(breaker, failure, now, policy)
+    return _tripped(breaker, failure, now, policy)
 
 
 def breaker_after_new_access(breaker: CircuitBreaker, now: datetime) -> CircuitBreaker:
-    """The API's key or address has changed: a person may have mended it, so a read is tried."""
+    """The breaker after a change of the API's key or URL, which may have mended what blocks it."""
     return replace(breaker, tripped_until=now) if breaker.blocked else breaker
 
 
-def _closed(breaker: CircuitBreaker, cause: Later, now: datetime, policy: Policy) -> CircuitBreaker:
+def _tripped(
+    breaker: CircuitBreaker, cause: Later, now: datetime, policy: Policy
+) -> CircuitBreaker:
     failures = breaker.failures + 1
-    most = max(policy.poll_interval, 5 * MINUTE)  # a read costs nothing, so look often
+    most = max(policy.poll_interval, 5 * MINUTE)  # a safe read costs nothing, so try often
     wait = backoff(failures, first=policy.poll_interval, most=most, key="gate")
     wait = max(wait, min(cause.retry_after or timedelta(), DAY))
     return replace(

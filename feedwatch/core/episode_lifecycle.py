@@ -1,107 +1,78 @@
-"""What a feed, an episode or the gate becomes once this has happened to it. Pure.
+"""Episode lifecycle: each function is an arrow, or a fork, of the diagram in docs/states.md. Pure.
 
-Each function is named for what has happened. Of an episode, each is an arrow, or a fork, of the
-diagram in docs/states.md.
+It is named for what has happened, takes the episode before and returns the episode after.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.episode import Episode, State
-from feedwatch.core.job import (
-    Accepted,
-    Answer,
-    Broken,
-    Finished,
-    Later,
-    Lost,
-    Progress,
-    Refused,
-    Running,
-    Unknown,
-    Unreachable,
-)
-from feedwatch.core.schedule import (
-    HOUR,
-    backoff,
-    next_poll,
-)
+from feedwatch.core import job
+from feedwatch.core.episode import Cause, Episode, State
+from feedwatch.core.schedule import HOUR, backoff, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
-RESUBMIT_AFTER = timedelta(hours=1)  # an accepted job's traces, if any, are seen by a person first
+RESUBMIT_AFTER = timedelta(hours=1)  # time for a person to see a job that was accepted after all
 MOST_DOUBTFUL_POSTS = 3  # of one episode; then it waits for a person whatever the policy
-ERROR_STANDS = 5  # polls; the server tries again by itself, so an error may pass
-LOST_STANDS = 3  # polls; a job just accepted may not be readable at once
+ERROR_STANDS = 5  # polls in a row; the server retries by itself, so an error may pass
+LOST_STANDS = 3  # polls in a row; a job that was just accepted may not be readable at once
 
 
 class IllegalMoveError(Exception):
-    """Something was done to an episode that is in no state for it. `str()` is for people."""
+    """The episode is in no state for what was to be done to it. `str()` is for people."""
 
 
 # Submissions
 
 
 def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
-    """Commit this before the POST leaves: it tells a later process that one may have."""
+    """Claim: commit this before the POST leaves, so that a crash cannot hide that one may have."""
     _must_be(episode, "submitted", State.QUEUED)
     return replace(
-        episode,
-        state=State.SUBMITTING,
-        reason=None,
-        due_at=now + LEASE,
+        _moved(episode, State.SUBMITTING, due_at=now + LEASE),
         podcast_id=podcast_id,
         attempts=episode.attempts + 1,
         submitted_at=now,
     )
 
 
-def answered(episode: Episode, answer: Answer, now: datetime, policy: Policy) -> Episode:
-    """What the API said to our POST."""
+def answered(episode: Episode, answer: job.Answer, now: datetime, policy: Policy) -> Episode:
+    """The media API has answered the POST, or has failed to."""
     _must_be(episode, "answered", State.SUBMITTING)
     match answer:
-        case Accepted(media_id, remote_status):
+        case job.Accepted(media_id, remote_status):
             return _accepted(episode, media_id, now + policy.poll_interval, remote_status)
-        case Refused(reason):
+        case job.Refused(reason):
             return _failed(episode, f"refused: {reason}", now)
-        case Later(reason, retry_after, blocked):
+        case job.Later(reason, retry_after, blocked):
             deferrals = episode.deferrals + 1
             wait = backoff(deferrals, first=policy.poll_interval, most=HOUR, key=str(episode.id))
-            # What blocks every submission is waited for at the gate, by none of them alone.
+            # What blocks all submissions trips the circuit breaker; no episode backs off for it.
             due_at = now if blocked else now + max(wait, retry_after or timedelta())
-            return replace(
-                episode,
-                state=State.QUEUED,
-                reason=reason,
-                due_at=due_at,
-                deferrals=deferrals,
-                submitted_at=None,
-            )
-        case Unknown(reason):
+            queued = _moved(episode, State.QUEUED, reason, due_at=due_at)
+            return replace(queued, deferrals=deferrals, submitted_at=None)
+        case job.Unknown(reason):
             return _doubtful(episode, reason, now, policy)
 
 
 def presumed_lost(episode: Episode, now: datetime, policy: Policy) -> Episode:
-    """The lease ran out with no answer written down: the process died in between."""
+    """The lease has ended and no answer was recorded: the process died between POST and answer."""
     _must_be(episode, "presumed lost", State.SUBMITTING)
     return _doubtful(episode, "feedwatch stopped between sending and the answer", now, policy)
 
 
 def resubmitted(episode: Episode, now: datetime) -> Episode:
-    """The policy for doubtful submissions says to send it again."""
+    """The policy for doubtful submissions says to send the episode again."""
     _must_be(episode, "submitted again", State.UNKNOWN)
     reason = "sent again by FEEDWATCH_ON_UNKNOWN=resubmit"
-    return replace(episode, state=State.QUEUED, reason=reason, due_at=now)
+    return _moved(episode, State.QUEUED, reason, due_at=now)
 
 
 def _accepted(
     episode: Episode, media_id: str, due_at: datetime, remote_status: str | None
 ) -> Episode:
     return replace(
-        episode,
-        state=State.PROCESSING,
-        reason=None,
-        due_at=due_at,
+        _moved(episode, State.PROCESSING, due_at=due_at),
         media_id=media_id,
         remote_status=remote_status,
         remote_stood=0,
@@ -112,61 +83,48 @@ def _accepted(
 def _doubtful(episode: Episode, reason: str, now: datetime, policy: Policy) -> Episode:
     doubtful_posts = episode.attempts - episode.deferrals
     again = policy.on_unknown is OnUnknown.RESUBMIT and doubtful_posts < MOST_DOUBTFUL_POSTS
-    return replace(
-        episode,
-        state=State.UNKNOWN,
-        reason=f"may or may not have been taken: {reason}",
-        due_at=now + RESUBMIT_AFTER if again else None,
+    due_at = now + RESUBMIT_AFTER if again else None
+    return _moved(
+        episode, State.UNKNOWN, f"may or may not have been taken: {reason}", due_at=due_at
     )
 
 
 # Jobs
 
 
-def polled(episode: Episode, progress: Progress, now: datetime, policy: Policy) -> Episode:
-    """What the API said of a job."""
+def polled(episode: Episode, progress: job.Progress, now: datetime, policy: Policy) -> Episode:
+    """The media API was asked about the job."""
     _must_be(episode, "polled", State.PROCESSING)
     match progress:
-        case Finished():
-            return _ready(episode, progress, now)
-        case Broken(remote_status=status, reason=reason, remote_updated_at=stamp):
+        case job.Finished():
+            return replace(
+                _moved(episode, State.READY),
+                **vars(progress),  # a job's result has the episode's names
+                remote_stood=1,
+                overdue=False,
+                finished_at=now,
+            )
+        case job.Broken(remote_status=status, remote_updated_at=stamp):
+            reason = f"{status}: {progress.reason}"
             seen = _standing(episode, status, stamp)
             if seen.remote_stood >= ERROR_STANDS:
                 seen = replace(seen, failed_attempts=progress.failed_attempts)
-                return _failed(seen, f"{status}: {reason}", now)
-            return _still_processing(seen, f"{status}: {reason}", now, policy)
-        case Lost(reason):
+                return _failed(seen, reason, now)
+            return _still_processing(seen, reason, now, policy)
+        case job.Lost():
+            reason = f"lost: {progress.reason}"
             seen = _standing(episode, "lost", None)
             if seen.remote_stood >= LOST_STANDS:
-                return _failed(seen, f"lost: {reason}", now)
-            return _still_processing(seen, f"lost: {reason}", now, policy)
-        case Running(remote_status=status, remote_updated_at=stamp):
+                return _failed(seen, reason, now, Cause.LOST)
+            return _still_processing(seen, reason, now, policy)
+        case job.Running(remote_status=status, remote_updated_at=stamp):
             return _still_processing(_standing(episode, status, stamp), None, now, policy)
-        case Unreachable(reason, retry_after):
+        case job.Unreachable(reason, retry_after):
             return _still_processing(episode, reason, now, policy, retry_after)
 
 
-def _ready(episode: Episode, result: Finished, now: datetime) -> Episode:
-    return replace(
-        episode,
-        state=State.READY,
-        reason=None,
-        due_at=None,
-        remote_status=result.remote_status,
-        remote_updated_at=result.remote_updated_at,
-        remote_created_at=result.remote_created_at,
-        remote_stood=1,
-        processed_url=result.processed_url,
-        duration=result.duration,
-        ad_removal_markers=result.ad_removal_markers,
-        failed_attempts=result.failed_attempts,
-        overdue=False,
-        finished_at=now,
-    )
-
-
 def _standing(episode: Episode, status: str, stamp: str | None) -> Episode:
-    """Count for how many polls in a row the same word has stood."""
+    """Count for how many polls in a row the API has given the same status and time stamp."""
     same = episode.remote_status == status and episode.remote_updated_at == stamp
     return replace(
         episode,
@@ -181,51 +139,50 @@ def _still_processing(
     reason: str | None,
     now: datetime,
     policy: Policy,
-    asked: timedelta | None = None,
+    retry_after: timedelta | None = None,
 ) -> Episode:
     since = episode.submitted_at or episode.first_seen_at
     overdue = now - since >= policy.job_deadline
     if overdue and reason is None:
         reason = f"overdue: not final {policy.job_deadline} after it was submitted"
-    due_at = next_poll(now, since, policy.poll_interval, key=str(episode.id), asked=asked)
-    return replace(episode, reason=reason, due_at=due_at, overdue=overdue)
+    interval, key = policy.poll_interval, str(episode.id)
+    due_at = next_poll(now, since, interval, key=key, retry_after=retry_after)
+    return replace(_moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
 
 
-def _failed(episode: Episode, reason: str, now: datetime) -> Episode:
-    return replace(episode, state=State.FAILED, reason=reason, due_at=None, finished_at=now)
+def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = None) -> Episode:
+    return replace(_moved(episode, State.FAILED, reason, cause), finished_at=now)
 
 
 # What a person decides
 
 
 def approved(episode: Episode, now: datetime) -> Episode:
-    """A held episode may go."""
+    """A person has approved a held episode."""
     _must_be(episode, "approved", State.HELD)
-    return replace(episode, state=State.QUEUED, reason="approved", due_at=now)
+    return _moved(episode, State.QUEUED, "approved", due_at=now)
 
 
 def skipped(episode: Episode) -> Episode:
-    """An episode is never to be submitted."""
+    """A person has decided that the episode is never to be submitted."""
     _must_be(episode, "skipped", State.HELD, State.QUEUED, State.UNKNOWN)
-    return replace(episode, state=State.SKIPPED, reason="skipped by a person", due_at=None)
+    return _moved(episode, State.SKIPPED, "skipped by a person")
 
 
 def doubted(episode: Episode) -> Episode:
-    """The database turned out to be older than what was submitted from it."""
+    """The database turned out to lack claims, so a queued episode may have been submitted."""
     _must_be(episode, "held", State.QUEUED)
     reason = "the database was restored: this may have been submitted meanwhile"
-    return replace(episode, state=State.HELD, reason=reason, due_at=None)
+    return _moved(episode, State.HELD, reason)
 
 
 def retried(episode: Episode, now: datetime) -> Episode:
-    """An episode is to be submitted again, whatever came of it before."""
+    """A person has decided to submit the episode again, whatever came of it before."""
     _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
+    undescribed = ", once its description has been read from the feed"
+    reason = "submitted again by a person" + undescribed * (episode.description is None)
     return replace(
-        episode,
-        state=State.QUEUED,
-        reason="submitted again by a person"
-        + (", once its description has been read from the feed" * (episode.description is None)),
-        due_at=now,
+        _moved(episode, State.QUEUED, reason, due_at=now),
         attempts=0,
         deferrals=0,
         podcast_id=None,
@@ -242,9 +199,9 @@ def retried(episode: Episode, now: datetime) -> Episode:
 
 
 def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
-    """The doubtful submission was taken, and this is the name of its job.
+    """A person has found the job of a doubtful submission at the media API.
 
-    A lost job may be adopted again: perhaps the name was wrong.
+    The job of a lost episode may be adopted too: perhaps the media id was wrong.
     """
     if not is_lost(episode):
         _must_be(episode, "adopted", State.UNKNOWN)
@@ -254,15 +211,27 @@ def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
 def may_be_taken(episode: Episode) -> bool:
     """Whether a job may exist for an episode that is about to be submitted again.
 
-    Also of one that was skipped while this was in doubt.
+    This also holds for one that was skipped while its submission was in doubt.
     """
     skipped_in_doubt = episode.state is State.SKIPPED and episode.submitted_at is not None
     return episode.state is State.UNKNOWN or skipped_in_doubt or is_lost(episode)
 
 
 def is_lost(episode: Episode) -> bool:
-    """Whether the episode was submitted, and the API says that it knows nothing of the job."""
-    return episode.state is State.FAILED and (episode.reason or "").startswith("lost:")
+    """Whether the episode was submitted, and the API says that it does not know the job."""
+    return episode.state is State.FAILED and episode.cause is Cause.LOST
+
+
+def _moved(
+    episode: Episode,
+    state: State,
+    reason: str | None = None,
+    cause: Cause | None = None,
+    *,
+    due_at: datetime | None = None,
+) -> Episode:
+    """The episode in `state`, with what belongs to a state; nothing of it stays from the last."""
+    return replace(episode, state=state, reason=reason, cause=cause, due_at=due_at)
 
 
 def _must_be(episode: Episode, what: str, *states: State) -> None:

@@ -1,6 +1,6 @@
-"""What is announced, and how it looks to the one who is told. Pure; docs/notifications.md lists it.
+"""Events: the messages that channels deliver. Pure; docs/notifications.md lists them.
 
-An event's id follows from what it says, so a repeated delivery carries the same one.
+An event's id follows from its content, so a repeated delivery carries the same id.
 """
 
 import json
@@ -18,7 +18,7 @@ from feedwatch.core.printable import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that is told once, by every channel."""
+    """An event: one message, delivered once by every channel."""
 
     id: str
     type: str
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What becomes of an alert, and what is told of it."""
+    """What becomes of an alert, and the event that announces it, if any."""
 
     alert: Alert
     over: bool = False
@@ -37,19 +37,19 @@ class Change:
 
 
 def event(kind: str, subject: str, at: datetime, text: str, data: Mapping[str, Any]) -> Event:
-    """An event about `subject`."""
-    digest = sha256(f"{kind} {subject} {at.isoformat()}".encode()).hexdigest()
-    return Event(id=f"evt_{digest[:32]}", type=kind, at=at, text=printable(text), data=data)
+    """An event of type `kind` about `subject`."""
+    content_hash = sha256(f"{kind} {subject} {at.isoformat()}".encode()).hexdigest()
+    return Event(id=f"evt_{content_hash[:32]}", type=kind, at=at, text=printable(text), data=data)
 
 
 def ready(episode: Episode, at: datetime) -> Event:
-    """An episode has its processed URL."""
+    """`episode.ready`: an episode has its processed URL."""
     text = f"feed {episode.feed}: {episode.title[:200]!r} is ready: {episode.processed_url}"
     return event("episode.ready", str(episode.id), at, text, {"episode": episode_json(episode)})
 
 
 def restored(at: datetime, queued: int) -> Event:
-    """More was submitted than this database knows of."""
+    """`database.restored`: claims were made that this database lacks; what is queued is held."""
     text = (
         "more was submitted than this database knows of: it is new, another one or restored from "
         f"a copy. {queued} queued episodes and what the next check of each feed finds new are "
@@ -59,12 +59,12 @@ def restored(at: datetime, queued: int) -> Event:
 
 
 def test(at: datetime) -> Event:
-    """Nothing has happened: somebody wants to see whether a message arrives."""
+    """`test`: nothing has happened; a person wants to see whether a message arrives."""
     return event("test", "test", at, "this is a test: notifications of feedwatch arrive here", {})
 
 
 def to_json(event: Event) -> str:
-    """The event as every channel hands it on, always in the same bytes."""
+    """The event as every channel delivers it, always the same bytes."""
     document = {
         "id": event.id,
         "type": event.type,
@@ -76,7 +76,7 @@ def to_json(event: Event) -> str:
 
 
 def from_json(text: str) -> Event:
-    """What `to_json` has written."""
+    """The event that `to_json` has written."""
     document = json.loads(text)
     at = datetime.fromisoformat(document.pop("timestamp"))
     return Event(at=at, **document)

@@ -1,31 +1,23 @@
-"""What a feed becomes once this has happened to it. Pure."""
+"""Feed lifecycle: what a feed becomes once it has been checked, and when it is due again. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core import redirects
+from feedwatch.core import redirects, schedule
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.feed import (
     Document,
+    ErrorKind,
     Failed,
     Feed,
+    FeedState,
     Gone,
     NotModified,
     ParsedFeed,
     Same,
 )
-from feedwatch.core.schedule import (
-    DAY,
-    HOUR,
-    expected_by,
-    horizon,
-    lengthened,
-    next_check,
-    past_skips,
-)
-
-# Feeds
+from feedwatch.core.schedule import DAY, HOUR
 
 
 def checked(
@@ -41,92 +33,67 @@ def checked(
 ) -> Feed:
     """The feed after a check.
 
-    `document` is what a `ParsedFeed` was read from, `shown` how many episodes it has. If any of
-    them is new, or its rhythm is unknown, `published` has when the latest ones were published.
+    `document`: what a `ParsedFeed` was read from; None of any other outcome.
+    `interval`: the check interval of the config.
+    `found_new`, `item_count`: whether any of its episodes is new, and how many it has.
+    `published`: when the latest episodes were published, where this may have changed.
     """
     match outcome:
         case Failed(reason, retry_after):
             return _check_failed(feed, reason, now, interval, retry_after)
         case Gone():
-            return _check_failed(feed, "gone: the server answered 410", now, interval, DAY)
+            reason = "gone: the server answered 410"
+            return _check_failed(feed, reason, now, interval, DAY, ErrorKind.GONE)
         case ParsedFeed(items=(), unchanged=0):
-            # A show that has not begun is no error of ours, but a show that lost all its episodes
-            # looks the same. Either way a person should know; what is published next is new.
+            # A show that has not begun is no fault, but a show that has lost all its episodes looks
+            # the same. A person should know of either; what is published next is new.
             failed = _check_failed(feed, "the feed has no items", now, interval, None)
             if feed.baseline_at is not None:
                 return failed
             return replace(failed, baseline_at=now, hold_if_published_before=now)
-    answer = outcome.document if isinstance(outcome, Same) else document or outcome
     after = replace(
-        _heard(feed, published, now, found_new=found_new),
+        _with_rhythm(feed, published, now, found_new=found_new),
         checked_at=now,
         success_at=now,
         failures=0,
         error=None,
+        error_kind=None,
     )
+    answer = outcome.document if isinstance(outcome, Same) else document or outcome
     if isinstance(answer, Document | NotModified):
         after = redirects.observed(after, answer.moved, now)
         after = replace(after, http_max_age=_seconds(answer.http_max_age) or after.http_max_age)
     if isinstance(outcome, Same):
-        same = outcome.document
         after = replace(
-            after, etag=same.etag, last_modified=same.last_modified, last_full_fetch_at=now
+            after,
+            etag=outcome.document.etag,
+            last_modified=outcome.document.last_modified,
+            last_full_fetch_at=now,
         )
-    if isinstance(outcome, NotModified | Same) or document is None:
-        return replace(after, due_at=_next_check(after, now, interval))
-    after = replace(
-        after,
-        etag=document.etag,
-        last_modified=document.last_modified,
-        last_full_fetch_at=now,
-        body_hash=document.body_hash,
-        full_reads_done=feed.full_reads_done if outcome.unchanged else feed.full_reads_requested,
-        baseline_at=feed.baseline_at or now,
-        last_new_at=now if found_new else feed.last_new_at,
-        item_count=item_count,
-        http_max_age=_seconds(document.http_max_age),
-        feed_ttl=_seconds(document.hints.every),
-        skip_hours=document.hints.skip_hours,
-        skip_days=document.hints.skip_days,
-    )
-    return replace(after, due_at=_next_check(after, now, interval))
-
-
-def _heard(
-    feed: Feed, published: Sequence[datetime] | None, now: datetime, *, found_new: bool
-) -> Feed:
-    """The feed after a good answer, which may end a silence, or show that there is one."""
-    if published is not None:
-        # Of a feed that we have not followed so far, the silence began with its latest episode.
-        latest = min(max(published, default=now), now)
-        followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
-        since = now if followed else latest
-        feed = replace(feed, expected_by=expected_by(published, since), silent_since=None)
-    if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
-        return replace(feed, silent_since=now)
-    return feed
-
-
-def _next_check(feed: Feed, now: datetime, interval: timedelta) -> datetime:
-    """After a good answer: when the config says, or later if the publisher asks for that."""
-    asked = (
-        timedelta(seconds=one) for one in (feed.feed_ttl, feed.http_max_age) if one is not None
-    )
-    due_at = next_check(now, lengthened(interval, *asked), key=feed.name)
-    hours, days = feed.skip_hours or 0, feed.skip_days or 0
-    room = now + horizon(interval) - due_at - HOUR  # what is due beyond it counts as due now
-    at_most = min(max(interval, DAY), room)
-    return past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
-
-
-def _seconds(length: timedelta | None) -> int | None:
-    return int(length.total_seconds()) if length is not None else None
+    elif isinstance(outcome, ParsedFeed) and document is not None:
+        unread = bool(outcome.unchanged)  # items of which no description was read
+        after = replace(
+            after,
+            etag=document.etag,
+            last_modified=document.last_modified,
+            last_full_fetch_at=now,
+            body_hash=document.body_hash,
+            full_reads_done=feed.full_reads_done if unread else feed.full_reads_requested,
+            baseline_at=feed.baseline_at or now,
+            last_new_at=now if found_new else feed.last_new_at,
+            item_count=item_count,
+            http_max_age=_seconds(document.http_max_age),
+            feed_ttl=_seconds(document.hints.every),
+            skip_hours=document.hints.skip_hours,
+            skip_days=document.hints.skip_days,
+        )
+    return replace(after, due_at=_due_after_success(after, now, interval))
 
 
 def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
     """The feed, about to be read with `media_types` counting as episodes.
 
-    Where these have changed, old items may turn up that were no episodes before.
+    Where these have changed, old items may turn up that were no episodes before: they are held.
     """
     stated = ",".join(media_types)
     if feed.media_types in (None, stated):
@@ -135,7 +102,7 @@ def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
 
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
-    """Whether to send the validators: never after an error nor for longer than a day on end."""
+    """Whether a conditional GET is in order: never after an error, nor for a whole day on end."""
     if (
         feed.failures
         or feed.last_full_fetch_at is None
@@ -145,25 +112,64 @@ def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
     return timedelta() <= now - feed.last_full_fetch_at < DAY  # a time to come is a clock's error
 
 
+def feed_state(feed: Feed, breaker: CircuitBreaker) -> FeedState:
+    """The one word for a feed, as CLI, page and JSON have it."""
+    return state_of(breaker, feed.paused, feed.failures > 0, feed.checked_at is not None)
+
+
+def state_of(breaker: CircuitBreaker, paused: bool, failing: bool, checked: bool) -> FeedState:
+    """The rule of `feed_state`, also for who counts the feeds by these facts in SQL."""
+    if paused or breaker.paused:
+        return FeedState.PAUSED
+    if failing:
+        return FeedState.FAILING
+    return FeedState.OK if checked else FeedState.NEW
+
+
+def _with_rhythm(
+    feed: Feed, published: Sequence[datetime] | None, now: datetime, *, found_new: bool
+) -> Feed:
+    """The feed after a good answer, which may end a silence or show that there is one."""
+    if published is not None:
+        # Of a feed that was not followed so far, the silence began with its latest episode.
+        latest = min(max(published, default=now), now)
+        followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
+        expected_by = schedule.expected_by(published, now if followed else latest)
+        feed = replace(feed, expected_by=expected_by, silent_since=None)
+    if feed.silent_since is None and feed.expected_by is not None and now > feed.expected_by:
+        return replace(feed, silent_since=now)
+    return feed
+
+
+def _due_after_success(feed: Feed, now: datetime, interval: timedelta) -> datetime:
+    """When the config says, or later if the polling hints ask for that."""
+    hints = [timedelta(seconds=one or 0) for one in (feed.feed_ttl, feed.http_max_age)]
+    due_at = schedule.next_check(now, schedule.lengthened(interval, *hints), key=feed.name)
+    # What is due beyond the horizon would count as due now.
+    room = now + schedule.horizon(interval) - due_at - HOUR
+    at_most = min(max(interval, DAY), room)
+    hours, days = feed.skip_hours or 0, feed.skip_days or 0
+    return schedule.past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
+
+
 def _check_failed(
     feed: Feed,
     reason: str,
     now: datetime,
     interval: timedelta,
-    asked: timedelta | None,
+    retry_after: timedelta | None,
+    kind: ErrorKind | None = None,
 ) -> Feed:
     failures = feed.failures + 1
-    after = redirects.failed(replace(feed, checked_at=now, failures=failures, error=reason))
-    if after.moved_url != feed.moved_url:  # another address, which has not failed yet
-        return replace(after, due_at=next_check(now, interval, key=feed.name))
-    due_at = next_check(now, interval, key=feed.name, failures=failures, asked=asked)
+    failed = replace(feed, checked_at=now, failures=failures, error=reason, error_kind=kind)
+    after = redirects.failed(failed)
+    if after.moved_url != feed.moved_url:  # another URL, which has not failed yet
+        return replace(after, due_at=schedule.next_check(now, interval, key=feed.name))
+    due_at = schedule.next_check(
+        now, interval, key=feed.name, failures=failures, retry_after=retry_after
+    )
     return replace(after, due_at=due_at)
 
 
-def feed_state(feed: Feed, breaker: CircuitBreaker) -> str:
-    """One word for a feed."""
-    if feed.paused or breaker.paused:
-        return "paused"
-    if feed.failures:
-        return "failing"
-    return "ok" if feed.checked_at is not None else "new"
+def _seconds(length: timedelta | None) -> int | None:
+    return int(length.total_seconds()) if length is not None else None

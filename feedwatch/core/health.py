@@ -1,8 +1,8 @@
-"""Health is progress. Pure: how long ago things happened comes in, what is wrong goes out.
+"""Health is progress. Pure: how long ago things happened goes in, what is wrong comes out.
 
 One record for everybody who asks: systemd's watchdog, `healthcheck`, `status`, `/healthz`,
-`/readyz` and the metrics. A failing feed, a pause, a closed gate or a limit is no ill health: the
-loops go round all the same, and what waits, waits for a reason.
+`/readyz` and the metrics. A failing feed, a pause, a tripped circuit breaker or a limit is no ill
+health: the loops go round all the same, and what waits, waits for a reason.
 """
 
 from collections.abc import Mapping
@@ -12,42 +12,55 @@ from datetime import datetime, timedelta
 CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
 LOOPS = (CHECKS, SUBMISSIONS, POLLS, VITALS)
 START = "start"
-WORKED = " worked"  # after a loop's name: when it last took a piece of work to its end
+WORKED = " worked"  # after a loop's name: when it last completed a piece of work
 
-# The longest that a loop may be without a sign of life. Submitting waits for a POST (a minute) and
-# for the database before and after it; the others never wait for the network.
+# The longest that a loop may be without a sign of progress. Submitting waits for a POST (a minute)
+# and for the database before and after it; the other loops never wait for the network.
 ROUND_TIMEOUTS = {SUBMISSIONS: timedelta(minutes=2)}
 ROUND_TIMEOUT = timedelta(minutes=1)
-# What is due may wait long for its turn, behind ten thousand others. But if in all that time not
-# one of them came to its end, the loop goes round and gets nowhere.
+# What is due may wait long for its turn, behind ten thousand others. But if not one of them was
+# completed in all that time, the loop goes round and is stalled.
 STALLED_AFTER = timedelta(minutes=15)
 WORK = {CHECKS: "feed", POLLS: "job"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopHealth:
-    """One loop, by how long ago things happened to it; None where they did not, in this life."""
+    """One loop, by how long ago things happened to it; None where they have not, in this run."""
 
     name: str
-    returned: timedelta | None = None  # a tick came to its end, be it by known trouble
-    finished: timedelta | None = None  # a tick did what it had to
-    worked: timedelta | None = None  # it took a piece of work to its end, perhaps within a tick
+    returned: timedelta | None = None  # a tick ended, even if by a known trouble
+    finished: timedelta | None = None  # a tick did all that it had to
+    worked: timedelta | None = None  # it completed a piece of work, perhaps within a tick
     waiting: timedelta | None = None  # since then its oldest piece of work has been due
-    trouble: str | None = None  # why it stands still at present
+    trouble: str | None = None  # why it cannot work at present
+
+    def is_late(self, silent: timedelta) -> bool:
+        """Whether the loop has been without a sign of progress for too long."""
+        return silent > ROUND_TIMEOUTS.get(self.name, ROUND_TIMEOUT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthRecord:
-    """How the daemon is doing."""
+    """All that the daemon's health is judged by."""
 
-    up: timedelta  # since it began
+    up: timedelta  # since it started
     loops: tuple[LoopHealth, ...]
     stopping: bool = False
+
+    def since(self, *events: timedelta | None) -> timedelta:
+        """How long ago the latest of `events` was; where there was none, the daemon's start."""
+        return min([self.up, *(event for event in events if event is not None)])
+
+    def is_stalled(self, loop: LoopHealth) -> bool:
+        """Whether the loop has had due work for long and has completed none of it."""
+        waiting = loop.waiting or timedelta()
+        return waiting > STALLED_AFTER and self.since(loop.worked) > STALLED_AFTER
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthSnapshot:
-    """What shows whether the daemon gets on with its work."""
+    """Health snapshot: what the database shows of the daemon's work."""
 
     at: datetime  # when this was so
     feeds: int  # in the config
@@ -62,22 +75,23 @@ def problems(record: HealthRecord) -> list[str]:
     """Why the daemon makes no progress; nothing if it does."""
     found = []
     for loop in record.loops:
-        silent = _since(record, loop.finished, loop.worked)
-        if silent > _patience(loop):
+        silent = record.since(loop.finished, loop.worked)
+        if loop.is_late(silent):
             why = f": {loop.trouble}" if loop.trouble else ""
             found.append(f"{loop.name}: nothing finished for {spoken(silent)}{why}")
-        elif _gets_nowhere(record, loop):
+        elif record.is_stalled(loop):
             found.append(
-                f"{loop.name}: a {WORK[loop.name]} has been due for {spoken(_waiting(loop))}, and "
-                f"none came to its end for {spoken(_since(record, loop.worked))}"
+                f"{loop.name}: a {WORK[loop.name]} has been due for "
+                f"{spoken(loop.waiting or timedelta())}, and none was completed for "
+                f"{spoken(record.since(loop.worked))}"
             )
     return found
 
 
 def is_hung(record: HealthRecord) -> bool:
-    """Whether only a new process will help: a loop does not even come to an end that fails."""
+    """Whether only a new process will help: a loop does not even return with a failure."""
     return any(
-        _since(record, loop.returned, loop.worked) > _patience(loop) or _gets_nowhere(record, loop)
+        loop.is_late(record.since(loop.returned, loop.worked)) or record.is_stalled(loop)
         for loop in record.loops
     )
 
@@ -100,29 +114,12 @@ def spoken(length: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-def _patience(loop: LoopHealth) -> timedelta:
-    return ROUND_TIMEOUTS.get(loop.name, ROUND_TIMEOUT)
-
-
-def _since(record: HealthRecord, *events: timedelta | None) -> timedelta:
-    """How long ago the latest of them was; where there was none, the daemon's start."""
-    return min([record.up, *(event for event in events if event is not None)])
-
-
-def _waiting(loop: LoopHealth) -> timedelta:
-    return loop.waiting or timedelta()
-
-
-def _gets_nowhere(record: HealthRecord, loop: LoopHealth) -> bool:
-    return _waiting(loop) > STALLED_AFTER and _since(record, loop.worked) > STALLED_AFTER
-
-
-def record_of(beats: Mapping[str, datetime], vitals: HealthSnapshot) -> HealthRecord | None:
-    """What another process can tell by the database; None where no daemon has begun."""
-    if START not in beats:
+def record_of(heartbeats: Mapping[str, datetime], snapshot: HealthSnapshot) -> HealthRecord | None:
+    """What another process can tell by the database; None where no daemon has started."""
+    if START not in heartbeats:
         return None
-    # A beat from the future was written before somebody set the clock back: it is as good as old.
-    ago = {name: abs(vitals.at - moment) for name, moment in beats.items()}
+    # A heartbeat of the future was written before the clock was set back: as good as an old one.
+    ago = {name: abs(snapshot.at - moment) for name, moment in heartbeats.items()}
     return HealthRecord(
         up=ago[START],
         loops=tuple(
@@ -131,16 +128,16 @@ def record_of(beats: Mapping[str, datetime], vitals: HealthSnapshot) -> HealthRe
                 returned=ago.get(name),
                 finished=ago.get(name),
                 worked=ago.get(name + WORKED),
-                waiting=waiting(vitals).get(name),
+                waiting=waiting(snapshot).get(name),
             )
             for name in LOOPS
         ),
     )
 
 
-def waiting(vitals: HealthSnapshot | None) -> dict[str, timedelta]:
+def waiting(snapshot: HealthSnapshot | None) -> dict[str, timedelta]:
     """How long the oldest piece of each loop's work has been due."""
-    if vitals is None:
+    if snapshot is None:
         return {}
-    oldest = {CHECKS: vitals.feed_due_at, POLLS: vitals.job_due_at}
-    return {name: vitals.at - due_at for name, due_at in oldest.items() if due_at is not None}
+    oldest = {CHECKS: snapshot.feed_due_at, POLLS: snapshot.job_due_at}
+    return {name: snapshot.at - due_at for name, due_at in oldest.items() if due_at is not None}

@@ -1,15 +1,17 @@
-"""By which keys an episode is known, and what an item is to the episodes that we know. Pure.
+"""Keys: what an episode is known by. Pure.
 
-An item has several keys at once: its guid, its audio, and its title with its date. A key is
-"kind:value", is kept for ever, and leads to one episode of its feed. docs/identity.md has the rules
-as one table; each has a test of its own.
+An item has several keys at once: its guid, its enclosure, and its title with its date. A key is
+kept for ever and leads to one episode of its feed. docs/identity.md has the rules as one table;
+each rule has a test of its own.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 from feedwatch.core.feed import Item
@@ -17,36 +19,70 @@ from feedwatch.core.tracking_prefixes import PREFIXES, VOLATILE_PARAMETERS
 
 LONGEST_KEY = 500  # characters; a longer value is kept as its hash: databases bound what they index
 
-CACHED = 8192  # the titles and addresses of the largest feeds, each needed several times in a check
+CACHED = 8192  # titles and URLs; the largest feeds have fewer, each needed several times in a check
 
 _SCHEME = re.compile(r"^(?:https?:)?//", re.IGNORECASE)
 _QUOTED_SCHEME = re.compile(r"https?%3a", re.IGNORECASE)
 _PREFIX = re.compile("|".join(PREFIXES), re.IGNORECASE)
 
 
-def keys_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
+class KeyKind(StrEnum):
+    """What of an item a key is made of, from the strongest sign to the weakest."""
+
+    GUID = "guid"
+    FILE = "file"  # the enclosure's URL, as `comparable` gives it
+    DATE = "date"  # the title with the date
+
+
+class Key(NamedTuple):
+    """A key by which an episode is known. Stored, and shown to people, as "kind:value"."""
+
+    kind: KeyKind
+    value: str
+
+    def __str__(self) -> str:
+        return ":".join(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key that `str` has written as `text`."""
+        kind, _, value = text.partition(":")
+        return cls(KeyKind(kind), value)
+
+
+def keys_of(items: Sequence[Item]) -> list[tuple[Key, ...]]:
     """The keys of each item of one document, in the items' order, the strongest first.
 
-    A guid that stands on items with different audio in one document tells nothing, and is no key of
-    either. An item without an enclosure has no keys.
+    A guid that stands on items with different audio in one document identifies none of them, so it
+    is no key. An item without an enclosure has no keys.
     """
     files = _files(items)
-    urls: dict[str, set[str]] = defaultdict(set)
+    files_of: dict[str, set[str]] = defaultdict(set)
     for item, file in zip(items, files, strict=True):
         if item.guid is not None and file is not None:
-            urls[item.guid].add(file)
-    telling = {guid for guid, own in urls.items() if len(own) == 1}
-    return [
-        () if file is None else tuple(_keys(item, file, telling))
-        for item, file in zip(items, files, strict=True)
-    ]
+            files_of[item.guid].add(file)
+    # Python 3.11 takes longer to look up a member of an enum than to make the key.
+    by_guid, by_file, by_date = KeyKind.GUID, KeyKind.FILE, KeyKind.DATE
+    found = []
+    for item, file in zip(items, files, strict=True):
+        keys = []
+        if file is not None:
+            if item.guid is not None and len(files_of[item.guid]) == 1:
+                keys.append(Key(by_guid, _bounded(item.guid)))
+            keys.append(Key(by_file, _bounded(file)))
+            if item.title and item.published_at is not None:
+                # Faster than strftime: a date is in UTC here, and has no fraction of a second.
+                when = item.published_at.isoformat()[:19]
+                keys.append(Key(by_date, f"{when} {title_key(item.title)}"))
+        found.append(tuple(keys))
+    return found
 
 
-def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[str, ...]]) -> bool:
-    """Whether each item's keys follow from the item alone, and not from what stands beside it."""
+def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[Key, ...]]) -> bool:
+    """Whether each item's keys follow from the item alone, not from the items beside it."""
     return all(
-        keys[0].startswith("guid:" if item.guid is not None else "file:")
-        and f"file:{_bounded(comparable(item.enclosure_url))}" in keys
+        keys[0].kind is (KeyKind.GUID if item.guid is not None else KeyKind.FILE)
+        and (KeyKind.FILE, _bounded(comparable(item.enclosure_url))) in keys
         for item, keys in zip(items, all_keys, strict=True)
         if item.enclosure_url is not None
     )
@@ -54,16 +90,16 @@ def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[str, ...]]) -> bool
 
 @lru_cache(CACHED)
 def title_key(title: str) -> str:
-    """A title for comparison."""
+    """A title as titles are compared: without regard to case and spacing, and bounded."""
     return _bounded(" ".join(title.casefold().split()))
 
 
 @lru_cache(CACHED)
 def comparable(url: str, *, whole_query: bool = False) -> str:
-    """An enclosure's address for comparison only.
+    """An enclosure's URL as URLs are compared; it is never requested in this form.
 
-    Without scheme, tracking prefixes, fragment, the host's upper case and, unless `whole_query`,
-    the parameters that are known to change.
+    It has no scheme, no tracking prefixes, no fragment, a host in lower case and, unless
+    `whole_query`, none of the parameters that are known to change.
     """
     rest = _without_scheme(url)
     while prefix := _PREFIX.match(rest):
@@ -81,16 +117,16 @@ def comparable(url: str, *, whole_query: bool = False) -> str:
 
 
 def _without_scheme(url: str) -> str:
-    if _QUOTED_SCHEME.match(url):  # an address inside another one's path
+    if _QUOTED_SCHEME.match(url):  # a URL quoted inside the path of a tracking prefix
         url = unquote(url)
     return _SCHEME.sub("", url)
 
 
 def _files(items: Sequence[Item]) -> list[str | None]:
-    """The audio of each item, for comparison.
+    """The comparable enclosure URL of each item; None without an enclosure.
 
-    Where a parameter that we take for volatile is all that tells items of one document with guids
-    of their own apart, it is not volatile there.
+    Where items of one document with guids of their own differ only in a parameter that counts as
+    volatile, this parameter tells files apart there, and the whole query is kept.
     """
     guids: dict[str, set[str | None]] = defaultdict(set)
     wholes: dict[str, set[str]] = defaultdict(set)
@@ -107,16 +143,6 @@ def _files(items: Sequence[Item]) -> list[str | None]:
         files.append((file, whole))
     merged = {file for file in wholes if len(wholes[file]) > 1 and len(guids[file]) > 1}
     return [pair and (pair[1] if pair[0] in merged else pair[0]) for pair in files]
-
-
-def _keys(item: Item, file: str, telling_guids: Collection[str | None]) -> Iterable[str]:
-    if item.guid is not None and item.guid in telling_guids:
-        yield f"guid:{_bounded(item.guid)}"
-    yield f"file:{_bounded(file)}"
-    if item.title and item.published_at is not None:
-        # Quicker than by a format: a date is in UTC, and has no fraction of a second here.
-        when = item.published_at.isoformat()[:19]
-        yield f"date:{when} {title_key(item.title)}"
 
 
 def _bounded(value: str) -> str:

@@ -1,15 +1,13 @@
-"""A task for a media API, and every answer that the API can give."""
+"""Jobs: a task for a media API, and every answer that the API can give."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-# What a media API can answer
-
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is asked of a media API for one episode."""
+    """A task: what one POST asks of a media API for one episode."""
 
     podcast_id: str
     url: str
@@ -19,9 +17,12 @@ class Task:
     ad_options: dict[str, Any] | None = None
 
 
+# Answers to a POST
+
+
 @dataclass(frozen=True)
 class Accepted:
-    """A job exists and this is its name."""
+    """A job exists, and this is its id."""
 
     media_id: str
     remote_status: str | None = None
@@ -36,7 +37,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Later:
-    """No job exists, for a cause that lies outside this episode. `blocked`: a person must act."""
+    """No job exists, for a cause outside of this episode. `blocked`: a person must mend it."""
 
     reason: str
     retry_after: timedelta | None = None
@@ -53,9 +54,12 @@ class Unknown:
 Answer = Accepted | Refused | Later | Unknown
 
 
+# Answers to a poll
+
+
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """The job is under way. `known` is False for a word that no document of the API lists."""
+    """The job is under way. `known` is False for a status that the API's documents do not list."""
 
     remote_status: str
     remote_updated_at: str | None = None
@@ -64,20 +68,20 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The job is done and this is what came of it."""
+    """The job is done, with its result."""
 
     remote_status: str
     processed_url: str
     remote_updated_at: str | None = None
     remote_created_at: str | None = None
-    duration: float | None = None
+    duration: float | None = None  # seconds
     ad_removal_markers: list[Any] = field(default_factory=list)
     failed_attempts: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """The job shows an error. It may mend itself: it is final only once it has stood a while."""
+    """The job shows an error, which may pass: it is final only once it has stood for a while."""
 
     remote_status: str
     reason: str
@@ -87,7 +91,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Lost:
-    """The API says that it knows no such job."""
+    """The API says that it does not know the job."""
 
     reason: str
 

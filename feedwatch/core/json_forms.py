@@ -1,4 +1,4 @@
-"""JSON forms: episodes and feeds as scripts read them."""
+"""JSON forms of episodes and feeds: what `--json`, events and the API give to programs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,10 +8,11 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.identity import Key
 
 
 def episode_json(episode: Episode) -> dict[str, Any]:
-    """An episode, as interface and scripts have it."""
+    """An episode, with the fields that the interface promises."""
     return {
         "id": episode.id,
         "feed": episode.feed,
@@ -33,19 +34,19 @@ def episode_json(episode: Episode) -> dict[str, Any]:
 
 
 def stamp(moment: datetime | None) -> str | None:
-    """ISO 8601 with Z, as in all JSON."""
+    """A time in ISO 8601 with Z, as in all JSON."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None
 
 
 def short(moment: datetime | None) -> str:
-    """For tables."""
+    """A time for tables: to the minute, in UTC."""
     return moment.strftime("%Y-%m-%d %H:%M") if moment is not None else "-"
 
 
 def whole_episode_json(
-    episode: Episode, keys: Sequence[str], history: Sequence[HistoryEntry]
+    episode: Episode, keys: Sequence[Key], history: Sequence[HistoryEntry]
 ) -> dict[str, Any]:
-    """An episode with all that is known of it, and the keys by which it is."""
+    """An episode with all that is kept of it, its keys and its history."""
     return episode_json(episode) | {
         "description": episode.description,
         "podcast_id": episode.podcast_id,
@@ -55,47 +56,47 @@ def whole_episode_json(
         "failed_attempts": episode.failed_attempts,
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
-        "known_by": list(keys),
+        "known_by": [str(key) for key in keys],
         "history": [
-            {"at": stamp(move.at), "state": move.state.value, "reason": move.reason}
-            for move in history
+            {"at": stamp(entry.at), "state": entry.state.value, "reason": entry.reason}
+            for entry in history
         ],
     }
 
 
-def counts(tally: EpisodeCounts | None) -> dict[str, int]:
-    """Episodes by state, all states."""
-    by_state = tally.by_state if tally is not None else {}
+def counts(counted: EpisodeCounts | None) -> dict[str, int]:
+    """How many episodes of a feed are in each state, all states."""
+    by_state = counted.by_state if counted is not None else {}
     return {state.value: by_state.get(state, 0) for state in State}
 
 
-def totals(tallies: Mapping[str, EpisodeCounts]) -> dict[str, int]:
-    """Episodes by state over all feeds, all states."""
-    by_feed = [counts(tally) for tally in tallies.values()]
-    return {state.value: sum(tally[state] for tally in by_feed) for state in State}
+def totals(counted: Mapping[str, EpisodeCounts]) -> dict[str, int]:
+    """How many episodes of all feeds are in each state, all states."""
+    by_feed = [counts(one) for one in counted.values()]
+    return {state.value: sum(one[state] for one in by_feed) for state in State}
 
 
 def feed_json(
     feed: Feed,
     breaker: CircuitBreaker,
-    tally: EpisodeCounts | None,
-    departures: Sequence[UrlChange] = (),
+    counted: EpisodeCounts | None,
+    url_changes: Sequence[UrlChange] = (),
 ) -> dict[str, Any]:
-    """A feed, as interface and scripts have it."""
+    """A feed, with the fields that the interface promises."""
     return {
         "name": feed.name,
         "url": feed.url,
-        "state": feed_state(feed, breaker),
+        "state": feed_state(feed, breaker).value,
         "last_checked_at": stamp(feed.checked_at),
         "last_success_at": stamp(feed.success_at),
         "last_new_at": stamp(feed.last_new_at),
         "next_check_at": stamp(feed.due_at),
         "failures": feed.failures,
         "error": feed.error,
-        "episodes": counts(tally),
+        "episodes": counts(counted),
         "address": feed.moved_url,
         "addresses": [
-            {"at": stamp(left.at), "url": left.url, "reason": left.reason} for left in departures
+            {"at": stamp(one.at), "url": one.url, "reason": one.reason} for one in url_changes
         ],
         "expected_by": stamp(feed.expected_by),
         "silent_since": stamp(feed.silent_since),
@@ -103,13 +104,12 @@ def feed_json(
 
 
 def remark(feed: Feed) -> str | None:
-    """What a person should know of a feed, if anything."""
+    """What a person should know of a feed, in one sentence; None if nothing."""
     if feed.error is not None:
         return feed.error
     if feed.silent_since is not None:
-        return (
-            f"answers, but has brought nothing new for long: expected by {short(feed.expected_by)}"
-        )
-    return (
-        f"moved for good to {feed.moved_url}: mend its URL" if feed.moved_url is not None else None
-    )
+        expected = short(feed.expected_by)
+        return f"answers, but has brought nothing new for long: expected by {expected}"
+    if feed.moved_url is not None:
+        return f"moved for good to {feed.moved_url}: mend its URL"
+    return None

@@ -1,18 +1,18 @@
-"""Which database this is, and whether it lacks submissions that were made."""
+"""Ledger: which database this is, and whether it lacks claims that were made."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseId:
-    """Which database this is, and how many submissions were ever claimed from it."""
+    """Which database this is, and how many claims were ever made in it."""
 
     id: str
     claims: int
 
 
-def is_older(database: DatabaseId, mark: DatabaseId | None) -> bool:
-    """Whether submissions were claimed that this database knows nothing of."""
-    if mark is None or mark.claims == 0:
+def is_older(database: DatabaseId, journal: DatabaseId | None) -> bool:
+    """Whether the journal has claims that the database knows nothing of."""
+    if journal is None or journal.claims == 0:
         return False
-    return database.id != mark.id or database.claims < mark.claims
+    return database.id != journal.id or database.claims < journal.claims

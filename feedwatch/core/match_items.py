@@ -7,56 +7,51 @@ from enum import Enum, auto
 
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Item
-from feedwatch.core.identity import comparable, title_key
+from feedwatch.core.identity import Key, KeyKind, comparable, title_key
+from feedwatch.core.schedule import DAY
 
-MOVE_AT_LEAST = 3  # items whose audio has another address all at once: a new host, not new audio
+MOVE_AT_LEAST = 3  # items with a new enclosure URL all at once: a new host, not new audio
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
-WINDOW = 3  # items; a feed that shows fewer is a rolling one
-MOMENT = timedelta(minutes=10)  # no show has two episodes of one title in so short a time
-DAY = timedelta(days=1)
+WINDOW = 3  # items; a feed that shows fewer replaces them all the time
+MOMENT = timedelta(minutes=10)  # no show publishes two episodes of one title in so short a time
 
 
 class MatchKind(Enum):
-    """What an item is to the episodes that we know."""
+    """What an item is to the known episodes."""
 
     NOTHING = auto()  # no enclosure: no episode
     NEW = auto()
     KNOWN = auto()
-    WAITING = auto()  # probably a held episode under another guid and address
-    REPLACED = auto()  # a known episode with truly another file
-    DOUBTFUL = auto()  # perhaps new, perhaps known: a person should look
+    WAITING = auto()  # probably a held episode under another guid and URL
+    REPLACED = auto()  # a known episode with another recording
+    DOUBTFUL = auto()  # perhaps new, perhaps known: a person should decide
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemMatch:
-    """What one item of a document is.
-
-    `keys` has those of its keys that lead nowhere yet and are not an item's further up. `known` is
-    the episode that it is, or whose audio it replaces; `twin` the place in the document of the item
-    further up that it repeats.
-    """
+    """What one item of a document is to the known episodes."""
 
     item: Item
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]  # those that lead nowhere yet, and are no key of an item further up
     kind: MatchKind
     reason: str
-    known: KnownEpisode | None = None
-    duplicate_of: int | None = None
+    known: KnownEpisode | None = None  # the episode that it is, or whose audio it replaces
+    duplicate_of: int | None = None  # the place of the item further up that it repeats
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnchangedItems:
-    """What a document shows besides the items that are looked at: all of it unchanged."""
+    """What a document has besides the items to be matched: all of it seen before, unchanged."""
 
-    episode_ids: frozenset[int] = frozenset()  # the episodes
+    episode_ids: frozenset[int] = frozenset()
     episodes: int = 0  # the items that are these episodes; several may be one
-    with_guid: int = 0  # those of them that have a telling guid
+    with_guid: int = 0  # those of them that have a guid for a key
 
 
 def match_items(
     items: Sequence[Item],
-    all_keys: Sequence[tuple[str, ...]],
-    known: Mapping[str, KnownEpisode],
+    all_keys: Sequence[tuple[Key, ...]],
+    known: Mapping[Key, KnownEpisode],
     same_title: Mapping[str, Sequence[KnownEpisode]],
     *,
     shown_before: int,
@@ -64,42 +59,38 @@ def match_items(
 ) -> list[ItemMatch]:
     """What each item of a document is, in the document's order.
 
-    `all_keys` is what `keys_of` says of the items, `known` has the episodes by these keys, and
-    `namesakes` by `title_key`. `shown_before` is how many items the last good document had.
-    Where only some items of a document are looked at, no key of theirs may lead into the `rest`.
+    `all_keys`: what `keys_of` gives for the items.
+    `known`: the episodes by these keys.
+    `same_title`: the feed's episodes by `title_key`, for the titles of these items.
+    `shown_before`: how many episodes the last good document had.
+    `unchanged`: the rest, where not all items are given; no given key may lead to one of these.
     """
     new_items = sum(bool(keys) and known.keys().isdisjoint(keys) for keys in all_keys)
+    by_key = {known[key].id for keys in all_keys for key in keys if key in known and _tells(key)}
     document = _Document(
         known=known,
         same_title=same_title,
-        shown={known[key].id for keys in all_keys for key in keys if key in known and _tells(key)}
-        | unchanged.episode_ids,
+        shown=by_key | unchanged.episode_ids,
         moved=_has_moved(all_keys, known, unchanged.with_guid),
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
     )
-    met: dict[str, int] = {}  # where in the document each key stood first
+    met: dict[Key, int] = {}  # where in the document each key stood first
     found = []
     for place, (item, keys) in enumerate(zip(items, all_keys, strict=True)):
-        kind, reason, one = _sight(item, keys, document, met)
+        kind, reason, one = _match(item, keys, document, met)
         repeats = kind is MatchKind.KNOWN and one is None
         duplicate_of = min(met[key] for key in keys if key in met) if repeats else None
-        match = ItemMatch(
-            item=item,
-            keys=tuple(key for key in keys if key not in met and key not in known),
-            kind=kind,
-            reason=reason,
-            known=one,
-            duplicate_of=duplicate_of,
-        )
-        found.append(match)
+        fresh = tuple(key for key in keys if key not in met and key not in known)
+        match = ItemMatch(item=item, keys=fresh, kind=kind, reason=reason, known=one)
+        found.append(replace(match, duplicate_of=duplicate_of) if repeats else match)
         for key in keys:
             met.setdefault(key, place if duplicate_of is None else duplicate_of)
     return found
 
 
 def edited(match: ItemMatch) -> KnownEpisode | None:
-    """The known episode as this item describes it, if that is not what we had."""
+    """The known episode as this item describes it, if that differs from what was kept."""
     item, known = match.item, match.known
     if match.kind is not MatchKind.KNOWN or known is None:
         return None
@@ -113,11 +104,6 @@ def edited(match: ItemMatch) -> KnownEpisode | None:
     return now if now != known else None
 
 
-def _tells(key: str) -> bool:
-    """Whether a key is enough by itself; a title with a date needs the circumstances."""
-    return not key.startswith("date:")
-
-
 # The rules, from the strongest sign to the weakest
 
 
@@ -125,45 +111,47 @@ def _tells(key: str) -> bool:
 class _Document:
     """What the rules need to know of the document as a whole."""
 
-    known: Mapping[str, KnownEpisode]
+    known: Mapping[Key, KnownEpisode]
     same_title: Mapping[str, Sequence[KnownEpisode]]
-    shown: Collection[int]  # the known episodes that it shows, by guid or audio
-    moved: bool  # the audio of most of them has another address than before
+    shown: Collection[int]  # the known episodes that it has, by guid or enclosure
+    moved: bool  # most of them have another enclosure URL than before
     rolling: bool  # it replaces its items all the time
 
 
 Match = tuple[MatchKind, str, KnownEpisode | None]
 
 
-def _sight(item: Item, keys: Sequence[str], document: _Document, met: Collection[str]) -> Match:
-    known = document.known
-    by = {key.partition(":")[0]: known[key] for key in keys if key in known} if known else {}
+def _match(item: Item, keys: Sequence[Key], document: _Document, met: Collection[Key]) -> Match:
     if not keys:
         return MatchKind.NOTHING, "no enclosure of a wanted media type", None
-    if "file" in by:
-        other_guid = "guid" not in by and any(key.startswith("guid:") for key in keys)
-        return _by_audio(item, by["file"], other_guid=other_guid)
-    if "guid" in by:
-        return _by_guid(item, by["guid"], document)
-    if any(key in met for key in keys if _tells(key)):
+    known = document.known
+    by = {key.kind: known[key] for key in keys if key in known}
+    if (one := by.get(KeyKind.FILE)) is not None:
+        other_guid = KeyKind.GUID not in by and keys[0].kind is KeyKind.GUID
+        if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
+            reason = (
+                f"has the audio of episode {one.id}, but another guid, and another title or date"
+            )
+            return MatchKind.DOUBTFUL, reason, None
+        return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
+    if (one := by.get(KeyKind.GUID)) is not None:
+        return _by_guid(item, one, document)
+    repeated = [key for key in keys if key in met]
+    if any(map(_tells, repeated)):
         return MatchKind.KNOWN, "stands further up in this document already", None
-    if "date" in by:
-        return _by_date(item, by["date"], document)
-    if any(key in met for key in keys):
+    if (one := by.get(KeyKind.DATE)) is not None:
+        if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
+            reason = f"has the title and the date of episode {one.id}, but another guid and audio"
+            return MatchKind.DOUBTFUL, reason, None
+        return MatchKind.KNOWN, f"known as episode {one.id} by its title and date", one
+    if repeated:
         reason = "has the title and the date of an item further up, with other audio"
         return MatchKind.DOUBTFUL, reason, None
-    return _by_title(item, document) or (MatchKind.NEW, "new", None)
-
-
-def _by_audio(item: Item, one: KnownEpisode, *, other_guid: bool) -> Match:
-    if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
-        reason = f"has the audio of episode {one.id}, but another guid, and another title or date"
-        return MatchKind.DOUBTFUL, reason, None
-    return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
+    return _by_title(item, document)
 
 
 def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
-    """The guid is known, the audio is not: it has moved, was replaced, or is another episode's."""
+    """The guid is known, the URL is not: the file has moved, was replaced, or is another one's."""
     known = f"known as episode {one.id} by its guid"
     if (waiting := _waiting(item, document)) is not None:
         return waiting
@@ -181,48 +169,28 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
     return MatchKind.REPLACED, f"the audio of episode {one.id} was replaced", one
 
 
-def _by_date(item: Item, one: KnownEpisode, document: _Document) -> Match:
-    """Guid and audio are new, title and date are known."""
-    if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
-        reason = f"has the title and the date of episode {one.id}, but another guid and audio"
-        return MatchKind.DOUBTFUL, reason, None
-    return MatchKind.KNOWN, f"known as episode {one.id} by its title and date", one
-
-
-def _by_title(item: Item, document: _Document) -> Match | None:
-    """All but the title is new: an episode that has just vanished may have been issued anew."""
+def _by_title(item: Item, document: _Document) -> Match:
+    """At most the title is known: an episode that has just vanished may have been issued anew."""
     if (waiting := _waiting(item, document)) is not None:
         return waiting
     same = document.same_title.get(title_key(item.title), ()) if item.title else ()
     for one in same:
         if one.id in document.shown:
             continue
-        # A title that several episodes have tells nothing, and in a rolling feed none does, unless
-        # the time is nearly the same. Nor does one that another length and another day belie.
+        # A title that several episodes share proves nothing, nor does any title in a rolling feed,
+        # unless the times are nearly the same. Another length on another day disproves it.
         telling = len(same) == 1 and not document.rolling
         fits = _lasts_as_long(item, one) or _is_near(item, one, DAY)
         if (telling and fits) or (_is_near(item, one, MOMENT) and _lasts_as_long(item, one)):
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
             return MatchKind.DOUBTFUL, reason, None
-    return None
-
-
-def _has_moved(
-    all_keys: Sequence[Sequence[str]], known: Mapping[str, KnownEpisode], with_guid: int
-) -> bool:
-    """Whether most, or very many, items with a known guid have audio at an address that is new."""
-    moved = 0
-    for keys in all_keys:
-        kinds = {key.partition(":")[0] for key in keys if key in known}
-        moved += "guid" in kinds and "file" not in kinds
-        with_guid += {"guid", "file"} <= kinds
-    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > with_guid)
+    return MatchKind.NEW, "new", None
 
 
 def _waiting(item: Item, document: _Document) -> Match | None:
-    """A held episode of this title and date that has vanished.
+    """A held episode of this title and date that has vanished from the document.
 
-    What is another one at every check is held once, not every time.
+    An item with another guid and URL at every check is held once, not at every check.
     """
     for one in document.same_title.get(title_key(item.title), ()) if item.title else ():
         undated = item.published_at is None and one.published_at is None
@@ -230,6 +198,23 @@ def _waiting(item: Item, document: _Document) -> Match | None:
         if one.held and same and one.id not in document.shown and _lasts_as_long(item, one):
             return MatchKind.WAITING, f"taken for episode {one.id}, which waits for a person", one
     return None
+
+
+def _has_moved(
+    all_keys: Sequence[Sequence[Key]], known: Mapping[Key, KnownEpisode], with_guid: int
+) -> bool:
+    """Whether most, or very many, items with a known guid have an enclosure URL that is new."""
+    moved = 0
+    for keys in all_keys if known else ():
+        kinds = {key.kind for key in keys if key in known}
+        moved += KeyKind.GUID in kinds and KeyKind.FILE not in kinds
+        with_guid += {KeyKind.GUID, KeyKind.FILE} <= kinds
+    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > with_guid)
+
+
+def _tells(key: Key) -> bool:
+    """Whether a key proves a match by itself; a title with a date needs the circumstances."""
+    return key.kind is not KeyKind.DATE
 
 
 def _is_later(item: Item, one: KnownEpisode) -> bool:
@@ -246,7 +231,7 @@ def _lasts_as_long(item: Item, one: KnownEpisode) -> bool:
 
 
 def _is_near(item: Item, one: KnownEpisode, most: timedelta) -> bool:
-    """Whether both dates are known, and at most so far apart."""
+    """Whether both dates are known and at most `most` apart."""
     if item.published_at is None or one.published_at is None:
         return False
     return abs(item.published_at - one.published_at) <= most

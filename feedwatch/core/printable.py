@@ -2,5 +2,5 @@
 
 
 def printable(text: str) -> str:
-    """`text` without line ends and control codes."""
+    """`text` with a space in place of each line end and control code."""
     return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -1,4 +1,4 @@
-"""When to act next. Pure: the present comes in as an argument, and so does what to spread by."""
+"""When to act next. Pure: the time is an argument, and so is the key that jitter is made of."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -6,24 +6,23 @@ from itertools import pairwise
 from math import ceil
 from zlib import crc32
 
-CHECK_AT_LEAST_EVERY = timedelta(days=1)  # a failing feed is never "off"
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+CHECK_AT_LEAST_EVERY = DAY  # a failing feed is never given up
 HINTS_LENGTHEN_AT_MOST = 4  # times: hints are the server's habit, the interval is the owner's wish
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 RHYTHM_DAYS = 20  # the last days with an episode, from which a feed's rhythm is learned
 RHYTHM_DAYS_LEAST = 5  # with fewer there is none
-SILENT_AT_LEAST = timedelta(days=3)
-SILENT_AT_MOST = timedelta(days=366)
-POLL_AT_LEAST_EVERY = timedelta(hours=6)
+SILENT_AT_LEAST = 3 * DAY
+SILENT_AT_MOST = 366 * DAY
+POLL_AT_LEAST_EVERY = 6 * HOUR
 
 
 def horizon(longest_interval: timedelta) -> timedelta:
-    """Nothing is ever due later than this from now, unless the clock has been set back since."""
+    """The horizon: nothing is due later than this from now, unless the clock was set back since."""
     return 2 * max(longest_interval, CHECK_AT_LEAST_EVERY)
 
 
 def backoff(attempt: int, *, first: timedelta, most: timedelta, key: str) -> timedelta:
-    """Double from `first` (attempt 1) up to `most`, then add up to a quarter, spread by `key`."""
+    """Backoff: doubles from `first` (attempt 1) up to `most`; jitter adds up to a quarter."""
     doublings = min(max(attempt - 1, 0), 30)
     return jittered(first * min(2**doublings, max(most / first, 1)), f"{key} {attempt}")
 
@@ -34,16 +33,16 @@ def next_check(
     *,
     key: str,
     failures: int = 0,
-    asked: timedelta | None = None,
+    retry_after: timedelta | None = None,
 ) -> datetime:
-    """When to check a feed after a check: sooner never than the server asked, within a day."""
+    """When to check a feed again: not before the server's Retry-After, but within a day."""
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
-    return now + max(wait, min(asked or timedelta(), most))
+    return now + max(wait, min(retry_after or timedelta(), most))
 
 
 def lengthened(interval: timedelta, *hints: timedelta | None) -> timedelta:
-    """The interval between checks, by what server and document ask for: never a shorter one.
+    """The check interval by the polling hints, which lengthen it and never shorten it.
 
     A host's max-age is often set once for all that it serves, and a ttl by a template. So hints
     lengthen an interval to four times at most, and not beyond a day.
@@ -58,8 +57,8 @@ def past_skips(
 ) -> datetime:
     """`due_at`, or the end of the hours and days to be skipped that it falls into.
 
-    One bit an hour (GMT) and a day (Monday is bit 0), as in `model.Hints`. All that is moved to one
-    end is spread over a quarter of an hour; nothing is moved by more than `at_most`.
+    One bit an hour (GMT) and a day (Monday is bit 0), as in `feed.Hints`. Jitter spreads what is
+    moved to one end over a quarter of an hour; nothing is moved by more than `at_most`.
     """
     hours = 0 if hours == 2**24 - 1 else hours
     days = 0 if days == 2**7 - 1 else days
@@ -77,11 +76,11 @@ def past_skips(
 
 
 def expected_by(published: Iterable[datetime], since: datetime) -> datetime | None:
-    """Until when, after `since`, a feed brings another episode by its own rhythm.
+    """Until when, after `since`, a feed publishes another episode by its own rhythm.
 
     The rhythm is the gaps between the last days that had an episode: several on one day are a
     burst, or a daily habit, and say nothing more. Nine gaps in ten may be three times as long
-    before anybody is told, and the longest, which may be the break between two seasons, half as
+    before anybody is alerted, and the longest, which may be the break between two seasons, half as
     long again. None: too few days to tell.
     """
     days = sorted({moment.date() for moment in published if moment <= since})[-RHYTHM_DAYS:]
@@ -89,8 +88,8 @@ def expected_by(published: Iterable[datetime], since: datetime) -> datetime | No
         return None
     gaps = sorted(later - earlier for earlier, later in pairwise(days))
     usual = gaps[ceil(len(gaps) * 0.9) - 1]
-    patience = max(SILENT_AT_LEAST, 3 * usual, 1.5 * gaps[-1])
-    return since + min(patience, SILENT_AT_MOST)
+    longest_silence = max(SILENT_AT_LEAST, 3 * usual, 1.5 * gaps[-1])
+    return since + min(longest_silence, SILENT_AT_MOST)
 
 
 def next_poll(
@@ -99,24 +98,19 @@ def next_poll(
     interval: timedelta,
     *,
     key: str,
-    asked: timedelta | None = None,
+    retry_after: timedelta | None = None,
 ) -> datetime:
     """When to poll a job again: every twentieth of its age, and never sooner than `interval`."""
     most = max(interval, POLL_AT_LEAST_EVERY)
     wait = min(max(interval, (now - submitted_at) / 20), most)
-    return now + max(jittered(wait, f"{key} {now}"), min(asked or timedelta(), most))
+    return now + max(jittered(wait, f"{key} {now}"), min(retry_after or timedelta(), most))
 
 
 def jittered(wait: timedelta, key: str) -> timedelta:
-    """Lengthen `wait` by up to a quarter."""
+    """`wait` with jitter, which lengthens it by up to a quarter."""
     return wait * (1 + fraction(key) / 4)
 
 
 def fraction(key: str) -> float:
-    """From 0 to 1, evenly over keys. A hash instead of dice: the same key, the same place."""
+    """From 0 to 1, evenly over keys. A hash instead of dice: the same key gives the same jitter."""
     return crc32(key.encode("utf-8", "replace")) / 2**32
-
-
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)

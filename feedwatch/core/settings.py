@@ -1,4 +1,4 @@
-"""Settings: what the operator asks for, with the defaults of every key."""
+"""Settings: what the operator asks for, and the defaults."""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -6,11 +6,9 @@ from enum import StrEnum
 from re import Pattern
 from typing import Any
 
-# What the operator asks for
-
 
 class OnReplaced(StrEnum):
-    """What becomes of audio that was replaced under a known episode."""
+    """What becomes of a known episode whose recording was replaced."""
 
     IGNORE = "ignore"
     HOLD = "hold"
@@ -18,7 +16,7 @@ class OnReplaced(StrEnum):
 
 
 class OnUnknown(StrEnum):
-    """What becomes of a submission that may or may not have been taken."""
+    """What becomes of a doubtful submission, one that may or may not have been taken."""
 
     HOLD = "hold"
     RESUBMIT = "resubmit"
@@ -26,7 +24,7 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstRun:
-    """Which items of a feed never seen before are submitted. At most one of the three is set."""
+    """First run: which items of a new feed are submitted. At most one of the three is set."""
 
     everything: bool = False
     latest: int = 0
@@ -35,7 +33,7 @@ class FirstRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How the items of one feed are chosen."""
+    """Admission rules of one feed: which of its items are submitted, and which are held."""
 
     first_run: FirstRun = FirstRun()
     flood_limit: int = 5
@@ -50,7 +48,7 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class FeedConfig:
-    """One feed as the config has it."""
+    """A feed, as the config has it."""
 
     name: str
     url: str = field(repr=False)  # may carry a token
@@ -66,7 +64,7 @@ class FeedConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What holds for all submissions and jobs."""
+    """Limits and intervals of all submissions and jobs."""
 
     poll_interval: timedelta = timedelta(seconds=30)
     job_deadline: timedelta = timedelta(hours=24)

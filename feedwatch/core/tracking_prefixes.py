@@ -1,11 +1,11 @@
-"""What hosts and counting services put around an enclosure's address. Data only; add to it freely.
+"""Tracking prefixes and volatile parameters of enclosure URLs. Data only; add to it freely.
 
-It is used to compare addresses, never to change what is submitted. Hosts are written as they
-follow the scheme, in lower case. What was seen in feeds is here, and what the services document.
+They serve to compare URLs, never to change what is submitted. Hosts are written as they follow the
+scheme, in lower case. The list has what was seen in feeds and what the services document.
 """
 
-# A counting service stands before the address proper: SERVICE/its/own/path/host/of/the/file.mp3.
-# Each pattern covers all up to there; what follows may begin with a scheme of its own.
+# A tracking service puts itself before the URL proper: SERVICE/its/own/path/host/of/the/file.mp3.
+# Each pattern covers all up to the host; what follows may begin with a scheme of its own.
 PREFIXES = (
     r"(?:dts|www|play)\.podtrac\.com/(?:pts/)?redirect\.[a-z0-9]+/",
     r"(?:pdst|pdcn)\.(?:fm|co)/e/",
@@ -32,34 +32,12 @@ PREFIXES = (
 )
 
 # Parameters of a query that change although the file does not. The others tell files apart.
-VOLATILE_PARAMETERS = frozenset(
-    {
-        "updated",
-        "dest-id",
-        "sig",
-        "signature",
-        "expires",
-        "exp",
-        "policy",
-        "key-pair-id",
-        "token",
-        "tk",
-        "hdnea",
-        "hdnts",
-        "x-amz-algorithm",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-        "utm_source",
-        "utm_medium",
-        "utm_campaign",
-        "utm_content",
-        "utm_term",
-        "rss_browser",
-        "in_playlist",
-        "sourcefeed",
-    }
-)
+# fmt: off
+VOLATILE_PARAMETERS = frozenset({
+    "updated", "dest-id", "rss_browser", "in_playlist", "sourcefeed",
+    "sig", "signature", "expires", "exp", "policy", "key-pair-id", "token", "tk", "hdnea", "hdnts",
+    "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token",
+    "x-amz-signature", "x-amz-signedheaders",
+    "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term",
+})
+# fmt: on

@@ -226,8 +226,8 @@ def _limits(figures: Figures, policy: Policy) -> Iterator[Metric]:
 
 def _feeds(figures: Figures) -> Iterator[Metric]:
     states = _family("feeds", "Feeds, by state.", "state")
-    for state in ("ok", "failing", "paused", "new"):
-        states.add_metric([state], figures.feeds_by_state.get(state, 0))
+    for state, number in figures.feeds_by_state.items():
+        states.add_metric([state], number)
     text = f"0: never. Beyond {MOST_FEEDS} feeds only of the {OLDEST_FEEDS} oldest."
     success = _family("feed_last_success_timestamp_seconds", f"The last success; {text}", "feed")
     failures = _family("feed_failures", "Failed checks in a row, of the same feeds.", "feed")

@@ -1,25 +1,26 @@
-"""What needs a person right now, and what of it is news. Pure; docs/notifications.md lists it.
+"""Alert rules: what needs a person now, and which of it is announced. Pure.
 
-`status` shows the troubles, the notifications tell of each when it begins and when it is over.
+`status` shows the troubles; an alert announces each when it begins, grows and is over.
+docs/notifications.md lists them.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
-from feedwatch.core.feed import Feed
+from feedwatch.core.feed import ErrorKind, Feed
 from feedwatch.core.json_forms import stamp
 from feedwatch.logs.masking import masked
 
-FAILED_FOR = timedelta(days=7)  # so long a failed episode counts; nobody need ever settle it
-FAILURES = 3  # checks in a row: one or two happen to every server
-GATE_FAILURES = 12  # in a row, about three quarters of an hour: an outage that lasts
-AGAIN = timedelta(hours=1)  # between two messages about one trouble that grows
-# What ends by itself may come again by itself: only what stays well for so long is over.
+FAILED_FOR = timedelta(days=7)  # for so long a failed episode counts; nobody has to settle it
+FAILED_CHECKS = 3  # in a row: one or two happen to every server
+FAILED_SUBMISSIONS = 12  # in a row, about three quarters of an hour: an outage that lasts
+AGAIN = timedelta(hours=1)  # between two events about one trouble that grows
+# What ends by itself may come again by itself: it is over only once it has not come for so long.
 CALM = {kind: timedelta(minutes=10) for kind in ("failing", "gone", "blocked", "stopped")}
 OVER = {
     "held": "no episode is held any more",
@@ -36,80 +37,87 @@ OVER = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """One thing that needs a person. `text` says what it is and what to do."""
+    """A trouble: a condition that needs a person. `text` says what it is and what to do."""
 
     kind: str
     feed: str | None
     text: str
     episodes: int | None = None
-    version: str = ""  # rises whenever the same trouble strikes once more
+    version: str = ""  # rises whenever the same trouble grows
 
     @property
-    def key(self) -> str:
-        """Under which an outage is known until it is over."""
-        return _key(self.kind, self.feed)
+    def key(self) -> AlertKey:
+        """The key of the alert about this trouble."""
+        return AlertKey(self.kind, self.feed)
 
 
 def current_troubles(
     feeds: Collection[Feed], breaker: CircuitBreaker, waiting: Collection[Waiting]
 ) -> list[Trouble]:
     """Everything that needs a person, the gravest first."""
-    found = [
-        _of_gate(breaker),
-        *map(_of_waiting, waiting),
-        *map(_of_feed, feeds),
-        *map(_of_silence, feeds),
+    active = [feed for feed in feeds if feed.active]
+    found = [_of_breaker(breaker), *map(_of_waiting, waiting), *map(_of_feed, active)]
+    silent = "no new episode for much longer than it ever took; has it moved, or ended?"
+    found += [
+        Trouble(kind="silent", feed=feed.name, text=f"feed {feed.name}: {silent}")
+        for feed in active
+        if feed.silent_since is not None
     ]
     return [trouble for trouble in found if trouble is not None]
 
 
 def transitions(
-    current: Collection[Trouble], told: Mapping[str, Alert], now: datetime
+    current: Collection[Trouble], alerts: Mapping[AlertKey, Alert], now: datetime
 ) -> Iterator[Change]:
-    """What is news, after what has been told."""
+    """What becomes of `alerts`, now that the troubles are `current`, and what is announced."""
     for trouble in current:
-        change = _standing(trouble, told.get(trouble.key), now)
-        if change is not None:
-            yield change
-    for key in told.keys() - {trouble.key for trouble in current}:
-        change = _gone(told[key], now)
-        if change is not None:
-            yield change
+        alert = alerts.get(trouble.key)
+        if alert is None:
+            begun = Alert(
+                key=trouble.key, version=trouble.version, since=now, told_at=now, gone_at=None
+            )
+            yield Change(alert=begun, event=_event("trouble.began", trouble, begun, now))
+            continue
+        # An announcement in the future means that the clock was set back since.
+        may_announce = not timedelta() <= now - alert.told_at < AGAIN
+        if trouble.version > alert.version and may_announce:
+            grown = replace(alert, version=trouble.version, told_at=now, gone_at=None)
+            yield Change(alert=grown, event=_event("trouble.grew", trouble, grown, now))
+        elif alert.gone_at is not None:  # it was over for a moment only
+            yield Change(alert=replace(alert, gone_at=None))
+    for key in alerts.keys() - {trouble.key for trouble in current}:
+        alert, (kind, feed) = alerts[key], key
+        calm = CALM.get(kind, timedelta())
+        if alert.gone_at is None and calm:
+            yield Change(alert=replace(alert, gone_at=now))
+        elif alert.gone_at is None or not timedelta() <= now - alert.gone_at < calm:
+            text = f"over: {f'feed {feed}: ' if feed else ''}{OVER.get(kind, kind)}"
+            over = Trouble(kind=kind, feed=feed, text=text)
+            ended = _event("trouble.ended", over, alert, now)
+            yield Change(alert=alert, over=True, event=ended)
 
 
-# What is wrong
-
-
-def _of_gate(breaker: CircuitBreaker) -> Trouble | None:
+def _of_breaker(breaker: CircuitBreaker) -> Trouble | None:
     if breaker.tripped_until is None:
         return None
     if breaker.blocked:
         text = f"submissions stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
         return Trouble(kind="blocked", feed=None, text=text)
-    if breaker.failures >= GATE_FAILURES:
+    if breaker.failures >= FAILED_SUBMISSIONS:
         text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
         return Trouble(kind="stopped", feed=None, text=text)
     return None
 
 
 def _of_feed(feed: Feed) -> Trouble | None:
-    if not feed.active or feed.error is None:
-        return None
     key = f"FEEDWATCH_FEEDS__{feed.name.upper()}__URL"
-    if feed.error.startswith("gone:"):
+    if feed.error_kind is ErrorKind.GONE:
         text = f"{feed.error}; if it has moved, set {key}, else take the feed out of the config"
         return Trouble(kind="gone", feed=feed.name, text=f"feed {feed.name}: {text}")
-    if feed.failures < FAILURES:
+    if feed.error is None or feed.failures < FAILED_CHECKS:
         return None
     text = f"{feed.failures} checks in a row failed: {feed.error}; is {key} right?"
     return Trouble(kind="failing", feed=feed.name, text=f"feed {feed.name}: {text}")
-
-
-def _of_silence(feed: Feed) -> Trouble | None:
-    if not feed.active or feed.silent_since is None:
-        return None
-    text = "no new episode for much longer than it ever took; has it moved, or ended?"
-    return Trouble(kind="silent", feed=feed.name, text=f"feed {feed.name}: {text}")
 
 
 def _of_waiting(waiting: Waiting) -> Trouble | None:
@@ -144,49 +152,13 @@ def _of_waiting(waiting: Waiting) -> Trouble | None:
     )
 
 
-# What is news
-
-
-def _standing(trouble: Trouble, alert: Alert | None, now: datetime) -> Change | None:
-    """A trouble that is there."""
-    if alert is None:
-        begun = Alert(
-            key=trouble.key, version=trouble.version, since=now, told_at=now, gone_at=None
-        )
-        return Change(alert=begun, event=_news("trouble.began", trouble, begun, now))
-    # Told at a time to come means that the clock was set back since.
-    may_tell = not timedelta() <= now - alert.told_at < AGAIN
-    if trouble.version > alert.version and may_tell:
-        grown = replace(alert, version=trouble.version, told_at=now, gone_at=None)
-        return Change(alert=grown, event=_news("trouble.grew", trouble, grown, now))
-    if alert.gone_at is not None:  # it was well for a moment only
-        return Change(alert=replace(alert, gone_at=None))
-    return None
-
-
-def _gone(alert: Alert, now: datetime) -> Change | None:
-    """A trouble that was told and is there no more."""
-    kind, _, feed = alert.key.partition(" ")
-    calm = CALM.get(kind, timedelta())
-    if alert.gone_at is None and calm:
-        return Change(alert=replace(alert, gone_at=now))
-    if alert.gone_at is not None and timedelta() <= now - alert.gone_at < calm:
-        return None
-    text = f"over: {f'feed {feed}: ' if feed else ''}{OVER.get(kind, kind)}"
-    over = Trouble(kind=kind, feed=feed or None, text=text)
-    return Change(alert=alert, over=True, event=_news("trouble.ended", over, alert, now))
-
-
-def _news(what: str, trouble: Trouble, alert: Alert, now: datetime) -> Event:
+def _event(what: str, trouble: Trouble, alert: Alert, now: datetime) -> Event:
+    key = str(trouble.key)
     data = {
-        "key": trouble.key,
+        "key": key,
         "kind": trouble.kind,
         "feed": trouble.feed,
         "episodes": trouble.episodes,
         "since": stamp(alert.since),
     }
-    return event(what, trouble.key, now, masked(trouble.text), data)
-
-
-def _key(kind: str, feed: str | None) -> str:
-    return f"{kind} {feed}" if feed else kind
+    return event(what, key, now, masked(trouble.text), data)

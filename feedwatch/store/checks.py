@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core.episode import Episode, KnownEpisode, State
 from feedwatch.core.feed import Feed, UrlChange
+from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import OF_ADDRESS, add_url_change
 from feedwatch.store.schema import (
@@ -48,6 +49,7 @@ CHECK_COLUMNS = (
     "full_reads_done",
     "failures",
     "error",
+    "error_kind",
     "expected_by",
     "silent_since",
 )
@@ -73,7 +75,7 @@ class NewEpisode:
     """A new episode and the keys by which it will be known."""
 
     episode: Episode
-    keys: Collection[str]
+    keys: Collection[Key]
     title_key: str  # the title for comparison
     place: int = 0  # in the document
 
@@ -84,7 +86,7 @@ class CheckStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def known(self, feed_id: int, keys: Collection[str]) -> dict[str, KnownEpisode]:
+    def known(self, feed_id: int, keys: Collection[Key]) -> dict[Key, KnownEpisode]:
         """Those of `keys` by which an episode of the feed is known, with the episode."""
         with reading(self._engine) as db:
             ids = _known_ids(db, feed_id, keys)
@@ -134,7 +136,7 @@ class CheckStore:
         self,
         feed: Feed,
         new: Sequence[NewEpisode],
-        learned: Mapping[str, int],
+        learned: Mapping[Key, int],
         now: datetime,
         edited: Sequence[KnownEpisode] = (),
         *,
@@ -169,13 +171,14 @@ class CheckStore:
         return ids
 
 
-def _known_ids(db: Connection, feed_id: int, keys: Collection[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for chunk in chunks(list(keys)):
+def _known_ids(db: Connection, feed_id: int, keys: Collection[Key]) -> dict[Key, int]:
+    by_text = {str(key): key for key in keys}
+    found: dict[Key, int] = {}
+    for chunk in chunks(list(by_text)):
         query = select(identities.c.key, identities.c.episode_id).where(
             identities.c.feed_id == feed_id, identities.c.key.in_(chunk)
         )
-        found |= {row.key: row.episode_id for row in db.execute(query)}
+        found |= {by_text[row.key]: row.episode_id for row in db.execute(query)}
     return found
 
 
@@ -214,10 +217,10 @@ def _checked(feed: Feed) -> dict[str, Any]:
     return values | {"of_id": feed.id, "of_url": feed.url, "of_asked": feed.full_reads_requested}
 
 
-def _learn(db: Connection, feed_id: int, learned: Mapping[str, int]) -> None:
+def _learn(db: Connection, feed_id: int, learned: Mapping[Key, int]) -> None:
     already = _known_ids(db, feed_id, learned.keys())
     rows = [
-        {"feed_id": feed_id, "key": key, "episode_id": episode_id}
+        {"feed_id": feed_id, "key": str(key), "episode_id": episode_id}
         for key, episode_id in learned.items()
         if key not in already
     ]
@@ -253,7 +256,7 @@ def _admit(
     ids = list(db.scalars(query))
     pairs = list(zip(ids, admissions, strict=True))
     keys = [
-        {"feed_id": feed.id, "key": key, "episode_id": new_id}
+        {"feed_id": feed.id, "key": str(key), "episode_id": new_id}
         for new_id, one in pairs
         for key in one.keys
     ]

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 
 from feedwatch.core import events
-from feedwatch.core.episode import Episode, HistoryEntry, State
+from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
+from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import (
@@ -104,11 +105,11 @@ class EpisodeStore:
         with reading(self._engine) as db:
             return [episode_from_row(row) for row in db.execute(query).mappings()]
 
-    def keys(self, episode_id: int) -> list[str]:
+    def keys(self, episode_id: int) -> list[Key]:
         """By which keys an episode is known."""
         query = select(identities.c.key).where(identities.c.episode_id == episode_id)
         with reading(self._engine) as db:
-            return sorted(db.scalars(query))
+            return sorted(Key.parse(text) for text in db.scalars(query))
 
     def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
         """Move an episode on; None, and nothing written, if someone else has moved it first.
@@ -171,4 +172,5 @@ def _values(episode: Episode) -> dict[str, Any]:
 def episode_from_row(row: RowMapping) -> Episode:
     """The episode of a row of `select_episodes`."""
     values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
-    return Episode(**values | {"state": State(row["state"])})
+    cause = Cause(row["cause"]) if row["cause"] is not None else None
+    return Episode(**values | {"state": State(row["state"]), "cause": cause})

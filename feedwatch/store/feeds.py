@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from feedwatch.core.feed import Feed, UrlChange
+from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.database import reading
 from feedwatch.store.schema import (
@@ -147,9 +147,9 @@ class FeedStore:
 
     def put_off(self, feed_id: int, due_at: datetime, reason: str) -> None:
         """Write down that a check failed, without a look at the feed: it may be what is wrong."""
-        later = {"due_at": due_at, "error": reason, "failures": feeds.c.failures + 1}
+        failed = {"error": reason, "error_kind": None, "failures": feeds.c.failures + 1}
         with self._engine.begin() as db:
-            db.execute(update(feeds).where(feeds.c.id == feed_id).values(later))
+            db.execute(update(feeds).where(feeds.c.id == feed_id).values(due_at=due_at, **failed))
 
     def make_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Have every active feed checked at once, or only those of these names."""
@@ -205,4 +205,6 @@ def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:
 
 
 def _feed(row: RowMapping) -> Feed:
-    return Feed(**values_of(feeds, row))
+    values = values_of(feeds, row)
+    kind = values["error_kind"]
+    return Feed(**values | {"error_kind": ErrorKind(kind) if kind is not None else None})

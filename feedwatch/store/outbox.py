@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from feedwatch.core.alert import Alert
+from feedwatch.core.alert import Alert, AlertKey
 from feedwatch.core.events import Change, Event, from_json, to_json
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
@@ -144,13 +144,15 @@ class Outbox:
                 for channel, number, error in db.execute(query)
             ]
 
-    def alerts(self) -> Mapping[str, Alert]:
+    def alerts(self) -> Mapping[AlertKey, Alert]:
         """The troubles that were told and are not over, by key."""
         with reading(self._engine) as db:
-            return {
-                row["key"]: Alert(**values_of(alerts, row))
-                for row in db.execute(select(alerts)).mappings()
-            }
+            rows = db.execute(select(alerts)).mappings().all()
+        keys = [AlertKey.parse(row["key"]) for row in rows]
+        return {
+            key: Alert(**values_of(alerts, row) | {"key": key})
+            for key, row in zip(keys, rows, strict=True)
+        }
 
     def record(self, changes: Collection[Change], now: datetime) -> None:
         """Write down what becomes of alerts, and have it announced, in one transaction."""
@@ -158,9 +160,10 @@ class Outbox:
             return
         with self._engine.begin() as db:
             for change in changes:
-                db.execute(delete(alerts).where(alerts.c.key == change.alert.key))
+                key = str(change.alert.key)
+                db.execute(delete(alerts).where(alerts.c.key == key))
                 if not change.over:
-                    db.execute(insert(alerts).values(asdict(change.alert)))
+                    db.execute(insert(alerts).values(asdict(change.alert) | {"key": key}))
                 if change.event is not None:
                     self.put(db, change.event, now)
 

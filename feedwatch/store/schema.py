@@ -70,6 +70,7 @@ feeds = Table(
     Column("answered", Integer, nullable=False, key="full_reads_done"),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
+    Column("error_kind", String(32)),
     Column("hinted", Integer, key="feed_ttl"),
     Column("fresh", Integer, key="http_max_age"),
     Column("skip_hours", Integer),
@@ -106,6 +107,7 @@ episodes = Table(
     Column("published_at", UtcDateTime),
     Column("state", String(16), nullable=False),
     Column("reason", Text),
+    Column("cause", String(32)),
     Column("feed_duration", Integer),
     Column("title_key", String(600), nullable=False),  # these four: as the feed has it now
     Column("seen_url", Text, nullable=False),

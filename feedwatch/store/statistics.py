@@ -11,14 +11,16 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     func,
     or_,
     select,
 )
 
 from feedwatch.core.alert import Waiting
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, EpisodeCounts, State
+from feedwatch.core.feed import FeedState
+from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
@@ -49,7 +51,7 @@ class Figures:
     live_jobs: int
     overdue_jobs: int
     submissions_open: bool
-    feeds_by_state: Mapping[str, int]
+    feeds_by_state: Mapping[FeedState, int]
     feeds: Sequence[FeedFigures]  # all, or those without success for longest
 
 
@@ -102,7 +104,7 @@ class Statistics:
         """The whole, for graphs; of more feeds than `most_feeds`, only `but_at_most` each."""
         with reading(self._engine) as db:
             breaker = breakers.load(db, processor)
-            by_feed = feeds_by_state(db)
+            by_feed = feeds_by_state(db, breaker)
             few = sum(by_feed.values()) <= most_feeds
             return Figures(
                 by_state=counts(db, list(State)),
@@ -157,16 +159,15 @@ def overdue(db: Connection) -> int:
     return db.scalars(select(func.count()).select_from(episodes).where(*late)).one()
 
 
-def feeds_by_state(db: Connection) -> dict[str, int]:
-    """How many feeds of the config are in each state, by the words of `feedwatch feeds`."""
-    state = case(
-        (feeds.c.paused, "paused"),
-        (feeds.c.failures > 0, "failing"),
-        (feeds.c.checked_at.is_(None), "new"),
-        else_="ok",
-    )
-    query = select(state.label("state"), func.count().label("number")).where(feeds.c.active)
-    return {row.state: row.number for row in db.execute(query.group_by(state))}
+def feeds_by_state(db: Connection, breaker: CircuitBreaker) -> dict[FeedState, int]:
+    """How many feeds of the config are in each state; `state_of` decides, SQL only counts."""
+    facts = (feeds.c.paused, feeds.c.failures > 0, feeds.c.checked_at.is_not(None))
+    found = dict.fromkeys(FeedState, 0)
+    for *row, number in db.execute(
+        select(*facts, func.count()).where(feeds.c.active).group_by(*facts)
+    ):
+        found[state_of(breaker, *row)] += number
+    return found
 
 
 def each_feed(db: Connection, most: int) -> list[FeedFigures]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from threading import Event, Lock
 
-from feedwatch.core.episode import Episode
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
@@ -67,7 +67,7 @@ def log_move(before: Episode, after: Episode) -> None:
     """One line for each change of state or reason, and none for a poll that says nothing new."""
     if (before.state, before.reason) == (after.state, after.reason):
         return
-    grave = after.state in ("unknown", "failed") or (after.overdue and not before.overdue)
+    grave = after.state in (State.UNKNOWN, State.FAILED) or (after.overdue and not before.overdue)
     log.log(
         logging.WARNING if grave else logging.INFO,
         "%s: %s → %s%s%s",

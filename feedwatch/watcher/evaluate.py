@@ -18,7 +18,7 @@ from functools import cached_property
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
-from feedwatch.core.identity import is_plain, keys_of, title_key
+from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of, title_key
 from feedwatch.core.match_items import MatchKind, UnchangedItems, edited, match_items
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parse import DocumentParser
@@ -36,7 +36,7 @@ class Evaluation:
 
     outcome: ParsedFeed | Failed
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
-    keys: Sequence[tuple[str, ...]] = ()  # of these items
+    keys: Sequence[tuple[Key, ...]] = ()  # of these items
     summary: UnchangedItems = field(default_factory=UnchangedItems)
     memory: SeenItems | None = None  # what is remembered of the document, without its new episodes
     marks: Sequence[bytes] = ()  # of the items
@@ -73,16 +73,16 @@ class Evaluation:
             and decision.item.description is not None
         }
 
-    def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[str, int]]:
+    def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[Key, int]]:
         """The new episodes, the oldest first, and the new keys of known ones.
 
         An item that repeats one further up gives that one its keys.
         """
-        keys: dict[int, list[str]] = defaultdict(list)
+        keys: dict[int, list[Key]] = defaultdict(list)
         for place, decision in enumerate(self.decisions):
             keys[_owner(place, decision)] += decision.match.keys
         new: list[NewEpisode] = []
-        learned: dict[str, int] = {}
+        learned: dict[Key, int] = {}
         for place, decision in enumerate(self.decisions):
             episode = admitted(decision, feed, now)
             known = decision.match.known
@@ -107,7 +107,7 @@ class Evaluation:
         for place, keys in enumerate(self.keys):
             episode = self._episode(place, new)
             if episode is not None:
-                has_guid = any(key.startswith("guid:") for key in keys)
+                has_guid = any(key.kind is KeyKind.GUID for key in keys)
                 seen[self.marks[place]] = SeenItem(episode, has_guid, place in self.malformed)
         return replace(self.memory, seen=seen).packed()
 
@@ -313,7 +313,7 @@ def decisions_for(
     )
 
 
-def _known(store: Store, feed: Feed, keys: Sequence[tuple[str, ...]]) -> dict[str, KnownEpisode]:
+def _known(store: Store, feed: Feed, keys: Sequence[tuple[Key, ...]]) -> dict[Key, KnownEpisode]:
     """The feed's episodes by these keys; of a feed never seen before there are none."""
     wanted = [key for own in keys for key in own]
     if feed.baseline_at is None or not wanted:
@@ -326,14 +326,14 @@ def _decisions(
     feed: Feed,
     source: FeedConfig,
     items: Sequence[Item],
-    keys: Sequence[tuple[str, ...]],
-    known: Mapping[str, KnownEpisode],
+    keys: Sequence[tuple[Key, ...]],
+    known: Mapping[Key, KnownEpisode],
     unchanged: UnchangedItems,
 ) -> list[Decision]:
     titles = {
         title_key(item.title)
         for item, own in zip(items, keys, strict=True)
-        if any(key.startswith("file:") and key not in known for key in own)
+        if any(key.kind is KeyKind.FILE and key not in known for key in own)
     }
     has_past = feed.baseline_at is not None and titles
     same_title = store.checks.by_title(feed.id, titles) if has_past else {}

@@ -65,7 +65,7 @@ def status_json(
         ],
         "troubles": [
             {
-                "key": trouble.key,
+                "key": str(trouble.key),
                 "kind": trouble.kind,
                 "feed": trouble.feed,
                 "episodes": trouble.episodes,
