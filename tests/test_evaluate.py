@@ -74,9 +74,9 @@ class Way:
         document = Document(body=body, url=self.source.url)
         (feed,) = self.store.feeds.all()
         if self.full:
-            reading = self.reader._full_way(feed, self.source, document)
+            reading = self.reader.evaluate_items(feed, self.source, document, None)
         else:
-            reading = self.reader.read(feed, self.source, document)
+            reading = self.reader.evaluate(feed, self.source, document)
         check = _Check(feed=feed, source=self.source, host="")
         self.checks._record(check, document, reading)
         return self.parser.items - before

@@ -22,7 +22,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
-from feedwatch.core.identity import keys_of
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
@@ -143,7 +142,7 @@ class Histories(RuleBasedStateMachine):
         parsed = ParsedFeed(title="A show", items=items)
         check = _Check(feed=self.feed, source=self.source, host="")
         decisions = decisions_for(self.store, check.feed, self.source, parsed)
-        reading = Evaluation(outcome=parsed, decisions=decisions, keys=keys_of(items))
+        reading = Evaluation(outcome=parsed, decisions=decisions)
         self.checks._record(check, document, reading)
         if items:
             self.etag = etag

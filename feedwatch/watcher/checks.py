@@ -270,7 +270,7 @@ class Checks:
         outcome = fetched.result()
         if isinstance(outcome, Document):
             self._reading += 1
-            future = self._reads.submit(self._reader.read, check.feed, check.source, outcome)
+            future = self._reads.submit(self._reader.evaluate, check.feed, check.source, outcome)
             self._then(future, check, partial(self._read, document=outcome))
         else:
             self._conclude(check, outcome)
@@ -349,7 +349,7 @@ class Checks:
             descriptions=reading.descriptions
             if after.full_reads_done != feed.full_reads_done
             else None,
-            digest=reading.digest,
+            digest=reading.seen_items,
         )
         self._ailing = False
         if recorded is None:
