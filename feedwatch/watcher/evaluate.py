@@ -1,4 +1,4 @@
-"""Evaluation: what a document means for a feed. The database is only read here.
+"""Evaluation: what a document means for a feed; and the record of it, in one transaction.
 
     fast scan, else the whole document → keys → known episodes → item matches → verdicts → described
 
@@ -6,13 +6,15 @@ Whatever costs money has been read by feedparser, and where it reads another ite
 did, the whole document is parsed.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
-from feedwatch.core.episode import KnownEpisode
+from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.identity import keys_of, title_key
 from feedwatch.core.match_items import MatchKind, UnchangedItems, edited, match_items
@@ -22,6 +24,10 @@ from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.store import Store
+from feedwatch.watcher.check_log import log_check
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,3 +213,61 @@ def _decisions(
         items, keys, known, same_title, shown_before=feed.item_count, unchanged=unchanged
     )
     return decide(matches, feed, source.rules, unchanged=unchanged.episodes)
+
+
+def feed_after(
+    context: Context,
+    check: Check,
+    document: Document,
+    evaluation: Evaluation,
+    new: Sequence[NewEpisode] = (),
+) -> Feed:
+    """The feed after a check that brought `document`, and `new` episodes with it."""
+    feed, published = check.feed, None
+    # A feed from before there were rhythms learns its own now, others with each new episode.
+    if new or (feed.expected_by is None and isinstance(evaluation.outcome, ParsedFeed)):
+        published = [date for one in new if (date := one.episode.published_at) is not None]
+        if feed.baseline_at is not None:
+            published += context.store.checks.publication_dates(feed.id)
+    return feed_lifecycle.checked(
+        feed,
+        evaluation.outcome,
+        document,
+        context.clock(),
+        check.source.check_interval,
+        found_new=any(one.episode.state is not State.SKIPPED for one in new),
+        item_count=evaluation.item_count,
+        published=published,
+    )
+
+
+def record(context: Context, check: Check, document: Document, evaluation: Evaluation) -> None:
+    """Write down a check that brought a document: all that it changes, or nothing."""
+    feed, now, store = check.feed, context.clock(), context.store
+    new, learned = evaluation.admissions(feed.name, now)
+    after = feed_after(context, check, document, evaluation, new)
+    recorded = store.checks.record(
+        after,
+        new,
+        learned,
+        now,
+        evaluation.edited,
+        url_change=redirects.url_change(feed, after, now),
+        descriptions=evaluation.descriptions
+        if after.full_reads_done != feed.full_reads_done
+        else None,
+        digest=evaluation.seen_items,
+    )
+    if recorded is not None:
+        log_check(feed, after, evaluation.decisions)
+        return
+    log.warning(
+        "feed %s: another process has changed it meanwhile; it is checked again",
+        feed.name,
+        extra={"feed": feed.name},
+    )
+    current = store.feeds.get(feed.id)
+    # With another URL it is due at once; else a check at once could meet the other process again.
+    if current is not None and current.url == feed.url:
+        reason = "another process recorded its episodes at the same time"
+        store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)
