@@ -101,7 +101,7 @@ class Replay(World):
     def restart(self) -> None:
         self.policy = Policy(max_concurrent_jobs=MANY, max_submissions_per_day=MANY)
         super().restart()
-        self.checks._reader._parser = self._shared
+        self.checks._evaluator._parser = self._shared
 
     @property
     def feed(self) -> Feed:

@@ -193,7 +193,9 @@ def test_a_channel_that_fails_is_tried_ever_less_often_and_given_up_in_the_log(
     assert max(gaps) <= RETRY_AT_LEAST_EVERY * 2.25
     assert 24 < len(moments) < 100
     assert told.pending() == []
-    warnings = [record for record in caplog.records if "was not told by webhook" in record.message]
+    warnings = [
+        record for record in caplog.records if "was not delivered via webhook" in record.message
+    ]
     assert len(warnings) == 1
     assert "given up after 3 days" in caplog.text
     assert "the server answered 410" in caplog.text

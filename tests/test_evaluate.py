@@ -16,9 +16,8 @@ from feedwatch.feeds import parse
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
-from feedwatch.watcher.checks import Checks, _Check
-from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.evaluate import Evaluator
+from feedwatch.watcher.context import Check, Context, Plan
+from feedwatch.watcher.evaluate import Evaluator, record
 from tests.feeds_corpus import Corpus
 from tests.support import item
 from tests.support import rss as rss_of
@@ -61,10 +60,9 @@ class Way:
         self.parser = CountingParser()
         plan = Plan(sources={"show": self.source}, policy=Policy())
         http = httpx.Client()
-        context = Context(
+        self.context = Context(
             store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
         )
-        self.checks = Checks(context, http, self.parser)
         self.reader = Evaluator(self.store, self.parser)
 
     def check(self, body: bytes) -> int:
@@ -74,11 +72,11 @@ class Way:
         document = Document(body=body, url=self.source.url)
         (feed,) = self.store.feeds.all()
         if self.full:
-            reading = self.reader._full_way(feed, self.source, document)
+            reading = self.reader.evaluate_items(feed, self.source, document, None)
         else:
-            reading = self.reader.read(feed, self.source, document)
-        check = _Check(feed=feed, source=self.source, host="")
-        self.checks._record(check, document, reading)
+            reading = self.reader.evaluate(feed, self.source, document)
+        check = Check(feed=feed, source=self.source, host="")
+        record(self.context, check, document, reading)
         return self.parser.items - before
 
     def summary(self) -> Summary:
@@ -98,7 +96,6 @@ class Way:
         ]
 
     def close(self) -> None:
-        self.checks.close()
         self.store.close()
 
 
@@ -202,7 +199,7 @@ def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
     show.later(hours=1)
     show.check()
     assert show.states()["guid-3"] is State.QUEUED
-    parser = show.checks._reader._parser
+    parser = show.checks._evaluator._parser
     assert isinstance(parser, Parser)
     parser.close()  # from here on it can only fail
     for _ in range(3):

@@ -22,15 +22,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
-from feedwatch.core.identity import Key, KeyKind, keys_of
+from feedwatch.core.feed_lifecycle import checked
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.store import Store
-from feedwatch.watcher.checks import Checks, _Check
-from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.evaluate import Evaluation, decisions_for
-from tests.replay import RememberingParser, empty_database
+from feedwatch.watcher.context import Check, Context, Plan
+from feedwatch.watcher.evaluate import Evaluation, decisions_for, record
+from feedwatch.watcher.unchanged import UnchangedBatch
+from tests.replay import empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 CHAINS = ("", "pdst.fm/e/", "dts.podtrac.com/redirect.mp3/chrt.fm/track/AB12/", "op3.dev/e/")
@@ -113,11 +114,10 @@ class Histories(RuleBasedStateMachine):
         context = Context(
             store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
         )
-        self.checks = Checks(context, http, RememberingParser())
+        self.http, self.context = http, context
 
     def end(self) -> None:
-        self.checks._client.close()
-        self.checks.close()
+        self.http.close()
         self.store.close()
 
     @property
@@ -141,10 +141,10 @@ class Histories(RuleBasedStateMachine):
         document = Document(body=b"", url=self.source.url, etag=etag)
         before = self.rows()
         parsed = ParsedFeed(title="A show", items=items)
-        check = _Check(feed=self.feed, source=self.source, host="")
+        check = Check(feed=self.feed, source=self.source, host="")
         decisions = decisions_for(self.store, check.feed, self.source, parsed)
-        reading = Evaluation(outcome=parsed, decisions=decisions, keys=keys_of(items))
-        self.checks._record(check, document, reading)
+        reading = Evaluation(outcome=parsed, decisions=decisions)
+        record(self.context, check, document, reading)
         if items:
             self.etag = etag
         numbers = {one.number for one in shown}
@@ -321,10 +321,9 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def an_error_page_is_served(self) -> None:
         before, etag = self.rows(), self.feed.etag
-        self.checks._conclude(
-            _Check(feed=self.feed, source=self.source, host=""), Failed("no feed")
-        )
-        self.checks._write_unchanged()
+        interval, batch = self.source.check_interval, UnchangedBatch(self.context)
+        batch.add(self.feed, checked(self.feed, Failed("no feed"), None, self.now, interval))
+        batch.write()
         assert (self.rows(), self.feed.etag) == (before, etag)
 
     @rule()

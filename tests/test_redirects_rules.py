@@ -120,7 +120,7 @@ def test_a_feed_that_has_moved_is_asked_for_at_its_new_address(
         (feed,) = one.store.feeds.all()
         assert (feed.moved_url, feed.failures) == (None, 0)
         assert len(one.store.feeds.url_changes()["show"]) == 2
-        assert sum("no more at the address" in text for text in caplog.messages) == 1
+        assert sum("no more at the URL" in text for text in caplog.messages) == 1
         assert len(one.store.episodes.find()) == 2
 
 

@@ -129,7 +129,7 @@ def test_a_right_key_in_place_of_a_wrong_one_is_tried_at_once(
 ) -> None:
     workspace.set(API_KEY="wr0ng-key-altogether", POLL_INTERVAL="1h")
     daemon = feedwatch.start("run")
-    daemon.until(lambda: "submissions stop" in daemon.stderr, "the refusal")
+    daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
     workspace.set(API_KEY=KEY)
     assert "config: API_KEY changed" in reload(daemon)
     daemon.until(lambda: sandbox.submissions, "the submission")

@@ -57,7 +57,7 @@ class World:
             store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now
         )
         self.checks = Checks(self.context, http, parser)
-        self.checks._pace = HostLimiter(spacing=0.0)  # everything here is one host's
+        self.checks._hosts = HostLimiter(spacing=0.0)  # everything here is one host's
         self.submissions = Submissions(self.context)
         self.polls = Polls(self.context)
         self.store.feeds.sync(self.sources, {one.name: self.now for one in self.sources})

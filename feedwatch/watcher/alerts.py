@@ -1,4 +1,4 @@
-"""The fourth duty: tell people and programs what has happened, through every channel."""
+"""The loop `alerts`: notice troubles, and deliver the events in the outbox by every channel."""
 
 import logging
 from collections.abc import Sequence
@@ -16,57 +16,57 @@ from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = timedelta(seconds=5)  # for troubles
+TROUBLES_EVERY = timedelta(seconds=5)
 FIRST_RETRY = timedelta(seconds=10)
 RETRY_AT_LEAST_EVERY = timedelta(hours=1)  # of one event
-TRY_AT_LEAST_EVERY = timedelta(minutes=5)  # of a channel that fails, whatever is under way
+TRY_AT_LEAST_EVERY = timedelta(minutes=5)  # of a channel that fails, whichever event is due
 GIVEN_UP_AFTER = timedelta(days=3)
 STOP_SECONDS = 1.0  # what a delivery under way may still take when the daemon ends
 
 
 @dataclass
-class _Line:
+class _ChannelHealth:
     """A channel, and whether it works at present."""
 
     channel: Channel
-    failures: int = 0  # in a row, of whatever event
+    failures: int = 0  # in a row, of whichever event
     failure: str | None = None  # the last one
-    rests_until: datetime | None = None
+    retry_at: datetime | None = None
 
-    def rests(self, now: datetime) -> bool:
-        """Whether it is too early to try. A time too far ahead is a clock's error."""
-        return self.rests_until is not None and (
-            now < self.rests_until <= now + 2 * TRY_AT_LEAST_EVERY
-        )
+    def is_backing_off(self, now: datetime) -> bool:
+        """Whether it is too early to retry. A time too far ahead is a clock's error."""
+        return self.retry_at is not None and now < self.retry_at <= now + 2 * TRY_AT_LEAST_EVERY
 
 
 class Alerts:
-    """Notices troubles, and delivers what is in the outbox: one event a channel at a time."""
+    """Delivers the events in the outbox, one event a channel at a time."""
 
     def __init__(
         self, context: Context, channels: Sequence[Channel], cancellation: Cancellation
     ) -> None:
-        """`brake` is what bounds the channels once the daemon is to stop."""
+        """`cancellation` is what breaks off the channels' requests once the daemon stops."""
         self._context = context
-        self._brake = cancellation
-        self._lines = [_Line(channel) for channel in channels]
+        self._cancellation = cancellation
+        self._channels = [_ChannelHealth(channel) for channel in channels]
         self._deliveries: WorkerPool[Parcel, str | None] = WorkerPool(
             max(len(channels), 1), "notify"
         )
-        self._looked_at: datetime | None = None
+        self._troubles_at: datetime | None = None  # when they were last looked for
 
     def tick(self) -> bool:
-        """Write down what the deliveries gave that have ended, and begin those that are due."""
-        for parcel, future in self._deliveries.finished():
-            self._conclude(parcel, future)
-        if self._context.stopping.is_set() or not self._lines:
+        """Record the deliveries that have ended, and start those that are due."""
+        for parcel, delivery in self._deliveries.finished():
+            self._record(parcel, delivery)
+        if self._context.stopping.is_set() or not self._channels:
             return True
         now = self._context.clock()
-        if self._looked_at is None or not timedelta() <= now - self._looked_at < LOOK_EVERY:
-            self._look(now)
-            self._looked_at = now
+        if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
+            self._look_for_troubles(now)
+            self._troubles_at = now
         for number, parcel in self._due(now).items():
-            self._deliveries.start(number, parcel, self._deliver)
+            self._deliveries.start(
+                number, parcel, lambda one: self._health_of(one).channel.deliver(one.event)
+            )
         return True
 
     def is_idle(self) -> bool:
@@ -74,12 +74,12 @@ class Alerts:
         return not self._deliveries.ids and not self._due(self._context.clock())
 
     def close(self) -> None:
-        """End the deliveries that are under way: what is broken off now is told by the next one."""
-        self._brake.stop_in(STOP_SECONDS)
+        """End the deliveries under way: the next process repeats those that are broken off."""
+        self._cancellation.stop_in(STOP_SECONDS)
         self._deliveries.close()
 
-    def _look(self, now: datetime) -> None:
-        """Put into the outbox what is news, and give up what is too old."""
+    def _look_for_troubles(self, now: datetime) -> None:
+        """Put what has changed into the outbox, and give up events that are too old."""
         store = self._context.store
         current = current_troubles(
             store.feeds.failing_or_silent(),
@@ -89,55 +89,48 @@ class Alerts:
         store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
         for parcel in store.outbox.drop_before(now - GIVEN_UP_AFTER):
             log.error(
-                "given up after %d days: %s could not be told by %s: %s",
+                "given up after %d days: %s could not be delivered via %s: %s",
                 *(GIVEN_UP_AFTER.days, parcel.event.text, parcel.channel, parcel.error),
             )
 
     def _due(self, now: datetime) -> dict[int, Parcel]:
-        """What each channel that is free can be given, by the channel's place."""
+        """The next event of each channel that is free, by the channel's place."""
         due = {}
-        for number, line in enumerate(self._lines):
-            if number not in self._deliveries.ids and not line.rests(now):
-                parcel = self._context.store.outbox.due(line.channel.name, now)
+        for number, health in enumerate(self._channels):
+            if number not in self._deliveries.ids and not health.is_backing_off(now):
+                parcel = self._context.store.outbox.due(health.channel.name, now)
                 if parcel is not None:
                     due[number] = parcel
         return due
 
-    def _line_of(self, parcel: Parcel) -> _Line:
-        return next(line for line in self._lines if line.channel.name == parcel.channel)
+    def _health_of(self, parcel: Parcel) -> _ChannelHealth:
+        return next(one for one in self._channels if one.channel.name == parcel.channel)
 
-    def _deliver(self, parcel: Parcel) -> str | None:
-        return self._line_of(parcel).channel.deliver(parcel.event)
-
-    def _conclude(self, parcel: Parcel, future: Future[str | None]) -> None:
-        """The one broad `except` of this duty: a bad channel must not stop the others, nor spin."""
+    def _record(self, parcel: Parcel, delivery: Future[str | None]) -> None:
+        """Record a delivery; one that has failed is due again after a backoff."""
         try:
-            failure = future.result()
-        except Exception as error:
-            log.exception("%s failed in a way that was not foreseen", parcel.channel)
-            failure = f"a fault of feedwatch's own: {type(error).__name__}"
+            failure = delivery.result()
+        except Exception as error:  # a bug in one channel must not stop the others, nor spin
+            log.exception("notifications: a bug has ended a delivery via %s", parcel.channel)
+            failure = f"a bug in feedwatch: {type(error).__name__}"
+        outbox, now = self._context.store.outbox, self._context.clock()
+        health = self._health_of(parcel)
         if failure is None:
-            self._delivered(parcel)
-        elif not self._context.stopping.is_set():  # else it was broken off by us
-            self._put_off(parcel, failure)
-
-    def _delivered(self, parcel: Parcel) -> None:
-        line = self._line_of(parcel)
-        if line.failures:
-            log.info("notifications by %s work again", parcel.channel)
-        line.failures, line.failure, line.rests_until = 0, None, None
-        self._context.store.outbox.delivered(parcel)
-
-    def _put_off(self, parcel: Parcel, failure: str) -> None:
-        line, now = self._line_of(parcel), self._context.clock()
-        if failure not in (line.failure, parcel.error):  # once an outage, and once an event
+            if health.failures:
+                log.info("notifications via %s work again", parcel.channel)
+            health.failures, health.failure, health.retry_at = 0, None, None
+            outbox.delivered(parcel)
+            return
+        if self._context.stopping.is_set():
+            return  # broken off by us
+        if failure not in (health.failure, parcel.error):  # once an outage, and once an event
             log.warning(
-                "%s was not told by %s, it is tried again for %d days: %s",
+                "%s was not delivered via %s, which is retried for %d days: %s",
                 *(parcel.event.type, parcel.channel, GIVEN_UP_AFTER.days, failure),
             )
-        line.failures, line.failure = line.failures + 1, failure
-        line.rests_until = now + backoff(
-            line.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=parcel.channel
+        health.failures, health.failure = health.failures + 1, failure
+        health.retry_at = now + backoff(
+            health.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=parcel.channel
         )
         wait = backoff(
             parcel.attempts + 1,
@@ -145,4 +138,4 @@ class Alerts:
             most=RETRY_AT_LEAST_EVERY,
             key=f"{parcel.channel} {parcel.id}",
         )
-        self._context.store.outbox.put_off(parcel, now + wait, failure)
+        outbox.put_off(parcel, now + wait, failure)

@@ -1,67 +1,57 @@
-"""The first duty: look at the feeds that are due and take in what is new.
+"""The loop `checks`: fetch the feeds that are due, and record what is new in them.
 
-    tick → the feeds that are due → wait for their host → fetch ── as it was → written, many at once
-                                                             └── a document → read → written
+    tick → due feeds → wait for their host → fetch ── unchanged ─────────────→ recorded in batches
+                                               └── a document → evaluate ──→ recorded
 
-One thread starts and writes everything. Requests and documents are in threads of their own, so
-that no server and no document keeps the others waiting.
+One thread takes one event after another: it alone starts requests and evaluations, decides, and
+writes. Requests and evaluations run in pools of threads, so that no server and no document keeps
+the others waiting.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
-from typing import TypeVar
+from threading import Thread
 from urllib.parse import urlsplit
 
 import httpx
 
 from feedwatch.core import feed_lifecycle, redirects
-from feedwatch.core.episode import State
 from feedwatch.core.feed import (
     Address,
     Document,
     Failed,
-    Feed,
     Fetched,
     Gone,
     NotModified,
     ParsedFeed,
     Same,
 )
-from feedwatch.core.health import CHECKS
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan.cache import body_hash
-from feedwatch.store.checks import NewEpisode
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import Due
-from feedwatch.watcher.check_log import log_check
-from feedwatch.watcher.context import Context, Outcome
-from feedwatch.watcher.evaluate import Evaluation, Evaluator
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
+from feedwatch.watcher.evaluate import Evaluation, Evaluator, feed_after, record
 from feedwatch.watcher.host_limiter import HostLimiter
+from feedwatch.watcher.unchanged import UnchangedBatch
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
-
 MAX_CONCURRENT_FETCHES = 48  # a host that never answers takes two of them
 MAX_CONCURRENT_EVALUATIONS = 4  # two of them may wait for slow documents
-MAX_QUEUED_CHECKS = 50_000  # feeds; each is but a name and a host until its turn has come
-MANY = 64  # wait: others that are due are looked for less often
-LOOK_AGAIN = 10.0  # seconds
-MAX_DOCUMENTS = 24  # in memory, to be read
-MAX_UNCHANGED_BATCH = 100  # checks that found nothing new, in one transaction
-WRITE_WITHIN = 1.0  # seconds that the first of them waits for others
-PUT_OFF = timedelta(minutes=5)  # a feed whose check failed in a way that nobody foresaw
+MAX_DOCUMENTS = 24  # in memory, to be evaluated
+MAX_QUEUED_CHECKS = 50_000  # each is but a name and a host until its turn has come
+MANY_QUEUED_CHECKS = 64  # with so many, the database is asked for others less often
+QUERY_INTERVAL = 10.0  # seconds between two of these queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,360 +63,261 @@ class QueuedCheck:
     host: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Check:
-    """One feed on its way, and the settings by which it is checked, whatever these become."""
+# The events
 
-    feed: Feed
-    source: FeedConfig
-    host: str
-    begun: float = 0.0  # by the monotonic clock
+
+@dataclass(frozen=True)
+class Tick:
+    """The feeds that are due are to be checked; with `due_by`, those that were due then."""
+
+    due_by: datetime | None
+
+
+@dataclass(frozen=True)
+class FetchEnded:
+    """The request of a check has ended."""
+
+    check: Check
+    answer: Future[Fetched | Same]
+
+
+@dataclass(frozen=True)
+class EvaluationEnded:
+    """The document of a check was evaluated."""
+
+    check: Check
+    document: Document
+    evaluation: Future[Evaluation]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """All requests have ended, and no other one will begin."""
+
+
+Event = Tick | FetchEnded | EvaluationEnded | Stop
 
 
 class Checks:
-    """Checks what is due. `tick` asks for it and returns at once."""
+    """Checks the feeds that are due. `tick` asks for it and returns at once."""
 
     def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
         self._context = context
         self._client = client
-        self._reader = Evaluator(context.store, parser)
-        self._pace: HostLimiter[QueuedCheck] = HostLimiter()
-        self._look_again = 0.0  # for others that are due, while many wait; by the monotonic clock
-        self._under_way: set[int] = set()  # ids of feeds, from waiting to written
-        self._fetching = self._reading = 0
-        self._fetches = ThreadPoolExecutor(MAX_CONCURRENT_FETCHES, thread_name_prefix="fetch")
-        self._reads = ThreadPoolExecutor(MAX_CONCURRENT_EVALUATIONS, thread_name_prefix="read")
-        self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._unchanged: list[tuple[Feed, Feed]] = []  # before and after, not written yet
-        self._write_by = 0.0  # these, by the monotonic clock
-        self._asked = self._answered = 0  # ticks
-        self._trouble: StoreError | None = None  # not told yet
+        self._evaluator = Evaluator(context.store, parser)
+        self._hosts: HostLimiter[QueuedCheck] = HostLimiter()
+        self._next_query = 0.0  # for due feeds, while many are queued; by the monotonic clock
+        self._under_way: set[int] = set()  # ids of feeds, from queued to recorded
+        self._fetching = self._evaluating = 0
+        self._fetches = ThreadPoolExecutor(MAX_CONCURRENT_FETCHES, "fetch")
+        self._evaluations = ThreadPoolExecutor(MAX_CONCURRENT_EVALUATIONS, "evaluate")
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._unchanged = UnchangedBatch(context)
+        self._tick_pending = False
+        self._store_error: StoreError | None = None  # not raised by `tick` yet
+        self._recovering = False  # the store has failed, and nothing was written since
         self._closing = False
-        self._ailing = False  # there was trouble, and nothing could be written since
         self._thread = Thread(target=self._work, name="checks", daemon=True)
         self._thread.start()
 
     def tick(self, due_by: datetime | None = None) -> bool:
-        """Have what is due checked; with `due_by`, what was due then.
+        """Have the feeds checked that are due; with `due_by`, those that were due then.
 
-        False if what was asked before is not even begun, as something takes its time, or if it is
-        not certain yet that a trouble is over. Raises the `StoreError` that has stopped the work
-        since.
+        False if the last tick has not been taken up yet, as something takes its time, or if it is
+        not certain yet that a failure of the store is over. Raises the `StoreError` that has
+        stopped the work since.
         """
-        trouble, self._trouble = self._trouble, None
-        if trouble is not None:
-            raise trouble
-        if self._answered < self._asked:
+        error, self._store_error = self._store_error, None
+        if error is not None:
+            raise error
+        if self._tick_pending:
             return False
-        self._asked += 1
-        self._events.put(lambda: self._begin(due_by))
-        return not self._ailing
+        self._tick_pending = True
+        self._events.put(Tick(due_by))
+        return not self._recovering
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
-        """Whether nothing is under way and nothing is due."""
+        """Whether no check is under way and none is due."""
         return not self._under_way and not self._due(due_by, 1)
 
     def close(self) -> None:
-        """End what is under way, and write down what it gave."""
+        """End the checks that are under way, and record what they gave."""
         if not self._thread.is_alive():
             return
         self._closing = True
-        self._reader.close()
+        self._evaluator.close()
         self._fetches.shutdown(wait=True, cancel_futures=True)
-        passed_on = Event()
-        self._events.put(passed_on.set)  # what was fetched last is with the readers then
-        passed_on.wait()
-        self._reads.shutdown(wait=True, cancel_futures=True)
-        self._events.put(None)
+        self._events.put(Stop())  # behind all that was fetched
         self._thread.join()
 
-    # The one thread
+    # In the one thread
 
     def _work(self) -> None:
-        going_on = True
-        while going_on:
-            events = self._next_events()
-            going_on = None not in events
-            for step in filter(None, events):
-                self._take(step)
-            if not going_on or self._is_time_to_write():
-                self._take(self._write_unchanged)
-            self._take(self._start)
+        """Take one event after another, and start the checks for which there is room."""
+        stopped = False
+        while not (stopped and self._events.empty()):
+            event = self._next_event()
+            try:
+                match event:
+                    case Tick():
+                        self._tick_pending = False
+                        self._queue_due(event.due_by)
+                    case FetchEnded():
+                        self._take_answer(event)
+                    case EvaluationEnded():
+                        self._take_evaluation(event)
+                    case Stop():
+                        self._evaluations.shutdown(wait=True, cancel_futures=True)
+                        stopped = True
+                if self._unchanged and (stopped or self._unchanged.is_due(len(self._under_way))):
+                    self._under_way.difference_update(self._unchanged.write())
+                    self._recovering = False
+                self._start_fetches()
+            except StoreError as error:
+                self._store_error, self._recovering = error, True
+                self._give_up()
+            except Exception:
+                log.exception("checks: a bug has stopped them; they start again at the next tick")
+                self._give_up()
 
-    def _take(self, step: Callable[[], None]) -> None:
+    def _next_event(self) -> Event | None:
+        """Wait for an event; None once a host may be asked or a batch must be written."""
+        now = time.monotonic()
+        waits = (self._hosts.wait(now) if self._has_room() else None, self._unchanged.wait(now))
         try:
-            step()
-        except StoreError as error:
-            self._trouble, self._ailing = error, True
-            self._give_up()
-        except Exception:
-            log.exception("checks: something failed that was not foreseen; begun anew")
-            self._give_up()
+            return self._events.get(timeout=min((w for w in waits if w is not None), default=None))
+        except Empty:
+            return None
 
     def _give_up(self) -> None:
-        """Begin nothing more until the next tick. What is not written down is still due."""
-        self._under_way.difference_update(turn.feed for turn in self._pace.clear())
-        self._under_way.difference_update(after.id for _, after in self._unchanged)
-        self._unchanged = []
+        """Start nothing more until the next tick. What was not written is still due."""
+        self._under_way.difference_update(queued.feed for queued in self._hosts.clear())
+        self._under_way.difference_update(self._unchanged.clear())
 
-    def _next_events(self) -> list[Callable[[], None] | None]:
-        """All that has happened; waits for it until another host may be asked."""
-        now = time.monotonic()
-        wait = self._pace.wait(now) if self._is_free() else None
-        if self._unchanged:
-            write_in = max(self._write_by - now, 0.0)
-            wait = write_in if wait is None else min(wait, write_in)
-        events: list[Callable[[], None] | None] = []
-        with suppress(Empty):
-            events.append(self._events.get(timeout=wait))
-            while True:
-                events.append(self._events.get_nowait())
-        return events
-
-    def _begin(self, due_by: datetime | None) -> None:
-        """Have what is due wait for its turn."""
-        self._answered += 1
+    def _queue_due(self, due_by: datetime | None) -> None:
+        """Queue the feeds that are due behind those that wait for the same host."""
         now = time.monotonic()
         if self._context.stopping.is_set():
             return
-        if len(self._pace) >= MANY and now < self._look_again:
+        if len(self._hosts) >= MANY_QUEUED_CHECKS and now < self._next_query:
             return
-        self._look_again = now + LOOK_AGAIN
+        self._next_query = now + QUERY_INTERVAL
         for due in self._due(due_by, MAX_QUEUED_CHECKS):
-            turn = QueuedCheck(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
-            self._under_way.add(turn.feed)
-            self._pace.add(turn.host, turn)
+            queued = QueuedCheck(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
+            self._under_way.add(queued.feed)
+            self._hosts.add(queued.host, queued)
         if not self._under_way:
-            self._ailing = False
+            self._recovering = False
 
     def _due(self, due_by: datetime | None, limit: int) -> list[Due]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
         return self._context.store.feeds.due(now, longest, limit, but=set(self._under_way))
 
-    def _is_free(self) -> bool:
-        """Whether another feed may be asked for."""
-        room = self._fetching < MAX_CONCURRENT_FETCHES and self._reading < MAX_DOCUMENTS
+    def _has_room(self) -> bool:
+        """Whether another feed may be fetched."""
+        room = self._fetching < MAX_CONCURRENT_FETCHES and self._evaluating < MAX_DOCUMENTS
         return room and not self._closing and not self._context.stopping.is_set()
 
-    def _start(self) -> None:
-        while self._is_free():
-            turn = self._pace.take(time.monotonic())
-            if turn is None:
-                return
-            begun = False
+    def _start_fetches(self) -> None:
+        while self._has_room() and (queued := self._hosts.take(time.monotonic())) is not None:
+            started = False
             try:
-                begun = self._launch(turn)
-            except StoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - logged by `_put_off`
-                self._put_off(turn.feed, turn.name, error)
+                with self._isolated(queued.feed, queued.name):
+                    started = self._start_fetch(queued)
             finally:
-                if not begun:
-                    self._pace.done(turn.host, time.monotonic())
-                    self._under_way.discard(turn.feed)
+                if not started:
+                    self._hosts.done(queued.host, time.monotonic())
+                    self._under_way.discard(queued.feed)
 
-    def _launch(self, turn: QueuedCheck) -> bool:
-        """Begin a check, by what is known of the feed now; False if there is no such feed."""
+    def _start_fetch(self, queued: QueuedCheck) -> bool:
+        """Start a check by what is known of the feed now; False if there is no such feed."""
         with self._context.steady:
-            feed = self._context.store.feeds.get(turn.feed)
-            source = self._context.plan.sources.get(turn.name)
+            feed = self._context.store.feeds.get(queued.feed)
+            source = self._context.plan.sources.get(queued.name)
         if feed is None or not feed.active or source is None:
             return False
         feed = feed_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
-        check = _Check(feed=feed, source=source, host=turn.host, begun=time.monotonic())
-        future = self._fetches.submit(self._fetch, check)
+        check = Check(feed=feed, source=source, host=queued.host, began=time.monotonic())
+        answer = self._fetches.submit(self._fetch, check)
         self._fetching += 1
-        self._then(future, check, self._fetched)
+        answer.add_done_callback(lambda done: self._events.put(FetchEnded(check, done)))
         return True
 
-    def _then(
-        self,
-        future: Future[Found],
-        check: _Check,
-        conclude: Callable[[_Check, Future[Found]], None],
-    ) -> None:
-        """Once `future` is done, have the one thread conclude the check with it."""
-
-        def concluded(done: Future[Found]) -> None:
-            # A broad `except`: a bad feed must not stop the others, nor spin.
-            try:
-                conclude(check, done)
-            except StoreError:
-                self._under_way.discard(check.feed.id)
-                raise
-            except Exception as error:  # noqa: BLE001 - logged by `_put_off`
-                self._put_off(check.feed.id, check.feed.name, error)
-
-        def ended(done: Future[Found]) -> None:  # must not hold it: they would hold each other
-            if not done.cancelled():  # by `close`: nobody's fault
-                self._events.put(partial(concluded, done))
-
-        future.add_done_callback(ended)
-
-    def _fetched(self, check: _Check, fetched: Future[Fetched | Same]) -> None:
-        self._fetching -= 1
-        self._pace.done(check.host, time.monotonic())
-        outcome = fetched.result()
-        if isinstance(outcome, Document):
-            self._reading += 1
-            future = self._reads.submit(self._reader.read, check.feed, check.source, outcome)
-            self._then(future, check, partial(self._read, document=outcome))
-        else:
-            self._conclude(check, outcome)
-
-    def _read(self, check: _Check, reading: Future[Evaluation], document: Document) -> None:
-        self._reading -= 1
-        self._record(check, document, reading.result())
-
-    def _conclude(self, check: _Check, outcome: NotModified | Same | Gone | Failed) -> None:
-        """Take in a check that found nothing new. It is written together with others."""
-        if self._is_void(check, outcome):
+    def _take_answer(self, event: FetchEnded) -> None:
+        """Have a document evaluated; add any other answer to the batch."""
+        check, feed = event.check, event.check.feed
+        if event.answer.cancelled():  # by `close`
             return
-        now = self._context.clock()
-        after = feed_lifecycle.checked(check.feed, outcome, None, now, check.source.check_interval)
-        self._keep(check, after)
+        with self._isolated(feed.id, feed.name):
+            self._fetching -= 1
+            self._hosts.done(check.host, time.monotonic())
+            answer = event.answer.result()
+            if isinstance(answer, Document):
+                self._evaluating += 1
+                evaluation = self._evaluations.submit(
+                    self._evaluator.evaluate, feed, check.source, answer
+                )
+                evaluation.add_done_callback(
+                    lambda done: self._events.put(EvaluationEnded(check, answer, done))
+                )
+            elif self._context.count_check(check, answer):
+                now, interval = self._context.clock(), check.source.check_interval
+                after = feed_lifecycle.checked(feed, answer, None, now, interval)
+                self._unchanged.add(feed, after)
+            else:
+                self._under_way.discard(feed.id)
 
-    def _keep(self, check: _Check, after: Feed) -> None:
-        if not self._unchanged:
-            self._write_by = time.monotonic() + WRITE_WITHIN
-        self._unchanged.append((check.feed, after))
-
-    def _is_void(self, check: _Check, outcome: Outcome) -> bool:
-        """Whether a check is not to be written down. Otherwise it is counted."""
-        broken_off = isinstance(outcome, Failed) and self._context.stopping.is_set()  # by us
-        if broken_off or check.feed.name not in self._context.plan.sources:
-            self._under_way.discard(check.feed.id)
-            return True
-        self._context.checked(outcome, time.monotonic() - check.begun)
-        self._context.worked(CHECKS)
-        return False
-
-    def _is_time_to_write(self) -> bool:
-        """Whether no others are to be waited for that could be written together with these."""
-        alone = len(self._under_way) == len(self._unchanged)
-        return (
-            alone
-            or len(self._unchanged) >= MAX_UNCHANGED_BATCH
-            or time.monotonic() >= self._write_by
-        )
-
-    def _write_unchanged(self) -> None:
-        if not self._unchanged:
+    def _take_evaluation(self, event: EvaluationEnded) -> None:
+        """Record what a document means; add it to the batch if that is nothing new."""
+        check, document, feed = event.check, event.document, event.check.feed
+        if event.evaluation.cancelled():  # by `close`
             return
-        now = self._context.clock()
-        url_changes = {
-            after.id: url_change
-            for before, after in self._unchanged
-            if (url_change := redirects.url_change(before, after, now)) is not None
-        }
-        self._context.store.checks.record_unchanged(
-            [after for _, after in self._unchanged], url_changes
-        )
-        self._ailing = False
-        for before, after in self._unchanged:
-            log_check(before, after, [])
-            self._under_way.discard(after.id)
-        self._unchanged = []
+        with self._isolated(feed.id, feed.name):
+            self._evaluating -= 1
+            evaluation = event.evaluation.result()
+            if not self._context.count_check(check, evaluation.outcome):
+                self._under_way.discard(feed.id)
+            elif evaluation.is_nothing_new and feed.expected_by is not None:
+                self._unchanged.add(feed, feed_after(self._context, check, document, evaluation))
+            else:
+                record(self._context, check, document, evaluation)
+                self._recovering = False
+                self._under_way.discard(feed.id)
 
-    def _record(self, check: _Check, document: Document, reading: Evaluation) -> None:
-        """Take in a check that brought a document."""
-        feed, now = check.feed, self._context.clock()
-        if self._is_void(check, reading.outcome):
-            return
-        if reading.is_nothing_new and feed.expected_by is not None:
-            self._keep(check, self._checked(check, document, reading, [], now))
-            return
-        new, learned = reading.admissions(feed.name, now)
-        after = self._checked(check, document, reading, new, now)
-        recorded = self._context.store.checks.record(
-            after,
-            new,
-            learned,
-            now,
-            reading.edited,
-            url_change=redirects.url_change(feed, after, now),
-            descriptions=reading.descriptions
-            if after.full_reads_done != feed.full_reads_done
-            else None,
-            digest=reading.digest,
-        )
-        self._ailing = False
-        if recorded is None:
-            self._check_again(feed)
-        else:
-            log_check(feed, after, reading.decisions)
-        self._under_way.discard(feed.id)
+    @contextmanager
+    def _isolated(self, feed_id: int, name: str) -> Iterator[None]:
+        """Keep a bug that one feed brings out from the others.
 
-    def _check_again(self, feed: Feed) -> None:
-        """Nothing was written. With another address it is due at once, else it must not spin."""
-        log.warning(
-            "feed %s: changed by someone else meanwhile; checked again",
-            feed.name,
-            extra={"feed": feed.name},
-        )
-        current = self._context.store.feeds.get(feed.id)
-        if current is not None and current.url == feed.url:
-            reason = "another process took in its episodes at the same time"
-            self._context.store.feeds.put_off(feed.id, self._context.clock() + PUT_OFF, reason)
+        The feed is checked again only after a while, so that the bug does not repeat at once.
+        """
+        try:
+            yield
+        except StoreError:
+            self._under_way.discard(feed_id)
+            raise
+        except Exception as error:
+            log.exception("feed %s: a bug has ended the check", name, extra={"feed": name})
+            reason = f"a bug in feedwatch: {type(error).__name__}"
+            again = self._context.clock() + RETRY_AFTER_BUG
+            self._context.store.feeds.put_off(feed_id, again, reason)
+            self._under_way.discard(feed_id)
 
-    def _checked(
-        self,
-        check: _Check,
-        document: Document,
-        reading: Evaluation,
-        new: Sequence[NewEpisode],
-        now: datetime,
-    ) -> Feed:
-        unheard = check.feed.expected_by is None and isinstance(reading.outcome, ParsedFeed)
-        return feed_lifecycle.checked(
-            check.feed,
-            reading.outcome,
-            document,
-            now,
-            check.source.check_interval,
-            found_new=any(admission.episode.state is not State.SKIPPED for admission in new),
-            item_count=reading.item_count,
-            # Of a feed from before there were rhythms, it may be learned now.
-            published=self._published(check.feed, new) if new or unheard else None,
-        )
+    # In the threads of the pool
 
-    def _published(self, feed: Feed, new: Sequence[NewEpisode]) -> list[datetime]:
-        """When the feed's latest episodes were published, those about to be written among them."""
-        dates = [one for new_one in new if (one := new_one.episode.published_at) is not None]
-        return (
-            dates
-            if feed.baseline_at is None
-            else dates + self._context.store.checks.publication_dates(feed.id)
-        )
-
-    def _put_off(self, feed_id: int, name: str, error: Exception) -> None:
-        """A check has failed in a way that nobody foresaw: it must not spin."""
-        log.error(
-            "feed %s: the check failed in a way that was not foreseen",
-            name,
-            exc_info=error,
-            extra={"feed": name},
-        )
-        reason = f"a fault of feedwatch's own: {type(error).__name__}"
-        self._context.store.feeds.put_off(feed_id, self._context.clock() + PUT_OFF, reason)
-        self._under_way.discard(feed_id)
-
-    # In threads of their own
-
-    def _fetch(self, check: _Check) -> Fetched | Same:
-        """GET the feed, only if it has changed where that may be asked, and compare what comes."""
+    def _fetch(self, check: Check) -> Fetched | Same:
+        """One GET, conditional where possible; `Same` if the document is the last one again."""
         feed = check.feed
         conditional = feed_lifecycle.may_ask_conditionally(feed, self._context.clock())
         known, moved = feed if conditional else None, redirects.address_of(feed)
         fetched = fetch(self._client, check.source, known, moved)
         if not isinstance(fetched, Document):
             return fetched
-        marked = replace(fetched, body_hash=body_hash(fetched.body, check.source.rules))
-        same = (
-            feed.full_reads_requested == feed.full_reads_done and feed.body_hash == marked.body_hash
-        )
-        return Same(document=marked) if same else marked
+        document = replace(fetched, body_hash=body_hash(fetched.body, check.source.rules))
+        needed_again = feed.full_reads_requested != feed.full_reads_done
+        if needed_again or document.body_hash != feed.body_hash:
+            return document
+        return Same(document=document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -440,7 +331,7 @@ class Look:
 def look(
     client: httpx.Client, parser: DocumentParser, source: FeedConfig, moved: Address | None = None
 ) -> Look:
-    """Fetch and read one feed, at `moved` if it has, all of it, whatever is known of it."""
+    """Fetch and parse a whole feed, whatever is known of it; `moved` as for `fetch`."""
     fetched = fetch(client, source, None, moved)
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)

@@ -1,6 +1,7 @@
-"""What all duties share."""
+"""Context: what all loops share."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,15 +9,27 @@ from functools import cached_property
 from threading import Event, Lock
 
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
+from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
+from feedwatch.core.health import CHECKS
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
 
 log = logging.getLogger(__name__)
 
+RETRY_AFTER_BUG = timedelta(minutes=5)  # for a feed or job that brought out a bug of feedwatch's
 
-Outcome = ParsedFeed | NotModified | Same | Gone | Failed  # of a look at a feed
+Outcome = ParsedFeed | NotModified | Same | Gone | Failed  # of a check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check on its way: the feed, and its settings, whatever the config says meanwhile."""
+
+    feed: Feed
+    source: FeedConfig
+    host: str
+    began: float = 0.0  # by the monotonic clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,35 +41,47 @@ class Plan:
 
     @cached_property
     def longest_interval(self) -> timedelta:
-        """Between two checks of a feed that works."""
+        """The longest check interval of all feeds."""
         intervals = (source.check_interval for source in self.sources.values())
         return max(intervals, default=timedelta())
 
 
 @dataclass(kw_only=True)
 class Context:
-    """The parts that the duties work with. `stopping` ends each duty before its next step.
+    """The parts that the loops work with. `stopping` ends each loop before its next step.
 
-    `processor` and `plan` may be replaced at any time. Who needs the same twice takes it once; who
-    goes by what the database says of a feed holds `steady` meanwhile.
+    `processor` and `plan` may be replaced at any time: a loop that needs one of them twice in a
+    step reads it once, and one that relies on what the database says of a feed holds `steady`.
     """
 
     store: Store
     processor: Processor
     plan: Plan
-    steady: Lock = field(default_factory=Lock)  # while plan and database are to agree on the feeds
+    steady: Lock = field(default_factory=Lock)  # while plan and database must agree on the feeds
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     before_post: Callable[[], None] = lambda: None  # between a claim and its POST
-    checked: Callable[[Outcome, float], None] = lambda _, __: None  # a look, and its seconds
-    worked: Callable[[str], None] = lambda _: None  # a duty took a piece of work to its end
+    checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds
+    worked: Callable[[str], None] = lambda _: None  # progress of the loop with this name
+
+    def count_check(self, check: Check, outcome: Outcome) -> bool:
+        """Count a check that has ended; False if it must not be recorded.
+
+        That is one that we broke off to stop, or of a feed that the config no longer has.
+        """
+        broken_off = isinstance(outcome, Failed) and self.stopping.is_set()
+        if broken_off or check.feed.name not in self.plan.sources:
+            return False
+        self.checked(outcome, time.monotonic() - check.began)
+        self.worked(CHECKS)
+        return True
 
     def move(self, before: Episode, after: Episode) -> Episode | None:
-        """Write a step of an episode down; None if someone else has moved it first."""
+        """Save an episode's change; None if another process has changed it meanwhile."""
         saved = self.store.episodes.save(before, after, self.clock())
         if saved is None:
             log.warning(
-                "%s: was moved by someone else meanwhile", named(before), extra=about(before)
+                "%s: another process has changed it meanwhile", named(before), extra=about(before)
             )
         else:
             log_move(before, saved)
@@ -64,12 +89,14 @@ class Context:
 
 
 def log_move(before: Episode, after: Episode) -> None:
-    """One line for each change of state or reason, and none for a poll that says nothing new."""
+    """Log a change of state or reason; nothing for a poll that has changed neither."""
     if (before.state, before.reason) == (after.state, after.reason):
         return
-    grave = after.state in (State.UNKNOWN, State.FAILED) or (after.overdue and not before.overdue)
+    is_grave = after.state in (State.UNKNOWN, State.FAILED) or (
+        after.overdue and not before.overdue
+    )
     log.log(
-        logging.WARNING if grave else logging.INFO,
+        logging.WARNING if is_grave else logging.INFO,
         "%s: %s → %s%s%s",
         named(after),
         before.state,
@@ -81,12 +108,12 @@ def log_move(before: Episode, after: Episode) -> None:
 
 
 def named(episode: Episode) -> str:
-    """How log lines name an episode."""
+    """The episode's name in log lines."""
     return f"episode {episode.id} of {episode.feed} {episode.title[:60]!r}"
 
 
 def about(episode: Episode) -> dict[str, object]:
-    """The same for logs that programs read (`logs.FIELDS`)."""
+    """The episode's fields in JSON logs (see `logs/formatters.py`)."""
     return {
         "feed": episode.feed,
         "episode": episode.id,

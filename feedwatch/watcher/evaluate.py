@@ -1,57 +1,53 @@
-"""What a document means for a feed: the cheap way where it is sure, else the full one.
+"""Evaluation: what a document means for a feed; and the record of it, in one transaction.
 
-    every item's bytes ── seen before ───────────────────────────→ it is what it was
-          └── not seen ── the quick look ── known, or not wanted → no more is read of it
-                             ├── to be submitted or held ────────→ feedparser, on these alone
-                             └── not sure ───────────────────────→ feedparser, on these or on all
+    fast scan, else the whole document → keys → known episodes → item matches → verdicts → described
 
-Whatever costs money has been read by feedparser, and where it reads another item than the quick
-look did, the whole document goes the full way. The database is only read here; `checks` writes.
+Whatever costs money has been read by feedparser, and where it reads another item than the fast scan
+did, the whole document is parsed.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 
+from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
-from feedwatch.core.episode import KnownEpisode
+from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
-from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of, title_key
+from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.match_items import MatchKind, UnchangedItems, edited, match_items
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parse import DocumentParser
-from feedwatch.feeds.scan import facts, split
-from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
+from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
+from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.store import Store
+from feedwatch.watcher.check_log import log_check
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 
-MAX_ITEMS = 20_000  # the largest real feed seen has 1,500
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a document says, and what becomes of it."""
+    """What a document says, and what becomes of each of its items that was not seen before."""
 
     outcome: ParsedFeed | Failed
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
-    keys: Sequence[tuple[Key, ...]] = ()  # of these items
-    summary: UnchangedItems = field(default_factory=UnchangedItems)
-    memory: SeenItems | None = None  # what is remembered of the document, without its new episodes
-    marks: Sequence[bytes] = ()  # of the items
-    malformed: frozenset[int] = frozenset()  # which of them are
+    changed: ChangedItems | None = None  # these items; None: nothing is remembered of the document
 
     @property
     def item_count(self) -> int:
         """How many items of the document are episodes."""
-        return self.summary.episodes + sum(decision.is_episode for decision in self.decisions)
+        unchanged = self.changed.unchanged.episodes if self.changed is not None else 0
+        return unchanged + sum(decision.is_episode for decision in self.decisions)
 
     @property
     def is_nothing_new(self) -> bool:
-        """Whether the document has the items that it had, and all is remembered of them."""
-        same = self.memory is not None and self.memory.is_same
-        return same and not self.decisions and isinstance(self.outcome, ParsedFeed)
+        """Whether the document has the items that it had, and all of them are remembered."""
+        return self.changed is not None and self.changed.is_same
 
     @property
     def edited(self) -> list[KnownEpisode]:
@@ -64,13 +60,11 @@ class Evaluation:
 
     @property
     def descriptions(self) -> dict[int, str]:
-        """Those that known episodes were waiting for."""
+        """Those that known episodes were waiting for, by the episodes' ids."""
         return {
-            decision.match.known.id: decision.item.description
+            known.id: decision.item.description
             for decision in self.decisions
-            if _is_waited_for(decision)
-            and decision.match.known is not None
-            and decision.item.description is not None
+            if (known := _undescribed(decision)) and decision.item.description is not None
         }
 
     def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[Key, int]]:
@@ -80,7 +74,7 @@ class Evaluation:
         """
         keys: dict[int, list[Key]] = defaultdict(list)
         for place, decision in enumerate(self.decisions):
-            keys[_owner(place, decision)] += decision.match.keys
+            keys[_first_place(place, decision)] += decision.match.keys
         new: list[NewEpisode] = []
         learned: dict[Key, int] = {}
         for place, decision in enumerate(self.decisions):
@@ -93,214 +87,92 @@ class Evaluation:
                 )
             elif decision.verdict is Verdict.KNOWN and known is not None:
                 learned |= dict.fromkeys(keys[place], known.id)
-        new.sort(key=lambda admission: admission.episode.published_at or now)
+        new.sort(key=lambda one: one.episode.published_at or now)
         return new, learned
 
-    def digest(self, new: Mapping[int, int]) -> bytes | None:
-        """What to remember of the document; `new` has the new episodes' ids by their places.
+    def seen_items(self, new: Mapping[int, int]) -> bytes | None:
+        """The seen-item cache of the document; `new` has the new episodes' ids by their places.
 
-        What is not settled is not remembered, and so is looked at again.
+        An item that may yet become another episode is left out, and so is looked at again.
         """
-        if self.memory is None:
+        if self.changed is None:
             return None
-        seen = dict(self.memory.seen)
-        for place, keys in enumerate(self.keys):
-            episode = self._episode(place, new)
-            if episode is not None:
-                has_guid = any(key.kind is KeyKind.GUID for key in keys)
-                seen[self.marks[place]] = SeenItem(episode, has_guid, place in self.malformed)
-        return replace(self.memory, seen=seen).packed()
-
-    def _episode(self, place: int, new: Mapping[int, int]) -> int | None:
-        """Which episode an item is, 0 if none, None if that may change."""
-        decision = self.decisions[place]
-        owner = _owner(place, decision)
-        known = self.decisions[owner].match.known
-        if decision.match.kind is MatchKind.NOTHING:
-            return 0
-        if owner in new:
-            return new[owner]
-        settled = self.decisions[owner].match.kind is MatchKind.KNOWN
-        return known.id if settled and known is not None else None
+        ids: list[int | None] = []
+        for place, decision in enumerate(self.decisions):
+            first = _first_place(place, decision)
+            match = self.decisions[first].match
+            settled = match.known if match.kind is MatchKind.KNOWN else None
+            if decision.match.kind is MatchKind.NOTHING:
+                ids.append(0)
+            else:
+                ids.append(new.get(first, settled.id if settled is not None else None))
+        return self.changed.cache_with(ids)
 
 
-def _owner(place: int, decision: Decision) -> int:
+def _first_place(place: int, decision: Decision) -> int:
     """The place of the item that this one repeats, else its own."""
     duplicate_of = decision.match.duplicate_of
     return place if duplicate_of is None else duplicate_of
 
 
-def _is_waited_for(decision: Decision) -> bool:
+def _undescribed(decision: Decision) -> KnownEpisode | None:
+    """The known episode that waits for the description of this item, if one does."""
     known = decision.match.known
-    return decision.match.kind is MatchKind.KNOWN and known is not None and known.undescribed
-
-
-class _UnsureError(Exception):
-    """The quick look is not sure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Case:
-    """A document that came apart into its items, and what it is read for."""
-
-    feed: Feed
-    source: FeedConfig
-    document: Document
-    outline: split.Outline
-    marks: Sequence[bytes]  # of the items
-
-    @cached_property
-    def empty(self) -> SeenItems:
-        """The memory of a document of which nothing was seen before."""
-        return SeenItems(cache_key=cache_key_of(self.source.rules, self.outline.opening))
+    return known if decision.match.kind is MatchKind.KNOWN and known and known.undescribed else None
 
 
 class Evaluator:
-    """Reads documents; any number of threads may."""
+    """Evaluates documents; any number of threads may."""
 
     def __init__(self, store: Store, parser: DocumentParser) -> None:
         self._store = store
         self._parser = parser
 
-    def read(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
-        """What the document says and what becomes of each item that was not seen before."""
-        outline = split.split(document.body)
-        if outline is None:
-            return self._full_way(feed, source, document)
-        if len(outline.items) > MAX_ITEMS:
-            return _too_many()
-        case = _Case(
-            feed=feed,
-            source=source,
-            document=document,
-            outline=outline,
-            marks=[item_hash(item) for item in outline.items],
-        )
-        try:
-            return self._cheap_way(case)
-        except _UnsureError:
-            return _remembering(self._full_way(feed, source, document), case)
+    def evaluate(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
+        """What the document says, and what becomes of each item that was not seen before."""
+        cache = SeenItems(rules=source.rules)
+        if feed.full_reads_requested == feed.full_reads_done:
+            packed = self._store.checks.seen_items(feed.id)
+            cache = SeenItems.unpacked(source.rules, packed) if packed is not None else cache
+        changed = changed_items(document, cache, self._parser)
+        return self.evaluate_items(feed, source, document, changed)
+
+    def evaluate_items(
+        self,
+        feed: Feed,
+        source: FeedConfig,
+        document: Document,
+        changed: ChangedItems | Failed | None,
+    ) -> Evaluation:
+        """Evaluate the document by its changed items; None: by all items, parsed as a whole."""
+        if changed is None:
+            changed = all_items(document, source.rules, self._parser)
+        if isinstance(changed, Failed):
+            return Evaluation(outcome=changed)
+        known = _known(self._store, feed, changed.keys)
+        if not changed.unchanged.episode_ids.isdisjoint(one.id for one in known.values()):
+            # One episode, both unchanged and changed: only all items together tell what each is.
+            changed = changed_items(document, SeenItems(rules=source.rules), self._parser)
+            return self.evaluate_items(feed, source, document, changed)
+        items, unchanged = changed.parsed.items, changed.unchanged
+        decisions = _decisions(self._store, feed, source, items, changed.keys, known, unchanged)
+        undescribed = [place for place, one in enumerate(decisions) if _needs_description(one)]
+        described = changed.describe(undescribed)
+        if described is None:
+            return self.evaluate_items(feed, source, document, None)
+        for place, item in zip(undescribed, described, strict=True):
+            decisions[place] = decisions[place].with_item(item)
+        return Evaluation(outcome=changed.parsed, decisions=decisions, changed=changed)
 
     def close(self) -> None:
         """Break off what is being parsed."""
         self._parser.close()
 
-    def _full_way(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
-        parsed = self._parser.parse(document, source.rules.media_types)
-        if isinstance(parsed, Failed):
-            return Evaluation(outcome=parsed)
-        if len(parsed.items) > MAX_ITEMS:
-            return _too_many()
-        keys = keys_of(parsed.items)
-        known = _known(self._store, feed, keys)
-        decisions = _decisions(
-            self._store, feed, source, parsed.items, keys, known, UnchangedItems()
-        )
-        return Evaluation(outcome=parsed, decisions=decisions, keys=keys)
 
-    def _cheap_way(self, case: _Case) -> Evaluation:
-        """By the items not seen before; by all, if one of them touches on one that was."""
-        before = self._memory(case)
-        reading = self._look(case, before)
-        if reading is None and before.seen:
-            reading = self._look(case, case.empty)
-        if reading is None:
-            raise _UnsureError
-        return reading
-
-    def _memory(self, case: _Case) -> SeenItems:
-        """What is remembered of the last good document, if it still holds."""
-        feed, empty = case.feed, case.empty
-        packed = (
-            self._store.checks.seen_items(feed.id)
-            if feed.full_reads_requested == feed.full_reads_done
-            else None
-        )
-        before = SeenItems.unpacked(packed) if packed is not None else empty
-        return before if before.cache_key == empty.cache_key else empty
-
-    def _look(self, case: _Case, before: SeenItems) -> Evaluation | None:
-        fresh = [
-            place for place, item_hash in enumerate(case.marks) if item_hash not in before.seen
-        ]
-        seen = {
-            item_hash: before.seen[item_hash]
-            for item_hash in case.marks
-            if item_hash in before.seen
-        }
-        unchanged = summary(seen[item_hash] for item_hash in case.marks if item_hash in seen)
-        malformed = any(one.malformed for one in seen.values())
-        if not before.is_plain and len(seen) < max(len(set(case.marks)), len(before.seen)):
-            return None  # an item that came or went may change what the others are
-        items, broken = self._items(case, fresh, malformed=malformed)
-        keys = keys_of(items)
-        known = _known(self._store, case.feed, keys)
-        plain = is_plain(items, keys)
-        if not plain and before.seen:
-            return None
-        if not unchanged.episode_ids.isdisjoint(one.id for one in known.values()):
-            return None
-        decisions = _decisions(self._store, case.feed, case.source, items, keys, known, unchanged)
-        malformed |= bool(broken)
-        return Evaluation(
-            outcome=ParsedFeed(
-                title="", items=tuple(items), unchanged=len(case.marks) - len(fresh)
-            ),
-            decisions=self._described(case, decisions, fresh, malformed=malformed),
-            keys=keys,
-            summary=unchanged,
-            memory=replace(before.only(seen), is_plain=plain and before.is_plain),
-            marks=[case.marks[place] for place in fresh],
-            malformed=frozenset(index for index, place in enumerate(fresh) if place in broken),
-        )
-
-    def _items(
-        self, case: _Case, places: Sequence[int], *, malformed: bool
-    ) -> tuple[list[Item], frozenset[int]]:
-        """The items at `places`, and the places of those that are malformed."""
-        media_types = case.source.rules.media_types
-        looked = facts.facts(case.outline, places, media_types, case.document.url)
-        if looked is None:
-            raise _UnsureError
-        unread = [place for place, item in zip(places, looked.items, strict=True) if item is None]
-        if len(unread) == len(case.marks):
-            raise _UnsureError  # feedparser may as well have the whole of it
-        malformed |= bool(looked.malformed)
-        parsed = dict(zip(unread, self._parsed(case, unread, malformed=malformed), strict=True))
-        items = zip(places, looked.items, strict=True)
-        return [parsed[place] if item is None else item for place, item in items], looked.malformed
-
-    def _described(
-        self, case: _Case, decisions: Sequence[Decision], places: Sequence[int], *, malformed: bool
-    ) -> list[Decision]:
-        """The decisions, with the descriptions that are needed now."""
-        needed = {
-            places[index]: decision
-            for index, decision in enumerate(decisions)
-            if decision.item.description is None
-            and (decision.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _is_waited_for(decision))
-        }
-        parsed = self._parsed(case, list(needed), malformed=malformed)
-        for decision, item in zip(needed.values(), parsed, strict=True):
-            if replace(item, description=None) != decision.item:
-                raise _UnsureError
-        described = dict(zip(needed, parsed, strict=True))
-        return [
-            decision.with_item(described[place]) if place in described else decision
-            for place, decision in zip(places, decisions, strict=True)
-        ]
-
-    def _parsed(self, case: _Case, places: Sequence[int], *, malformed: bool) -> tuple[Item, ...]:
-        """What feedparser reads in the items at `places`."""
-        if not places:
-            return ()
-        body = case.outline.document_of(places, malformed=malformed)
-        parsed = self._parser.parse(
-            replace(case.document, body=body), case.source.rules.media_types
-        )
-        if isinstance(parsed, Failed) or len(parsed.items) != len(places):
-            raise _UnsureError
-        return parsed.items
+def _needs_description(decision: Decision) -> bool:
+    """Whether the description of an item is needed now, and has not been read."""
+    needed = decision.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _undescribed(decision)
+    return bool(needed) and decision.item.description is None
 
 
 def decisions_for(
@@ -308,9 +180,8 @@ def decisions_for(
 ) -> list[Decision]:
     """What becomes of each item of a whole document, by what the database knows now."""
     keys = keys_of(parsed.items)
-    return _decisions(
-        store, feed, source, parsed.items, keys, _known(store, feed, keys), UnchangedItems()
-    )
+    known = _known(store, feed, keys)
+    return _decisions(store, feed, source, parsed.items, keys, known, UnchangedItems())
 
 
 def _known(store: Store, feed: Feed, keys: Sequence[tuple[Key, ...]]) -> dict[Key, KnownEpisode]:
@@ -330,6 +201,7 @@ def _decisions(
     known: Mapping[Key, KnownEpisode],
     unchanged: UnchangedItems,
 ) -> list[Decision]:
+    """What becomes of each item; where its audio is new, its title may say what it is."""
     titles = {
         title_key(item.title)
         for item, own in zip(items, keys, strict=True)
@@ -337,25 +209,65 @@ def _decisions(
     }
     has_past = feed.baseline_at is not None and titles
     same_title = store.checks.by_title(feed.id, titles) if has_past else {}
-    found = match_items(
+    matches = match_items(
         items, keys, known, same_title, shown_before=feed.item_count, unchanged=unchanged
     )
-    return decide(found, feed, source.rules, unchanged=unchanged.episodes)
+    return decide(matches, feed, source.rules, unchanged=unchanged.episodes)
 
 
-def _remembering(reading: Evaluation, case: _Case) -> Evaluation:
-    """With what a later quick look needs, if the document came apart into just these items."""
-    if len(reading.decisions) != len(case.marks):
-        return reading
-    places = range(len(case.marks))
-    media_types = case.source.rules.media_types
-    looked = facts.facts(case.outline, places, media_types, case.document.url)
-    if looked is None:
-        return reading
-    plain = is_plain([decision.item for decision in reading.decisions], reading.keys)
-    memory = replace(case.empty, is_plain=plain)
-    return replace(reading, memory=memory, marks=case.marks, malformed=looked.malformed)
+def feed_after(
+    context: Context,
+    check: Check,
+    document: Document,
+    evaluation: Evaluation,
+    new: Sequence[NewEpisode] = (),
+) -> Feed:
+    """The feed after a check that brought `document`, and `new` episodes with it."""
+    feed, published = check.feed, None
+    # A feed from before there were rhythms learns its own now, others with each new episode.
+    if new or (feed.expected_by is None and isinstance(evaluation.outcome, ParsedFeed)):
+        published = [date for one in new if (date := one.episode.published_at) is not None]
+        if feed.baseline_at is not None:
+            published += context.store.checks.publication_dates(feed.id)
+    return feed_lifecycle.checked(
+        feed,
+        evaluation.outcome,
+        document,
+        context.clock(),
+        check.source.check_interval,
+        found_new=any(one.episode.state is not State.SKIPPED for one in new),
+        item_count=evaluation.item_count,
+        published=published,
+    )
 
 
-def _too_many() -> Evaluation:
-    return Evaluation(outcome=Failed(f"more than {MAX_ITEMS} items"))
+def record(context: Context, check: Check, document: Document, evaluation: Evaluation) -> None:
+    """Write down a check that brought a document: all that it changes, or nothing."""
+    feed, now, store = check.feed, context.clock(), context.store
+    new, learned = evaluation.admissions(feed.name, now)
+    after = feed_after(context, check, document, evaluation, new)
+    recorded = store.checks.record(
+        after,
+        new,
+        learned,
+        now,
+        evaluation.edited,
+        url_change=redirects.url_change(feed, after, now),
+        descriptions=evaluation.descriptions
+        if after.full_reads_done != feed.full_reads_done
+        else None,
+        digest=evaluation.seen_items,
+    )
+    if recorded is not None:
+        log_check(feed, after, evaluation.decisions)
+        return
+    log.warning(
+        "feed %s: another process has changed it meanwhile; it is checked again",
+        feed.name,
+        extra={"feed": feed.name},
+    )
+    current = store.feeds.get(feed.id)
+    # With another URL it is due at once; else a check at once could meet the other process again.
+    if current is not None and current.url == feed.url:
+        reason = "another process recorded its episodes at the same time"
+        store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)

@@ -1,23 +1,23 @@
-"""Who is asked when: a few requests at once to one host, and a moment between two of them. Pure."""
+"""Host limiter: a few requests at once to one host, and a moment between two of them. Pure."""
 
 import heapq
 from collections import defaultdict, deque
 from typing import Generic, TypeVar
 
-MAX_CONCURRENT_REQUESTS = 2  # requests to one host
+MAX_CONCURRENT_REQUESTS = 2  # to one host
 SPACING = 0.05  # seconds between the beginnings of two requests to one host
 
 Subject = TypeVar("Subject")
 
 
 class HostLimiter(Generic[Subject]):
-    """Subjects that wait for their hosts. Time comes in as seconds of a clock that only goes on."""
+    """Subjects that wait for their hosts. Times are seconds of a clock that only goes on."""
 
     def __init__(self, *, at_once: int = MAX_CONCURRENT_REQUESTS, spacing: float = SPACING) -> None:
         self._at_once = at_once
         self._spacing = spacing
         self._waiting: dict[str, deque[Subject]] = {}
-        self._asked: dict[str, int] = defaultdict(int)  # requests under way
+        self._running: dict[str, int] = defaultdict(int)  # requests, by host
         self._free_at: dict[str, float] = {}
         self._next: list[tuple[float, str]] = []  # a heap: when which host may be asked next
 
@@ -30,43 +30,43 @@ class HostLimiter(Generic[Subject]):
             self._waiting[host].append(subject)
             return
         self._waiting[host] = deque([subject])
-        if self._asked[host] < self._at_once:
+        if self._running[host] < self._at_once:
             self._queue(host)
 
     def take(self, now: float) -> Subject | None:
-        """The next subject whose host may be asked now. Say `done` once it has been."""
+        """The next subject whose host may be asked now; `done` must follow its request."""
         if not self._next or self._next[0][0] > now:
             return None
         _, host = heapq.heappop(self._next)
         waiting = self._waiting[host]
         subject = waiting.popleft()
-        self._asked[host] += 1
+        self._running[host] += 1
         self._free_at[host] = now + self._spacing
         if not waiting:
             del self._waiting[host]
-        elif self._asked[host] < self._at_once:
+        elif self._running[host] < self._at_once:
             self._queue(host)
         return subject
 
     def done(self, host: str, now: float) -> None:
-        """A request to a host has come to its end."""
-        self._asked[host] -= 1
+        """A request to the host has ended."""
+        self._running[host] -= 1
         if host in self._waiting:
-            if self._asked[host] == self._at_once - 1:
+            if self._running[host] == self._at_once - 1:
                 self._queue(host)
-        elif not self._asked[host] and self._free_at[host] <= now:
-            del self._asked[host], self._free_at[host]  # it may never be asked again
+        elif not self._running[host] and self._free_at[host] <= now:
+            del self._running[host], self._free_at[host]  # it may never be asked again
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next subject may be taken; None if that depends on `done`."""
         return max(self._next[0][0] - now, 0.0) if self._next else None
 
     def clear(self) -> list[Subject]:
-        """Forget all who wait, and say who they were."""
-        waited = [subject for queue in self._waiting.values() for subject in queue]
+        """Forget the subjects that wait, and return them."""
+        subjects = [subject for queue in self._waiting.values() for subject in queue]
         self._waiting.clear()
         self._next.clear()
-        return waited
+        return subjects
 
     def _queue(self, host: str) -> None:
         heapq.heappush(self._next, (self._free_at.get(host, 0.0), host))

@@ -1,4 +1,4 @@
-"""Work that waits on the network, in threads, so that one slow server keeps no other waiting."""
+"""Worker pool: work that waits on the network, so that one slow server keeps no other waiting."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,9 +9,9 @@ Result = TypeVar("Result")
 
 
 class WorkerPool(Generic[Subject, Result]):
-    """At most `size` pieces of work at once, each about a subject with an id.
+    """At most `size` threads, each at work on a subject with an id.
 
-    Started and gathered by one thread alone: what becomes of a result is decided there.
+    One thread alone starts work and takes the results: what becomes of them is decided there.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -21,26 +21,25 @@ class WorkerPool(Generic[Subject, Result]):
 
     @property
     def free(self) -> int:
-        """How many more may be started."""
+        """How many more subjects may be started."""
         return self._size - len(self._running)
 
     @property
     def ids(self) -> set[int]:
-        """Of the subjects that are under way."""
+        """The ids of the subjects under way."""
         return set(self._running)
 
     def start(self, key: int, subject: Subject, work: Callable[[Subject], Result]) -> None:
-        """Begin `work(subject)`."""
+        """Start `work(subject)`; `key` is the subject's id."""
         self._running[key] = (subject, self._pool.submit(work, subject))
 
     def finished(self) -> Iterator[tuple[Subject, Future[Result]]]:
-        """What has come to its end since the last call."""
-        done = [key for key, (_, future) in self._running.items() if future.done()]
-        for key in done:
+        """The subjects whose work has ended since the last call, with its result."""
+        for key in [key for key, (_, future) in self._running.items() if future.done()]:
             subject, future = self._running.pop(key)
-            if not future.cancelled():  # by `close`: nobody's fault
+            if not future.cancelled():  # by `close`
                 yield subject, future
 
     def close(self) -> None:
-        """Wait for what is under way; what has not begun is dropped."""
+        """Wait for the work under way; what has not begun is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)

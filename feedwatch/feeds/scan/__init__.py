@@ -1,1 +1,170 @@
-"""The fast scan: finds the items of a document that were not seen before."""
+"""Fast scan: finds the items of a document that were not seen before, without parsing the rest.
+
+    every item's bytes ── in the seen-item cache ─────→ it is what it was
+          └── changed ── a few facts of it, by expat ── enough for all but its description
+                             └── not sure ────────────→ feedparser, on these items or on all
+
+feedparser costs a hundred times as much. Nothing is guessed: whatever is not plain RSS 2.0 in every
+detail that matters is left to feedparser, which also reads each item that is to be submitted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
+from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of
+from feedwatch.core.match_items import UnchangedItems
+from feedwatch.core.settings import Rules
+from feedwatch.feeds.parse import DocumentParser
+from feedwatch.feeds.scan import facts, split
+from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
+
+MAX_ITEMS = 20_000  # of a document; the largest real feed seen has 1,500
+TOO_MANY_ITEMS = Failed(f"more than {MAX_ITEMS} items")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """A document that was split into its items, and what it takes to read some of them."""
+
+    document: Document
+    outline: split.Outline
+    hashes: Sequence[bytes]  # of the items
+    rules: Rules
+    parser: DocumentParser
+
+    def parsed(self, places: Sequence[int], *, malformed: bool) -> tuple[Item, ...] | None:
+        """What feedparser reads in the items at `places`; None if it finds more or fewer."""
+        if not places:
+            return ()
+        body = self.outline.document_of(places, malformed=malformed)
+        parsed = self.parser.parse(replace(self.document, body=body), self.rules.media_types)
+        if isinstance(parsed, Failed) or len(parsed.items) != len(places):
+            return None
+        return parsed.items
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedItems:
+    """The items of a document that were not seen before, and a summary of the others."""
+
+    parsed: ParsedFeed  # the changed items; its `unchanged` counts the others
+    keys: Sequence[tuple[Key, ...]]  # of the changed items
+    unchanged: UnchangedItems = field(default_factory=UnchangedItems)
+    is_same: bool = False  # the document has the cached items, all of them and no others
+    _cache: SeenItems | None = None  # of the unchanged items; None: this document can have none
+    _hashes: Sequence[bytes] = ()  # of the changed items
+    _malformed: frozenset[int] = frozenset()  # which of the changed items are no well-formed XML
+    _scan: _Scan | None = None  # None: feedparser has read the whole document
+    _places: Sequence[int] = ()  # of the changed items in the document
+
+    def describe(self, places: Sequence[int]) -> Sequence[Item] | None:
+        """The changed items at `places` as feedparser reads them, with their descriptions.
+
+        None if it reads another item than the fast scan: then the whole document must be parsed.
+        """
+        read = [self.parsed.items[place] for place in places]
+        if self._scan is None:
+            return read
+        malformed = bool(self._malformed or (self._cache and self._cache.has_malformed))
+        described = self._scan.parsed(
+            [self._places[place] for place in places], malformed=malformed
+        )
+        if described is None or [replace(item, description=None) for item in described] != read:
+            return None
+        return described
+
+    def cache_with(self, episode_ids: Sequence[int | None]) -> bytes | None:
+        """The seen-item cache of the document, packed; None if it can have none.
+
+        `episode_ids` has the id of each changed item's episode, 0 for an item that is no episode,
+        and None where that may change: such an item is looked at again.
+        """
+        if self._cache is None:
+            return None
+        seen = dict(self._cache.seen)
+        for place, (episode_id, keys) in enumerate(zip(episode_ids, self.keys, strict=True)):
+            if episode_id is not None:
+                has_guid = any(key.kind is KeyKind.GUID for key in keys)
+                malformed = place in self._malformed
+                seen[self._hashes[place]] = SeenItem(episode_id, has_guid, malformed)
+        return replace(self._cache, seen=seen).packed()
+
+
+def changed_items(
+    document: Document, cache: SeenItems, parser: DocumentParser
+) -> ChangedItems | Failed | None:
+    """Find the items of `document` that `cache` does not have, and read them but for descriptions.
+
+    None: not sure, so the whole document must be parsed. Where a changed item turns out to be an
+    episode of the unchanged items too, ask again with an empty cache.
+    """
+    outline = split.split(document.body)
+    if outline is None:
+        return None
+    if len(outline.items) > MAX_ITEMS:
+        return TOO_MANY_ITEMS
+    hashes = [item_hash(item) for item in outline.items]
+    scan = _Scan(
+        document=document, outline=outline, hashes=hashes, rules=cache.rules, parser=parser
+    )
+    empty = SeenItems(rules=cache.rules, cache_key=cache_key_of(cache.rules, outline.opening))
+    if cache.cache_key != empty.cache_key or not (cache.is_plain or cache.seen.keys() == {*hashes}):
+        cache = empty  # an item that came or went may change what the others are
+    changed = _changed(scan, cache)
+    if changed is None or not cache.seen or is_plain(changed.parsed.items, changed.keys):
+        return changed
+    return _changed(scan, empty)
+
+
+def all_items(document: Document, rules: Rules, parser: DocumentParser) -> ChangedItems | Failed:
+    """Parse the whole document: each of its items counts as changed, and is described."""
+    parsed = parser.parse(document, rules.media_types)
+    if isinstance(parsed, Failed):
+        return parsed
+    if len(parsed.items) > MAX_ITEMS:
+        return TOO_MANY_ITEMS
+    changed = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
+    outline = split.split(document.body)
+    if outline is None or len(outline.items) != len(parsed.items):
+        return changed
+    looked = facts.facts(outline, range(len(outline.items)), rules.media_types, document.url)
+    if looked is None:
+        return changed
+    cache = SeenItems(
+        rules=rules,
+        cache_key=cache_key_of(rules, outline.opening),
+        is_plain=is_plain(parsed.items, changed.keys),
+    )
+    hashes = [item_hash(item) for item in outline.items]
+    return replace(changed, _cache=cache, _hashes=hashes, _malformed=looked.malformed)
+
+
+def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
+    """The items that are not in the cache; None if not sure."""
+    seen = {one: cache.seen[one] for one in scan.hashes if one in cache.seen}
+    places = [place for place, one in enumerate(scan.hashes) if one not in seen]
+    looked = facts.facts(scan.outline, places, scan.rules.media_types, scan.document.url)
+    if looked is None:
+        return None
+    unread = [place for place, item in zip(places, looked.items, strict=True) if item is None]
+    if len(unread) == len(scan.hashes):
+        return None  # feedparser may as well read the whole document
+    kept = replace(cache, seen=seen)
+    parsed = scan.parsed(unread, malformed=bool(looked.malformed) or kept.has_malformed)
+    if parsed is None:
+        return None
+    by_feedparser = iter(parsed)
+    items = tuple(next(by_feedparser) if item is None else item for item in looked.items)
+    keys = keys_of(items)
+    return ChangedItems(
+        parsed=ParsedFeed(title="", items=items, unchanged=len(scan.hashes) - len(places)),
+        keys=keys,
+        unchanged=summary(seen[one] for one in scan.hashes if one in seen),
+        is_same=not places and len(seen) == len(cache.seen),
+        _cache=replace(kept, is_plain=cache.is_plain and is_plain(items, keys)),
+        _hashes=[scan.hashes[place] for place in places],
+        _malformed=frozenset(n for n, place in enumerate(places) if place in looked.malformed),
+        _scan=scan,
+        _places=places,
+    )

@@ -1,12 +1,12 @@
-"""What the last good document of a feed was, item by item, and by what that is recognised. Pure.
+"""Seen-item cache: what each item of a feed's last good document was, by a hash of its bytes. Pure.
 
 An item whose bytes were seen before, in the same surroundings and under the same rules, can't be a
-new episode: it is what it was then. Kept is a mark of each item's bytes and what it was.
+new episode: it is what it was then.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from re import Pattern
 from typing import Self
@@ -14,11 +14,11 @@ from typing import Self
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 
-FORMAT = b"1"  # a change of what is kept, or of how items are read, makes all that is kept void
-BASIS_BYTES = 16
-MARK_BYTES = 8  # enough to tell the items of one feed apart
+FORMAT = b"1"  # to be raised with what is kept or how items are read: all that is kept is void then
+KEY_BYTES = 16
+HASH_BYTES = 8  # enough to tell the items of one feed apart
 
-_ENTRY = struct.Struct(f"<{MARK_BYTES}sq")
+_ENTRY = struct.Struct(f"<{HASH_BYTES}sq")
 
 
 @dataclass(frozen=True)
@@ -32,74 +32,69 @@ class SeenItem:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenItems:
-    """The items of a document by the marks of their bytes."""
+    """Seen-item cache of a feed: the items of its last good document by the hashes of their bytes.
 
-    cache_key: bytes
+    With its rules alone it is empty. It holds only for a document with the same cache key.
+    """
+
+    rules: Rules
+    cache_key: bytes = b""
     seen: Mapping[bytes, SeenItem] = field(default_factory=dict)
     is_plain: bool = True  # each item tells by itself what it is, see `identity.is_plain`
-    is_same: bool = False  # as what is kept
 
-    def only(self, seen: Mapping[bytes, SeenItem]) -> Self:
-        """With these of its items."""
-        return replace(self, seen=seen, is_same=len(seen) == len(self.seen) > 0)
+    @property
+    def has_malformed(self) -> bool:
+        """Whether any of the items is no well-formed XML."""
+        return any(one.malformed for one in self.seen.values())
 
     def packed(self) -> bytes:
-        """As bytes, to be kept."""
-        return (
-            self.cache_key
-            + (b"p" if self.is_plain else b"-")
-            + b"".join(
-                _ENTRY.pack(item_hash, seen.episode << 2 | seen.has_guid << 1 | seen.malformed)
-                for item_hash, seen in self.seen.items()
-            )
+        """The cache as bytes, for the database."""
+        entries = (
+            _ENTRY.pack(item_hash, one.episode << 2 | one.has_guid << 1 | one.malformed)
+            for item_hash, one in self.seen.items()
         )
+        return self.cache_key + (b"p" if self.is_plain else b"-") + b"".join(entries)
 
     @classmethod
-    def unpacked(cls, packed: bytes) -> Self:
-        """What `packed` made."""
-        entries = _ENTRY.iter_unpack(packed[BASIS_BYTES + 1 :])
+    def unpacked(cls, rules: Rules, packed: bytes) -> Self:
+        """The cache that `packed` was made of, for a feed that has `rules` now."""
         return cls(
-            cache_key=packed[:BASIS_BYTES],
-            is_plain=packed[BASIS_BYTES : BASIS_BYTES + 1] == b"p",
+            rules=rules,
+            cache_key=packed[:KEY_BYTES],
+            is_plain=packed[KEY_BYTES : KEY_BYTES + 1] == b"p",
             seen={
                 item_hash: SeenItem(value >> 2, bool(value & 2), bool(value & 1))
-                for item_hash, value in entries
+                for item_hash, value in _ENTRY.iter_unpack(packed[KEY_BYTES + 1 :])
             },
         )
 
 
 def cache_key_of(rules: Rules, opening: bytes = b"") -> bytes:
-    """What an item's meaning depends on besides its bytes."""
-    return sha256(b"\0".join((FORMAT, repr(_stated(rules)).encode(), opening))).digest()[
-        :BASIS_BYTES
-    ]
+    """Cache key: what an item's meaning depends on besides its bytes.
 
-
-def _stated(rules: Rules) -> list[tuple[str, object]]:
-    """The rules in words that are whole, and the same in every process."""
-    return [(name, _plain(value)) for name, value in vars(rules).items()]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return value.pattern if isinstance(value, Pattern) else value
+    The rules are written out, so that the key is the same in every process.
+    """
+    stated = []
+    for name, value in vars(rules).items():
+        plain = sorted(value) if isinstance(value, frozenset) else value
+        stated.append((name, plain.pattern if isinstance(plain, Pattern) else plain))
+    return sha256(b"\0".join((FORMAT, repr(stated).encode(), opening))).digest()[:KEY_BYTES]
 
 
 def body_hash(body: bytes, rules: Rules) -> bytes:
-    """What a whole document is recognised by, as long as it would be read in the same way."""
-    digest = sha256(cache_key_of(rules))
-    digest.update(body)
-    return digest.digest()[:BASIS_BYTES]
+    """Hash of a whole document, which holds as long as the document would be read in one way."""
+    found = sha256(cache_key_of(rules))
+    found.update(body)
+    return found.digest()[:KEY_BYTES]
 
 
 def item_hash(item: bytes) -> bytes:
-    """What an item's bytes are recognised by."""
-    return sha256(item).digest()[:MARK_BYTES]
+    """Hash of an item's bytes."""
+    return sha256(item).digest()[:HASH_BYTES]
 
 
 def summary(seen: Iterable[SeenItem]) -> UnchangedItems:
-    """What a document shows by the items that were seen before."""
+    """The unchanged items of a document, counted."""
     episodes = [one for one in seen if one.episode]
     return UnchangedItems(
         episode_ids=frozenset(one.episode for one in episodes),

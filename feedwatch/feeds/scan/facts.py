@@ -1,10 +1,8 @@
-"""The quick look: a document's items as bytes, and what tells them apart, without feedparser.
+"""Facts of an item, by expat: what an item is known by and what decides about it.
 
-An item whose bytes were seen before can't be a new episode, and for all but the new ones a few
-facts are enough: what an item is known by, and what decides about it. Both are read here, at a
-hundredth of feedparser's cost. Nothing is guessed: `split` and `facts` say None to whatever is not
-plain RSS 2.0 in every detail that matters, and that goes the full way, through `rss`. Which details
-matter is what feedparser would make of them; tests/test_quick.py compares the two.
+All but its description, at a hundredth of feedparser's cost. An item is left to feedparser unless
+it is plain RSS 2.0 in every detail that matters. Which details matter is what feedparser would make
+of them; tests/test_scan.py compares the two.
 """
 
 import re
@@ -23,13 +21,10 @@ from feedwatch.feeds.scan.split import RSS, Outline
 ITEM_DEPTH = 3  # of an RSS item: of Atom, no facts are read
 
 
-# Facts
-
-
 class _Role(StrEnum):  # its members hash faster than an Enum's
-    """What an element inside of an item is to us."""
+    """What an element within an item means here."""
 
-    NEUTRAL = auto()  # whatever it says changes nothing of what we read
+    NEUTRAL = auto()  # whatever it says changes none of the facts
     UNSURE = auto()  # it may change what feedparser makes of the item
     TITLE = auto()
     ITUNES_TITLE = auto()
@@ -47,18 +42,6 @@ class _Role(StrEnum):  # its members hash faster than an Enum's
 
 
 _NEUTRAL = _Role.NEUTRAL
-_TEXTS = frozenset(
-    (
-        _Role.TITLE,
-        _Role.ITUNES_TITLE,
-        _Role.GUID,
-        _Role.DATE,
-        _Role.DURATION,
-        _Role.EPISODE_TYPE,
-    )
-)
-
-
 _ROLES = {
     ("", "title"): _Role.TITLE,
     ("", "guid"): _Role.GUID,
@@ -74,7 +57,8 @@ _ROLES = {
     ("podcast", "alternateEnclosure"): _Role.ALTERNATE,
     ("podcast", "source"): _Role.ALTERNATE_SOURCE,
 }
-# Of other elements those to which feedparser, or `dialects`, gives a meaning that reaches a fact.
+_TEXTS = {*map(_Role, ("title", "itunes_title", "guid", "date", "duration", "episode_type"))}
+# Of other elements those that feedparser, with our patches, takes for something that is a fact.
 _MEANINGFUL = frozenset(("", "dc", "dcterms", "enc", "itunes", "media", "podcast"))
 _RISKY = frozenset(
     re.findall(
@@ -87,7 +71,7 @@ _RISKY = frozenset(
 
 @dataclass
 class _Facts:
-    """What has been read of one item so far."""
+    """The facts of one item, as far as they are read."""
 
     texts: dict[_Role, str]
     candidates: list[Candidate]
@@ -96,16 +80,16 @@ class _Facts:
 
 
 class _Reader:
-    """Reads items one after another, all inside of the same start tags."""
+    """Reads items one after another, all within the same start tags."""
 
     def __init__(self, outline: Outline) -> None:
-        self.is_odd = False  # its names don't mean what they say
+        self.is_odd = False  # prefixes do not mean what they say
         self._prefixes: dict[str, str] = {}  # those that the document declares, by namespace
         self._roles: dict[str, _Role] = {}
         self._depth = self._base = 0
         self._ended = 0
         self._facts = _Facts({}, [], set())
-        self._wanted: _Role | None = None  # whose text is being read
+        self._wanted: _Role | None = None  # the element whose text is being read
         self._text: list[str] = []
         self._alternate: dict[str, str] = {}
         parser = expat.ParserCreate("utf-8", namespace_separator=" ")
@@ -118,7 +102,7 @@ class _Reader:
         self._base = self._depth  # of what the items stand in
 
     def read(self, item: bytes) -> _Facts | None:
-        """What stands in an item; None if it is not well-formed, and then this reader is spent."""
+        """Read an item; None if it is not well-formed, and then this reader cannot go on."""
         self._facts, self._alternate, self._ended = _Facts({}, [], set()), {}, 0
         try:
             self._parser.Parse(item)
@@ -128,9 +112,9 @@ class _Reader:
         return self._facts if self._depth == self._base and self._ended == 1 else None
 
     def _declare(self, prefix: str | None, uri: str) -> None:
-        """Note a prefix: feedparser goes by it where it does not know the namespace.
+        """Note a namespace's prefix: feedparser goes by it where it does not know the namespace.
 
-        One that means another thing than its name says changes what feedparser makes of the rest.
+        A known prefix of another namespace changes what feedparser makes of the whole document.
         """
         prefix = prefix or ""
         known = PREFIXES.get(uri.lower())
@@ -150,19 +134,19 @@ class _Reader:
         return role
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        # Most elements are none of our business: this is where the time goes.
+        # This is where the time goes: most elements are neutral.
         self._depth = depth = self._depth + 1
         role = self._roles.get(name) or self._role(name)
         if role is _NEUTRAL and not attributes and self._wanted is None and depth > ITEM_DEPTH:
             return
         if attributes and "base" in "".join(attributes).lower():
             self.is_odd |= depth < ITEM_DEPTH
-            self._facts.unsure = True  # relative addresses below it mean something else
+            self._facts.unsure = True  # xml:base: relative URLs below it mean something else
         if depth <= ITEM_DEPTH:
             self._facts.unsure |= depth == ITEM_DEPTH and bool(attributes)  # rdf:about: an id
             return
         if self._wanted is not None:
-            self._facts.unsure = True  # an element where we want text
+            self._facts.unsure = True  # markup within a text
         if role is not _NEUTRAL:
             self._take(role, attributes)
 
@@ -171,11 +155,14 @@ class _Reader:
         facts.roles.add(role)
         if role in _TEXTS:
             if role is _Role.TITLE and facts.texts.get(role, "").strip():
-                pass  # an image's, say: the first one that has words counts
-            elif is_child:
-                self._begin_text(role, attributes)
-            else:
+                return  # an image's, say: the first one that has words counts
+            if not is_child:
                 facts.unsure = True
+                return
+            facts.unsure |= role in facts.texts or bool(attributes and role is not _Role.GUID)
+            facts.texts[role] = ""
+            self._wanted, self._text = role, []
+            self._parser.CharacterDataHandler = self._text.append
         elif role is _Role.ENCLOSURE and is_child:
             facts.candidates.append(enclosure(_named(attributes)))
         elif role is _Role.LINK:
@@ -189,13 +176,6 @@ class _Reader:
         elif role is _Role.UNSURE:
             facts.unsure = True
 
-    def _begin_text(self, role: _Role, attributes: dict[str, str]) -> None:
-        facts = self._facts
-        facts.unsure |= role in facts.texts or bool(attributes and role is not _Role.GUID)
-        facts.texts[role] = ""
-        self._wanted, self._text = role, []
-        self._parser.CharacterDataHandler = self._text.append
-
     def _end(self, _name: str) -> None:
         if self._wanted is not None:
             self._facts.texts[self._wanted] = "".join(self._text)
@@ -206,17 +186,17 @@ class _Reader:
 
 
 def _named(attributes: dict[str, str]) -> dict[str, str]:
-    """Attributes as feedparser has them."""
+    """The attributes as feedparser passes them on."""
     named = {key.lower(): value for key, value in attributes.items()}
     return named | {key: named[key].lower() for key in ("rel", "type") if key in named}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the quick look makes of some items of a document, in their order.
+    """The facts of some items of a document, in their order.
 
-    An item is None if feedparser must read it. `malformed` are the places of those that are not
-    well-formed XML, and have no greater fault than a stray "&".
+    An item is None if feedparser must read it. `malformed` has the places of those that are no
+    well-formed XML, but have no greater fault than a stray "&".
     """
 
     items: tuple[Item | None, ...]
@@ -226,48 +206,36 @@ class Facts:
 def facts(
     outline: Outline, places: Sequence[int], media_types: Sequence[str], document_url: str
 ) -> Facts | None:
-    """What is known and decided by, of the items at `places`; None if nothing is certain.
-
-    Of the items' descriptions nothing is read.
-    """
-    if outline.closing != RSS.closing:
+    """Read the items at `places`, but for descriptions; None if nothing is certain of any item."""
+    if outline.closing != RSS.closing or not places:
         return Facts(items=(None,) * len(places), malformed=frozenset())
-    reader: _Reader | None = None
     found: list[Item | None] = []
     malformed = set()
-    for place in places:
-        item = outline.items[place]
-        if reader is None:
-            reader = _reader(outline)
-        if reader is None:
-            return None
-        read = reader.read(item)
-        if read is None:
-            # feedparser's lenient parser takes a stray "&" as it is. After anything else that is
-            # wrong it may not even see where the item ends.
-            reader = _reader(outline)
-            if reader is None or reader.read(item.replace(b"&", b"&amp;")) is None:
-                return None
-            malformed.add(place)
-        found.append(_item(read, media_types, document_url) if read is not None else None)
+    try:
+        reader = _Reader(outline)
+        for place in places:
+            item = outline.items[place]
+            read = reader.read(item)
+            if read is None:
+                # feedparser's lenient parser takes a stray "&" as it is. After anything else that
+                # is wrong it may not even see where the item ends.
+                reader = _Reader(outline)
+                if reader.read(item.replace(b"&", b"&amp;")) is None:
+                    return None
+                malformed.add(place)
+            found.append(_item(read, media_types, document_url) if read is not None else None)
+    except expat.ExpatError:  # in the opening
+        return None
     return Facts(items=tuple(found), malformed=frozenset(malformed))
 
 
-def _reader(outline: Outline) -> _Reader | None:
-    try:
-        return _Reader(outline)
-    except expat.ExpatError:
-        return None
-
-
 def _item(read: _Facts, media_types: Sequence[str], document_url: str) -> Item | None:
+    """The item that feedparser would read; None if that is not certain."""
     if read.unsure:
         return None
-    texts = read.texts
-    for role, text in texts.items():
-        if not text.isascii() and not _stays(text):
-            return None
-        texts[role] = text.strip()
+    if any(not text.isascii() and _is_mended(text.strip()) for text in read.texts.values()):
+        return None
+    texts = {role: text.strip() for role, text in read.texts.items()}
     title = texts.get(_Role.TITLE, "")
     if not title and _Role.MEDIA_TITLE in read.roles:
         return None
@@ -286,15 +254,12 @@ def _item(read: _Facts, media_types: Sequence[str], document_url: str) -> Item |
     )
 
 
-_CONTROLS = re.compile("[\x80-\x9f]")
-
-
-def _stays(text: str) -> bool:
-    """Whether feedparser leaves a text as it is: it mends what looks wrongly encoded."""
-    if _CONTROLS.search(text.strip()):
-        return False
-    try:
-        text.strip().encode("iso-8859-1").decode()
-    except (UnicodeEncodeError, UnicodeDecodeError):
+def _is_mended(text: str) -> bool:
+    """Whether feedparser changes a text, as it does with what looks wrongly encoded."""
+    if re.search("[\x80-\x9f]", text):
         return True
-    return False
+    try:
+        text.encode("iso-8859-1").decode()
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -1,14 +1,14 @@
-"""Cuts a document into its items without parsing them."""
+"""Cuts a document into its items, as bytes, without parsing them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.parsers import expat
 
 from feedwatch.feeds.namespaces import PREFIXES
 
-LONGEST_ITEM = 1_000_000  # bytes: what expat reads in one go, keeping other threads waiting
-LONGEST_HEAD = 1_000_000
+LONGEST_ITEM = 1_000_000  # bytes; expat reads them in one go, and keeps other threads waiting
+LONGEST_HEAD = 1_000_000  # bytes before the first item
 
 _DECLARATION = re.compile(
     rb"""<\?xml\s+version\s*=\s*["']1\.[0-9]["']
@@ -22,7 +22,7 @@ _START_TAG = re.compile(rb"<\w+(?:\s[^<>]*)?>")
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """Where in a document what stands. The items in the document's order."""
+    """A document cut into its items, which are in the document's order."""
 
     opening: bytes  # the start tags that the items stand in
     closing: bytes
@@ -41,39 +41,30 @@ class Outline:
 class _Dialect:
     path: tuple[str, ...]  # the elements that an item stands in, without their namespaces
     item: bytes
-    closing: bytes
     start: re.Pattern[bytes]  # of an item
-    end: bytes
+    closing: bytes  # of the document
 
 
-def _dialect(path: tuple[str, ...], item: bytes, closing: bytes) -> _Dialect:
-    start = re.compile(b"<" + item + rb"[\s>/]")
-    return _Dialect(path=path, item=item, closing=closing, start=start, end=b"</" + item + b">")
-
-
-RSS = _dialect(("rss", "channel"), b"item", b"</channel></rss>")
-_ATOM = _dialect(("feed",), b"entry", b"</feed>")
+RSS = _Dialect(
+    path=("rss", "channel"),
+    item=b"item",
+    start=re.compile(rb"<item[\s>/]"),
+    closing=b"</channel></rss>",
+)
+_ATOM = _Dialect(
+    path=("feed",), item=b"entry", start=re.compile(rb"<entry[\s>/]"), closing=b"</feed>"
+)
 
 
 def split(body: bytes) -> Outline | None:
     """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
     body = _in_utf8(body.removeprefix(b"\xef\xbb\xbf").strip())
-    for dialect in (RSS, _ATOM):
-        if body.endswith(dialect.closing[-6:]):
-            return _split(body, dialect)
-    return None
-
-
-def _split(body: bytes, dialect: _Dialect) -> Outline | None:
-    first = dialect.start.search(body)
+    dialect = RSS if body.endswith(b"</rss>") else _ATOM
+    first = dialect.start.search(body) if body.endswith(dialect.closing[-6:]) else None
     if first is None or first.start() > LONGEST_HEAD:
         return None
-    parts = _items(body, first.start(), dialect)
-    if parts is None:
-        return None
-    items, end = parts
-    head, tail = body[: first.start()], body[end:]
-    opening = _opening(head, tail, dialect)
+    items, end = _items(body, first.start(), dialect)
+    opening = _opening(body[: first.start()], body[end:], dialect) if items else None
     if opening is None:
         return None
     return Outline(opening=opening, closing=dialect.closing, items=items)
@@ -96,33 +87,35 @@ def _in_utf8(body: bytes) -> bytes:
         return b""
 
 
-def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int] | None:
-    """The items from `place` on, one right after another, and where the last one ends."""
+def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int]:
+    """The items from `place` on, one right after another, and where the last one ends.
+
+    No items if that is not certain.
+    """
     items = []
+    start, closing = b"<" + dialect.item, b"</" + dialect.item + b">"
     while True:
-        end = body.find(dialect.end, place)
+        end = body.find(closing, place)
         if end < 0 or end - place > LONGEST_ITEM:
-            return None
-        end += len(dialect.end)
+            return (), 0
+        end += len(closing)
         items.append(body[place:end])
         place = body.find(b"<", end)
         if place < 0 or body[end:place].strip():
-            return None
+            return (), 0
         if not dialect.start.match(body, place):
-            return (tuple(items), end) if _are_apart(items, dialect) else None
-
-
-def _are_apart(items: Sequence[bytes], dialect: _Dialect) -> bool:
-    """Whether none begins within another: bytes are counted faster than patterns are found."""
-    start = b"<" + dialect.item
-    return all(item.count(start) == 1 or not dialect.start.search(item, 1) for item in items)
+            break
+    # None may begin within another. Bytes are counted faster than patterns are found.
+    if any(item.count(start) > 1 and dialect.start.search(item, 1) for item in items):
+        return (), 0
+    return tuple(items), end
 
 
 def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
     """The start tags that the items stand in, and inherit from.
 
-    None if what stands around the items is not well-formed, or they don't stand where items do but
-    in a comment, say, or if there are others.
+    None if what stands around the items is not well-formed, if they stand elsewhere than items do,
+    in a comment, say, or if there are other items.
     """
     path: list[str] = []
     starts: list[int] = []
