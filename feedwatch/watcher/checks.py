@@ -121,7 +121,9 @@ class Checks:
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether nothing is under way and nothing is due."""
-        return not self._under_way and not self._due(due_by, 1)
+        # What is under way is due until it is written. It may begin while this looks, so it is
+        # looked for among what is due first.
+        return not self._due(due_by, 1, but=set()) and not self._under_way
 
     def close(self) -> None:
         """End what is under way, and write down what it gave."""
@@ -189,17 +191,17 @@ class Checks:
         if len(self._pace) >= MANY and now < self._look_again:
             return
         self._look_again = now + LOOK_AGAIN
-        for due in self._due(due_by, WAIT_AT_MOST):
+        for due in self._due(due_by, WAIT_AT_MOST, but=self._under_way):
             turn = _Turn(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
             self._under_way.add(turn.feed)
             self._pace.add(turn.host, turn)
         if not self._under_way:
             self._ailing = False
 
-    def _due(self, due_by: datetime | None, limit: int) -> list[Due]:
+    def _due(self, due_by: datetime | None, limit: int, *, but: set[int]) -> list[Due]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
-        return self._context.store.due_feeds(now, longest, limit, but=set(self._under_way))
+        return self._context.store.due_feeds(now, longest, limit, but=but)
 
     def _is_free(self) -> bool:
         """Whether another feed may be asked for."""
@@ -232,7 +234,12 @@ class Checks:
             return False
         feed = lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
         check = _Check(feed=feed, source=source, host=turn.host, begun=time.monotonic())
-        future = self._fetches.submit(self._fetch, check)
+        try:
+            future = self._fetches.submit(self._fetch, check)
+        except RuntimeError:
+            if self._closing:  # since it was seen that there is room
+                return False
+            raise
         self._fetching += 1
         self._then(future, check, self._fetched)
         return True
