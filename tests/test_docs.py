@@ -26,6 +26,7 @@ from feedwatch.config.load import (
 )
 from feedwatch.sandbox import Sandbox
 from feedwatch.sandbox.faults import Kind
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -251,7 +252,7 @@ def test_the_sandboxs_examples_work() -> None:
             ["bash", "-euo", "pipefail", "-c", script],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             env={"PATH": os.environ["PATH"], "NO_PROXY": "*"},
             check=False,
         )

@@ -40,7 +40,8 @@ from feedwatch.store import Store
 from feedwatch.watcher import Checks, Context, Plan, decisions_on
 from feedwatch.watcher.checks import _Check
 from feedwatch.watcher.reading import Reading
-from tests.replay import RememberingParser, empty_database
+from tests.replay import RememberingParser
+from tests.world import empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 CHAINS = ("", "pdst.fm/e/", "dts.podtrac.com/redirect.mp3/chrt.fm/track/AB12/", "op3.dev/e/")

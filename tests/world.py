@@ -1,13 +1,27 @@
 """feedwatch's duties in this process, with a clock that the test moves: real HTTP, a real file."""
 
-from collections.abc import Callable, Iterator
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from feedwatch.isolation import Parser
-from feedwatch.model import Episode, FirstRun, Policy, Rules, Source, State
+from feedwatch.model import (
+    Document,
+    Episode,
+    Failed,
+    FirstRun,
+    ParsedFeed,
+    Policy,
+    Rules,
+    Source,
+    State,
+)
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox import Sandbox
 from feedwatch.store import Store
@@ -15,6 +29,35 @@ from feedwatch.watcher import Checks, Context, Plan, Polls, Submissions
 from feedwatch.watcher.pace import Pace
 from feedwatch.wire import Brake, client
 from tests.support import KEY, PODCAST, FeedServer, wait_for
+
+
+@cache
+def empty_database() -> Path:
+    """One with all tables: to make them takes longer than most tests."""
+    path = Path(tempfile.mkdtemp(prefix="feedwatch-tests-")) / "empty.db"
+    Store(f"sqlite:///{path}", processor="inlet", may_create=True).close()
+    atexit.register(shutil.rmtree, path.parent)
+    return path
+
+
+@cache
+def _parser() -> Parser:
+    parser = Parser()
+    atexit.register(parser.close)
+    return parser
+
+
+class SharedParser:
+    """The parser of feedwatch, one for all worlds: to start it takes longer than most tests.
+
+    It keeps nothing between two documents.
+    """
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        return _parser().parse(document, media_types)
+
+    def close(self) -> None:
+        """Nothing: a process that ends takes its parser with it, and this one is shared."""
 
 
 class World:
@@ -25,6 +68,8 @@ class World:
         self.policy = Policy(poll_interval=timedelta(seconds=30))
         self.sandbox = sandbox
         self.feeds = feeds
+        if not path.exists():
+            shutil.copy(empty_database(), path)
         self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
         self.sources = [self.source("show")]
         self._ends: list[Callable[[], None]] = []
@@ -45,7 +90,7 @@ class World:
         self.end()
         brake = Brake()
         api = client(brake, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"})
-        http, parser = client(brake), Parser()
+        http, parser = client(brake), SharedParser()
         plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
         self.context = Context(
             store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now
