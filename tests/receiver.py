@@ -1,6 +1,6 @@
 """A program on loopback that events are sent to, and that does as the test says."""
 
-import time
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,6 +18,7 @@ class Receiver(Loopback):
         self.posts: list[Post] = []
         self.status = 204
         self.delay = 0.0
+        self.over = threading.Event()
         self.before_answer: Callable[[], object] = lambda: None
         receiver = self
 
@@ -26,7 +27,7 @@ class Receiver(Loopback):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.posts.append(({k.lower(): v for k, v in self.headers.items()}, body))
                 receiver.before_answer()
-                time.sleep(receiver.delay)
+                receiver.over.wait(receiver.delay)
                 self.send_response(receiver.status)
                 if 300 <= receiver.status < 400:
                     self.send_header("Location", "/elsewhere")

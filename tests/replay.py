@@ -5,17 +5,14 @@ What a version should have led to is not known here: the tests say that.
 """
 
 import argparse
-import atexit
 import logging
 import re
-import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,7 +22,6 @@ from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.settings import FeedConfig, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.store import Store
 from tests.support import KEY, PODCAST, FeedServer
 from tests.world import World
 
@@ -158,22 +154,12 @@ def replay(
 ) -> Iterator[Replay]:
     """A new database at `path`, and a media API of its own whose jobs are done at once."""
     with Sandbox(api_key=KEY, podcasts={PODCAST: "The show"}, job_seconds=0.0) as sandbox:
-        shutil.copy(empty_database(), path)
         one = Replay(path, sandbox, feeds, parser, rules)
         try:
             yield one
         finally:
             one.end()
             one.store.close()
-
-
-@cache
-def empty_database() -> Path:
-    """One with all tables: to make them takes longer than most replays."""
-    path = Path(tempfile.mkdtemp(prefix="feedwatch-tests-")) / "empty.db"
-    Store(f"sqlite:///{path}", processor="inlet", may_create=True).close()
-    atexit.register(shutil.rmtree, path.parent)
-    return path
 
 
 def versions(folder: Path) -> list[Path]:

@@ -37,7 +37,8 @@ Found = TypeVar("Found")
 KEY = "k3y-that-nobody-may-see"  # the sandbox's key in every test
 PODCAST = "podcast-1"
 PODCASTS = {PODCAST: "The show", "podcast-2": "Another show"}
-PATIENCE = 15.0  # seconds that a test waits for what should come within one or two
+PATIENCE = 300.0  # seconds that a test waits for what should come soon: only a hang meets it
+LONG = 1000.0  # seconds that no test waits for: longer than pytest's own limit
 ROOT = Path(feedwatch.__file__).parent.parent
 FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
 
@@ -113,6 +114,7 @@ class Loopback:
     """An HTTP server on loopback, from `with` to its end."""
 
     _server: ThreadingHTTPServer
+    over: threading.Event  # once it is set, no answer is delayed any more
 
     def __enter__(self) -> Self:
         serve = self._server.serve_forever
@@ -125,6 +127,7 @@ class Loopback:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -139,6 +142,7 @@ class FeedServer(Loopback):
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._host = host
         self.etags = True
+        self.over = threading.Event()
         self.seen: list[tuple[str, dict[str, str]]] = []  # path and headers of every request
         self._answers: dict[str, Answer] = {}
         feeds = self
@@ -150,7 +154,7 @@ class FeedServer(Loopback):
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 feeds.seen.append((self.path, headers))
                 answer = feeds._answer_to(self.path, headers)
-                time.sleep(answer.delay)
+                feeds.over.wait(answer.delay)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -325,12 +329,12 @@ class Running:
         """Send a signal and return at once."""
         self._process.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> Ended:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> Ended:
         """Send a signal and wait for the end."""
         self.send(number)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 30.0) -> Ended:
+    def wait(self, timeout: float = PATIENCE) -> Ended:
         """Wait for the end. Raises `subprocess.TimeoutExpired`."""
         status = self._process.wait(timeout)
         return Ended(
@@ -361,7 +365,7 @@ class Feedwatch:
         env: Mapping[str, str] | None = None,
         config: bool = True,
         folder: Path | None = None,
-        timeout: float = 60.0,
+        timeout: float = PATIENCE,
     ) -> Ended:
         """Run a verb as a process, to its end, with no terminal anywhere."""
         return self.start(*args, env=env, config=config, folder=folder).wait(timeout)
@@ -443,7 +447,7 @@ class Feedwatch:
                 said += part
         os.close(ours)
         text = said.decode().replace("\r\n", "\n")
-        return Ended(status=process.wait(30), stdout=text, stderr="", raw=said)
+        return Ended(status=process.wait(PATIENCE), stdout=text, stderr="", raw=said)
 
     def json(self, *args: str | float) -> Any:
         """What a verb gives with --json, run in this process."""

@@ -6,19 +6,22 @@ What takes long goes on in the background, while the other tests of this file ru
 import re
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import pytest
 
+from feedwatch.daemon.loop import STOP_SECONDS
+from feedwatch.net.client import SILENCE_SECONDS
 from feedwatch.sandbox.faults import Fault
-from tests.support import Ended, FeedServer, Feedwatch, Running, Scene, scene, wait_for
+from tests.support import LONG, Ended, FeedServer, Feedwatch, Running, Scene, scene, wait_for
 
 Stage = tuple[Scene, Future[Ended]]
 
-ANSWERED_LATE = Fault(on="submit", kind="delay", seconds=1)
-NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=60)
+ANSWERED_LATE = Fault(on="submit", kind="delay", seconds=3)  # half of what a stop waits for
+NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=LONG)
 
 
 def killed(daemon: Running) -> Ended:
@@ -26,12 +29,20 @@ def killed(daemon: Running) -> Ended:
     return daemon.wait()
 
 
+def told_to_stop(daemon: Running) -> Ended:
+    """Stopped by its service manager, and broken off before the request would have ended so."""
+    begun = time.monotonic()
+    ended = daemon.stop(signal.SIGTERM)
+    assert time.monotonic() - begun < SILENCE_SECONDS - 2
+    return ended
+
+
 # What the submission of episode 1 meets, and what is done to the daemon once it is under way.
 STRIKES: dict[str, tuple[Fault, Callable[[Running], Ended]]] = {
     "SIGTERM": (ANSWERED_LATE, lambda daemon: daemon.stop(signal.SIGTERM)),
     "SIGINT": (ANSWERED_LATE, lambda daemon: daemon.stop(signal.SIGINT)),
     "SIGKILL": (ANSWERED_LATE, killed),
-    "never answered": (NEVER_ANSWERED, lambda daemon: daemon.stop(signal.SIGTERM)),
+    "never answered": (NEVER_ANSWERED, told_to_stop),
 }
 
 
@@ -78,7 +89,7 @@ def test_the_daemon_picks_up_a_new_episode_and_status_sees_it_run(
 def test_sigint_ends_the_daemon_with_0_while_a_feed_does_not_answer(
     feedwatch: Feedwatch, feed_server: FeedServer
 ) -> None:
-    feed_server.answer(200, delay=60)
+    feed_server.answer(200, delay=LONG)
     daemon = feedwatch.start("run")
     daemon.until(feed_server.count, "the first check")
     ended = daemon.stop(signal.SIGINT)
@@ -142,6 +153,7 @@ def test_a_post_that_is_never_answered_is_unknown_and_the_daemon_ends_within_10_
 ) -> None:
     scene, ended = background["never answered"]
     assert ended.result().status == 0
+    assert STOP_SECONDS < 8, "and to end takes its time, too"
     assert scene.feedwatch.states() == {"guid-1": "unknown"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import Ended, FeedServer, Feedwatch, Scene, Workspace, audio, scene
+from tests.support import Ended, FeedServer, Feedwatch, Scene, Workspace, audio, scene, wait_for
 
 DOUBTFUL = [
     Fault(on="submit", kind="drop_after"),
@@ -269,9 +269,13 @@ def test_a_job_past_its_deadline_is_reported_overdue_and_polled_on(
 ) -> None:
     workspace.set(JOB_DEADLINE="0.1s")
     sandbox.faults.add(Fault(on="submit", kind="job_status", statuses=["PUBLISHING"]))
-    feedwatch.once("--timeout", 1)
+
+    def overdue() -> bool:
+        feedwatch.once("--timeout", 1)
+        return "overdue" in (feedwatch.episode()["reason"] or "")
+
+    wait_for(overdue)
     assert feedwatch.episode()["state"] == "processing"
-    assert "overdue" in feedwatch.episode()["reason"]
     assert "overdue" in feedwatch.here("status").stdout
     (media_id,) = sandbox.jobs
     sandbox.set_status(media_id, "READY")

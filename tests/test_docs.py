@@ -24,6 +24,7 @@ from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
 from feedwatch.config.load import Settings, load
 from feedwatch.sandbox.faults import Kind
 from feedwatch.sandbox.server import Sandbox
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -249,7 +250,7 @@ def test_the_sandboxs_examples_work() -> None:
             ["bash", "-euo", "pipefail", "-c", script],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             env={"PATH": os.environ["PATH"], "NO_PROXY": "*"},
             check=False,
         )

@@ -32,7 +32,7 @@ from feedwatch.core.health import (
 from feedwatch.daemon import systemd
 from feedwatch.daemon.heartbeat import Heartbeat
 from feedwatch.store.store import Store
-from tests.support import Feedwatch, Workspace, wait_for
+from tests.support import PATIENCE, Feedwatch, Workspace, wait_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -211,10 +211,10 @@ def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
             life = threading.Thread(target=daemon.run)
             life.start()
             try:
-                assert hangs.wait(10)
+                assert hangs.wait(PATIENCE)
                 wait_for(lambda: is_hung(daemon.health()), what="the notice")
                 drain(manager)
-                manager.settimeout(10)
+                manager.settimeout(PATIENCE)
                 told = [manager.recv(1000) for _ in range(2)]
                 assert all(b"STATUS=submissions: nothing finished for" in one for one in told)
                 end.set()

@@ -31,7 +31,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.context import Check, Context, Plan
 from feedwatch.watcher.evaluate import Evaluation, decisions_for, record
 from feedwatch.watcher.unchanged import UnchangedBatch
-from tests.replay import empty_database
+from tests.world import empty_database
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 CHAINS = ("", "pdst.fm/e/", "dts.podtrac.com/redirect.mp3/chrt.fm/track/AB12/", "op3.dev/e/")

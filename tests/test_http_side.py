@@ -23,7 +23,7 @@ from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
 from feedwatch.store.store import Store
 from feedwatch.web.http_server import MOST_CONNECTIONS, HttpSide, Page, verdict
-from tests.support import Feedwatch, Running, Workspace
+from tests.support import PATIENCE, Feedwatch, Running, Workspace
 from tests.test_health import NOW
 
 DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
@@ -31,7 +31,7 @@ DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
     """Status and body."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read().decode()

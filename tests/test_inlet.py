@@ -199,9 +199,13 @@ def test_a_wrong_key_blocks_and_is_not_repeated_in_the_reason(api: Sandbox) -> N
 def test_an_answer_that_drips_ends_at_the_total_limit(
     api: Sandbox, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("feedwatch.processors.http.POST_SECONDS", 1.0)
     api.faults.add(Fault("submit", "drip", seconds=0.2))
-    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    for seconds in (1.0, 10.0):  # so long that it leaves
+        monkeypatch.setattr("feedwatch.processors.http.POST_SECONDS", seconds)
+        answer = inlet.submit(SUBMISSION)
+        if api.submissions:
+            break
+    assert isinstance(answer, Unknown)
     assert len(api.taken) == 1
 
 

@@ -11,9 +11,9 @@ import yaml
 
 from feedwatch.sandbox.server import Sandbox
 from tests.feeds_corpus import Corpus
-from tests.support import FeedServer, Feedwatch, Workspace
+from tests.support import PATIENCE, FeedServer, Feedwatch, Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow]
 
 CONTRACT = yaml.safe_load(
     (Path(__file__).parent / "contract" / "inlet.openapi.yaml").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_every_real_feed_submits_its_latest_episode_once(
                 f"f{number}", feed_server.url_of(f"/{number}.xml"), f"podcast-{number}"
             )
         feedwatch = Feedwatch(workspace)
-        first = feedwatch("run", "--once", "--timeout", "120")
+        first = feedwatch("run", "--once", "--timeout", PATIENCE)
         cut_short = {f"f{n}" for n, path in enumerate(paths) if not END.search(path.read_bytes())}
         feeds = feedwatch("feeds", "--json").json
         assert {feed["name"] for feed in feeds if feed["error"]} == cut_short, first.stderr
@@ -66,5 +66,5 @@ def test_every_real_feed_submits_its_latest_episode_once(
         assert len(sandbox.submissions) == len(sandbox.taken) == len(submitted)
         for body in sandbox.taken:
             assert VALID.is_valid(json.loads(json.dumps(body))), body
-        feedwatch("run", "--once", "--timeout", "60")
+        feedwatch("run", "--once", "--timeout", PATIENCE)
         assert len(sandbox.submissions) == len(submitted), "a second run submits none"

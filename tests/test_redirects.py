@@ -38,7 +38,7 @@ def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
     def as_if(address: str) -> Scope:
         return Scope.PUBLIC if address == PUBLIC else address_scope(address)
 
-    monkeypatch.setattr("feedwatch.net.client.reach_of", as_if)
+    monkeypatch.setattr("feedwatch.net.client.address_scope", as_if)
     with FeedServer(PUBLIC) as feeds:
         yield feeds
 

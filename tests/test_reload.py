@@ -15,7 +15,7 @@ from feedwatch.config.load import load
 from feedwatch.daemon.systemd import Manager
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import KEY, Feedwatch, Running, Scene, Workspace, scene, wait_for
+from tests.support import KEY, PATIENCE, Feedwatch, Running, Scene, Workspace, scene, wait_for
 
 BLOCK = ("URL", "PODCAST_ID", "FIRST_RUN", "CHECK_INTERVAL", "USERNAME", "PASSWORD")
 
@@ -137,7 +137,7 @@ def test_a_right_key_in_place_of_a_wrong_one_is_tried_at_once(
 
 
 def test_a_hangup_while_it_starts_or_stops_does_no_harm(world: Scene) -> None:
-    world.sandbox.faults.add(Fault("submit", "delay", seconds=0.5))
+    world.sandbox.faults.add(Fault("submit", "delay", seconds=3))
     daemon = world.feedwatch.start("run")
     wait_for(lambda: takes_hangups(daemon.pid), what="the mask")
     daemon.send(signal.SIGHUP)
@@ -184,7 +184,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """Where systemd listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(PATIENCE)
         yield manager
 
 

@@ -120,7 +120,6 @@ SERIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 @pytest.mark.parametrize("name", SERIES)
 def test_a_series_leads_to_what_it_should(
     real_feeds: Corpus, parser: RememberingParser, name: str

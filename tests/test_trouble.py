@@ -8,36 +8,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from feedwatch.core.episode import State
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store import database
 from feedwatch.store.errors import StoreError
-from tests.support import FeedServer, Feedwatch, Workspace, wait_for
+from tests.support import PATIENCE, FeedServer, Feedwatch, Workspace, wait_for
 from tests.world import World
 from tests.world import world as a_world
 
 
 @pytest.fixture
-def duties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+def duties(tmp_path: Path) -> Iterator[World]:
     with a_world(tmp_path / "feedwatch.db") as duties:
         yield duties
 
 
 @contextmanager
 def locked(duties: World) -> Iterator[None]:
-    """Another program is in the middle of a long write."""
+    """Another program is in the middle of a long write, longer than anybody waits."""
     path = duties.store.path
     assert path is not None
-    other = sqlite3.connect(path, isolation_level=None)
+    engine = duties.store._engine
+    engine.dispose()
+    event.listen(engine, "connect", _impatient)
+    other = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
     other.execute("begin immediate")
     try:
         yield
     finally:
         other.execute("rollback")
         other.close()
+        event.remove(engine, "connect", _impatient)
+        engine.dispose()
+
+
+def _impatient(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("pragma busy_timeout = 200")
 
 
 # A locked database
@@ -140,7 +148,7 @@ def test_a_disk_that_fills_up_during_a_post_loses_no_answer(
     disk: Path, workspace: Workspace, feedwatch: Feedwatch, sandbox: Sandbox
 ) -> None:
     workspace.set(DATABASE_URL=f"sqlite:///{disk}/feedwatch.db")
-    sandbox.faults.add(Fault("submit", "delay", seconds=1.0))
+    sandbox.faults.add(Fault("submit", "delay", seconds=5.0))
     running = feedwatch.start("run")
     wait_for(lambda: feedwatch.states() == {"guid-1": "submitting"})
     filler = fill(disk)

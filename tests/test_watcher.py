@@ -1,9 +1,10 @@
 """The duties: what they ask, in which order, and what they write down."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,10 +13,11 @@ import pytest
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Feed
 from feedwatch.core.job import Accepted, Answer
 from feedwatch.core.settings import OnUnknown, Rules
 from feedwatch.sandbox.faults import Fault
-from tests.support import PODCAST, item, wait_for
+from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
 from tests.world import World
 from tests.world import world as a_world
 
@@ -403,6 +405,45 @@ def test_a_look_that_a_stop_broke_off_is_no_failure_of_the_feed(world: World) ->
     assert [feed.error for feed in world.store.feeds.all() if feed.failures] == []
 
 
+def test_a_check_that_begins_while_it_is_looked_for_is_not_overlooked(world: World) -> None:
+    world.feeds.answer(500, delay=LONG)
+    looking = threading.Event()
+
+    def clock() -> datetime:
+        if threading.current_thread() is threading.main_thread():
+            looking.set()
+            wait_for(lambda: world.checks._under_way)
+        else:
+            looking.wait(PATIENCE)
+        return world.now
+
+    world.context.clock = clock
+    world.checks.tick()
+    assert not world.checks.is_idle()
+    world.feeds.over.set()
+
+
+def test_a_check_that_would_begin_while_it_is_closing_is_nobodys_fault(world: World) -> None:
+    world.feeds.publish(1)
+    begun, closing = threading.Event(), threading.Thread(target=world.checks.close)
+    find = world.store.feeds.get
+
+    def found(number: int) -> Feed | None:
+        begun.set()
+        wait_for(lambda: world.checks._fetches._shutdown)
+        return find(number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.store.feeds, "get", found)
+        world.checks.tick()
+        assert begun.wait(PATIENCE)
+        closing.start()
+        closing.join()
+    (feed,) = world.store.feeds.all()
+    assert (feed.failures, feed.error) == (0, None)
+    assert world.feeds.count() == 0
+
+
 # Several feeds, several hosts
 
 
@@ -411,13 +452,14 @@ def test_a_host_that_takes_its_time_keeps_no_other_host_waiting(world: World) ->
     good = replace(world.source("good"), url=f"http://localhost:{port}/good.xml")
     slow = [world.source(f"slow{number}", f"/slow{number}.xml") for number in range(80)]
     for number in range(80):
-        world.feeds.answer(500, path=f"/slow{number}.xml", delay=1.0)
+        world.feeds.answer(500, path=f"/slow{number}.xml", delay=LONG)
     world.feeds.publish(1, path="/good.xml")
     world.sources = [*slow, good]
     world.restart()
     world.checks.tick()
     wait_for(lambda: world.states() == {"guid-1": State.QUEUED})
     assert sum(world.feeds.count(f"/slow{number}.xml") for number in range(80)) < 10
+    world.feeds.over.set()
 
 
 def test_no_feed_is_told_the_cookies_of_another(world: World) -> None:

@@ -1,12 +1,17 @@
 """feedwatch's duties in this process, with a clock that the test moves: real HTTP, a real file."""
 
-from collections.abc import Callable, Iterator
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client
@@ -21,6 +26,35 @@ from feedwatch.watcher.submissions import Submissions
 from tests.support import KEY, PODCAST, FeedServer, wait_for
 
 
+@cache
+def empty_database() -> Path:
+    """One with all tables: to make them takes longer than most tests."""
+    path = Path(tempfile.mkdtemp(prefix="feedwatch-tests-")) / "empty.db"
+    Store(f"sqlite:///{path}", processor="inlet", may_create=True).close()
+    atexit.register(shutil.rmtree, path.parent)
+    return path
+
+
+@cache
+def _parser() -> Parser:
+    parser = Parser()
+    atexit.register(parser.close)
+    return parser
+
+
+class SharedParser:
+    """The parser of feedwatch, one for all worlds: to start it takes longer than most tests.
+
+    It keeps nothing between two documents.
+    """
+
+    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
+        return _parser().parse(document, media_types)
+
+    def close(self) -> None:
+        """Nothing: a process that ends takes its parser with it, and this one is shared."""
+
+
 class World:
     """A publisher, an API and the three duties of a process between them."""
 
@@ -29,6 +63,8 @@ class World:
         self.policy = Policy(poll_interval=timedelta(seconds=30))
         self.sandbox = sandbox
         self.feeds = feeds
+        if not path.exists():
+            shutil.copy(empty_database(), path)
         self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
         self.sources = [self.source("show")]
         self._ends: list[Callable[[], None]] = []
@@ -51,7 +87,7 @@ class World:
         api = client(
             cancellation, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"}
         )
-        http, parser = client(cancellation), Parser()
+        http, parser = client(cancellation), SharedParser()
         plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
         self.context = Context(
             store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now

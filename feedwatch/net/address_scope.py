@@ -2,6 +2,9 @@
 
 A redirect is followed only to what is no more private than the place the operator configured: a
 public server must not read our own network through us, nor a cloud's metadata.
+
+Decided by a table of our own: what Python's `ipaddress` takes for global or private differs from
+one release to the next, even within 3.11.
 """
 
 from enum import IntEnum
@@ -17,14 +20,63 @@ class Scope(IntEnum):
     SPECIAL = 3  # link-local, where clouds keep their metadata; unspecified, multicast, reserved
 
 
-# Where clouds answer their machines besides 169.254.0.0/16: Alibaba's, Azure's, Oracle's, Amazon's.
-METADATA = {
-    ip_address(one) for one in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
-}
-THIS_NETWORK = ip_network("0.0.0.0/8")  # Linux takes its addresses for the machine itself
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: a public one carries an IPv4 address
 LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
-COMPATIBLE = IPv6Network("::/96")  # RFC 4291, deprecated
+
+# The smallest block that holds an address decides. From the IANA's special-purpose registries
+# (iana-ipv4-special-registry, iana-ipv6-special-registry), as of October 2025.
+BLOCKS = {
+    Scope.PUBLIC: [
+        "0.0.0.0/0",  # what nothing below says otherwise of
+        "192.0.0.9/32",  # anycast: Port Control Protocol, TURN
+        "192.0.0.10/32",
+        "2000::/3",  # all that is given out as global unicast
+        "2001:1::1/128",  # anycast: Port Control Protocol, TURN, DNS-SD
+        "2001:1::2/128",
+        "2001:1::3/128",
+        "2001:3::/32",  # AMT
+        "2001:4:112::/48",  # AS112
+        "2001:20::/28",  # ORCHIDv2
+        "2001:30::/28",  # drones
+        "::ffff:0:0/96",  # IPv4-mapped: it is what it carries
+        str(NAT64),  # and so is this
+    ],
+    Scope.PRIVATE: [
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocols' own
+        "192.0.2.0/24",  # for documentation, as 198.51.100.0/24 and 203.0.113.0/24
+        "192.88.99.0/24",  # relays of 6to4, given up
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # for measurements
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        str(LOCAL_NAT64),
+        "2001::/23",  # protocols' own, Teredo among it
+        "2001:db8::/32",  # for documentation, as 3fff::/20
+        "3fff::/20",
+        "fc00::/7",
+        "fec0::/10",  # site-local; RFC 3879 took that back
+    ],
+    Scope.LOOPBACK: ["127.0.0.0/8", "::1/128"],
+    Scope.SPECIAL: [
+        "0.0.0.0/8",  # Linux takes its addresses for the machine itself
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/0",  # what is not given out, or for no such use
+        # Where clouds answer their machines besides 169.254.0.0/16.
+        "100.100.100.200/32",  # Alibaba's
+        "168.63.129.16/32",  # Azure's
+        "192.0.0.192/32",  # Oracle's
+        "fd00:ec2::254/128",  # Amazon's
+    ],
+}
+_SMALLEST_FIRST = sorted(
+    ((ip_network(block), scope) for scope, blocks in BLOCKS.items() for block in blocks),
+    key=lambda entry: -entry[0].prefixlen,
+)
 
 
 def address_scope(address: str) -> Scope:
@@ -49,22 +101,4 @@ def _carried(ip: IPv6Address) -> list[IPv4Address]:
 
 
 def _reach(ip: IPv4Address | IPv6Address) -> Scope:
-    if ip.is_loopback:
-        return Scope.LOOPBACK
-    if isinstance(ip, IPv6Address):
-        if ip.ipv4_mapped is not None or ip in NAT64:
-            return Scope.PUBLIC  # it is what it carries
-        if ip in LOCAL_NAT64:
-            return Scope.PRIVATE
-    if (
-        ip.is_unspecified
-        or ip.is_multicast
-        or ip.is_link_local
-        or ip.is_reserved
-        or ip in METADATA
-        or ip in THIS_NETWORK
-        or ip in COMPATIBLE
-    ):
-        return Scope.SPECIAL
-    was_private = isinstance(ip, IPv6Address) and ip.is_site_local  # RFC 3879 took that back
-    return Scope.PUBLIC if ip.is_global and not was_private else Scope.PRIVATE
+    return next(scope for block, scope in _SMALLEST_FIRST if ip in block)

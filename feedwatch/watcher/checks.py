@@ -138,7 +138,9 @@ class Checks:
 
     def is_idle(self, due_by: datetime | None = None) -> bool:
         """Whether no check is under way and none is due."""
-        return not self._under_way and not self._due(due_by, 1)
+        # What is under way is due until it is recorded, and may begin while this looks: what is
+        # due is read first.
+        return not self._due(due_by, 1, but=set()) and not self._under_way
 
     def close(self) -> None:
         """End the checks that are under way, and record what they gave."""
@@ -202,17 +204,17 @@ class Checks:
         if len(self._hosts) >= MANY_QUEUED_CHECKS and now < self._next_query:
             return
         self._next_query = now + QUERY_INTERVAL
-        for due in self._due(due_by, MAX_QUEUED_CHECKS):
+        for due in self._due(due_by, MAX_QUEUED_CHECKS, but=self._under_way):
             queued = QueuedCheck(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
             self._under_way.add(queued.feed)
             self._hosts.add(queued.host, queued)
         if not self._under_way:
             self._recovering = False
 
-    def _due(self, due_by: datetime | None, limit: int) -> list[Due]:
+    def _due(self, due_by: datetime | None, limit: int, *, but: set[int]) -> list[Due]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
-        return self._context.store.feeds.due(now, longest, limit, but=set(self._under_way))
+        return self._context.store.feeds.due(now, longest, limit, but=but)
 
     def _has_room(self) -> bool:
         """Whether another feed may be fetched."""
@@ -239,7 +241,12 @@ class Checks:
             return False
         feed = feed_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
         check = Check(feed=feed, source=source, host=queued.host, began=time.monotonic())
-        answer = self._fetches.submit(self._fetch, check)
+        try:
+            answer = self._fetches.submit(self._fetch, check)
+        except RuntimeError:  # the pool's word for "shut down", which may come since `_has_room`
+            if self._closing:
+                return False
+            raise
         self._fetching += 1
         answer.add_done_callback(lambda done: self._events.put(FetchEnded(check, done)))
         return True
