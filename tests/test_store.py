@@ -24,7 +24,7 @@ from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Later, Unknown
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
-from feedwatch.store.database import _migrations, connect
+from feedwatch.store.database import alembic_config, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
@@ -144,6 +144,17 @@ def test_a_file_that_is_no_database_is_told_in_words(path: Path) -> None:
     path.write_bytes(b"this is no database, " * 100)
     with pytest.raises(StoreError, match="is not a database; FEEDWATCH_DATABASE_URL names"):
         opened(path)
+
+
+def test_what_to_do_goes_by_the_error_code_which_not_every_error_has(store: Store) -> None:
+    with store._engine.begin() as db:
+        db.exec_driver_sql("update feeds set name = cast(x'ff' as text)")  # no UTF-8
+    with pytest.raises(StoreError, match="see what it says"):
+        store.feeds.all()
+    with store._engine.connect() as db:
+        db.exec_driver_sql("pragma query_only = on")
+    with pytest.raises(StoreError, match="give this user the right to write the file"):
+        store.feeds.make_due(NOW)
 
 
 def test_a_commit_survives_a_power_cut_and_readers_do_not_wait(store: Store) -> None:
@@ -451,7 +462,7 @@ def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Sto
 def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
-        config = _migrations()
+        config = alembic_config()
         config.attributes["connection"] = db
         command.upgrade(config, "0001")
         db.exec_driver_sql(
@@ -479,7 +490,7 @@ def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
         ("skipped", None, None),
     ]
     with engine.begin() as db:
-        config = _migrations()
+        config = alembic_config()
         config.attributes["connection"] = db
         command.upgrade(config, "0004")
         for number, error in enumerate((*texts, None)):
@@ -519,7 +530,7 @@ def test_a_migration_can_be_undone(path: Path) -> None:
     opened(path).close()
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
-        config = _migrations()
+        config = alembic_config()
         config.attributes["connection"] = db
         command.downgrade(config, "0001")
         assert "departures" not in inspect(db).get_table_names()
