@@ -1,1 +1,1 @@
-"""What we know, kept in a database. The one part that speaks SQL."""
+"""The database: tables, migrations, short transactions; the only package that has SQL."""

@@ -1,4 +1,4 @@
-"""What the store raises for people."""
+"""The error that the store raises for people."""
 
 
 class StoreError(Exception):

@@ -1,14 +1,15 @@
-"""A mark outside the database that tells a lost or restored one from a fresh one.
+"""Journal: the number of claims in files outside the database, to notice a lost or restored one.
 
-An empty database looks like a first start, and an old copy looks like yesterday: in both, what was
-paid for since would be submitted again. So each claim leaves a mark in every place at hand that the
-database's loss may spare: beside the config, in systemd's cache folder, beside the database itself.
+An empty database looks like a first start and an old copy like an earlier day; in both, episodes
+paid for since would be submitted again. So each claim is written to every place that may outlive
+the database: beside the config, in systemd's cache folder, beside the database itself.
 """
 
 import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from feedwatch.core.ledger import DatabaseId
@@ -17,35 +18,40 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The mark, in as many of `paths` as can be written."""
+    """The journal, in as many of `paths` as can be written."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
-        self._told = False
+        self._warned = False
 
     def read(self) -> DatabaseId | None:
-        """The latest mark that any place has."""
-        marks = [mark for path in self._paths if (mark := _read(path)) is not None]
-        return max(marks, key=lambda mark: mark.claims, default=None)
+        """What the file with the most claims says; None if none can be read."""
+        found = []
+        for path in self._paths:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                found.append(DatabaseId(id=str(content["database"]), claims=int(content["claims"])))
+        return max(found, key=lambda one: one.claims, default=None)
 
-    def write(self, imprint: DatabaseId) -> None:
-        """Leave the mark, on the disk, before this returns."""
-        written = [path for path in self._paths if _write(path, imprint)]
-        if not written and not self._told:
-            self._told = True
+    def write(self, database: DatabaseId) -> None:
+        """Write the database's id and claims; they are on the disk when this returns."""
+        written = [path for path in self._paths if _write(path, database)]
+        if not written and not self._warned:
+            self._warned = True
             log.warning(
-                "no mark can be left outside the database, so its loss would not be noticed: %s",
+                "the journal of submissions cannot be written outside the database, so a lost or "
+                "restored database would not be noticed: %s",
                 ", ".join(map(str, self._paths)) or "no place is known",
             )
 
     @property
     def places(self) -> str:
-        """Where marks lie, for people."""
+        """The files that exist, for people."""
         return ", ".join(str(path) for path in self._paths if path.exists())
 
 
 def places(config: Path | None, database: Path | None, environ: Mapping[str, str]) -> list[Path]:
-    """Where a mark may be left; a place that can't be written does no harm."""
+    """Where the journal may be; a place that can't be written does no harm."""
     found = []
     if config is not None:
         found.append(config.resolve().with_name(f"{config.name}.marker"))
@@ -56,20 +62,12 @@ def places(config: Path | None, database: Path | None, environ: Mapping[str, str
     return found
 
 
-def _read(path: Path) -> DatabaseId | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return DatabaseId(id=str(content["database"]), claims=int(content["claims"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(path: Path, imprint: DatabaseId) -> bool:
+def _write(path: Path, database: DatabaseId) -> bool:
     fresh = path.with_name(f"{path.name}.new")
     content = {
         "what": "tells feedwatch whether its database was lost or restored; see docs/install.md",
-        "database": imprint.id,
-        "claims": imprint.claims,
+        "database": database.id,
+        "claims": database.claims,
     }
     try:
         with fresh.open("w", encoding="utf-8") as file:

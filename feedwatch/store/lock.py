@@ -1,4 +1,4 @@
-"""One daemon for one database: a lock that ends with the process that holds it."""
+"""File lock: one daemon for one database, released when the process that holds it ends."""
 
 import fcntl
 import os
@@ -9,10 +9,10 @@ from feedwatch.store.errors import StoreError
 
 
 class FileLock:
-    """An exclusive lock on `path`, which is made if need be and left behind: it is only a place."""
+    """An exclusive lock on a file, which is made if missing and never deleted."""
 
     def __init__(self, path: Path) -> None:
-        """Take it at once. Raises `StoreError` if another process has it."""
+        """Lock `path` within a second. Raises `StoreError` if another process holds the lock."""
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -20,7 +20,7 @@ class FileLock:
                 f"the lock {path} cannot be opened: {error.strerror}; see that the folder of "
                 "FEEDWATCH_DATABASE_URL exists and that this user may write in it"
             ) from error
-        if not _taken(self._file, fcntl.LOCK_EX):
+        if not _locks_within_a_second(self._file):
             holder = os.read(self._file, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             raise StoreError(
@@ -31,12 +31,12 @@ class FileLock:
         os.write(self._file, str(os.getpid()).encode("ascii"))
 
     def release(self) -> None:
-        """Give it back."""
+        """Unlock the file."""
         os.close(self._file)
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process has the lock; None if that can't be seen."""
+    """Whether a process holds the lock; None if this user may not open the file."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -52,12 +52,12 @@ def is_locked(path: Path) -> bool | None:
     return False
 
 
-def _taken(file: int, how: int) -> bool:
-    """Try for a second: `is_locked` holds the lock for a moment, too."""
+def _locks_within_a_second(file: int) -> bool:
+    """Whether the lock could be had; it is tried again because `is_locked` holds it briefly."""
     until = time.monotonic() + 1
     while True:
         try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
                 return False

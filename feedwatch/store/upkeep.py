@@ -1,4 +1,4 @@
-"""What a database needs now and then: a copy, and less history. Both while the daemon runs."""
+"""Upkeep: back the database up, and prune its history. Both while the daemon runs."""
 
 import os
 import sqlite3
@@ -16,19 +16,19 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import episodes, history
 
 FINAL = (State.READY, State.FAILED, State.SKIPPED)
-BATCH = 500  # lines that one transaction deletes: the daemon waits no longer than for these
+BATCH = 500  # history entries deleted in one transaction: the daemon waits no longer than for it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines:
-    """Lines of the history, and of how many episodes they are."""
+class OldHistory:
+    """How many history entries are old, and of how many episodes they are."""
 
     lines: int
     episodes: int
 
 
 class Upkeep:
-    """What a database needs now and then, while the daemon runs."""
+    """Backup and pruning. `prune` takes many short transactions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,7 +36,7 @@ class Upkeep:
     def back_up(self, copy: Path) -> int:
         """Copy an SQLite database to `copy`, as it is at one moment. Returns the size in bytes.
 
-        The copy is whole and on the disk before it takes its name. Raises `StoreError`.
+        The copy is checked and on the disk before it gets its name. Raises `StoreError`.
         """
         path = sqlite_file(self._engine)
         if path is None:
@@ -50,7 +50,7 @@ class Upkeep:
             os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
                 db.execute("VACUUM INTO ?", (str(fresh),))
-            _check(fresh)
+            _require_sound(fresh)
             _sync(fresh)
             size = fresh.stat().st_size
             fresh.replace(copy)
@@ -62,18 +62,19 @@ class Upkeep:
                 fresh.unlink()
         return size
 
-    def old_history(self, before: datetime) -> Lines:
+    def old_history(self, before: datetime) -> OldHistory:
         """What `prune` would delete."""
         old = _old(before).subquery()
         query = select(func.count(), func.count(old.c.episode_id.distinct())).select_from(old)
         with reading(self._engine) as db:
             lines, of_episodes = db.execute(query).one()
-        return Lines(lines=lines, episodes=of_episodes)
+        return OldHistory(lines=lines, episodes=of_episodes)
 
     def prune(self, before: datetime) -> Iterator[int]:
-        """Delete old lines, in short transactions; yields how many each has deleted.
+        """Delete history entries older than `before`; yields how many each transaction deleted.
 
-        Only of final episodes, and never an episode's last line, which says why it is what it is.
+        Only those of final episodes, and never an episode's last one: it tells why the episode is
+        in its state.
         """
         after = 0
         while True:
@@ -98,7 +99,7 @@ def _old(before: datetime) -> Select[tuple[int, int]]:
     )
 
 
-def _check(copy: Path) -> None:
+def _require_sound(copy: Path) -> None:
     with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as db:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
