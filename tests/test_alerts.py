@@ -26,7 +26,7 @@ from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
-from feedwatch.store.outbox import Parcel
+from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY, Alerts
 from tests.receiver import Receiver
 from tests.support import KEY, LONG, Feedwatch, Workspace, item, wait_for
@@ -69,9 +69,9 @@ class Told:
         moment = self.world.now + timedelta(days=9)
         found = []
         for name in self.world.store.outbox._channels:
-            while (parcel := self.world.store.outbox.due(name, moment)) is not None:
-                found.append(parcel.event)
-                self.world.store.outbox.delivered(parcel)
+            while (entry := self.world.store.outbox.due(name, moment)) is not None:
+                found.append(entry.event)
+                self.world.store.outbox.delivered(entry)
         return found
 
     def publish_and_finish(self, *numbers: int) -> None:
@@ -215,10 +215,10 @@ def test_one_event_that_is_refused_holds_no_later_one_back(told: Told) -> None:
     assert told.receiver.events[-1].data["episode"]["guid"] == "guid-2"
 
 
-def _only(told: Told) -> Parcel:
-    parcel = told.world.store.outbox.due("webhook", told.world.now + timedelta(hours=40))
-    assert parcel is not None
-    return parcel
+def _only(told: Told) -> OutboxEntry:
+    entry = told.world.store.outbox.due("webhook", told.world.now + timedelta(hours=40))
+    assert entry is not None
+    return entry
 
 
 def test_events_are_told_in_their_order(told: Told) -> None:

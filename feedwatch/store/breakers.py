@@ -3,50 +3,48 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.store.database import reading
-from feedwatch.store.schema import (
-    gates,
-)
-from feedwatch.store.sql import values_of, without
+from feedwatch.store.schema import gates
+from feedwatch.store.sql import columns_of
 
 
 class BreakerStore:
-    """Whether submissions to a media API may leave."""
+    """Circuit breakers, each by its processor's name."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def get(self, processor: str) -> CircuitBreaker:
-        """Whether submissions may leave."""
+        """The circuit breaker of `processor`; a new one if it has none yet."""
         with reading(self._engine) as db:
             return load(db, processor)
 
     def change(
         self, processor: str, change: Callable[[CircuitBreaker], CircuitBreaker]
     ) -> CircuitBreaker:
-        """Apply `change` to the gate and return it as it is then."""
+        """Replace the circuit breaker of `processor` by what `change` makes of it; return that."""
         with self._engine.begin() as db:
             breaker = change(load(db, processor, lock=True))
-            ours = gates.c.processor == processor
-            db.execute(update(gates).where(ours).values(asdict(breaker)))
+            row = gates.c.processor == processor
+            db.execute(update(gates).where(row).values(asdict(breaker)))
         return breaker
 
 
+def ensure_breaker(db: Connection, processor: str) -> None:
+    """Give `processor` a circuit breaker, if it has none: a lock needs a row."""
+    if db.execute(select(gates).where(gates.c.processor == processor)).first() is None:
+        db.execute(insert(gates).values(processor=processor, **asdict(CircuitBreaker())))
+
+
 def load(db: Connection, processor: str, *, lock: bool = False) -> CircuitBreaker:
-    """The breaker of `processor`; with `lock`, no other transaction changes it meanwhile."""
-    query = select(gates).where(gates.c.processor == processor)
-    query = query.with_for_update() if lock else query
-    row = db.execute(query).mappings().one_or_none()
-    return (
-        CircuitBreaker(**without(values_of(gates, row), "processor"))
-        if row is not None
-        else CircuitBreaker()
-    )
+    """The circuit breaker of `processor`; a new one if it has none yet.
+
+    With `lock`, no other transaction gets the lock before this one ends. So claims, which all take
+    it, come one after another.
+    """
+    query = select(*columns_of(gates, but="processor")).where(gates.c.processor == processor)
+    row = db.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return CircuitBreaker(**row) if row is not None else CircuitBreaker()

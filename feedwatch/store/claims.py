@@ -3,16 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Select,
-    and_,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 
 from feedwatch.core import events
 from feedwatch.core.episode import LIVE, Episode, State
@@ -21,32 +14,28 @@ from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
 from feedwatch.store.database import reading
-from feedwatch.store.episodes import episode_from_row, move_episode, select_episodes
+from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import (
-    episodes,
-    feeds,
-    history,
-    imprint,
-)
-from feedwatch.store.sql import HORIZON, is_due
+from feedwatch.store.schema import episodes, feeds, history, imprint
+from feedwatch.store.sql import is_due
 
 
 class ClaimStore:
-    """Claims, and how many there were."""
+    """Claims, and how many there were. Each public method is one transaction."""
 
     def __init__(self, engine: Engine, outbox: Outbox) -> None:
-        """That a database was restored is announced through `outbox`."""
+        """`outbox` gets an event when the database turns out to lack claims."""
         self._engine = engine
-        self.outbox = outbox
+        self._outbox = outbox
 
     def claim(
         self, processor: str, now: datetime, policy: Policy, claimed: Callable[[Episode], Episode]
     ) -> Episode | None:
-        """Take the oldest episode that may be submitted now, and commit `claimed` of it.
+        """Claim the oldest episode that may be submitted now: save what `claimed` makes of it.
 
-        Everything that can forbid a submission is asked in the same transaction: pauses, the gate,
-        the limit of concurrent jobs and that of submissions in any 24 hours.
+        The same transaction checks everything that can forbid a submission: pauses, the circuit
+        breaker, the limits of concurrent jobs and of submissions in any 24 hours. None if one does,
+        or if no episode is due.
         """
         with self._engine.begin() as db:
             breaker = breakers.load(db, processor, lock=True)
@@ -56,10 +45,10 @@ class ClaimStore:
                 return None
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return None
-            row = db.execute(_next_queued(now)).mappings().one_or_none()
-            if row is None:
+            queued = fetch_episodes(db, _next_queued().where(is_due(episodes.c.due_at, now)))
+            if not queued:
                 return None
-            before = episode_from_row(row)
+            (before,) = queued
             db.execute(update(imprint).values(claims=imprint.c.claims + 1))
             return move_episode(db, before, claimed(before), now)
 
@@ -71,15 +60,15 @@ class ClaimStore:
                 return False
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
-            return db.execute(_next_queued(None)).first() is not None
+            return db.execute(_next_queued()).first() is not None
 
     def in_flight(self) -> int:
-        """Jobs that are accepted and not final, and submissions under way."""
+        """How many jobs are accepted and not final, with the submissions under way."""
         with reading(self._engine) as db:
             return jobs_in_flight(db)
 
     def submitted_since(self, moment: datetime) -> int:
-        """Submissions since `moment` that were taken, or may have been."""
+        """How many submissions since `moment` were taken, or may have been."""
         with reading(self._engine) as db:
             return submissions_since(db, moment)
 
@@ -89,25 +78,25 @@ class ClaimStore:
             return DatabaseId(**db.execute(select(imprint)).mappings().one())
 
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
-        """Take in that more has happened than this database knows of.
+        """Hold all that may have been paid for already: the database lacks claims that were made.
 
-        What is queued becomes `held` of it, and what the next check of each feed finds new will be
-        held too. Returns how many episodes were queued.
+        Queued episodes become what `held` makes of them, and what the next check of each feed finds
+        new will be held too. Returns how many episodes were queued.
         """
         with self._engine.begin() as db:
             db.execute(update(feeds).values(hold_if_published_before=now))
             query = select_episodes().where(episodes.c.state == State.QUEUED)
-            queued = [episode_from_row(row) for row in db.execute(query).mappings()]
+            queued = fetch_episodes(db, query)
             for episode in queued:
                 move_episode(db, episode, held(episode), now)
-            self.outbox.put(db, events.restored(now, len(queued)), now)
+            self._outbox.put(db, events.restored(now, len(queued)), now)
         return len(queued)
 
 
-def _next_queued(due_by: datetime | None) -> Select[Any]:
-    """The oldest episode that may be submitted; with `due_by`, of those due by then."""
+def _next_queued() -> Select[Any]:
+    """The oldest episode that may be submitted, due or not."""
     oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
-    query = (
+    return (
         select_episodes()
         .where(
             episodes.c.state == State.QUEUED,
@@ -118,25 +107,31 @@ def _next_queued(due_by: datetime | None) -> Select[Any]:
         .order_by(oldest, episodes.c.id)
         .limit(1)
     )
-    return query if due_by is None else query.where(is_due(episodes.c.due_at, due_by, HORIZON))
+
+
+def ensure_database_id(db: Connection) -> None:
+    """Give the database an id of its own, if it has none."""
+    if db.execute(select(imprint)).first() is None:
+        db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
 def jobs_in_flight(db: Connection, *, but_overdue: bool = False) -> int:
-    """Jobs not final. One that is overdue may never be: it must not keep the others waiting."""
+    """How many jobs are not final. An overdue one may never be: it must not make others wait."""
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
-    if but_overdue:
-        query = query.where(~episodes.c.overdue)
-    return db.scalars(query).one()
+    return db.scalars(query.where(~episodes.c.overdue) if but_overdue else query).one()
 
 
 def submissions_since(db: Connection, moment: datetime) -> int:
-    """Answers that were not "surely not taken", and POSTs that have none yet."""
-    answered = and_(
-        history.c.previous == State.SUBMITTING,
-        history.c.at > moment,
-        history.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
-        history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
+    """How many POSTs were answered by other than "surely not taken", or have no answer yet."""
+    answered = (
+        select(func.count())
+        .select_from(history)
+        .where(
+            history.c.previous == State.SUBMITTING,
+            history.c.at > moment,
+            history.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
+            history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
+        )
     )
-    query = select(func.count()).select_from(history).where(answered)
     waiting = select(func.count()).select_from(episodes).where(episodes.c.state == State.SUBMITTING)
-    return db.scalars(query).one() + db.scalars(waiting).one()
+    return db.scalars(answered).one() + db.scalars(waiting).one()

@@ -5,60 +5,39 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    RowMapping,
-    Select,
-    and_,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, and_, func, insert, select, update
 
 from feedwatch.core import events
 from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import (
-    episodes,
-    feeds,
-    history,
-    identities,
-)
-from feedwatch.store.sql import HORIZON, is_due
+from feedwatch.store.schema import episodes, feeds, history, identities
+from feedwatch.store.sql import is_due
 
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 
 
 class EpisodeStore:
-    """Episodes, and how they came to be where they are."""
+    """Episodes and their history. Each public method is one transaction."""
 
     def __init__(self, engine: Engine, outbox: Outbox) -> None:
-        """An episode that becomes ready is announced through `outbox`."""
+        """`outbox` gets an event for each episode that becomes ready."""
         self._engine = engine
-        self.outbox = outbox
+        self._outbox = outbox
 
     def get(self, episode_id: int) -> Episode | None:
         """One episode."""
-        with reading(self._engine) as db:
-            row = (
-                db.execute(select_episodes().where(episodes.c.id == episode_id))
-                .mappings()
-                .one_or_none()
-            )
-        return episode_from_row(row) if row is not None else None
+        return self._first(select_episodes().where(episodes.c.id == episode_id))
+
+    def by_media_id(self, media_id: str) -> Episode | None:
+        """The episode whose job has this id at the media API."""
+        return self._first(select_episodes().where(episodes.c.media_id == media_id).limit(1))
 
     def find(
-        self,
-        *,
-        feed: str | None = None,
-        states: Collection[State] = (),
-        limit: int | None = None,
+        self, *, feed: str | None = None, states: Collection[State] = (), limit: int | None = None
     ) -> list[Episode]:
-        """The episodes, newest first."""
+        """Episodes of one feed or of all, in one of `states` or in any; newest first."""
         newest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at).desc()
         query = select_episodes().order_by(newest, episodes.c.id.desc()).limit(limit)
         if feed is not None:
@@ -66,17 +45,27 @@ class EpisodeStore:
         if states:
             query = query.where(episodes.c.state.in_(states))
         with reading(self._engine) as db:
-            return [episode_from_row(row) for row in db.execute(query).mappings()]
+            return fetch_episodes(db, query)
 
-    def by_media_id(self, media_id: str) -> Episode | None:
-        """The episode whose job has this id at the API."""
-        query = select_episodes().where(episodes.c.media_id == media_id).limit(1)
+    def due(
+        self, state: State, now: datetime, limit: int, but: Collection[int] = ()
+    ) -> list[Episode]:
+        """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
+        query = (
+            select_episodes()
+            .where(
+                episodes.c.state == state,
+                is_due(episodes.c.due_at, now),
+                episodes.c.id.not_in(but),
+            )
+            .order_by(episodes.c.due_at)
+            .limit(limit)
+        )
         with reading(self._engine) as db:
-            row = db.execute(query).mappings().one_or_none()
-        return episode_from_row(row) if row is not None else None
+            return fetch_episodes(db, query)
 
     def history(self, episode_id: int) -> list[HistoryEntry]:
-        """How an episode came to be where it is, oldest first."""
+        """An episode's history, oldest entry first."""
         query = (
             select(history.c.at, history.c.state, history.c.reason)
             .where(history.c.episode_id == episode_id)
@@ -88,89 +77,66 @@ class EpisodeStore:
                 for row in db.execute(query)
             ]
 
-    def due(
-        self, state: State, now: datetime, limit: int, but: Collection[int] = ()
-    ) -> list[Episode]:
-        """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
-        query = (
-            select_episodes()
-            .where(
-                episodes.c.state == state,
-                is_due(episodes.c.due_at, now, HORIZON),
-                episodes.c.id.not_in(but),
-            )
-            .order_by(episodes.c.due_at)
-            .limit(limit)
-        )
-        with reading(self._engine) as db:
-            return [episode_from_row(row) for row in db.execute(query).mappings()]
-
     def keys(self, episode_id: int) -> list[Key]:
-        """By which keys an episode is known."""
+        """The keys by which an episode is known."""
         query = select(identities.c.key).where(identities.c.episode_id == episode_id)
         with reading(self._engine) as db:
             return sorted(Key.parse(text) for text in db.scalars(query))
 
     def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
-        """Move an episode on; None, and nothing written, if someone else has moved it first.
+        """Replace `before` by `after`, and put an event into the outbox if it has become ready.
 
-        One that becomes ready is announced.
+        Returns the episode as saved; None, with nothing written, if somebody else has changed it
+        since `before` was read.
         """
         with self._engine.begin() as db:
-            moved = move_episode(db, before, after, now)
-            if moved is not None and moved.state is State.READY:
-                self.outbox.put(db, events.ready(moved, now), now)
-        return moved
+            saved = move_episode(db, before, after, now)
+            if saved is not None and saved.state is State.READY:
+                self._outbox.put(db, events.ready(saved, now), now)
+        return saved
+
+    def _first(self, query: Select[Any]) -> Episode | None:
+        with reading(self._engine) as db:
+            return next(iter(fetch_episodes(db, query)), None)
 
 
 def select_episodes() -> Select[Any]:
-    """Whole episodes, each with its feed's name."""
+    """Whole episodes, each with its feed's name: for `fetch_episodes`."""
     return select(episodes, feeds.c.name.label("feed")).join_from(episodes, feeds)
 
 
+def fetch_episodes(db: Connection, query: Select[Any]) -> list[Episode]:
+    """The episodes of a query that was made from `select_episodes`."""
+    found = []
+    for row in db.execute(query).mappings():
+        values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
+        cause = Cause(row["cause"]) if row["cause"] is not None else None
+        found.append(Episode(**values | {"state": State(row["state"]), "cause": cause}))
+    return found
+
+
 def move_episode(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
-    """Write an episode and its line of history; None if `before` is not what stands there."""
+    """Write an episode and its history entry; None if `before` is not what is stored.
+
+    An episode that becomes queued before its description was read makes its feed due, so that the
+    whole document is parsed for it.
+    """
     after = replace(after, version=before.version + 1)
-    unmoved = and_(episodes.c.id == before.id, episodes.c.version == before.version)
-    if db.execute(update(episodes).where(unmoved).values(_values(after))).rowcount != 1:
+    unchanged = and_(episodes.c.id == before.id, episodes.c.version == before.version)
+    values = {name: getattr(after, name) for name in EPISODE_COLUMNS}
+    if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
         return None
     if after.state is State.QUEUED and after.description is None:
-        _ask_for_description(db, before.id, now)
+        feed_id = select(episodes.c.feed_id).where(episodes.c.id == before.id).scalar_subquery()
+        requested = {"full_reads_requested": feeds.c.full_reads_requested + 1, "due_at": now}
+        db.execute(update(feeds).where(feeds.c.id == feed_id).values(requested))
     if (after.state, after.reason) != (before.state, before.reason):
-        db.execute(insert(history).values(_line(before.state, after, now)))
+        entry = {
+            "episode_id": after.id,
+            "at": now,
+            "previous": before.state,
+            "state": after.state,
+            "reason": after.reason,
+        }
+        db.execute(insert(history).values(entry))
     return after
-
-
-def _ask_for_description(db: Connection, episode_id: int, now: datetime) -> None:
-    """Have the episode's feed read from its first to its last item, soon."""
-    its = (
-        feeds.c.id
-        == select(episodes.c.feed_id).where(episodes.c.id == episode_id).scalar_subquery()
-    )
-    db.execute(
-        update(feeds)
-        .where(its)
-        .values(full_reads_requested=feeds.c.full_reads_requested + 1, due_at=now)
-    )
-
-
-def _line(previous: State | None, episode: Episode, now: datetime) -> dict[str, Any]:
-    """A row of the history."""
-    return {
-        "episode_id": episode.id,
-        "at": now,
-        "previous": previous,
-        "state": episode.state,
-        "reason": episode.reason,
-    }
-
-
-def _values(episode: Episode) -> dict[str, Any]:
-    return {name: getattr(episode, name) for name in EPISODE_COLUMNS}
-
-
-def episode_from_row(row: RowMapping) -> Episode:
-    """The episode of a row of `select_episodes`."""
-    values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
-    cause = Cause(row["cause"]) if row["cause"] is not None else None
-    return Episode(**values | {"state": State(row["state"]), "cause": cause})

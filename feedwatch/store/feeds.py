@@ -5,28 +5,15 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    RowMapping,
-    bindparam,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, select, update
 
 from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.database import reading
-from feedwatch.store.schema import (
-    departures,
-    feeds,
-)
-from feedwatch.store.sql import chunks, is_due, values_of, without
+from feedwatch.store.schema import departures, feeds
+from feedwatch.store.sql import chunks, columns_of, is_due
 
-# What was learned at a feed's address, and is forgotten when the config has another one.
+# What was learned at a feed's URL. It is forgotten when the config has another one.
 OF_ADDRESS = (
     "etag",
     "last_modified",
@@ -42,25 +29,17 @@ OF_ADDRESS = (
     "moved_url",
     "url_scope",
 )
-_FEED = select(feeds).where(feeds.c.id == bindparam("of_id"))
+# Built once: to build a statement of so many columns costs more than to execute it.
+_SELECT_FEEDS = select(*columns_of(feeds))
+_SELECT_FEED = _SELECT_FEEDS.where(feeds.c.id == bindparam("feed_id"))
 
 
-class Due(NamedTuple):
+class DueFeed(NamedTuple):
     """A feed that is to be checked."""
 
     id: int
     name: str
-    url: str  # where it is asked for
-
-
-_SYNCED = select(
-    feeds.c.id,
-    feeds.c.name,
-    feeds.c.url,
-    feeds.c.moved_url.label("moved_url"),
-    feeds.c.active,
-    feeds.c.due_at,
-)
+    url: str  # to fetch: where the feed has moved to for good, or else as in the config
 
 
 class FeedStore:
@@ -69,113 +48,109 @@ class FeedStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def sync(self, sources: Collection[FeedConfig], due_at: Mapping[str, datetime]) -> None:
-        """Take over the config's feeds. What is no longer in it keeps its memory and rests.
+    def sync(self, configs: Collection[FeedConfig], due_at: Mapping[str, datetime]) -> None:
+        """Take over the config's feeds; `due_at` has the next check of each, by name.
 
-        A feed is its name: one whose URL has changed is the same feed, and its validators, which
-        were another server's, are forgotten.
+        A feed is its name: with another URL it is the same feed, without its validators, which were
+        another server's. A feed that the config no longer has is kept, and not checked.
         """
         with self._engine.begin() as db:
-            rows = {row.name: row for row in db.execute(_SYNCED)}
-            urls = {row.url for row in rows.values()}
-            new, changed = [], []
-            for source in sources:
-                row = rows.get(source.name)
+            columns = ("id", "name", "url", "moved_url", "active", "due_at")
+            query = select(*(feeds.c[key].label(key) for key in columns))
+            rows = {row.name: row for row in db.execute(query)}
+            known_urls = {row.url for row in rows.values()}
+            new = []
+            for config in configs:
+                row, at = rows.pop(config.name, None), due_at[config.name]
                 if row is None:
-                    # A feed with another name now: what it held may have been paid for already.
-                    doubted = due_at[source.name] if source.url in urls else None
                     feed = Feed(
-                        name=source.name,
-                        url=source.url,
-                        due_at=due_at[source.name],
-                        hold_if_published_before=doubted,
+                        name=config.name,
+                        url=config.url,
+                        due_at=at,
+                        # The episodes may have been paid for while the feed had another name.
+                        hold_if_published_before=at if config.url in known_urls else None,
                     )
-                    new.append(without(asdict(feed), "id"))
-                elif (change := _synced(row, source, due_at[source.name])) is not None:
-                    changed.append((row, change))
+                    new.append({key: value for key, value in asdict(feed).items() if key != "id"})
+                    continue
+                change: dict[str, Any] = {}
+                if row.url != config.url:
+                    change |= dict.fromkeys(OF_ADDRESS) | {"url": config.url, "due_at": at}
+                    url, reason = row.moved_url or row.url, "the config has another URL"
+                    add_url_change(db, row.id, UrlChange(at=at, url=url, reason=reason))
+                if not row.active or row.due_at is None:
+                    change |= {"active": True, "due_at": at}
+                if change:
+                    db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
             if new:
                 db.execute(insert(feeds), new)
-            for row, change in changed:
-                db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
-                if "url" in change:
-                    reason = "the config has another address"
-                    at, url = due_at[row.name], row.moved_url or row.url
-                    add_url_change(db, row.id, UrlChange(at=at, url=url, reason=reason))
-            kept = {source.name for source in sources}
-            for row in rows.values():
-                if row.name not in kept and (row.active or row.due_at is not None):
-                    rests = {"active": False, "due_at": None}
-                    db.execute(update(feeds).where(feeds.c.id == row.id).values(rests))
+            for row in rows.values():  # the config has these no longer
+                if row.active or row.due_at is not None:
+                    values = {"active": False, "due_at": None}
+                    db.execute(update(feeds).where(feeds.c.id == row.id).values(values))
 
     def all(self) -> list[Feed]:
-        """All feeds that we remember, by name."""
-        with reading(self._engine) as db:
-            return [
-                _feed(row) for row in db.execute(select(feeds).order_by(feeds.c.name)).mappings()
-            ]
+        """All feeds, by name, with those that are no longer in the config."""
+        return self._ordered(_SELECT_FEEDS)
 
     def failing_or_silent(self) -> list[Feed]:
-        """Feeds whose last check failed, or that have been silent for too long."""
-        ails = or_(feeds.c.error.is_not(None), feeds.c.silent_since.is_not(None))
-        query = select(feeds).where(feeds.c.active, ails)
-        with reading(self._engine) as db:
-            return [_feed(row) for row in db.execute(query.order_by(feeds.c.name)).mappings()]
+        """Feeds of the config whose last check failed or that have been silent for too long."""
+        needs_a_look = feeds.c.error.is_not(None) | feeds.c.silent_since.is_not(None)
+        return self._ordered(_SELECT_FEEDS.where(feeds.c.active, needs_a_look))
 
     def due(
         self, now: datetime, horizon: timedelta, limit: int, but: Collection[int] = ()
-    ) -> list[Due]:
+    ) -> list[DueFeed]:
         """Feeds to check, the longest due first, without those whose ids are in `but`.
 
         What is due later than `horizon` from now is due at once: the clock was set back.
         """
-        asked_at = func.coalesce(feeds.c.moved_url, feeds.c.url).label("url")
+        url = func.coalesce(feeds.c.moved_url, feeds.c.url).label("url")
         query = (
-            select(feeds.c.id, feeds.c.name, asked_at)
+            select(feeds.c.id, feeds.c.name, url)
             .where(is_due(feeds.c.due_at, now, horizon), feeds.c.active)
             .order_by(feeds.c.due_at)
             .limit(limit + len(but))
         )
         with reading(self._engine) as db:
             rows = db.execute(query)
-            return [Due(row.id, row.name, row.url) for row in rows if row.id not in but][:limit]
+            return [DueFeed(row.id, row.name, row.url) for row in rows if row.id not in but][:limit]
 
     def get(self, feed_id: int) -> Feed | None:
         """One feed, as it is now."""
         with reading(self._engine) as db:
-            row = db.execute(_FEED, {"of_id": feed_id}).mappings().one_or_none()
-        return _feed(row) if row is not None else None
+            row = db.execute(_SELECT_FEED, {"feed_id": feed_id}).mappings().one_or_none()
+        return _feed(**row) if row is not None else None
 
     def put_off(self, feed_id: int, due_at: datetime, reason: str) -> None:
-        """Write down that a check failed, without a look at the feed: it may be what is wrong."""
+        """Record a failed check without reading the feed's row: that row may be what is wrong."""
         failed = {"error": reason, "error_kind": None, "failures": feeds.c.failures + 1}
         with self._engine.begin() as db:
             db.execute(update(feeds).where(feeds.c.id == feed_id).values(due_at=due_at, **failed))
 
     def make_due(self, now: datetime, names: Collection[str] | None = None) -> None:
-        """Have every active feed checked at once, or only those of these names."""
-        due = update(feeds).where(feeds.c.active).values(due_at=now)
+        """Make every feed of the config due, or only those with these names."""
+        make_due = update(feeds).where(feeds.c.active).values(due_at=now)
         with self._engine.begin() as db:
             if names is None:
-                db.execute(due)
+                db.execute(make_due)
                 return
-            for chunk in chunks(list(names)):
-                db.execute(due.where(feeds.c.name.in_(chunk)))
+            for chunk in chunks(names):
+                db.execute(make_due.where(feeds.c.name.in_(chunk)))
 
     def set_paused(self, name: str, *, paused: bool) -> bool:
-        """Stop or restart new submissions from a feed. False if there is no such feed."""
+        """Pause or resume submissions from a feed. False if there is no such feed."""
         with self._engine.begin() as db:
             done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
         return done.rowcount == 1
 
     def clear_doubt(self, name: str) -> None:
-        """A person has settled what was held of a feed: from here on, what is new is new."""
+        """Hold a feed's new episodes no longer for their date: a person has decided about them."""
+        values = {"hold_if_published_before": None}
         with self._engine.begin() as db:
-            db.execute(
-                update(feeds).where(feeds.c.name == name).values(hold_if_published_before=None)
-            )
+            db.execute(update(feeds).where(feeds.c.name == name).values(values))
 
     def url_changes(self) -> dict[str, list[UrlChange]]:
-        """The addresses that each feed was fetched from before, the first one first."""
+        """The URLs that each feed was fetched from before, by the feed's name, oldest first."""
         query = (
             select(feeds.c.name, departures.c.at, departures.c.url, departures.c.reason)
             .join_from(departures, feeds)
@@ -183,28 +158,20 @@ class FeedStore:
         )
         found: dict[str, list[UrlChange]] = {}
         with reading(self._engine) as db:
-            for row in db.execute(query):
-                left = UrlChange(at=row.at, url=row.url, reason=row.reason)
-                found.setdefault(row.name, []).append(left)
+            for name, at, url, reason in db.execute(query):
+                found.setdefault(name, []).append(UrlChange(at=at, url=url, reason=reason))
         return found
 
-
-def _synced(row: Any, source: FeedConfig, due_at: datetime) -> dict[str, Any] | None:
-    """What the config changes of a feed that we remember; None if nothing."""
-    change: dict[str, Any] = {}
-    if row.url != source.url:
-        change |= dict.fromkeys(OF_ADDRESS) | {"url": source.url, "due_at": due_at}
-    if not row.active or row.due_at is None:
-        change |= {"active": True, "due_at": due_at}
-    return change or None
+    def _ordered(self, query: Select[Any]) -> list[Feed]:
+        with reading(self._engine) as db:
+            return [_feed(**row) for row in db.execute(query.order_by(feeds.c.name)).mappings()]
 
 
 def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:
-    """Keep the address that a feed was fetched from until now."""
+    """Keep the URL that a feed was fetched from until now."""
     db.execute(insert(departures).values(feed_id=feed_id, **asdict(url_change)))
 
 
-def _feed(row: RowMapping) -> Feed:
-    values = values_of(feeds, row)
-    kind = values["error_kind"]
-    return Feed(**values | {"error_kind": ErrorKind(kind) if kind is not None else None})
+def _feed(*, error_kind: str | None, **values: Any) -> Feed:
+    """The feed of a row of `_SELECT_FEEDS`."""
+    return Feed(error_kind=ErrorKind(error_kind) if error_kind is not None else None, **values)

@@ -3,38 +3,34 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import (
-    Engine,
-    delete,
-    insert,
-    select,
-)
+from sqlalchemy import Engine, delete, insert, select
 
 from feedwatch.store.database import reading
-from feedwatch.store.schema import (
-    heartbeats,
-)
+from feedwatch.store.schema import heartbeats
 
 
 class HeartbeatStore:
-    """When each loop of the daemon last came to its end."""
+    """Heartbeats: the latest moments, by name, at which the daemon got something done.
+
+    `core/health.py` has the names: a loop, a loop's single piece of work, the daemon's start.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, beats: Mapping[str, datetime]) -> None:
-        """Write down when each duty last came to its end, in place of what was written before."""
-        rows = [{"duty": duty, "at": at} for duty, at in beats.items()]
+    def write(self, moments: Mapping[str, datetime]) -> None:
+        """Replace all heartbeats by these."""
+        rows = [{"loop": name, "at": at} for name, at in moments.items()]
         with self._engine.begin() as db:
             db.execute(delete(heartbeats))
             db.execute(insert(heartbeats), rows)
 
     def clear(self) -> None:
-        """Write down that the duties have come to their end for good."""
+        """Delete all heartbeats: the daemon has ended."""
         with self._engine.begin() as db:
             db.execute(delete(heartbeats))
 
     def read(self) -> dict[str, datetime]:
-        """When each duty last came to its end."""
+        """All heartbeats; none if no daemon has begun since the last one ended in order."""
         with reading(self._engine) as db:
-            return {row.duty: row.at for row in db.execute(select(heartbeats))}
+            return dict(db.execute(select(heartbeats.c.loop, heartbeats.c.at)).all())

@@ -1,41 +1,27 @@
-"""What is to be announced, until it has been: one row for each event and channel.
+"""Outbox: events that channels have not taken yet, one row for each event and channel.
 
-A row is written in the transaction of what it tells of, and deleted once the channel has taken it.
-So nothing is told that did not happen, and nothing that happened goes untold; a crash in between
-tells it again, under the same id.
+A row is written in the transaction that makes the event true, and deleted once the channel has
+taken it. So an event that did not happen is never sent, and one that did is not lost; after a crash
+in between, it is sent again under the same id.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Row,
-    and_,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, select, update
 
 from feedwatch.core.alert import Alert, AlertKey
 from feedwatch.core.events import Change, Event, from_json, to_json
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
-from feedwatch.store.sql import values_of
-
-HORIZON = timedelta(days=2)  # no row is ever due later than this, unless the clock was set back
+from feedwatch.store.sql import columns_of, is_due
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
-    """An event on its way through one channel."""
+class OutboxEntry:
+    """One event for one channel, not delivered yet."""
 
     id: int
     channel: str
@@ -46,7 +32,7 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """Events that wait for a channel which fails, and why it has not taken one of them."""
+    """A channel that fails: how many events wait for it, and why it has not taken one of them."""
 
     channel: str
     events: int
@@ -54,32 +40,31 @@ class Stuck:
 
 
 class Outbox:
-    """The events that are under way, and the troubles that were told."""
+    """Events to deliver, and the alerts that were sent. Each public method is one transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._channels: Sequence[str] = ()
 
     def open(self, channels: Sequence[str]) -> int:
-        """Announce by these channels from now on; without any, nothing is kept.
+        """Deliver by these channels from now on; without any, no event is kept.
 
-        What was meant for another one, which the config no longer has, is dropped: returns how much
-        that was.
+        Events for other channels, which the config no longer has, are dropped; returns how many.
         """
         self._channels = channels
         stale = outbox.c.channel.not_in(channels)
         with reading(self._engine) as db:
             dropped = db.scalars(select(func.count()).select_from(outbox).where(stale)).one()
-            told = not channels and db.execute(select(alerts.c.key)).first() is not None
-        if dropped or told:
+            forget = not channels and db.execute(select(alerts.c.key)).first() is not None
+        if dropped or forget:
             with self._engine.begin() as db:
                 db.execute(delete(outbox).where(stale))
-                if told:  # or they would keep a later outage from being announced
+                if forget:  # or they would keep a later trouble from being announced
                     db.execute(delete(alerts))
         return dropped
 
     def put(self, db: Connection, event: Event, now: datetime) -> None:
-        """Have `event` announced, if the caller's transaction succeeds."""
+        """Have `event` delivered by every channel, if the caller's transaction commits."""
         rows = [
             {
                 "channel": channel,
@@ -94,44 +79,41 @@ class Outbox:
         if rows:
             db.execute(insert(outbox), rows)
 
-    def due(self, channel: str, now: datetime) -> Parcel | None:
-        """What is to go through a channel next: of what is due, the longest due."""
+    def due(self, channel: str, now: datetime) -> OutboxEntry | None:
+        """The event that a channel is to deliver next: the longest due; None if none is due."""
         query = (
             select(outbox)
-            .where(
-                outbox.c.channel == channel,
-                or_(outbox.c.due_at <= now, outbox.c.due_at > now + HORIZON),
-            )
+            .where(outbox.c.channel == channel, is_due(outbox.c.due_at, now))
             .order_by(outbox.c.due_at, outbox.c.id)
             .limit(1)
         )
         with reading(self._engine) as db:
             row = db.execute(query).one_or_none()
-        return _parcel(row) if row is not None else None
+        return _entry(row) if row is not None else None
 
-    def delivered(self, parcel: Parcel) -> None:
-        """The channel has taken it."""
+    def delivered(self, entry: OutboxEntry) -> None:
+        """Delete what the channel has taken."""
         with self._engine.begin() as db:
-            db.execute(delete(outbox).where(_is(parcel)))
+            db.execute(delete(outbox).where(_is(entry)))
 
-    def put_off(self, parcel: Parcel, due_at: datetime, error: str) -> None:
-        """The channel has not taken it."""
-        values = {"due_at": due_at, "attempts": parcel.attempts + 1, "error": error}
+    def put_off(self, entry: OutboxEntry, due_at: datetime, error: str) -> None:
+        """Try again at `due_at`: the channel has not taken it, for the reason `error`."""
+        values = {"due_at": due_at, "attempts": entry.attempts + 1, "error": error}
         with self._engine.begin() as db:
-            db.execute(update(outbox).where(_is(parcel)).values(values))
+            db.execute(update(outbox).where(_is(entry)).values(values))
 
-    def drop_before(self, moment: datetime) -> list[Parcel]:
-        """Give up what has been under way since before `moment`, and return it."""
-        query = select(outbox).where(outbox.c.at < moment)
+    def drop_before(self, moment: datetime) -> list[OutboxEntry]:
+        """Delete what has waited since before `moment`, and return it."""
+        is_old = outbox.c.at < moment
         with reading(self._engine) as db:
-            rows = db.execute(query).all()
+            rows = db.execute(select(outbox).where(is_old)).all()
         if rows:
             with self._engine.begin() as db:
-                db.execute(delete(outbox).where(outbox.c.at < moment))
-        return [_parcel(row) for row in rows]
+                db.execute(delete(outbox).where(is_old))
+        return [_entry(row) for row in rows]
 
     def stuck(self) -> list[Stuck]:
-        """What waits for a channel that has failed at least once."""
+        """Channels that have failed to deliver an event which still waits."""
         query = (
             select(outbox.c.channel, func.count().label("events"), func.max(outbox.c.error))
             .group_by(outbox.c.channel)
@@ -145,17 +127,14 @@ class Outbox:
             ]
 
     def alerts(self) -> Mapping[AlertKey, Alert]:
-        """The troubles that were told and are not over, by key."""
+        """The alerts whose troubles are not over, by key."""
         with reading(self._engine) as db:
-            rows = db.execute(select(alerts)).mappings().all()
-        keys = [AlertKey.parse(row["key"]) for row in rows]
-        return {
-            key: Alert(**values_of(alerts, row) | {"key": key})
-            for key, row in zip(keys, rows, strict=True)
-        }
+            rows = db.execute(select(*columns_of(alerts))).mappings()
+            found = [Alert(**{**row, "key": AlertKey.parse(row["key"])}) for row in rows]
+        return {alert.key: alert for alert in found}
 
     def record(self, changes: Collection[Change], now: datetime) -> None:
-        """Write down what becomes of alerts, and have it announced, in one transaction."""
+        """Write changes of alerts down and put their events into the outbox, in one transaction."""
         if not changes:
             return
         with self._engine.begin() as db:
@@ -168,13 +147,13 @@ class Outbox:
                     self.put(db, change.event, now)
 
 
-def _is(parcel: Parcel) -> ColumnElement[bool]:
+def _is(entry: OutboxEntry) -> ColumnElement[bool]:
     """Its row; SQLite may give the id of one that was dropped meanwhile to another event."""
-    return and_(outbox.c.id == parcel.id, outbox.c.event_id == parcel.event.id)
+    return (outbox.c.id == entry.id) & (outbox.c.event_id == entry.event.id)
 
 
-def _parcel(row: Row[Any]) -> Parcel:
-    return Parcel(
+def _entry(row: Row[Any]) -> OutboxEntry:
+    return OutboxEntry(
         id=row.id,
         channel=row.channel,
         event=from_json(row.body),

@@ -1,4 +1,8 @@
-"""The tables. Whatever changes here needs a migration beside it; a test compares the two."""
+"""The tables. Each change needs a migration as well; a test compares the two.
+
+A column keeps the name that it was released with. Where the code has another word for it, that is
+the column's `key`, which statements use; selected rows have the stored name (`sql.columns_of`).
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +27,7 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware times in and out, whatever the database makes of offsets."""
+    """Aware datetimes in and out, whatever the database does with offsets."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -84,7 +88,7 @@ feeds = Table(
     Column("silent_since", UtcDateTime),
 )
 
-# The addresses that feeds were fetched from and are no more, and why. Append only.
+# URL changes: the URLs that feeds are no longer fetched from, and why. Append only.
 departures = Table(
     "departures",
     metadata,
@@ -138,7 +142,7 @@ episodes = Table(
     Index(None, "feed_id", "published_at"),
 )
 
-# By which keys the episodes of a feed are known. Never pruned. The primary key is what keeps two
+# The keys by which the episodes of a feed are known. Never pruned. The primary key keeps two
 # processes from admitting one episode twice.
 identities = Table(
     "identities",
@@ -148,7 +152,7 @@ identities = Table(
     Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
 )
 
-# What the last good document of each feed was, item by item; see digest.py.
+# The seen-item cache of each feed's last good document.
 digests = Table(
     "digests",
     metadata,
@@ -156,7 +160,7 @@ digests = Table(
     Column("digest", LargeBinary, nullable=False),
 )
 
-# How each episode came to be where it is. Append only, written with the move itself.
+# The history of each episode's states. Append only, written in the transaction that changes it.
 history = Table(
     "history",
     metadata,
@@ -169,7 +173,7 @@ history = Table(
     Index(None, "previous", "at"),
 )
 
-# One row for each media API; its lock also makes claims one after another.
+# Circuit breakers, one row for each media API. Its lock also makes claims one after another.
 gates = Table(
     "gates",
     metadata,
@@ -190,17 +194,17 @@ imprint = Table(
     Column("claims", Integer, nullable=False),
 )
 
-# When the daemon started, and when each of its duties last came to its end, or to that of a piece
-# of its work.
+# Heartbeats: when the daemon started, when each loop last finished a round, and when it last
+# finished a piece of work.
 heartbeats = Table(
     "heartbeats",
     metadata,
-    Column("duty", String(32), primary_key=True),
+    Column("duty", String(32), primary_key=True, key="loop"),
     Column("at", UtcDateTime, nullable=False),
 )
 
-# What is to be announced, for each channel a row of its own; deleted once the channel has taken it.
-# `body` is the event as it is handed on.
+# Events to deliver, one row for each channel, deleted once the channel has taken it.
+# `body` is the event's JSON, which every channel delivers unchanged.
 outbox = Table(
     "outbox",
     metadata,
@@ -215,7 +219,7 @@ outbox = Table(
     Index(None, "channel", "due_at"),
 )
 
-# The troubles that were announced and are not over, so that each is told once.
+# Alerts: the troubles that were announced and are not over, so that each is announced once.
 alerts = Table(
     "alerts",
     metadata,

@@ -1,48 +1,34 @@
-"""SQL that several of the store's files share."""
+"""SQL that several files of the store share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    RowMapping,
-    Table,
-    or_,
-)
+from sqlalchemy import ColumnElement, Label, Table, or_
 
 from feedwatch.core.schedule import DAY
 
-HORIZON = 2 * DAY  # no episode is ever due later than this, unless the clock has been set back
-CHUNK = 500  # values in one IN (…): databases bound them
+HORIZON = 2 * DAY  # no due time lies further ahead, unless the clock was set back
+CHUNK = 500  # values in one IN (…): databases limit their number
 
 
-def is_due(column: ColumnElement[Any], now: datetime, horizon: timedelta) -> ColumnElement[bool]:
+def is_due(
+    column: ColumnElement[Any], now: datetime, horizon: timedelta = HORIZON
+) -> ColumnElement[bool]:
     """Due by `now`, or further ahead than `horizon`: then the clock was set back."""
     return or_(column <= now, column > now + horizon)
 
 
-def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Parts that fit into one IN (…)."""
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
+def chunks(values: Collection[Any]) -> Iterator[list[Any]]:
+    """Parts of `values` that fit into one IN (…)."""
+    found = list(values)
+    for start in range(0, len(found), CHUNK):
+        yield found[start : start + CHUNK]
 
 
-@cache
-def _names(table: Table) -> tuple[tuple[str, str], ...]:
-    return tuple((column.key, column.name) for column in table.columns)
+def columns_of(table: Table, *, but: str = "") -> list[Label[Any]]:
+    """The table's columns to select, without the one named `but`, labelled by their keys.
 
-
-def values_of(table: Table, row: RowMapping) -> dict[str, Any]:
-    """The values of a whole row by the names that statements use.
-
-    The names of columns never change; the code's names are their keys (`schema.py`), but rows come
-    back by the columns' names.
+    Rows name a column as it is stored; the label gives it the name that the code has for it.
     """
-    return {key: row[name] for key, name in _names(table)}
-
-
-def without(values: Mapping[Any, Any], *names: str) -> dict[str, Any]:
-    """The mapping without these keys."""
-    return {key: value for key, value in values.items() if key not in names}
+    return [column.label(column.key) for column in table.columns if column.key != but]

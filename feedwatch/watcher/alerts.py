@@ -10,7 +10,7 @@ from feedwatch.core.schedule import backoff
 from feedwatch.net.client import Cancellation
 from feedwatch.notify import Channel
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles, transitions
-from feedwatch.store.outbox import Parcel
+from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.worker_pool import WorkerPool
 
@@ -48,24 +48,24 @@ class Alerts:
         self._context = context
         self._cancellation = cancellation
         self._channels = [_ChannelHealth(channel) for channel in channels]
-        self._deliveries: WorkerPool[Parcel, str | None] = WorkerPool(
+        self._deliveries: WorkerPool[OutboxEntry, str | None] = WorkerPool(
             max(len(channels), 1), "notify"
         )
         self._troubles_at: datetime | None = None  # when they were last looked for
 
     def tick(self) -> bool:
         """Record the deliveries that have ended, and start those that are due."""
-        for parcel, delivery in self._deliveries.finished():
-            self._record(parcel, delivery)
+        for entry, delivery in self._deliveries.finished():
+            self._record(entry, delivery)
         if self._context.stopping.is_set() or not self._channels:
             return True
         now = self._context.clock()
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
             self._look_for_troubles(now)
             self._troubles_at = now
-        for number, parcel in self._due(now).items():
+        for number, entry in self._due(now).items():
             self._deliveries.start(
-                number, parcel, lambda one: self._health_of(one).channel.deliver(one.event)
+                number, entry, lambda one: self._health_of(one).channel.deliver(one.event)
             )
         return True
 
@@ -87,55 +87,55 @@ class Alerts:
             store.statistics.waiting(now - FAILED_FOR),
         )
         store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
-        for parcel in store.outbox.drop_before(now - GIVEN_UP_AFTER):
+        for entry in store.outbox.drop_before(now - GIVEN_UP_AFTER):
             log.error(
                 "given up after %d days: %s could not be delivered via %s: %s",
-                *(GIVEN_UP_AFTER.days, parcel.event.text, parcel.channel, parcel.error),
+                *(GIVEN_UP_AFTER.days, entry.event.text, entry.channel, entry.error),
             )
 
-    def _due(self, now: datetime) -> dict[int, Parcel]:
+    def _due(self, now: datetime) -> dict[int, OutboxEntry]:
         """The next event of each channel that is free, by the channel's place."""
         due = {}
         for number, health in enumerate(self._channels):
             if number not in self._deliveries.ids and not health.is_backing_off(now):
-                parcel = self._context.store.outbox.due(health.channel.name, now)
-                if parcel is not None:
-                    due[number] = parcel
+                entry = self._context.store.outbox.due(health.channel.name, now)
+                if entry is not None:
+                    due[number] = entry
         return due
 
-    def _health_of(self, parcel: Parcel) -> _ChannelHealth:
-        return next(one for one in self._channels if one.channel.name == parcel.channel)
+    def _health_of(self, entry: OutboxEntry) -> _ChannelHealth:
+        return next(one for one in self._channels if one.channel.name == entry.channel)
 
-    def _record(self, parcel: Parcel, delivery: Future[str | None]) -> None:
+    def _record(self, entry: OutboxEntry, delivery: Future[str | None]) -> None:
         """Record a delivery; one that has failed is due again after a backoff."""
         try:
             failure = delivery.result()
         except Exception as error:  # a bug in one channel must not stop the others, nor spin
-            log.exception("notifications: a bug has ended a delivery via %s", parcel.channel)
+            log.exception("notifications: a bug has ended a delivery via %s", entry.channel)
             failure = f"a bug in feedwatch: {type(error).__name__}"
         outbox, now = self._context.store.outbox, self._context.clock()
-        health = self._health_of(parcel)
+        health = self._health_of(entry)
         if failure is None:
             if health.failures:
-                log.info("notifications via %s work again", parcel.channel)
+                log.info("notifications via %s work again", entry.channel)
             health.failures, health.failure, health.retry_at = 0, None, None
-            outbox.delivered(parcel)
+            outbox.delivered(entry)
             return
         if self._context.stopping.is_set():
             return  # broken off by us
-        if failure not in (health.failure, parcel.error):  # once an outage, and once an event
+        if failure not in (health.failure, entry.error):  # once an outage, and once an event
             log.warning(
                 "%s was not delivered via %s, which is retried for %d days: %s",
-                *(parcel.event.type, parcel.channel, GIVEN_UP_AFTER.days, failure),
+                *(entry.event.type, entry.channel, GIVEN_UP_AFTER.days, failure),
             )
         health.failures, health.failure = health.failures + 1, failure
         health.retry_at = now + backoff(
-            health.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=parcel.channel
+            health.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=entry.channel
         )
         wait = backoff(
-            parcel.attempts + 1,
+            entry.attempts + 1,
             first=FIRST_RETRY,
             most=RETRY_AT_LEAST_EVERY,
-            key=f"{parcel.channel} {parcel.id}",
+            key=f"{entry.channel} {entry.id}",
         )
-        outbox.put_off(parcel, now + wait, failure)
+        outbox.put_off(entry, now + wait, failure)

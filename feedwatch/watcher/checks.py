@@ -38,7 +38,7 @@ from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
-from feedwatch.store.feeds import Due
+from feedwatch.store.feeds import DueFeed
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 from feedwatch.watcher.evaluate import Evaluation, Evaluator, feed_after, record
 from feedwatch.watcher.host_limiter import HostLimiter
@@ -211,7 +211,7 @@ class Checks:
         if not self._under_way:
             self._recovering = False
 
-    def _due(self, due_by: datetime | None, limit: int, *, but: set[int]) -> list[Due]:
+    def _due(self, due_by: datetime | None, limit: int, *, but: set[int]) -> list[DueFeed]:
         now = due_by or self._context.clock()
         longest = horizon(self._context.plan.longest_interval)
         return self._context.store.feeds.due(now, longest, limit, but=but)

@@ -256,7 +256,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         descriptions=evaluation.descriptions
         if after.full_reads_done != feed.full_reads_done
         else None,
-        digest=evaluation.seen_items,
+        seen_items=evaluation.seen_items,
     )
     if recorded is not None:
         log_check(feed, after, evaluation.decisions)
