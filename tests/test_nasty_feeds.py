@@ -3,9 +3,9 @@
 The whole of both folders, by two workers at once.
 """
 
+import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,12 +40,21 @@ CUT_SHORT = {"real/libsyn--the-james-altucher-show.xml"}  # ends within its 197t
 class Result:
     name: str
     answer: ParsedFeed | Failed
-    seconds: float
+    seconds: float  # of the processor's time
     limit: float
 
     @property
     def items(self) -> tuple[Item, ...]:
         return self.answer.items if isinstance(self.answer, ParsedFeed) else ()
+
+
+def seconds_of(parser: Parser) -> float:
+    """The processor's time that its child has taken; 0 without one."""
+    if parser._child is None:
+        return 0.0
+    stat = Path(f"/proc/{parser._child.pid}/stat").read_text()
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def parse_all(corpus: Corpus, kind: str) -> Iterator[Result]:
@@ -59,12 +68,11 @@ def parse_all(corpus: Corpus, kind: str) -> Iterator[Result]:
     def parse(file: Path) -> Result:
         body = file.read_bytes()
         limit = parser_process.SECONDS + parser_process.SECONDS_PER_MEGABYTE * len(body) / 1_000_000
-        begin = time.monotonic()
-        answer = of_thread.parser.parse(
-            Document(body=body, url="https://feeds.example/some/show.xml"), MEDIA
-        )
+        parser: Parser = of_thread.parser
+        before = seconds_of(parser)
+        answer = parser.parse(Document(body=body, url="https://feeds.example/some/show.xml"), MEDIA)
         name = file.relative_to(corpus.folder).as_posix()
-        return Result(name, answer, time.monotonic() - begin, limit)
+        return Result(name, answer, seconds_of(parser) - before, limit)
 
     try:
         with ThreadPoolExecutor(WORKERS, initializer=start) as pool:
@@ -102,7 +110,9 @@ def test_every_nasty_document_gives_items_or_a_reason_or_is_an_empty_feed(
 
 def test_no_nasty_document_is_parsed_longer_than_it_may(nasty: list[Result]) -> None:
     for result in nasty:
-        assert result.seconds < result.limit + 2, result.name
+        # The time of a child that was killed is gone with it, but then it was given up in time.
+        given_up = isinstance(result.answer, Failed) and "took longer" in result.answer.reason
+        assert given_up or 0 <= result.seconds < result.limit + 0.5, result.name
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.support import PATIENCE
+
 # The arrows of docs/states.md, in this world of clear answers and with no deadline passed.
 ARROWS = {
     None: {"queued", "skipped"},
@@ -72,7 +74,7 @@ def of_the_dead(database: Path, scratch: Path) -> Picture:
 
 def of_the_living(database: Path) -> Picture:
     """What stands in a database that may be in use."""
-    with closing(sqlite3.connect(f"file:{quote(str(database))}", uri=True, timeout=10)) as db:
+    with closing(sqlite3.connect(f"file:{quote(str(database))}", uri=True, timeout=PATIENCE)) as db:
         db.row_factory = sqlite3.Row
         db.execute("BEGIN")
         if not _has_tables(db):

@@ -16,13 +16,11 @@ from tests.crash.figures import Figures
 from tests.crash.inspection import UNBORN, Picture, Row, of_the_dead, of_the_living
 from tests.crash.launcher import Launcher, Life, Order
 from tests.crash.plan import Kill, Plan
-from tests.support import FeedServer, Workspace, audio, item, wait_for
+from tests.support import PATIENCE, FeedServer, Workspace, audio, item, wait_for
 
 FEEDS = ("alpha", "beta", "gamma", "late")
 LATE = "late"  # takes only the latest of what it holds when it is first seen
 BACK_CATALOGUE = 3  # items of that feed at the start
-TRAP_SECONDS = 10.0  # how long a trap may take to close; more is published meanwhile
-REST_SECONDS = 30.0  # how long the last life may take to bring everything to rest
 MOST_DOUBTS = 3  # in a row; then a life in peace comes first, for the gate waits ever longer
 
 
@@ -160,11 +158,11 @@ class World:
                 self._publish()
                 self._launcher.ended(life, kill.delay - more)
         else:
-            deadline = time.monotonic() + TRAP_SECONDS
+            deadline = time.monotonic() + PATIENCE  # more is published meanwhile
             while not self._launcher.ended(life, 0.5) and time.monotonic() < deadline:
                 self._publish()
         life.send(signal.SIGKILL)
-        if not self._launcher.ended(life, 10) or life.status != -signal.SIGKILL:
+        if not self._launcher.ended(life, PATIENCE) or life.status != -signal.SIGKILL:
             self._fail(f"the daemon ended by itself with {life.status}", kill)
         self._count(kill)
         self._inspect(kill)
@@ -250,17 +248,17 @@ class World:
         self._in_peace(self._is_at_rest, "it does not come to rest")
         self._compare(settled=False)
 
-    def _in_peace(self, scope_of: Callable[[Picture], bool], complaint: str) -> None:
+    def _in_peace(self, reached: Callable[[Picture], bool], complaint: str) -> None:
         life = self._start()
-        until = time.monotonic() + REST_SECONDS
-        while not (self._is_up() and scope_of(of_the_living(self._workspace.database))):
+        until = time.monotonic() + PATIENCE
+        while not (self._is_up() and reached(of_the_living(self._workspace.database))):
             if self._launcher.ended(life, 0.03):
                 self._fail(f"the daemon ended by itself with {life.status}")
             if time.monotonic() > until:
                 self._picture = of_the_living(self._workspace.database)
                 self._fail(f"{complaint}: {self._what_is_lost()}")
         life.send(signal.SIGTERM)
-        if not self._launcher.ended(life, 10) or life.status != 0:
+        if not self._launcher.ended(life, PATIENCE) or life.status != 0:
             self._fail(f"SIGTERM ended it with {life.status}")
         crumb = Crumb.read(self._crumb)
         self.figures.crossed |= set(crumb.crossed or {}) if crumb is not None else set()
@@ -297,7 +295,7 @@ class World:
             return
         life = self._start(*verbs)
         self.figures.lives -= 1
-        if not self._launcher.ended(life, 30) or life.status != 0:
+        if not self._launcher.ended(life, PATIENCE) or life.status != 0:
             self._fail(f"adopt or retry ended with {life.status}")
         self._picture = of_the_living(self._workspace.database)
         # What is submitted again is in doubt no more, unless another kill says so.
