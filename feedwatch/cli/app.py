@@ -13,6 +13,7 @@ from feedwatch.cli.assembly import Options
 from feedwatch.cli.output import FAILED, USAGE, say
 from feedwatch.config.errors import ConfigError
 from feedwatch.store.errors import StoreError
+from feedwatch.watcher.errors import RequestError
 
 
 @click.group(
@@ -54,7 +55,7 @@ def main() -> None:
         for problem in error.problems:
             say(f"  {problem}")
         sys.exit(USAGE)
-    except StoreError as error:
+    except (StoreError, RequestError) as error:
         say(f"Error: {error}")
         sys.exit(FAILED)
     except BrokenPipeError:

@@ -31,7 +31,7 @@ from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.evaluate import decisions_for
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds
 
 MAX_CONCURRENT_CHECKS = 8
 
@@ -54,7 +54,7 @@ def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
     cancellation = Cancellation()
     with opened(settings) as store, feed_client(cancellation) as http, Parser() as parser:
-        known = remembered(store, settings.sources)
+        known = configured_feeds(store, settings.sources)
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import click
 
 from feedwatch.cli.assembly import Options, api, opened
-from feedwatch.cli.inspect import known_feed, wanted
 from feedwatch.cli.output import (
     NUMBER,
     USAGE,
@@ -27,6 +26,7 @@ from feedwatch.core.job import Lost, Unreachable
 from feedwatch.net.client import Cancellation
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
+from feedwatch.watcher.overview import find_episode, find_feed
 
 PREVIEW = 20  # episodes listed before a question
 
@@ -124,7 +124,7 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
     with opened(settings) as store:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", media_id):
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
-        episode = wanted(store, episode_id)
+        episode = find_episode(store, episode_id)
         owner = store.episodes.by_media_id(media_id)
         if owner is not None and owner.id != episode_id:
             stop(f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already")
@@ -158,7 +158,7 @@ def resume(options: Options, *, feed: str | None) -> None:
 def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
     settings = options.settings()
     with opened(settings) as store:
-        name = known_feed(store, settings, feed) if feed is not None else None
+        name = find_feed(store, settings.sources, feed) if feed is not None else None
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         if name is None:
@@ -176,7 +176,7 @@ def _held(store: Store, settings: Settings, ids: Sequence[int], feed: str | None
         stop("say which episodes: either ids or --feed FEED", USAGE)
     if feed is None:
         return _by_id(store, ids)
-    name = known_feed(store, settings, feed)
+    name = find_feed(store, settings.sources, feed)
     held = store.episodes.find(feed=name, states=[State.HELD])
     if not held:
         store.feeds.clear_doubt(name)
@@ -193,7 +193,7 @@ def _require_configured(settings: Settings, episodes: Sequence[Episode]) -> None
 
 
 def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:
-    return [wanted(store, episode_id) for episode_id in dict.fromkeys(ids)]
+    return [find_episode(store, episode_id) for episode_id in dict.fromkeys(ids)]
 
 
 def _moves(

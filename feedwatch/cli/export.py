@@ -8,7 +8,6 @@ import click
 
 from feedwatch.cli.assembly import Options, feed_client, opened
 from feedwatch.cli.check import chosen, error_of
-from feedwatch.cli.inspect import known_feed
 from feedwatch.cli.output import USAGE, print_json, shown, stop
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
@@ -20,7 +19,7 @@ from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds, find_feed
 
 COLUMNS = (
     "id",
@@ -55,9 +54,9 @@ def export(options: Options, *, form: str, feed: str | None) -> None:
             stop("a document is of one feed: add --feed FEED", USAGE)
         feed = settings.sources[0].name
     with opened(settings) as store:
-        name = known_feed(store, settings, feed) if feed is not None else None
+        name = find_feed(store, settings.sources, feed) if feed is not None else None
         ready = store.episodes.find(feed=name, states=[State.READY])
-        known = remembered(store, settings.sources)
+        known = configured_feeds(store, settings.sources)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])

@@ -11,7 +11,7 @@ from feedwatch.cli.output import (
     say,
 )
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.overview import ailments
+from feedwatch.watcher.overview import daemon_problems
 
 
 @click.command()
@@ -24,7 +24,7 @@ def healthcheck(options: Options) -> None:
     settings = options.settings(needs_feeds=False)
     try:
         with opened(settings) as store:
-            wrong = ailments(store, datetime.now(UTC))
+            wrong = daemon_problems(store, datetime.now(UTC))
     except StoreError as error:
         wrong = [str(error)]
     if wrong:

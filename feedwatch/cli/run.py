@@ -24,7 +24,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.daemon import memory
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds
 
 log = logging.getLogger("feedwatch")
 
@@ -77,7 +77,7 @@ def _stop_before_it_began(_number: int, _frame: FrameType | None) -> None:
 
 def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
     """Say in a line how it ended, and choose the exit status."""
-    feeds = remembered(store, settings.sources)
+    feeds = configured_feeds(store, settings.sources)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]

@@ -28,3 +28,28 @@ class Alert:
     since: datetime
     told_at: datetime
     gone_at: datetime | None  # when it was first seen to be gone; the end may be waited for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A condition that needs a person. `text` says what it is and what to do."""
+
+    kind: str
+    feed: str | None
+    text: str
+    episodes: int | None = None
+    version: str = ""  # rises whenever the same trouble strikes once more
+
+    @property
+    def key(self) -> str:
+        """Under which the trouble is known until it is over."""
+        return f"{self.kind} {self.feed}" if self.feed else self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undelivered:
+    """Events that wait for a channel which fails, and why it has not taken one of them."""
+
+    channel: str
+    events: int
+    error: str

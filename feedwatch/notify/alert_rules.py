@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.alert import Alert, Waiting
+from feedwatch.core.alert import Alert, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
@@ -32,22 +32,6 @@ OVER = {
     "blocked": "submissions are possible again",
     "stopped": "submissions are possible again",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """One thing that needs a person. `text` says what it is and what to do."""
-
-    kind: str
-    feed: str | None
-    text: str
-    episodes: int | None = None
-    version: str = ""  # rises whenever the same trouble strikes once more
-
-    @property
-    def key(self) -> str:
-        """Under which an outage is known until it is over."""
-        return _key(self.kind, self.feed)
 
 
 def current_troubles(
@@ -186,7 +170,3 @@ def _news(what: str, trouble: Trouble, alert: Alert, now: datetime) -> Event:
         "since": stamp(alert.since),
     }
     return event(what, trouble.key, now, masked(trouble.text), data)
-
-
-def _key(kind: str, feed: str | None) -> str:
-    return f"{kind} {feed}" if feed else kind

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from feedwatch.core.alert import Alert
+from feedwatch.core.alert import Alert, Undelivered
 from feedwatch.core.events import Change, Event, from_json, to_json
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
@@ -42,15 +42,6 @@ class Parcel:
     event: Event
     attempts: int
     error: str | None  # why the last attempt failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stuck:
-    """Events that wait for a channel which fails, and why it has not taken one of them."""
-
-    channel: str
-    events: int
-    error: str
 
 
 class Outbox:
@@ -130,7 +121,7 @@ class Outbox:
                 db.execute(delete(outbox).where(outbox.c.at < moment))
         return [_parcel(row) for row in rows]
 
-    def stuck(self) -> list[Stuck]:
+    def stuck(self) -> list[Undelivered]:
         """What waits for a channel that has failed at least once."""
         query = (
             select(outbox.c.channel, func.count().label("events"), func.max(outbox.c.error))
@@ -140,7 +131,7 @@ class Outbox:
         )
         with reading(self._engine) as db:
             return [
-                Stuck(channel=channel, events=number, error=error)
+                Undelivered(channel=channel, events=number, error=error)
                 for channel, number, error in db.execute(query)
             ]
 
