@@ -13,12 +13,13 @@ import httpx
 
 from feedwatch import __version__
 from feedwatch.cli.output import stop
-from feedwatch.cli.reload import Reload, first_checks, plan_of
+from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import Settings, load
 from feedwatch.config.locate import find_file
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.ledger import is_older
+from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.feeds.parser_process import Parsers
@@ -139,7 +140,7 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
             return Counted(clients.enter_context(api(settings, cancellation, metrics)), metrics)
 
         now = datetime.now(UTC)
-        store.feeds.sync(settings.sources, first_checks(settings, now))
+        store.feeds.sync(settings.sources, first_checks(settings.sources, now))
         marker = Journal(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(

@@ -1,10 +1,12 @@
 """When to act next. Pure: the present comes in as an argument, and so does what to spread by."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
 from zlib import crc32
+
+from feedwatch.core.settings import FeedConfig
 
 CHECK_AT_LEAST_EVERY = timedelta(days=1)  # a failing feed is never "off"
 HINTS_LENGTHEN_AT_MOST = 4  # times: hints are the server's habit, the interval is the owner's wish
@@ -15,6 +17,7 @@ RHYTHM_DAYS_LEAST = 5  # with fewer there is none
 SILENT_AT_LEAST = timedelta(days=3)
 SILENT_AT_MOST = timedelta(days=366)
 POLL_AT_LEAST_EVERY = timedelta(hours=6)
+FIRST_CHECKS_A_SECOND = 10  # on the average
 
 
 def horizon(longest_interval: timedelta) -> timedelta:
@@ -40,6 +43,15 @@ def next_check(
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
     return now + max(wait, min(asked or timedelta(), most))
+
+
+def first_checks(sources: Collection[FeedConfig], now: datetime) -> dict[str, datetime]:
+    """When to check feeds that are new to us first, by name: soon, but not all at once."""
+    span = timedelta(seconds=len(sources) / FIRST_CHECKS_A_SECOND)
+    return {
+        source.name: now + min(span, source.check_interval) * fraction(source.name)
+        for source in sources
+    }
 
 
 def lengthened(interval: timedelta, *hints: timedelta | None) -> timedelta:
