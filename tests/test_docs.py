@@ -20,8 +20,8 @@ from feedwatch.config.key_names import (
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
 )
-from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys, Settings
+from feedwatch.config.load import load
 from feedwatch.sandbox.faults import Kind
 from feedwatch.sandbox.server import Sandbox
 

@@ -15,7 +15,8 @@ from feedwatch import __version__
 from feedwatch.cli.output import stop
 from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.config.errors import ConfigError
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import Settings
+from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.ledger import is_older

@@ -21,7 +21,7 @@ from feedwatch.cli.output import (
     tell,
 )
 from feedwatch.cli.reload import require_feeds
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp

@@ -21,7 +21,7 @@ from feedwatch.cli.output import (
     stop,
     tell,
 )
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from feedwatch.config.changes import NEEDS_RESTART, changes
+from feedwatch.config.changes import changes
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import PREFIX
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import NEEDS_RESTART, Settings
+from feedwatch.config.load import load
 from feedwatch.core import circuit_breaker
 from feedwatch.core.schedule import first_checks
 from feedwatch.logs import formatters

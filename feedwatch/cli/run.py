@@ -19,7 +19,7 @@ from feedwatch.cli.output import (
     shows_progress,
 )
 from feedwatch.cli.reload import require_feeds
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.daemon import memory
 from feedwatch.processors.inlet import Inlet
