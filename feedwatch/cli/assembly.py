@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import EADDRINUSE
 from pathlib import Path
@@ -48,21 +47,20 @@ log = logging.getLogger("feedwatch")
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What stands before the verb."""
+def read_settings(
+    config: Path | None, *, needs_key: bool = False, needs_feeds: bool = True
+) -> Settings:
+    """The configuration, read now, with the logs set up as it says. Raises `ConfigError`.
 
-    config: Path | None
-
-    def settings(self, *, needs_key: bool = False, needs_feeds: bool = True) -> Settings:
-        """The configuration, read now, with the logs set up as it says. Raises `ConfigError`."""
-        path = find_file(self.config, os.environ)
-        settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
-        know(settings.secrets())
-        formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
-        for warning in settings.warnings:
-            log.warning("%s", warning)
-        return settings
+    `config` is the file that stands before the verb, if one does.
+    """
+    path = find_file(config, os.environ)
+    settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
+    know(settings.secrets())
+    formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    return settings
 
 
 @contextmanager

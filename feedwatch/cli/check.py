@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.assembly import feed_client, opened, read_settings
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -44,12 +45,12 @@ Result = tuple[
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
 @as_json
 @click.pass_obj
-def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
+def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     """Dry run: fetch the feeds and say what would happen to each item, and why.
 
     Writes nothing and submits nothing.
     """
-    settings = options.settings()
+    settings = read_settings(config)
     require_feeds(settings)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
     cancellation = Cancellation()

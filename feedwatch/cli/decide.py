@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, api, opened
+from feedwatch.cli.assembly import api, opened, read_settings
 from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
 from feedwatch.core.episode import State
 from feedwatch.core.episode_lifecycle import may_be_taken
@@ -30,9 +31,9 @@ feed_option = click.option("--feed", metavar="FEED", help="All held episodes of 
 @feed_option
 @yes
 @click.pass_obj
-def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:
+def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:
     """Let held episodes be submitted. `feedwatch episodes --state held` lists their ids."""
-    settings, now = options.settings(), datetime.now(UTC)
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
         proposal = decisions.approval(store, settings.sources, ids, feed, now)
@@ -47,9 +48,12 @@ def approve(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool
 @feed_option
 @ignored_yes
 @click.pass_obj
-def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
-    """Never submit these episodes, by their ids in `feedwatch episodes`. `retry` takes it back."""
-    settings, now = options.settings(), datetime.now(UTC)
+def skip(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
+    """Never submit these episodes. `feedwatch retry` takes it back.
+
+    `feedwatch episodes` lists their ids.
+    """
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
         proposal = decisions.skipping(store, settings.sources, ids, feed)
@@ -65,9 +69,12 @@ def skip(options: Options, *, ids: Sequence[int], feed: str | None, yes: bool) -
 )
 @yes
 @click.pass_obj
-def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
-    """Submit failed, unknown or skipped episodes, by their ids in `feedwatch episodes`."""
-    settings, now = options.settings(), datetime.now(UTC)
+def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
+    """Submit failed, unknown or skipped episodes again.
+
+    `feedwatch episodes` lists their ids.
+    """
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, state, "--state failed")
         in_state = State(state) if state else None
@@ -94,13 +101,13 @@ def retry(options: Options, *, ids: Sequence[int], state: str | None, yes: bool)
 @click.argument("media_id", metavar="MEDIA_ID")
 @ignored_yes
 @click.pass_obj
-def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> None:  # noqa: ARG001
+def adopt(config: Path | None, *, episode_id: int, media_id: str, yes: bool) -> None:  # noqa: ARG001
     """Say that an unknown submission was taken, and that MEDIA_ID is its job.
 
     ID is feedwatch's, MEDIA_ID the media API's own. The API is asked whether it knows the job, if
     the API key is at hand.
     """
-    settings, now = options.settings(), datetime.now(UTC)
+    settings, now = read_settings(config), datetime.now(UTC)
     with (
         opened(settings) as store,
         api(settings, Cancellation()) if settings.api_key else nullcontext() as processor,
@@ -116,21 +123,21 @@ def adopt(options: Options, *, episode_id: int, media_id: str, yes: bool) -> Non
 @click.command()
 @click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
 @click.pass_obj
-def pause(options: Options, *, feed: str | None) -> None:
+def pause(config: Path | None, *, feed: str | None) -> None:
     """Stop new submissions. Jobs already accepted are polled on; a restart changes nothing."""
-    _set_paused(options, feed, paused=True)
+    _set_paused(config, feed, paused=True)
 
 
 @click.command()
 @click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
 @click.pass_obj
-def resume(options: Options, *, feed: str | None) -> None:
+def resume(config: Path | None, *, feed: str | None) -> None:
     """Restart new submissions."""
-    _set_paused(options, feed, paused=False)
+    _set_paused(config, feed, paused=False)
 
 
-def _set_paused(options: Options, feed: str | None, *, paused: bool) -> None:
-    settings, now = options.settings(), datetime.now(UTC)
+def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
@@ -162,6 +169,3 @@ def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> No
     tell(f"{len(proposal.moves) - len(overtaken)} {what}")
     if overtaken:
         stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, overtaken))}")
-
-
-VERBS = (approve, skip, retry, adopt, pause, resume)

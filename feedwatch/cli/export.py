@@ -3,10 +3,11 @@
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.assembly import feed_client, opened, read_settings
 from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, shown, stop
 from feedwatch.core.episode import Episode, State
@@ -46,9 +47,9 @@ COLUMNS = (
 )
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
-def export(options: Options, *, form: str, feed: str | None) -> None:
+def export(config: Path | None, *, form: str, feed: str | None) -> None:
     """Write the processed URLs of all ready episodes to standard output."""
-    settings = options.settings()
+    settings = read_settings(config)
     if form == "rss" and feed is None:
         if len(settings.sources) != 1:
             stop("a document is of one feed: add --feed FEED", USAGE)
@@ -88,6 +89,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
         return f"'{value}"
     return value
-
-
-VERBS = (export,)

@@ -2,10 +2,11 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import (
     NUMBER,
     WAITING,
@@ -40,9 +41,12 @@ from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 @click.command()
 @as_json
 @click.pass_obj
-def feeds(options: Options, *, as_json: bool) -> None:
-    """Each feed: state, last success, last new episode, next check, failures, held episodes."""
-    settings = options.settings()
+def feeds(config: Path | None, *, as_json: bool) -> None:
+    """List the feeds: state, last success, next check, failures.
+
+    Also when the last new episode came, and how many episodes are held.
+    """
+    settings = read_settings(config)
     with opened(settings) as store:
         breaker, by_feed = store.breakers.get(Inlet.name), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
@@ -82,10 +86,10 @@ def feeds(options: Options, *, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def episodes(
-    options: Options, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
+    config: Path | None, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
 ) -> None:
     """List the episodes, newest first."""
-    settings = options.settings()
+    settings = read_settings(config)
     with opened(settings) as store:
         found = store.episodes.find(
             feed=find_feed(store, settings.sources, feed) if feed else None,
@@ -116,9 +120,12 @@ def episodes(
 @click.argument("episode_id", type=NUMBER, metavar="ID")
 @as_json
 @click.pass_obj
-def show(options: Options, *, episode_id: int, as_json: bool) -> None:
-    """One episode: every field, and every decision about it with time and reason."""
-    with opened(options.settings()) as store:
+def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
+    """Show an episode: every field, and every decision about it.
+
+    Each decision with its time and reason.
+    """
+    with opened(read_settings(config)) as store:
         episode = find_episode(store, episode_id)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
         document = shown(whole_episode_json(episode, keys, history))
@@ -166,12 +173,12 @@ def _hint(episode: Episode) -> str | None:
 @click.command()
 @as_json
 @click.pass_obj
-def status(options: Options, *, as_json: bool) -> None:
-    """One screen: the daemon's health, counts by state, what needs a person.
+def status(config: Path | None, *, as_json: bool) -> None:
+    """Show the daemon's health, counts by state, what needs a person.
 
     Ends with status 4 if an episode waits for a person.
     """
-    settings, now = options.settings(), datetime.now(UTC)
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         current = overview.status(store, Inlet.name, settings.sources, settings.policy, now)
     if as_json:
@@ -216,6 +223,3 @@ def _print_status(status: Status) -> None:
             ((one.id, one.feed, one.state, one.title, one.reason) for one in status.waiting),
             "",
         )
-
-
-VERBS = (feeds, episodes, show, status)
