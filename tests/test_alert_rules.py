@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
-from feedwatch.core.alert import Alert, AlertKey, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.feed import Failed, Feed, Gone
 from feedwatch.core.job import Later
 from feedwatch.core.settings import Policy
-from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, Trouble, current_troubles, transitions
+from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, current_troubles, transitions
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -4,6 +4,8 @@ and that no secret is ever shown.
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -307,3 +309,17 @@ def test_run_without_a_feed_says_how_to_add_one(feedwatch: Feedwatch, workspace:
         ended = feedwatch.here(*verb)
         assert ended.status == 2
         assert "FEEDWATCH_FEEDS__NAME__URL" in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_start_without_the_heavy_libraries(option: str) -> None:
+    heavy = "'sqlalchemy', 'alembic', 'httpx', 'feedparser', 'pydantic', 'rich', 'dotenv'"
+    script = (
+        f"import sys; sys.argv = ['feedwatch', '{option}']; from feedwatch.cli import app\n"
+        "import feedwatch.config.locate\n"
+        f"try: app.main()\nfinally: print([name for name in ({heavy}) if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith("[]\n")

@@ -1,14 +1,23 @@
 """One file and the environment: read right, or everything wrong with them told at once."""
 
+from dataclasses import fields
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from feedwatch.config.errors import ConfigError
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import FeedKeys, Keys, Settings
+from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
-from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
+from feedwatch.core.settings import (
+    FeedConfig,
+    FirstRun,
+    OnReplaced,
+    OnUnknown,
+    Policy,
+    Rules,
+)
 
 KEY = "FEEDWATCH_API_KEY=s3cret\n"
 FEED = "FEEDWATCH_FEEDS__SHOW__URL=https://h.example/feed\nFEEDWATCH_FEEDS__SHOW__PODCAST_ID=p-1\n"
@@ -55,6 +64,14 @@ def test_the_least_config_has_the_promised_defaults(tmp_path: Path) -> None:
     assert (policy.max_concurrent_jobs, policy.max_submissions_per_day) == (4, 100)
     assert policy.on_unknown is OnUnknown.HOLD
     assert settings.api_url == "https://api.studio.inlet.fm"
+
+
+def test_every_setting_of_the_parts_has_its_key() -> None:
+    def names(kind: type[FeedConfig | Policy | Rules]) -> set[str]:
+        return {field.name for field in fields(kind)}
+
+    assert names(Policy) <= Keys.model_fields.keys()
+    assert names(FeedConfig) - {"name", "rules"} | names(Rules) == FeedKeys.model_fields.keys()
 
 
 def test_a_feeds_own_settings_go_before_the_global_ones(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import click
 import pytest
 
-from feedwatch.cli.app import cli
+from feedwatch.cli.app import VERBS, verb
 from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,
@@ -20,8 +20,8 @@ from feedwatch.config.key_names import (
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
 )
-from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys, Settings
+from feedwatch.config.load import load
 from feedwatch.sandbox.faults import Kind
 from feedwatch.sandbox.server import Sandbox
 from tests.support import PATIENCE
@@ -218,19 +218,26 @@ def called() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
 
 def test_every_verb_and_option_in_the_documentation_exists() -> None:
     calls = list(called())
-    assert len({verb for _, verb, _ in calls}) > 10
-    for page, verb, options in calls:
-        assert verb in cli.commands, f"{page}: feedwatch {verb}"
-        params = {name: param for param in cli.commands[verb].params for name in param.opts}
+    assert len({name for _, name, _ in calls}) > 10
+    for page, name, options in calls:
+        assert name in VERBS, f"{page}: feedwatch {name}"
+        params = {opt: param for param in verb(name).params for opt in param.opts}
         for option, value in options:
-            assert option in params, f"{page}: feedwatch {verb} {option}"
+            assert option in params, f"{page}: feedwatch {name} {option}"
             if isinstance(params[option].type, click.Choice):
                 params[option].type.convert(value, params[option], None)  # or it raises
 
 
+@pytest.mark.parametrize("name", VERBS)
+def test_the_list_of_verbs_says_of_each_what_its_own_help_says_first(name: str) -> None:
+    help_text = " ".join((verb(name).help or "").split())
+    assert verb(name).name == name
+    assert help_text.startswith(VERBS[name][1])
+
+
 def test_every_verb_is_in_the_changelog() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    missing = [verb for verb in cli.commands if verb not in text]
+    missing = [name for name in VERBS if name not in text]
     assert not missing
 
 

@@ -183,7 +183,7 @@ def test_a_fault_of_our_own_quotes_no_secret(
     def breaks(*_: object) -> None:
         raise RuntimeError(f"about https://h.example/?auth={TOKEN}")
 
-    monkeypatch.setattr("feedwatch.cli.inspect.remembered", breaks)
+    monkeypatch.setattr("feedwatch.cli.inspect.configured_feeds", breaks)
     ended = private.feedwatch.here("feeds")
     assert ended.status == 1
     assert "RuntimeError: about https://h.example/?auth=***" in ended.stderr

@@ -72,7 +72,7 @@ def test_feeds_come_go_and_change_in_a_running_daemon_and_the_log_has_a_line_for
     assert "config: read anew, 5 changes" in told
     daemon.until(lambda: "Episode 7" in taken(world), "the new feed's episode")
     stage.set(**{f"FEEDS__SHOW__{key}": None for key in BLOCK})
-    assert "config: feed show: taken out" in reload(daemon)
+    assert "config: feed show: removed" in reload(daemon)
     asked = world.feeds.count()
     world.feeds.publish(7, 8, path="/other.xml")
     daemon.until(lambda: "Episode 8" in taken(world), "a later episode")

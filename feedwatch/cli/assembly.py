@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import EADDRINUSE
 from pathlib import Path
@@ -13,12 +12,14 @@ import httpx
 
 from feedwatch import __version__
 from feedwatch.cli.output import stop
-from feedwatch.cli.reload import Reload, first_checks, plan_of
+from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.config.errors import ConfigError
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import Settings
+from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.ledger import is_older
+from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.feeds.parser_process import Parsers
@@ -46,21 +47,20 @@ log = logging.getLogger("feedwatch")
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What stands before the verb."""
+def read_settings(
+    config: Path | None, *, needs_key: bool = False, needs_feeds: bool = True
+) -> Settings:
+    """The configuration, read now, with the logs set up as it says. Raises `ConfigError`.
 
-    config: Path | None
-
-    def settings(self, *, needs_key: bool = False, needs_feeds: bool = True) -> Settings:
-        """The configuration, read now, with the logs set up as it says. Raises `ConfigError`."""
-        path = find_file(self.config, os.environ)
-        settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
-        know(settings.secrets())
-        formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
-        for warning in settings.warnings:
-            log.warning("%s", warning)
-        return settings
+    `config` is the file that stands before the verb, if one does.
+    """
+    path = find_file(config, os.environ)
+    settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
+    know(settings.secrets())
+    formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    return settings
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
             return Counted(clients.enter_context(api(settings, cancellation, metrics)), metrics)
 
         now = datetime.now(UTC)
-        store.feeds.sync(settings.sources, first_checks(settings, now))
+        store.feeds.sync(settings.sources, first_checks(settings.sources, now))
         marker = Journal(places(settings.path, store.path, os.environ))
         _compare(store, marker, now)
         context = Context(

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.assembly import feed_client, opened, read_settings
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -21,7 +22,7 @@ from feedwatch.cli.output import (
     tell,
 )
 from feedwatch.cli.reload import require_feeds
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
@@ -31,7 +32,7 @@ from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.evaluate import decisions_for
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds
 
 MAX_CONCURRENT_CHECKS = 8
 
@@ -44,17 +45,17 @@ Result = tuple[
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
 @as_json
 @click.pass_obj
-def check(options: Options, *, feeds: Sequence[str], as_json: bool) -> None:
+def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     """Dry run: fetch the feeds and say what would happen to each item, and why.
 
     Writes nothing and submits nothing.
     """
-    settings = options.settings()
+    settings = read_settings(config)
     require_feeds(settings)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
     cancellation = Cancellation()
     with opened(settings) as store, feed_client(cancellation) as http, Parser() as parser:
-        known = remembered(store, settings.sources)
+        known = configured_feeds(store, settings.sources)
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(

@@ -93,8 +93,13 @@ class Publisher:
         self._server.server_close()
 
 
-def play() -> None:
-    """Tell the story on standard output; the daemon's own log lines go to standard error."""
+@click.command()
+def demo() -> None:
+    """Show an episode go from published to processed: no key, no network.
+
+    It takes half a minute. The story goes to standard output, the daemon's log lines to standard
+    error.
+    """
     with (
         TemporaryDirectory(prefix="feedwatch-demo-") as folder,
         Sandbox(api_key=KEY, podcasts={PODCAST: "Demo"}, job_seconds=JOB_SECONDS) as sandbox,

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import click
 import httpx
 
-from feedwatch.cli.assembly import Options, api, feed_client, notify_channels, opened
+from feedwatch.cli.assembly import api, feed_client, notify_channels, opened, read_settings
 from feedwatch.cli.check import error_of
-from feedwatch.cli.healthcheck import healthcheck
 from feedwatch.cli.output import (
     FAILED,
     as_json,
@@ -21,7 +21,7 @@ from feedwatch.cli.output import (
     stop,
     tell,
 )
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
@@ -48,9 +48,12 @@ class Finding:
 @click.option("--notify", is_flag=True, help="Send a test through each channel of notifications.")
 @as_json
 @click.pass_obj
-def doctor(options: Options, *, notify: bool, as_json: bool) -> None:
-    """Check config, database, clock, API key, podcast ids and feeds; say how to mend each."""
-    settings = options.settings(needs_key=True)
+def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
+    """Check config, database, clock, API key, podcast ids and feeds.
+
+    Says how to mend each of them.
+    """
+    settings = read_settings(config, needs_key=True)
     findings = []
     for finding in _findings(settings, notify=notify):
         findings.append(finding)
@@ -183,9 +186,12 @@ def _notifications(
 @click.command()
 @as_json
 @click.pass_obj
-def podcasts(options: Options, *, as_json: bool) -> None:
-    """List the podcasts that the API key reaches: their ids go into the config."""
-    settings = options.settings(needs_key=True, needs_feeds=False)
+def podcasts(config: Path | None, *, as_json: bool) -> None:
+    """List the podcasts that the API key reaches, with their ids.
+
+    The config wants these ids as FEEDWATCH_FEEDS__NAME__PODCAST_ID.
+    """
+    settings = read_settings(config, needs_key=True, needs_feeds=False)
     with api(settings, Cancellation()) as inlet:
         found = inlet.podcasts()
         if isinstance(found, Later):
@@ -199,6 +205,3 @@ def podcasts(options: Options, *, as_json: bool) -> None:
             ((row["id"], row["name"]) for row in rows),
             "The API key reaches no podcast.",
         )
-
-
-VERBS = (doctor, healthcheck, podcasts)

@@ -3,12 +3,12 @@
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, feed_client, opened
+from feedwatch.cli.assembly import feed_client, opened, read_settings
 from feedwatch.cli.check import chosen, error_of
-from feedwatch.cli.inspect import known_feed
 from feedwatch.cli.output import USAGE, print_json, shown, stop
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
@@ -20,7 +20,7 @@ from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds, find_feed
 
 COLUMNS = (
     "id",
@@ -47,17 +47,17 @@ COLUMNS = (
 )
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
-def export(options: Options, *, form: str, feed: str | None) -> None:
+def export(config: Path | None, *, form: str, feed: str | None) -> None:
     """Write the processed URLs of all ready episodes to standard output."""
-    settings = options.settings()
+    settings = read_settings(config)
     if form == "rss" and feed is None:
         if len(settings.sources) != 1:
             stop("a document is of one feed: add --feed FEED", USAGE)
         feed = settings.sources[0].name
     with opened(settings) as store:
-        name = known_feed(store, settings, feed) if feed is not None else None
+        name = find_feed(store, settings.sources, feed) if feed is not None else None
         ready = store.episodes.find(feed=name, states=[State.READY])
-        known = remembered(store, settings.sources)
+        known = configured_feeds(store, settings.sources)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])
@@ -89,6 +89,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
         return f"'{value}"
     return value
-
-
-VERBS = (export,)

@@ -2,29 +2,32 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import (
     UNHEALTHY,
     say,
 )
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.overview import ailments
+from feedwatch.watcher.overview import daemon_problems
 
 
 @click.command()
 @click.pass_obj
-def healthcheck(options: Options) -> None:
-    """Is the daemon making progress? Ends with status 0, or with 5 and says why not.
+def healthcheck(config: Path | None) -> None:
+    """Is the daemon making progress? The exit status says it.
+
+    It is 0 if so; else 5, and the reason goes to standard error.
 
     It asks the database, so it works from any process that may read it.
     """
-    settings = options.settings(needs_feeds=False)
+    settings = read_settings(config, needs_feeds=False)
     try:
         with opened(settings) as store:
-            wrong = ailments(store, datetime.now(UTC))
+            wrong = daemon_problems(store, datetime.now(UTC))
     except StoreError as error:
         wrong = [str(error)]
     if wrong:

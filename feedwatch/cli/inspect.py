@@ -1,12 +1,12 @@
 """`feeds`, `episodes`, `show` and `status`."""
 
 import sys
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import (
     NUMBER,
     WAITING,
@@ -15,10 +15,8 @@ from feedwatch.cli.output import (
     print_json,
     print_table,
     shown,
-    stop,
     tell,
 )
-from feedwatch.config.load import Settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import is_lost
 from feedwatch.core.feed_lifecycle import feed_state
@@ -28,59 +26,55 @@ from feedwatch.core.json_forms import (
     feed_json,
     remark,
     short,
+    stamp,
+    status_json,
+    totals,
     whole_episode_json,
 )
 from feedwatch.core.printable import printable
+from feedwatch.core.status import Status
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.store import Store
-from feedwatch.watcher.overview import remembered, status_json
-
-DAY = timedelta(days=1)
+from feedwatch.watcher import overview
+from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
 
 @click.command()
 @as_json
 @click.pass_obj
-def feeds(options: Options, *, as_json: bool) -> None:
-    """Each feed: state, last success, last new episode, next check, failures, held episodes."""
-    settings = options.settings()
+def feeds(config: Path | None, *, as_json: bool) -> None:
+    """List the feeds: state, last success, next check, failures.
+
+    Also when the last new episode came, and how many episodes are held.
+    """
+    settings = read_settings(config)
     with opened(settings) as store:
-        breaker, tallies = store.breakers.get(Inlet.name), store.statistics.by_feed()
-        known, departures = remembered(store, settings.sources), store.feeds.url_changes()
-        if as_json:
-            print_json(
-                [
-                    feed_json(feed, breaker, tallies.get(feed.name), departures.get(feed.name, ()))
-                    for feed in known.values()
-                ]
-            )
-            return
-        print_table(
-            (
-                "feed",
-                "state",
-                "last success",
-                "last new",
-                "next check",
-                "failures",
-                "held",
-                "remark",
-            ),
-            (
-                (
-                    feed.name,
-                    feed_state(feed, breaker),
-                    short(feed.success_at),
-                    short(feed.last_new_at),
-                    short(feed.due_at),
-                    feed.failures,
-                    counts(tallies.get(feed.name))["held"],
-                    remark(feed),
-                )
-                for feed in known.values()
-            ),
-            "No feed is configured.",
+        breaker, by_feed = store.breakers.get(Inlet.name), store.statistics.by_feed()
+        known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
+    if as_json:
+        print_json(
+            [
+                feed_json(feed, breaker, by_feed.get(name), url_changes.get(name, ()))
+                for name, feed in known.items()
+            ]
         )
+        return
+    print_table(
+        ("feed", "state", "last success", "last new", "next check", "failures", "held", "remark"),
+        (
+            (
+                name,
+                feed_state(feed, breaker),
+                short(feed.success_at),
+                short(feed.last_new_at),
+                short(feed.due_at),
+                feed.failures,
+                counts(by_feed.get(name))["held"],
+                remark(feed),
+            )
+            for name, feed in known.items()
+        ),
+        "No feed is configured.",
+    )
 
 
 @click.command()
@@ -92,13 +86,13 @@ def feeds(options: Options, *, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def episodes(
-    options: Options, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
+    config: Path | None, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
 ) -> None:
     """List the episodes, newest first."""
-    settings = options.settings()
+    settings = read_settings(config)
     with opened(settings) as store:
         found = store.episodes.find(
-            feed=known_feed(store, settings, feed) if feed else None,
+            feed=find_feed(store, settings.sources, feed) if feed else None,
             states=[State(state)] if state else [],
             limit=limit,
         )
@@ -126,26 +120,28 @@ def episodes(
 @click.argument("episode_id", type=NUMBER, metavar="ID")
 @as_json
 @click.pass_obj
-def show(options: Options, *, episode_id: int, as_json: bool) -> None:
-    """One episode: every field, and every decision about it with time and reason."""
-    with opened(options.settings()) as store:
-        episode = wanted(store, episode_id)
+def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
+    """Show an episode: every field, and every decision about it.
+
+    Each decision with its time and reason.
+    """
+    with opened(read_settings(config)) as store:
+        episode = find_episode(store, episode_id)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
         document = shown(whole_episode_json(episode, keys, history))
     if as_json:
         print_json(document)
         return
-    moves, keys = document.pop("history"), document.pop("known_by")
     for name, value in document.items():
-        if value is not None:
+        if value is not None and name not in ("known_by", "history"):
             lines = [printable(line) for line in str(value).split("\n")]
             click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
     tell("known by:")
-    for key in keys:
+    for key in document["known_by"]:
         tell(f"  {printable(key)}")
     tell("history:")
-    for move in moves:
-        tell(f"  {move['at']}  {move['state']:<10}  {move['reason'] or ''}".rstrip())
+    for entry in document["history"]:
+        tell(f"  {entry['at']}  {entry['state']:<10}  {entry['reason'] or ''}".rstrip())
     if hint := _hint(episode):
         tell(f"\n{hint}")
 
@@ -177,75 +173,53 @@ def _hint(episode: Episode) -> str | None:
 @click.command()
 @as_json
 @click.pass_obj
-def status(options: Options, *, as_json: bool) -> None:
-    """One screen: the daemon's health, counts by state, what needs a person.
+def status(config: Path | None, *, as_json: bool) -> None:
+    """Show the daemon's health, counts by state, what needs a person.
 
     Ends with status 4 if an episode waits for a person.
     """
-    settings = options.settings()
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
-        document = status_json(store, Inlet.name, settings.sources, settings.policy)
+        current = overview.status(store, Inlet.name, settings.sources, settings.policy, now)
     if as_json:
-        print_json(document)
+        print_json(status_json(current))
     else:
-        _print_status(document)
-    if document["episodes"]["held"] or document["episodes"]["unknown"]:
+        _print_status(current)
+    if current.waiting:
         sys.exit(WAITING)
 
 
-def _print_status(document: dict[str, Any]) -> None:
-    daemon, submissions = document["daemon"], document["submissions"]
-    health = "running" if daemon["running"] else "; ".join(daemon["problems"])
-    tell(f"daemon       {health}, last progress {daemon['last_progress_at'] or 'never'}")
+def _print_status(status: Status) -> None:
+    health = "; ".join(status.problems) or "running"
+    tell(f"daemon       {health}, last progress {stamp(status.last_progress_at) or 'never'}")
+    submissions = status_json(status)["submissions"]
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"
     )
-    numbers = [f"{number} {state}" for state, number in document["episodes"].items() if number]
+    numbers = [f"{number} {state}" for state, number in totals(status.counts).items() if number]
     tell(f"episodes     {', '.join(numbers) or 'none'}")
-    failing = [feed for feed in document["feeds"] if feed["error"]]
-    paused = sum(feed["state"] == "paused" for feed in document["feeds"])
-    silent = sum(feed["silent_since"] is not None for feed in document["feeds"])
+    failing = sum(feed.error is not None for feed in status.feeds)
+    paused = sum(feed_state(feed, status.breaker) == "paused" for feed in status.feeds)
+    silent = sum(feed.silent_since is not None for feed in status.feeds)
     tell(
-        f"feeds        {len(document['feeds'])}, of these {len(failing)} failing, {paused} paused"
+        f"feeds        {len(status.feeds)}, of these {failing} failing, {paused} paused"
         + (f", {silent} silent" if silent else "")
     )
-    for feed in document["feeds"]:
-        if feed["remark"]:
-            tell(f"  {feed['name']}: {feed['remark']}")
-    for one in document["untold"]:
-        tell(f"untold       {one['events']} events by {one['channel']}: {one['error']}")
-    if document["troubles"]:
+    for feed in status.feeds:
+        if noted := remark(feed):
+            tell(f"  {feed.name}: {noted}")
+    for one in status.undelivered:
+        tell(f"undelivered  {one.events} events via {one.channel}: {one.error}")
+    if status.troubles:
         tell("\nTroubles:")
-    for trouble in document["troubles"]:
-        tell(f"- {trouble['text']}")
-    if document["waiting"]:
+    for trouble in status.troubles:
+        tell(f"- {printable(trouble.text)}")
+    if status.waiting:
         tell("\nThese wait for a person (`feedwatch show ID` says more):")
         print_table(
             ("id", "feed", "state", "title", "reason"),
-            (
-                (one["id"], one["feed"], one["state"], one["title"], one["reason"])
-                for one in document["waiting"]
-            ),
+            ((one.id, one.feed, one.state, one.title, one.reason) for one in status.waiting),
             "",
         )
-
-
-def wanted(store: Store, episode_id: int) -> Episode:
-    """The episode, or the end."""
-    episode = store.episodes.get(episode_id)
-    if episode is None:
-        stop(f"there is no episode {episode_id}; see `feedwatch episodes`")
-    return episode
-
-
-def known_feed(store: Store, settings: Settings, name: str) -> str:
-    """A feed of the config, or one that is remembered from an earlier one, or the end."""
-    names = sorted({one.name for one in settings.sources} | {one.name for one in store.feeds.all()})
-    if name.lower() not in names:
-        stop(f"no feed is named {name!r}; known are: {', '.join(names) or 'none yet'}")
-    return name.lower()
-
-
-VERBS = (feeds, episodes, show, status)

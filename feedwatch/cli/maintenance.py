@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import Options, opened
+from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
 
 LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, for some more
@@ -16,10 +16,11 @@ LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, fo
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.pass_obj
-def backup(options: Options, *, path: Path, force: bool) -> None:
-    """Copy the SQLite database to PATH, a file or a folder, while the daemon runs.
+def backup(config: Path | None, *, path: Path, force: bool) -> None:
+    """Copy the SQLite database to a file, while the daemon runs.
 
-    docs/backup.md says how to put it back.
+    PATH is that file, or a folder, where the copy is named after the present time. docs/backup.md
+    says how to put it back.
     """
     now = datetime.now(UTC)
     copy = path / f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db" if path.is_dir() else path
@@ -27,7 +28,7 @@ def backup(options: Options, *, path: Path, force: bool) -> None:
         stop(f"there is no folder {copy.parent}")
     if copy.exists() and not copy.is_file():
         stop(f"{copy} is no regular file", USAGE)
-    with opened(options.settings(needs_feeds=False)) as store:
+    with opened(read_settings(config, needs_feeds=False)) as store:
         if store.path is not None and not store.path.exists():
             stop(f"there is no database yet at {store.path}")
         if store.path is not None and copy.resolve() == store.path:
@@ -54,19 +55,17 @@ def days(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @click.option("--older-than", required=True, callback=days, metavar="DAYS", help="Such as 365d.")
 @yes
 @click.pass_obj
-def prune(options: Options, *, older_than: int, yes: bool) -> None:
-    """Delete old lines of the history: of episodes that are ready, failed or skipped.
+def prune(config: Path | None, *, older_than: int, yes: bool) -> None:
+    """Delete old lines of the history of finished episodes.
 
-    Each episode keeps its last line, all its fields, and the keys by which it is known.
+    These are the episodes that are ready, failed or skipped. Each keeps its last line, all its
+    fields, and the keys by which it is known.
     """
     before = datetime.now(UTC) - timedelta(days=older_than)
-    with opened(options.settings(needs_feeds=False)) as store:
+    with opened(read_settings(config, needs_feeds=False)) as store:
         old = store.upkeep.old_history(before)
         say(f"{old.lines} lines of {old.episodes} episodes are older than {older_than} days")
         if old.lines:
             confirm("Delete them?", given=yes)
         deleted = sum(store.upkeep.prune(before))
     click.echo(f"{deleted} lines deleted")
-
-
-VERBS = (backup, prune)

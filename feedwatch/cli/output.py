@@ -7,9 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from feedwatch.core.printable import printable
 from feedwatch.logs.masking import masked, masked_content
@@ -31,33 +28,31 @@ class Exact(str):
     __slots__ = ()
 
 
-def console() -> Console:
-    """Standard output: in colour on a terminal, as wide as needed elsewhere."""
-    return Console(soft_wrap=False, width=None if sys.stdout.isatty() else 200, highlight=False)
-
-
 def print_json(document: Any) -> None:
     """One document on standard output."""
     click.echo(json.dumps(shown(document), ensure_ascii=False, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """A table for people, or `empty`."""
+    """A table for people, or `empty`: in colour on a terminal, as wide as needed elsewhere."""
+    # Here, since verbs and `--help` that print no table start faster without it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in ("id", "state", "published"))
     for row in rows:
-        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+        cells = ["" if cell is None else cell for cell in row]
+        # What stands in a cell is data: neither rich's markup nor control codes work in it.
+        texts = [cell if isinstance(cell, Exact) else masked(str(cell)) for cell in cells]
+        table.add_row(*(Text(printable(text)) for text in texts))
     if table.row_count:
-        console().print(table, markup=False)
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width, highlight=False).print(table, markup=False)
     else:
         tell(empty)
-
-
-def _plain(cell: object) -> Text:
-    """A title is data: neither rich's markup nor a terminal's control codes work in it."""
-    text = str(cell)
-    return Text(printable(text if isinstance(cell, Exact) else masked(text)))
 
 
 def shown(document: Any, name: str = "") -> Any:

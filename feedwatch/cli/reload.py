@@ -4,14 +4,15 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from feedwatch.config.changes import NEEDS_RESTART, changes
+from feedwatch.config.changes import changes
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import PREFIX
-from feedwatch.config.load import Settings, load
+from feedwatch.config.keys import NEEDS_RESTART, Settings
+from feedwatch.config.load import load
 from feedwatch.core import circuit_breaker
-from feedwatch.core.schedule import fraction
+from feedwatch.core.schedule import first_checks
 from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
 from feedwatch.processors import Processor
@@ -19,8 +20,6 @@ from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, Plan
 
 log = logging.getLogger("feedwatch")
-
-FIRST_CHECKS_A_SECOND = 10  # on the average
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -86,7 +85,7 @@ class Reload:
             now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
         )
         with context.steady:
-            context.store.feeds.sync(fresh.sources, first_checks(fresh, now))
+            context.store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
             formatters.set_up(
                 as_json=fresh.log_format == "json",
                 level=fresh.log_level,
@@ -110,12 +109,3 @@ def require_feeds(settings: Settings) -> None:
         missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
         missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
         raise ConfigError([missing])
-
-
-def first_checks(settings: Settings, now: datetime) -> dict[str, datetime]:
-    """When feeds that are new to us are checked first: soon, but not all at once."""
-    span = timedelta(seconds=len(settings.sources) / FIRST_CHECKS_A_SECOND)
-    return {
-        source.name: now + min(span, source.check_interval) * fraction(source.name)
-        for source in settings.sources
-    }

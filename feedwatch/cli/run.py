@@ -5,12 +5,12 @@ import logging
 import signal
 import sys
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 import click
 
-from feedwatch.cli.assembly import Options, assembled
-from feedwatch.cli.check import check
+from feedwatch.cli.assembly import assembled, read_settings
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -19,12 +19,12 @@ from feedwatch.cli.output import (
     shows_progress,
 )
 from feedwatch.cli.reload import require_feeds
-from feedwatch.config.load import Settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.daemon import memory
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
-from feedwatch.watcher.overview import remembered
+from feedwatch.watcher.overview import configured_feeds
 
 log = logging.getLogger("feedwatch")
 
@@ -40,14 +40,14 @@ log = logging.getLogger("feedwatch")
     help="With --once: how long to wait for jobs at most; 0 means do not wait.",
 )
 @click.pass_obj
-def run(options: Options, *, once: bool, timeout: float) -> None:
+def run(config: Path | None, *, once: bool, timeout: float) -> None:
     """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_before_it_began)
     if not once:
         # A SIGHUP that comes now waits until the daemon can follow it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    settings = options.settings(needs_key=True)
+    settings = read_settings(config, needs_key=True)
     require_feeds(settings)
     with assembled(settings, serves=not once) as (daemon, context):
         daemon.stop_on_signals()
@@ -77,7 +77,7 @@ def _stop_before_it_began(_number: int, _frame: FrameType | None) -> None:
 
 def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
     """Say in a line how it ended, and choose the exit status."""
-    feeds = remembered(store, settings.sources)
+    feeds = configured_feeds(store, settings.sources)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
@@ -124,6 +124,3 @@ class Progress:
         if line != self._shown:
             say(line)
             self._shown = line
-
-
-VERBS = (run, check)

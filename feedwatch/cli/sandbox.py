@@ -1,11 +1,10 @@
-"""`sandbox` and `demo`: feedwatch without a key."""
+"""`sandbox`: a stand-in for the media API, for trials without a key."""
 
 import signal
 import threading
 
 import click
 
-from feedwatch.cli.demo import play
 from feedwatch.cli.output import say, stop
 from feedwatch.sandbox.server import Sandbox
 
@@ -56,12 +55,3 @@ def sandbox(*, port: int, api_key: str, podcasts: tuple[str, ...], job_seconds: 
     click.echo(f"What it was sent: curl -s {server.url}/_sandbox/state")
     stopping.wait()
     server.stop()
-
-
-@click.command()
-def demo() -> None:
-    """Show an episode go from published to processed: no key, no network, half a minute."""
-    play()
-
-
-VERBS = (sandbox, demo)

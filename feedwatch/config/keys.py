@@ -1,49 +1,37 @@
-"""The keys of the config file, one field each, and how they are checked against one another."""
+"""The keys of the config, one field each, how they are checked together, and what they become.
 
+A new key is a line here and, if other parts go by it, a line in `core.settings`, whose dataclasses
+state the defaults of their fields.
+"""
+
+import base64
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
+    SecretBytes,
     SecretStr,
     ValidationInfo,
     field_validator,
 )
 
+from feedwatch.config import values
 from feedwatch.config.ad_options import AdOptions
 from feedwatch.config.key_names import PREFIX
-from feedwatch.config.values import (
-    ApiUrl,
-    AppriseUrls,
-    AtLeastOne,
-    CommandValue,
-    DatabaseUrl,
-    Duration,
-    EpisodeTypes,
-    FirstRunValue,
-    Headers,
-    HttpUrl,
-    ListenValue,
-    LogFormat,
-    LogFormatValue,
-    LogLevel,
-    LogLevelValue,
-    MediaTypes,
-    OnReplacedValue,
-    OnUnknownValue,
-    PodcastId,
-    TitlePattern,
-    UserAgent,
-    WebhookSecret,
-    Whole,
-    expected,
-)
-from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
+from feedwatch.config.values import expected
+from feedwatch.core.settings import FeedConfig, Policy, Rules
+from feedwatch.logs.masking import secrets_in
 
-POLL_AT_MOST_EVERY = timedelta(seconds=30)  # what the API asks for
-POLL_AT_LEAST_EVERY = timedelta(days=1)
+SHORTEST_POLL_INTERVAL = timedelta(seconds=30)  # what the API asks for
+LONGEST_POLL_INTERVAL = timedelta(days=1)
 LOOPBACK = re.compile(r"^(localhost|127(\.\d+){3}|::1)$")
 
 
@@ -54,31 +42,32 @@ class _Keys(BaseModel):
 
 
 class FeedKeys(_Keys):
-    """One feed's block."""
+    """One feed's block. None means: the global setting, or nothing."""
 
-    url: HttpUrl
-    podcast_id: PodcastId
-    ad_options: AdOptions | None = None
-    first_run: FirstRunValue | None = None
-    check_interval: Duration | None = None
-    flood_limit: Whole | None = None
-    on_replaced: OnReplacedValue | None = None
-    include_title: TitlePattern | None = None
-    exclude_title: TitlePattern | None = None
-    episode_types: EpisodeTypes = frozenset({"full", "bonus", "trailer"})
-    media_types: MediaTypes = ("audio/*", "video/*")
-    min_duration: Duration | None = None
-    max_duration: Duration | None = None
+    url: values.HttpUrl
+    podcast_id: values.PodcastId
+    ad_options: Annotated[AdOptions, AfterValidator(AdOptions.as_sent)] | None = None
+    first_run: values.FirstRunValue | None = None
+    check_interval: values.Duration | None = None
+    flood_limit: values.Whole | None = None
+    on_replaced: values.OnReplacedValue | None = None
+    include_title: values.TitlePattern | None = None
+    exclude_title: values.TitlePattern | None = None
+    episode_types: values.EpisodeTypes = Rules.episode_types
+    media_types: values.MediaTypes = Rules.media_types
+    min_duration: values.Duration | None = None
+    max_duration: values.Duration | None = None
     username: str | None = None
-    password: SecretStr | None = None
-    headers: Headers = {}
-    user_agent: UserAgent | None = None
+    password: str | None = None
+    headers: values.Headers = {}
+    user_agent: values.UserAgent | None = None
 
-    # Checked field by field, not once all fields are right, so that every error is told at once.
+    # Validators of single fields, since one of the whole model runs only once all fields are right,
+    # and every error is to be reported at once.
 
     @field_validator("password")
     @classmethod
-    def _beside_username(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _beside_username(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("username") is None:
             expected("USERNAME beside it")
         return value
@@ -93,46 +82,94 @@ class FeedKeys(_Keys):
 
 
 class Keys(_Keys):
-    """The whole file."""
+    """The whole config."""
 
-    api_url: ApiUrl = "https://api.studio.inlet.fm"
-    database_url: DatabaseUrl = "sqlite:///feedwatch.db"
-    check_interval: Duration = timedelta(minutes=15)
-    poll_interval: Duration = POLL_AT_MOST_EVERY
-    job_deadline: Duration = timedelta(hours=24)
-    max_concurrent_jobs: AtLeastOne = 4
-    max_submissions_per_day: AtLeastOne = 100
-    first_run: FirstRunValue = FirstRun()
-    flood_limit: Whole = 5
-    on_replaced: OnReplacedValue = OnReplaced.HOLD
-    on_unknown: OnUnknownValue = OnUnknown.HOLD
-    log_format: LogFormatValue = LogFormat.TEXT
-    log_level: LogLevelValue = LogLevel.INFO
-    notify_command: CommandValue = ()
-    notify_webhook_secret: WebhookSecret | None = None
-    notify_webhook_url: HttpUrl | None = None
-    notify_apprise_urls: AppriseUrls = ()
-    listen: ListenValue | None = None
+    api_url: values.ApiUrl = "https://api.studio.inlet.fm"
+    database_url: values.DatabaseUrl = "sqlite:///feedwatch.db"
+    check_interval: values.Duration = FeedConfig.check_interval
+    poll_interval: values.Duration = Policy.poll_interval
+    job_deadline: values.Duration = Policy.job_deadline
+    max_concurrent_jobs: values.AtLeastOne = Policy.max_concurrent_jobs
+    max_submissions_per_day: values.AtLeastOne = Policy.max_submissions_per_day
+    first_run: values.FirstRunValue = Rules.first_run
+    flood_limit: values.Whole = Rules.flood_limit
+    on_replaced: values.OnReplacedValue = Rules.on_replaced
+    on_unknown: values.OnUnknownValue = Policy.on_unknown
+    log_format: values.LogFormatValue = values.LogFormat.TEXT
+    log_level: values.LogLevelValue = values.LogLevel.INFO
+    notify_command: values.CommandValue = ()
+    notify_webhook_secret: values.WebhookSecret | None = None
+    notify_webhook_url: values.HttpUrl | None = None
+    notify_apprise_urls: values.AppriseUrls = ()
+    listen: values.ListenValue | None = None
     feeds: dict[str, FeedKeys] = {}
 
     @field_validator("notify_webhook_url")
     @classmethod
     def _signed(cls, value: str | None, info: ValidationInfo) -> str | None:
-        # A secret that is wrong is told by itself.
-        if "notify_webhook_secret" in info.data and info.data["notify_webhook_secret"] is None:
+        # A secret that is wrong is not in the data, and is reported by itself.
+        if info.data.get("notify_webhook_secret", ...) is None:
             expected("FEEDWATCH_NOTIFY_WEBHOOK_SECRET beside it")
         return value
 
     @field_validator("poll_interval")
     @classmethod
-    def _no_oftener_than_asked(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+    def _as_the_api_asks(cls, value: timedelta, info: ValidationInfo) -> timedelta:
         host = urlsplit(info.data.get("api_url", "")).hostname or ""
-        if value < POLL_AT_MOST_EVERY and not LOOPBACK.match(host):
+        if value < SHORTEST_POLL_INTERVAL and not LOOPBACK.match(host):
             expected("30s or more, as the API asks; less is for an API on this machine")
-        if value > POLL_AT_LEAST_EVERY:
+        if value > LONGEST_POLL_INTERVAL:
             expected("at most 1d")
         return value
 
 
 TOP_KEYS = {f"{PREFIX}{name.upper()}": name for name in Keys.model_fields if name != "feeds"}
 FEED_FIELDS = {name.upper(): name for name in FeedKeys.model_fields}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole configuration, valid."""
+
+    api_key: SecretStr | None
+    api_url: str
+    database_url: str
+    policy: Policy
+    sources: tuple[FeedConfig, ...]
+    notify_command: tuple[str, ...] = field(repr=False)
+    notify_webhook_url: str | None = field(repr=False)
+    notify_webhook_secret: SecretBytes | None
+    notify_apprise_urls: tuple[str, ...] = field(repr=False)
+    log_format: values.LogFormat
+    log_level: values.LogLevel
+    listen: values.Listen | None
+    path: Path | None
+    warnings: tuple[str, ...]
+    given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
+
+    def source(self, name: str) -> FeedConfig | None:
+        """The feed of this name."""
+        return next((source for source in self.sources if source.name == name), None)
+
+    def secrets(self) -> list[str]:
+        """All that must never be shown, for `masking.know`."""
+        found = secrets_in(self.database_url)
+        if self.api_key is not None:
+            found.append(self.api_key.get_secret_value())
+        found += [self.notify_webhook_url or "", *self.notify_apprise_urls]
+        for source in self.sources:
+            found += [source.password or "", *source.headers.values(), *secrets_in(source.url)]
+            if source.password:
+                login = f"{source.username}:{source.password}".encode()
+                found.append(base64.b64encode(login).decode())
+        return found
+
+
+NEEDS_RESTART = (  # fields of `Settings` whose values a running process keeps
+    "database_url",
+    "listen",
+    "notify_command",
+    "notify_webhook_url",
+    "notify_webhook_secret",
+    "notify_apprise_urls",
+)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, SecretBytes, SecretStr
+from pydantic import BeforeValidator, SecretBytes
 
 from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
 
@@ -195,14 +195,14 @@ def webhook_secret(value: object) -> SecretBytes:
     return SecretBytes(secret)
 
 
-def apprise_urls(value: object) -> tuple[SecretStr, ...]:
+def apprise_urls(value: object) -> tuple[str, ...]:
     """Addresses of Apprise's, with spaces or commas between them; each may hold commas itself."""
     urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", str(value).strip(" ,"))
     if not all(re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", url) for url in urls):
         expected("addresses of Apprise's, such as discord://…, with spaces between them")
     if importlib.util.find_spec("apprise") is None:
         expected("the package apprise, installed where feedwatch is: pip install apprise")
-    return tuple(SecretStr(url) for url in dict.fromkeys(urls))
+    return tuple(dict.fromkeys(urls))
 
 
 def printable_ascii(text: str) -> bool:
@@ -259,5 +259,5 @@ MediaTypes = Annotated[tuple[str, ...], BeforeValidator(media_types)]
 UserAgent = Annotated[str, BeforeValidator(user_agent)]
 CommandValue = Annotated[tuple[str, ...], BeforeValidator(command)]
 WebhookSecret = Annotated[SecretBytes, BeforeValidator(webhook_secret)]
-AppriseUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(apprise_urls)]
+AppriseUrls = Annotated[tuple[str, ...], BeforeValidator(apprise_urls)]
 Headers = Annotated[dict[str, str], BeforeValidator(headers)]

@@ -45,3 +45,28 @@ class Alert:
     since: datetime
     told_at: datetime  # when it was last announced
     gone_at: datetime | None  # when it was first found to be over, if its end is not certain yet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A trouble: a condition that needs a person. `text` says what it is and what to do."""
+
+    kind: str
+    feed: str | None
+    text: str
+    episodes: int | None = None
+    version: str = ""  # rises whenever the same trouble grows
+
+    @property
+    def key(self) -> AlertKey:
+        """The key of the alert about this trouble."""
+        return AlertKey(self.kind, self.feed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undelivered:
+    """Events that wait for a channel which fails, and why it has not taken one of them."""
+
+    channel: str
+    events: int
+    error: str

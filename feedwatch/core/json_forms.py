@@ -9,6 +9,8 @@ from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key
+from feedwatch.core.printable import printable
+from feedwatch.core.status import Status
 
 
 def episode_json(episode: Episode) -> dict[str, Any]:
@@ -113,3 +115,51 @@ def remark(feed: Feed) -> str | None:
     if feed.moved_url is not None:
         return f"moved for good to {feed.moved_url}: mend its URL"
     return None
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The whole status, for programs."""
+    breaker = status.breaker
+    return {
+        "daemon": {
+            "running": not status.problems,
+            "problems": list(status.problems),
+            "last_progress_at": stamp(status.last_progress_at),
+        },
+        "paused": breaker.paused,
+        "submissions": {
+            "open": not breaker.paused and breaker.tripped_until is None,
+            "reason": "paused by a person" if breaker.paused else breaker.reason,
+            "last_24_hours": status.submitted_last_24_hours,
+            "per_day": status.policy.max_submissions_per_day,
+            "live_jobs": status.jobs_in_flight,
+            "max_concurrent_jobs": status.policy.max_concurrent_jobs,
+        },
+        "episodes": totals(status.counts),
+        "feeds": [
+            {
+                "name": feed.name,
+                "state": feed_state(feed, breaker),
+                "error": feed.error,
+                "silent_since": stamp(feed.silent_since),
+                "remark": remark(feed),
+            }
+            for feed in status.feeds
+        ],
+        "troubles": [
+            {
+                "key": str(trouble.key),
+                "kind": trouble.kind,
+                "feed": trouble.feed,
+                "episodes": trouble.episodes,
+                "text": printable(trouble.text),
+            }
+            for trouble in status.troubles
+        ],
+        "untold": [
+            {"channel": one.channel, "events": one.events, "error": one.error}
+            for one in status.undelivered
+        ],
+        "waiting": [episode_json(episode) for episode in status.waiting],
+        "overdue": [episode_json(episode) for episode in status.overdue],
+    }

@@ -1,10 +1,12 @@
 """When to act next. Pure: the time is an argument, and so is the key that jitter is made of."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
 from zlib import crc32
+
+from feedwatch.core.settings import FeedConfig
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 CHECK_AT_LEAST_EVERY = DAY  # a failing feed is never given up
@@ -14,6 +16,7 @@ RHYTHM_DAYS_LEAST = 5  # with fewer there is none
 SILENT_AT_LEAST = 3 * DAY
 SILENT_AT_MOST = 366 * DAY
 POLL_AT_LEAST_EVERY = 6 * HOUR
+FIRST_CHECKS_A_SECOND = 10  # on the average
 
 
 def horizon(longest_interval: timedelta) -> timedelta:
@@ -39,6 +42,15 @@ def next_check(
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
     return now + max(wait, min(retry_after or timedelta(), most))
+
+
+def first_checks(sources: Collection[FeedConfig], now: datetime) -> dict[str, datetime]:
+    """When to check feeds that are new to us first, by name: soon, but not all at once."""
+    span = timedelta(seconds=len(sources) / FIRST_CHECKS_A_SECOND)
+    return {
+        source.name: now + min(span, source.check_interval) * fraction(source.name)
+        for source in sources
+    }
 
 
 def lengthened(interval: timedelta, *hints: timedelta | None) -> timedelta:

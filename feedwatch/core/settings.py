@@ -53,7 +53,7 @@ class FeedConfig:
     name: str
     url: str = field(repr=False)  # may carry a token
     podcast_id: str
-    check_interval: timedelta
+    check_interval: timedelta = timedelta(minutes=15)
     rules: Rules = Rules()
     ad_options: dict[str, Any] | None = None
     username: str | None = None

@@ -5,10 +5,10 @@ docs/notifications.md lists them.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.alert import Alert, AlertKey, Waiting
+from feedwatch.core.alert import Alert, AlertKey, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
@@ -33,22 +33,6 @@ OVER = {
     "blocked": "submissions are possible again",
     "stopped": "submissions are possible again",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """A trouble: a condition that needs a person. `text` says what it is and what to do."""
-
-    kind: str
-    feed: str | None
-    text: str
-    episodes: int | None = None
-    version: str = ""  # rises whenever the same trouble grows
-
-    @property
-    def key(self) -> AlertKey:
-        """The key of the alert about this trouble."""
-        return AlertKey(self.kind, self.feed)
 
 
 def current_troubles(

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, select, update
 
-from feedwatch.core.alert import Alert, AlertKey
+from feedwatch.core.alert import Alert, AlertKey, Undelivered
 from feedwatch.core.events import Change, Event, from_json, to_json
 from feedwatch.store.database import reading
 from feedwatch.store.schema import alerts, outbox
@@ -28,15 +28,6 @@ class OutboxEntry:
     event: Event
     attempts: int
     error: str | None  # why the last attempt failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stuck:
-    """A channel that fails: how many events wait for it, and why it has not taken one of them."""
-
-    channel: str
-    events: int
-    error: str
 
 
 class Outbox:
@@ -112,7 +103,7 @@ class Outbox:
                 db.execute(delete(outbox).where(is_old))
         return [_entry(row) for row in rows]
 
-    def stuck(self) -> list[Stuck]:
+    def stuck(self) -> list[Undelivered]:
         """Channels that have failed to deliver an event which still waits."""
         query = (
             select(outbox.c.channel, func.count().label("events"), func.max(outbox.c.error))
@@ -122,7 +113,7 @@ class Outbox:
         )
         with reading(self._engine) as db:
             return [
-                Stuck(channel=channel, events=number, error=error)
+                Undelivered(channel=channel, events=number, error=error)
                 for channel, number, error in db.execute(query)
             ]
 

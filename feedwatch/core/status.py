@@ -1,0 +1,29 @@
+"""Status: the state of everything at one moment, for `status`, the page and the API."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from feedwatch.core.alert import Trouble, Undelivered
+from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.episode import Episode, EpisodeCounts
+from feedwatch.core.feed import Feed
+from feedwatch.core.settings import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The daemon's health, submissions and their limits, feeds, and what needs a person."""
+
+    problems: Sequence[str]  # why the daemon makes no progress; empty while it does
+    last_progress_at: datetime | None  # of the loop whose progress is the oldest
+    breaker: CircuitBreaker
+    policy: Policy
+    submitted_last_24_hours: int
+    jobs_in_flight: int
+    counts: Mapping[str, EpisodeCounts]  # by the name of the feed
+    feeds: Sequence[Feed]
+    troubles: Sequence[Trouble]
+    undelivered: Sequence[Undelivered]
+    waiting: Sequence[Episode]  # the newest held and unknown ones
+    overdue: Sequence[Episode]

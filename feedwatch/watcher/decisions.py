@@ -1,0 +1,166 @@
+"""A person's decisions about episodes and submissions, for verbs, page and API alike.
+
+Each function that returns a `Proposal` checks a request and writes nothing, so that the person can
+be shown what would happen and be asked. `carry_out` writes. Nothing here prints, asks or ends the
+process: what cannot be done raises `RequestError`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import Lost, Unreachable
+from feedwatch.core.schedule import first_checks
+from feedwatch.core.settings import FeedConfig
+from feedwatch.processors import Processor
+from feedwatch.store.store import Store
+from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.overview import find_episode, find_feed
+
+MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """State changes that are allowed and not written yet."""
+
+    moves: Sequence[tuple[Episode, Episode]]  # each episode before and after
+    feed: str | None = None  # the decision is about all held episodes of this feed
+    remark: str | None = None  # what the person should know of it
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """The episodes as they are now."""
+        return [before for before, _ in self.moves]
+
+
+def approval(
+    store: Store,
+    sources: Collection[FeedConfig],
+    ids: Sequence[int],
+    feed: str | None,
+    now: datetime,
+) -> Proposal:
+    """Submit held episodes: those with these ids or, where a feed is named, all of that feed."""
+    episodes = _held(store, sources, ids, feed)
+    _require_configured(sources, episodes)
+    return _proposal(episodes, partial(episode_lifecycle.approved, now=now), feed)
+
+
+def skipping(
+    store: Store, sources: Collection[FeedConfig], ids: Sequence[int], feed: str | None
+) -> Proposal:
+    """Never submit episodes: those with these ids or, where a feed is named, all its held ones."""
+    return _proposal(_held(store, sources, ids, feed), episode_lifecycle.skipped, feed)
+
+
+def retrial(
+    store: Store,
+    sources: Collection[FeedConfig],
+    ids: Sequence[int],
+    state: State | None,
+    now: datetime,
+) -> Proposal:
+    """Submit again episodes: those with these ids or, where a state is given, all in that state."""
+    episodes = store.episodes.find(states=[state]) if state else _by_id(store, ids)
+    _require_configured(sources, episodes)
+    return _proposal(episodes, partial(episode_lifecycle.retried, now=now))
+
+
+def adoption(
+    store: Store, processor: Processor | None, episode_id: int, media_id: str, now: datetime
+) -> Proposal:
+    """Record that an unknown submission was taken as the job `media_id`.
+
+    The processor, if there is one, is asked whether it knows the job.
+    """
+    episode = find_episode(store, episode_id)
+    owner = store.episodes.by_media_id(media_id)
+    if owner is not None and owner.id != episode_id:
+        raise RequestError(
+            f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already"
+        )
+    adopted = partial(episode_lifecycle.adopted, media_id=media_id, now=now)
+    proposal = _proposal([episode], adopted)
+    if processor is None:
+        return proposal
+    match processor.poll(episode.podcast_id or "", media_id):
+        case Lost():
+            raise RequestError(f"nothing was done: the API knows no job {media_id} of this podcast")
+        case Unreachable(reason):
+            return replace(proposal, remark=f"not checked, {reason}; the next polls will show")
+    return proposal
+
+
+def carry_out(store: Store, proposal: Proposal, now: datetime) -> list[int]:
+    """Write a proposal by compare-and-set; the ids of the episodes that changed meanwhile.
+
+    These are left as they are. Once all held episodes of a feed are decided, the new items of its
+    next check are no longer held because the database was restored.
+    """
+    overtaken = [
+        before.id
+        for before, after in proposal.moves
+        if store.episodes.save(before, after, now) is None
+    ]
+    if proposal.feed is not None and not overtaken:
+        store.feeds.clear_doubt(proposal.feed)
+    return overtaken
+
+
+def set_paused(
+    store: Store,
+    processor: str,
+    sources: Collection[FeedConfig],
+    feed: str | None,
+    now: datetime,
+    *,
+    paused: bool,
+) -> None:
+    """Stop or restart new submissions: of a feed or, without one, to the processor of this name.
+
+    A configured feed that the database does not have yet is added to it.
+    """
+    if feed is None:
+        store.breakers.change(processor, lambda breaker: replace(breaker, paused=paused))
+    elif not store.feeds.set_paused(feed, paused=paused):
+        store.feeds.sync(sources, first_checks(sources, now))
+        store.feeds.set_paused(feed, paused=paused)
+
+
+def _held(
+    store: Store, sources: Collection[FeedConfig], ids: Sequence[int], feed: str | None
+) -> list[Episode]:
+    if feed is None:
+        return _by_id(store, ids)
+    return store.episodes.find(feed=find_feed(store, sources, feed), states=[State.HELD])
+
+
+def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:
+    return [find_episode(store, episode_id) for episode_id in dict.fromkeys(ids)]
+
+
+def _require_configured(sources: Collection[FeedConfig], episodes: Sequence[Episode]) -> None:
+    """Refuse episodes of a feed that the config no longer has: nothing would ever submit them."""
+    gone = sorted({one.feed for one in episodes} - {source.name for source in sources})
+    if gone:
+        raise RequestError(f"nothing was done: the config has no feed {', '.join(gone)} any more")
+
+
+def _proposal(
+    episodes: Sequence[Episode], move: Callable[[Episode], Episode], feed: str | None = None
+) -> Proposal:
+    """All the moves or, if one is not allowed, the error with every reason."""
+    moves, objections = [], []
+    for episode in episodes:
+        try:
+            moves.append((episode, move(episode)))
+        except episode_lifecycle.IllegalMoveError as error:
+            objections.append(str(error))
+    if objections:
+        raise RequestError("nothing was done:\n  " + "\n  ".join(objections))
+    return Proposal(moves=moves, feed=feed.lower() if feed is not None else None)

@@ -1,0 +1,5 @@
+"""What a person's request raises for people."""
+
+
+class RequestError(Exception):
+    """What a person asks for cannot be done, and nothing was written. `str()` is for people."""
