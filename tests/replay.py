@@ -1,4 +1,4 @@
-"""Feeds over time: one version after another is served, and feedwatch's duties run after each.
+"""Feeds over time: one version after another is served, and feedwatch's loops run after each.
 
 `python -m tests.replay FOLDER...` does it with the files NNNN.xml of any folder and prints a table.
 What a version should have led to is not known here: the tests say that.

@@ -1,4 +1,4 @@
-"""The outbox and the duty that empties it: what is told, to whom, how often, whatever happens."""
+"""The outbox and the loop that empties it: what is told, to whom, how often, whatever happens."""
 
 import base64
 import signal
@@ -88,8 +88,8 @@ class Told:
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
-    with world(tmp_path / "feedwatch.db") as duties, Receiver() as receiver:
-        told = Told(duties, receiver)
+    with world(tmp_path / "feedwatch.db") as loops, Receiver() as receiver:
+        told = Told(loops, receiver)
         yield told
         told.alerts.close()
         told.http.close()

@@ -1,4 +1,4 @@
-"""The cheap way through a document and the full one lead to the same episodes."""
+"""The fast scan of a document and its whole parse lead to the same episodes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -180,7 +180,7 @@ def test_both_ways_lead_to_the_same_episodes_over_time(tmp_path: Path, real_feed
     assert spared > 0.75 * total
 
 
-# With the whole duty
+# With the whole loop
 
 
 @pytest.fixture

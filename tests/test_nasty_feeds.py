@@ -192,7 +192,7 @@ def test_every_real_enclosure_is_found(
             assert found == OTHER_COUNTS.get(result.name, int(stated)), result.name
 
 
-def test_the_quick_look_reads_nearly_all_of_the_real_feeds_and_just_as_feedparser_does(
+def test_the_fast_scan_reads_nearly_all_of_the_real_feeds_and_just_as_feedparser_does(
     real: list[Result], nasty: list[Result], real_feeds: Corpus
 ) -> None:
     read = total = 0

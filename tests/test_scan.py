@@ -1,4 +1,4 @@
-"""The quick look reads what feedparser reads, or nothing."""
+"""The fast scan reads what feedparser reads, or nothing."""
 
 import random
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ def document(*items: str, root: str = f'<rss version="2.0" {ITUNES}>', head: str
     return f"{root}<channel><title>A show</title>{head}{''.join(items)}</channel></rss>".encode()
 
 
-def quickly(body: bytes) -> list[Item | None] | None:
-    """What the quick look reads: an item each, None where it is not sure; None if of all."""
+def scanned_items(body: bytes) -> list[Item | None] | None:
+    """What the fast scan reads: an item each, None where it is not sure; None if of all."""
     outline = split.split(body)
     if outline is None:
         return None
@@ -39,14 +39,14 @@ def fully(body: bytes) -> list[Item]:
 
 
 def agrees(body: bytes, parsed: ParsedFeed | Failed | None = None) -> int:
-    """How many items the quick look has read, each just as feedparser does."""
-    quick_items = quickly(body)
-    if quick_items is None:
+    """How many items the fast scan has read, each just as feedparser does."""
+    scanned = scanned_items(body)
+    if scanned is None:
         return 0
     parsed = parsed or parse.parse(Document(body=body, url=URL), MEDIA)
-    assert isinstance(parsed, ParsedFeed), "the quick look reads what is no feed"
-    assert len(parsed.items) == len(quick_items)
-    pairs = [(a, b) for a, b in zip(quick_items, parsed.items, strict=True) if a is not None]
+    assert isinstance(parsed, ParsedFeed), "the fast scan reads what is no feed"
+    assert len(parsed.items) == len(scanned)
+    pairs = [(a, b) for a, b in zip(scanned, parsed.items, strict=True) if a is not None]
     for mine, theirs in pairs:
         assert mine == replace(theirs, description=None)
     return len(pairs)
@@ -57,7 +57,7 @@ def test_both_ways_give_the_same_items_of_an_ordinary_feed() -> None:
         *(item(number, more="<itunes:duration>1:02:03</itunes:duration>") for number in range(9))
     )
     assert agrees(body) == 9
-    assert quickly(body) == fully(body)
+    assert scanned_items(body) == fully(body)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_both_ways_give_the_same_items_of_an_ordinary_feed() -> None:
         "<description>&nbsp;</description>",
     ],
 )
-def test_where_the_quick_look_reads_an_item_it_reads_what_feedparser_reads(inside: str) -> None:
+def test_where_the_fast_scan_reads_an_item_it_reads_what_feedparser_reads(inside: str) -> None:
     plain = '<enclosure url="http://x.example/1.mp3" type="audio/mpeg"/>'
     agrees(document(f"<item>{inside}{plain}</item>", f"<item><title>x</title>{plain}</item>"))
     agrees(document(f"<item>{plain}{inside}</item>"))
@@ -158,7 +158,7 @@ def test_atom_comes_apart_and_its_entries_are_left_to_feedparser() -> None:
     entry = "<entry><id>{0}</id><title>{0}</title></entry>"
     entries = "".join(entry.format(number) for number in "12")
     body = f'<feed xmlns="http://www.w3.org/2005/Atom"><title>A</title>{entries}</feed>'.encode()
-    assert quickly(body) == [None, None]
+    assert scanned_items(body) == [None, None]
     outline = split.split(body)
     assert outline is not None
     assert fully(outline.document_of([1], malformed=False)) == fully(body)[1:]

@@ -20,17 +20,17 @@ from tests.world import world as a_world
 
 
 @pytest.fixture
-def duties(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path / "feedwatch.db") as duties:
-        yield duties
+def loops(tmp_path: Path) -> Iterator[World]:
+    with a_world(tmp_path / "feedwatch.db") as loops:
+        yield loops
 
 
 @contextmanager
-def locked(duties: World) -> Iterator[None]:
+def locked(loops: World) -> Iterator[None]:
     """Another program is in the middle of a long write, longer than anybody waits."""
-    path = duties.store.path
+    path = loops.store.path
     assert path is not None
-    engine = duties.store._engine
+    engine = loops.store._engine
     engine.dispose()
     event.listen(engine, "connect", _impatient)
     other = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
@@ -51,45 +51,45 @@ def _impatient(connection: sqlite3.Connection, _record: object) -> None:
 # A locked database
 
 
-def test_nothing_is_sent_that_cannot_be_written_down_first(duties: World) -> None:
-    duties.feeds.publish(1)
-    duties.check()
-    duties.submissions._proven = duties.context.processor
-    with locked(duties), pytest.raises(StoreError, match="another program keeps it locked"):
-        duties.submit()
-    assert duties.sandbox.submissions == []
-    duties.submit()
-    assert duties.episode().state is State.PROCESSING
+def test_nothing_is_sent_that_cannot_be_written_down_first(loops: World) -> None:
+    loops.feeds.publish(1)
+    loops.check()
+    loops.submissions._proven = loops.context.processor
+    with locked(loops), pytest.raises(StoreError, match="another program keeps it locked"):
+        loops.submit()
+    assert loops.sandbox.submissions == []
+    loops.submit()
+    assert loops.episode().state is State.PROCESSING
 
 
 def test_an_answer_that_could_not_be_written_is_written_before_anything_else_is_sent(
-    duties: World,
+    loops: World,
 ) -> None:
-    duties.feeds.publish(2, 1)
-    duties.check()
-    lock = locked(duties)
-    duties.context.before_post = lambda: lock.__enter__()
+    loops.feeds.publish(2, 1)
+    loops.check()
+    lock = locked(loops)
+    loops.context.before_post = lambda: lock.__enter__()
     with pytest.raises(StoreError):
-        duties.submit()
-    assert len(duties.sandbox.taken) == 1
-    assert duties.episode("guid-1").state is State.SUBMITTING
+        loops.submit()
+    assert len(loops.sandbox.taken) == 1
+    assert loops.episode("guid-1").state is State.SUBMITTING
     with pytest.raises(StoreError):
-        duties.submit()
-    assert len(duties.sandbox.submissions) == 1, "the queue waits for the answer to be on disk"
+        loops.submit()
+    assert len(loops.sandbox.submissions) == 1, "the queue waits for the answer to be on disk"
     lock.__exit__(None, None, None)
-    duties.context.before_post = lambda: None
-    duties.submit()
-    assert duties.states() == {"guid-1": State.PROCESSING, "guid-2": State.PROCESSING}
-    assert len(duties.sandbox.taken) == 2
+    loops.context.before_post = lambda: None
+    loops.submit()
+    assert loops.states() == {"guid-1": State.PROCESSING, "guid-2": State.PROCESSING}
+    assert len(loops.sandbox.taken) == 2
 
 
-def test_a_check_that_could_not_be_written_is_made_again(duties: World) -> None:
-    duties.feeds.publish(1)
-    with locked(duties), pytest.raises(StoreError):
-        duties.check()
-    assert duties.store.episodes.find() == []
-    duties.check()
-    assert duties.states() == {"guid-1": State.QUEUED}
+def test_a_check_that_could_not_be_written_is_made_again(loops: World) -> None:
+    loops.feeds.publish(1)
+    with locked(loops), pytest.raises(StoreError):
+        loops.check()
+    assert loops.store.episodes.find() == []
+    loops.check()
+    assert loops.states() == {"guid-1": State.QUEUED}
 
 
 # A disk of its own, for what only a real one can do
@@ -177,49 +177,49 @@ def test_a_database_that_cannot_be_written_is_told_in_words(
 # The clock
 
 
-def test_a_clock_that_was_ahead_for_a_while_stops_nothing_once_it_is_right(duties: World) -> None:
-    duties.feeds.publish(1)
-    duties.check()
-    duties.submit()
-    right = duties.now
-    duties.later(days=400)
-    duties.check()
-    duties.poll()
-    duties.feeds.publish(3, 2, 1)
-    duties.later(days=1)
-    duties.check()
-    duties.sandbox.faults.add(Fault("submit", "status", status=503))
-    duties.submit()
-    duties.now = right
-    duties.feeds.publish(4, 3, 2, 1)
+def test_a_clock_that_was_ahead_for_a_while_stops_nothing_once_it_is_right(loops: World) -> None:
+    loops.feeds.publish(1)
+    loops.check()
+    loops.submit()
+    right = loops.now
+    loops.later(days=400)
+    loops.check()
+    loops.poll()
+    loops.feeds.publish(3, 2, 1)
+    loops.later(days=1)
+    loops.check()
+    loops.sandbox.faults.add(Fault("submit", "status", status=503))
+    loops.submit()
+    loops.now = right
+    loops.feeds.publish(4, 3, 2, 1)
     for _ in range(10):
-        duties.later(minutes=30)
-        duties.check()
-        duties.submit()
-        duties.poll()
-    assert set(duties.states().values()) == {State.READY}
-    assert len(duties.states()) == len(duties.sandbox.taken) == 4
+        loops.later(minutes=30)
+        loops.check()
+        loops.submit()
+        loops.poll()
+    assert set(loops.states().values()) == {State.READY}
+    assert len(loops.states()) == len(loops.sandbox.taken) == 4
 
 
-def test_a_clock_set_back_neither_repeats_nor_stops(duties: World) -> None:
-    duties.feeds.publish(1)
-    duties.check()
-    duties.submit()
-    duties.later(days=-30)
-    duties.feeds.publish(2, 1)
+def test_a_clock_set_back_neither_repeats_nor_stops(loops: World) -> None:
+    loops.feeds.publish(1)
+    loops.check()
+    loops.submit()
+    loops.later(days=-30)
+    loops.feeds.publish(2, 1)
     for _ in range(10):
-        duties.later(minutes=30)
-        duties.check()
-        duties.submit()
-        duties.poll()
-    assert duties.states() == {"guid-1": State.READY, "guid-2": State.READY}
-    assert len(duties.sandbox.taken) == 2
+        loops.later(minutes=30)
+        loops.check()
+        loops.submit()
+        loops.poll()
+    assert loops.states() == {"guid-1": State.READY, "guid-2": State.READY}
+    assert len(loops.sandbox.taken) == 2
 
 
-def test_a_clock_set_forward_during_a_post_loses_no_answer(duties: World) -> None:
-    duties.feeds.publish(1)
-    duties.check()
-    duties.context.before_post = lambda: duties.later(days=2)
-    duties.submit()
-    assert duties.episode().state is State.PROCESSING
-    assert len(duties.sandbox.taken) == 1
+def test_a_clock_set_forward_during_a_post_loses_no_answer(loops: World) -> None:
+    loops.feeds.publish(1)
+    loops.check()
+    loops.context.before_post = lambda: loops.later(days=2)
+    loops.submit()
+    assert loops.episode().state is State.PROCESSING
+    assert len(loops.sandbox.taken) == 1

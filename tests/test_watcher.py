@@ -1,4 +1,4 @@
-"""The duties: what they ask, in which order, and what they write down."""
+"""The loops: what they ask, in which order, and what they write down."""
 
 import logging
 import threading

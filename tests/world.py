@@ -1,4 +1,4 @@
-"""feedwatch's duties in this process, with a clock that the test moves: real HTTP, a real file."""
+"""feedwatch's loops in this process, with a clock that the test moves: real HTTP, a real file."""
 
 import atexit
 import shutil
@@ -56,7 +56,7 @@ class SharedParser:
 
 
 class World:
-    """A publisher, an API and the three duties of a process between them."""
+    """A publisher, an API and the three loops of a process between them."""
 
     def __init__(self, path: Path, sandbox: Sandbox, feeds: FeedServer) -> None:
         self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)

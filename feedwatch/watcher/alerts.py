@@ -54,14 +54,24 @@ class Alerts:
         self._troubles_at: datetime | None = None  # when they were last looked for
 
     def tick(self) -> bool:
-        """Record the deliveries that have ended, and start those that are due."""
+        """Record the deliveries that have ended, look for troubles, and start what is due."""
         for entry, delivery in self._deliveries.finished():
             self._record(entry, delivery)
         if self._context.stopping.is_set() or not self._channels:
             return True
-        now = self._context.clock()
+        now, store = self._context.clock(), self._context.store
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
-            self._look_for_troubles(now)
+            current = current_troubles(
+                store.feeds.failing_or_silent(),
+                store.breakers.get(self._context.processor.name),
+                store.statistics.waiting(now - FAILED_FOR),
+            )
+            store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
+            for entry in store.outbox.drop_before(now - GIVEN_UP_AFTER):
+                log.error(
+                    "given up after %d days: %s could not be delivered via %s: %s",
+                    *(GIVEN_UP_AFTER.days, entry.event.text, entry.channel, entry.error),
+                )
             self._troubles_at = now
         for number, entry in self._due(now).items():
             self._deliveries.start(
@@ -77,21 +87,6 @@ class Alerts:
         """End the deliveries under way: the next process repeats those that are broken off."""
         self._cancellation.stop_in(STOP_SECONDS)
         self._deliveries.close()
-
-    def _look_for_troubles(self, now: datetime) -> None:
-        """Put what has changed into the outbox, and give up events that are too old."""
-        store = self._context.store
-        current = current_troubles(
-            store.feeds.failing_or_silent(),
-            store.breakers.get(self._context.processor.name),
-            store.statistics.waiting(now - FAILED_FOR),
-        )
-        store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
-        for entry in store.outbox.drop_before(now - GIVEN_UP_AFTER):
-            log.error(
-                "given up after %d days: %s could not be delivered via %s: %s",
-                *(GIVEN_UP_AFTER.days, entry.event.text, entry.channel, entry.error),
-            )
 
     def _due(self, now: datetime) -> dict[int, OutboxEntry]:
         """The next event of each channel that is free, by the channel's place."""

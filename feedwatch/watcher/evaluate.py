@@ -15,9 +15,9 @@ from datetime import datetime
 from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode, State
-from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
+from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
 from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
-from feedwatch.core.match_items import MatchKind, UnchangedItems, edited, match_items
+from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
@@ -149,14 +149,18 @@ class Evaluator:
             changed = all_items(document, source.rules, self._parser)
         if isinstance(changed, Failed):
             return Evaluation(outcome=changed)
-        known = _known(self._store, feed, changed.keys)
+        known = _known(self._store, feed, changed)
         if not changed.unchanged.episode_ids.isdisjoint(one.id for one in known.values()):
             # One episode, both unchanged and changed: only all items together tell what each is.
             changed = changed_items(document, SeenItems(rules=source.rules), self._parser)
             return self.evaluate_items(feed, source, document, changed)
-        items, unchanged = changed.parsed.items, changed.unchanged
-        decisions = _decisions(self._store, feed, source, items, changed.keys, known, unchanged)
-        undescribed = [place for place, one in enumerate(decisions) if _needs_description(one)]
+        decisions = _decisions(self._store, feed, source, changed, known)
+        undescribed = [
+            place
+            for place, one in enumerate(decisions)
+            if one.item.description is None
+            and (one.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _undescribed(one))
+        ]
         described = changed.describe(undescribed)
         if described is None:
             return self.evaluate_items(feed, source, document, None)
@@ -169,39 +173,29 @@ class Evaluator:
         self._parser.close()
 
 
-def _needs_description(decision: Decision) -> bool:
-    """Whether the description of an item is needed now, and has not been read."""
-    needed = decision.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _undescribed(decision)
-    return bool(needed) and decision.item.description is None
-
-
 def decisions_for(
     store: Store, feed: Feed, source: FeedConfig, parsed: ParsedFeed
 ) -> list[Decision]:
     """What becomes of each item of a whole document, by what the database knows now."""
-    keys = keys_of(parsed.items)
-    known = _known(store, feed, keys)
-    return _decisions(store, feed, source, parsed.items, keys, known, UnchangedItems())
+    whole = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
+    return _decisions(store, feed, source, whole, _known(store, feed, whole))
 
 
-def _known(store: Store, feed: Feed, keys: Sequence[tuple[Key, ...]]) -> dict[Key, KnownEpisode]:
-    """The feed's episodes by these keys; of a feed never seen before there are none."""
-    wanted = [key for own in keys for key in own]
-    if feed.baseline_at is None or not wanted:
-        return {}
-    return store.checks.known(feed.id, wanted)
+def _known(store: Store, feed: Feed, changed: ChangedItems) -> dict[Key, KnownEpisode]:
+    """The feed's episodes by the items' keys; of a feed never seen before there are none."""
+    keys = [key for own in changed.keys for key in own]
+    return store.checks.known(feed.id, keys) if feed.baseline_at is not None and keys else {}
 
 
 def _decisions(
     store: Store,
     feed: Feed,
     source: FeedConfig,
-    items: Sequence[Item],
-    keys: Sequence[tuple[Key, ...]],
+    changed: ChangedItems,
     known: Mapping[Key, KnownEpisode],
-    unchanged: UnchangedItems,
 ) -> list[Decision]:
-    """What becomes of each item; where its audio is new, its title may say what it is."""
+    """What becomes of each changed item; where its audio is new, its title may say what it is."""
+    items, keys, unchanged = changed.parsed.items, changed.keys, changed.unchanged
     titles = {
         title_key(item.title)
         for item, own in zip(items, keys, strict=True)

@@ -111,7 +111,7 @@ class Boundaries:
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
         self._wrap(Journal, "write", "mark")
         self._wrap(Parser, "parse", "parse")
-        self._wrap_duties()
+        self._wrap_loops()
         self._watch_database()
         self._wrap(socket.socket, "send", "send", inner=True)
         self._wrap(socket.socket, "recv", "receive", inner=True)
@@ -172,10 +172,10 @@ class Boundaries:
         self._cross(name, "after")
         return result
 
-    def _wrap_duties(self) -> None:
+    def _wrap_loops(self) -> None:
         """So that we know in which thread a trap closes."""
-        for duty, submitter in ((Submissions, True), (Polls, False)):
-            original = duty.tick
+        for loop, submitter in ((Submissions, True), (Polls, False)):
+            original = loop.tick
 
             def tick(
                 one: Any,
@@ -188,7 +188,7 @@ class Boundaries:
                 finally:
                     self._here.submitter = False
 
-            setattr(duty, "tick", tick)  # noqa: B010 - mypy would not have it assigned
+            setattr(loop, "tick", tick)  # noqa: B010 - mypy would not have it assigned
 
     def _watch_database(self) -> None:
         here = self._here

@@ -8,7 +8,7 @@ of them; tests/test_scan.py compares the two.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum, auto
+from enum import StrEnum
 from xml.parsers import expat
 
 from feedwatch.core.feed import Item
@@ -22,42 +22,35 @@ ITEM_DEPTH = 3  # of an RSS item: of Atom, no facts are read
 
 
 class _Role(StrEnum):  # its members hash faster than an Enum's
-    """What an element within an item means here."""
+    """What an element within an item means here; those with a meaning by prefix and name."""
 
-    NEUTRAL = auto()  # whatever it says changes none of the facts
-    UNSURE = auto()  # it may change what feedparser makes of the item
-    TITLE = auto()
-    ITUNES_TITLE = auto()
-    GUID = auto()
-    DATE = auto()
-    OTHER_DATE = auto()
-    DURATION = auto()
-    EPISODE_TYPE = auto()
-    ENCLOSURE = auto()
-    MEDIA_CONTENT = auto()
-    MEDIA_TITLE = auto()
-    ALTERNATE = auto()
-    ALTERNATE_SOURCE = auto()
-    LINK = auto()
+    NEUTRAL = "neutral"  # whatever it says changes none of the facts
+    UNSURE = "unsure"  # it may change what feedparser makes of the item
+    TITLE = ":title"
+    ITUNES_TITLE = "itunes:title"
+    GUID = ":guid"
+    DATE = ":pubDate"
+    OTHER_DATE = "dc:date"
+    DURATION = "itunes:duration"
+    EPISODE_TYPE = "itunes:episodeType"
+    ENCLOSURE = ":enclosure"
+    MEDIA_CONTENT = "media:content"
+    MEDIA_TITLE = "media:title"
+    ALTERNATE = "podcast:alternateEnclosure"
+    ALTERNATE_SOURCE = "podcast:source"
+    LINK = ":link"
 
 
 _NEUTRAL = _Role.NEUTRAL
-_ROLES = {
-    ("", "title"): _Role.TITLE,
-    ("", "guid"): _Role.GUID,
-    ("", "pubDate"): _Role.DATE,
-    ("", "enclosure"): _Role.ENCLOSURE,
-    ("", "link"): _Role.LINK,
-    ("dc", "date"): _Role.OTHER_DATE,
-    ("itunes", "title"): _Role.ITUNES_TITLE,
-    ("itunes", "duration"): _Role.DURATION,
-    ("itunes", "episodeType"): _Role.EPISODE_TYPE,
-    ("media", "content"): _Role.MEDIA_CONTENT,
-    ("media", "title"): _Role.MEDIA_TITLE,
-    ("podcast", "alternateEnclosure"): _Role.ALTERNATE,
-    ("podcast", "source"): _Role.ALTERNATE_SOURCE,
+_ROLES = {role.value: role for role in _Role}
+_TEXTS = {
+    _Role.TITLE,
+    _Role.ITUNES_TITLE,
+    _Role.GUID,
+    _Role.DATE,
+    _Role.DURATION,
+    _Role.EPISODE_TYPE,
 }
-_TEXTS = {*map(_Role, ("title", "itunes_title", "guid", "date", "duration", "episode_type"))}
 # Of other elements those that feedparser, with our patches, takes for something that is a fact.
 _MEANINGFUL = frozenset(("", "dc", "dcterms", "enc", "itunes", "media", "podcast"))
 _RISKY = frozenset(
@@ -125,7 +118,7 @@ class _Reader:
     def _role(self, name: str) -> _Role:
         uri, _, local = name.rpartition(" ")
         prefix = PREFIXES.get(uri.lower(), self._prefixes.get(uri, ""))
-        role = _ROLES.get((prefix, local))
+        role = _ROLES.get(f"{prefix}:{local}")
         if role is None:
             risky = prefix in _MEANINGFUL and local.lower() in _RISKY
             risky |= prefix == "" and local.lower() == "link"
