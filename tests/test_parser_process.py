@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import feedwatch
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.feeds import parse, parser_process
 from feedwatch.feeds.parser_process import Parser, Parsers
@@ -226,6 +227,13 @@ def test_the_child_is_not_told_our_secrets(monkeypatch: pytest.MonkeyPatch) -> N
         parser.parse(document(), AUDIO)
         environment = Path(f"/proc/{child_of(parser).pid}/environ").read_bytes()
     assert b"sk-made-up" not in environment
+
+
+def test_the_child_runs_the_code_of_its_parent_also_where_none_is_installed() -> None:
+    with Parser() as parser:
+        parser.parse(document(), AUDIO)
+        environment = Path(f"/proc/{child_of(parser).pid}/environ").read_bytes().split(b"\0")
+    assert f"PYTHONPATH={Path(feedwatch.__file__).parent.parent}".encode() in environment
 
 
 def test_what_the_child_prints_does_not_disturb_its_answers(

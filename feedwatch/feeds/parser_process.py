@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import feedwatch
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.feeds.sniff import feed_bytes
 
@@ -164,7 +165,7 @@ class Parsers:
 def _start(max_memory: int) -> subprocess.Popen[bytes]:
     # What is secret in our environment is of no use to a parser of other people's documents.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FEEDWATCH")}
-    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    environment["PYTHONPATH"] = str(Path(feedwatch.__file__).parent.parent)
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-P", "-m", "feedwatch.feeds.parser_process", str(max_memory)],
         stdin=subprocess.PIPE,
