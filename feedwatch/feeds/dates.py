@@ -1,4 +1,4 @@
-"""When an item was published and how long it lasts, as feeds write it. Pure."""
+"""Dates and durations of items, as feeds write them. Pure."""
 
 import calendar
 import re
@@ -14,7 +14,7 @@ _DURATION = re.compile(r"(?:(?:([0-9]{1,4}):)?([0-9]{1,5}):)?([0-9]{1,9})(?:\.[0
 
 
 def read_duration(text: str) -> int | None:
-    """Return the seconds of "3723", "62:03", "1:02:03" or "3723.5"; None for anything else."""
+    """The seconds of "3723", "62:03", "1:02:03" or "3723.5"; None for anything else."""
     parts = _DURATION.fullmatch(text.strip())
     if parts is None:
         return None
@@ -55,21 +55,26 @@ _ZONES = {name: hours for hours, names in _EAST.items() for name in names.split(
 
 
 def read_date(text: str, parsed: Any = None) -> datetime | None:
-    """Return a feed's date in UTC; None if it can't be read for certain, or is out of this world.
+    """A feed's date in UTC; None if it can't be read for certain, or its year is absurd.
 
-    `parsed` is what feedparser made of it. That is the last resort: it takes a time zone that it
-    does not know for UTC, and some numbers for dates.
+    `parsed` is what feedparser made of it. That is the last resort: feedparser takes a time zone
+    that it does not know for UTC, and some numbers for dates.
     """
     text = " ".join(text.split())[:100]
     moment: datetime | None = None
     with suppress(ValueError, OverflowError, TypeError, IndexError):
-        known = _RFC822.fullmatch(text)
-        moment = _from_rfc822(known) if known else _from_iso(text) or _from_others(text, parsed)
+        if known := _RFC822.fullmatch(text):
+            moment = _from_rfc822(known)
+        elif _ISO.match(text):
+            moment = datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", "").upper())
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        else:
+            moment = _from_others(text, parsed)
     return moment if moment and 1990 <= moment.year <= 2100 else None
 
 
 def is_plain(text: str) -> bool:
-    """Whether feedparser's opinion of a date makes no difference to `read_date`."""
+    """Whether `read_date` needs no `parsed` for this text."""
     text = " ".join(text.split())[:100]
     return not text or bool(_RFC822.fullmatch(text) or _ISO.match(text))
 
@@ -100,13 +105,6 @@ def _zone(name: str) -> timezone | ZoneInfo | None:
     with suppress(ValueError, OSError):  # also of a name that is none
         return ZoneInfo(name) if re.fullmatch(r"[A-Z][A-Za-z_]+/[A-Za-z_]+", name) else None
     return None
-
-
-def _from_iso(text: str) -> datetime | None:
-    if not _ISO.match(text):
-        return None
-    moment = datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", "").upper())
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
 def _from_others(text: str, parsed: Any) -> datetime | None:

@@ -1,6 +1,6 @@
-"""Which of an item's media files is the episode, and its URL in clean form.
+"""Enclosures: which of an item's media files is the episode, and its URL, absolute and clean.
 
-`rss` collects the candidates of an item, in the document's order; `choose` picks one URL.
+The parsers collect the candidates of an item, in the document's order; `choose` picks one URL.
 """
 
 import mimetypes
@@ -49,7 +49,7 @@ _OTHER_TYPES = mimetypes.MimeTypes()  # the library's own table: not what this m
 
 _FAMILIES = {"audio", "video", "image", "text", "application", "font", "model", "message"}
 
-# These say nothing about the content, and so do "mp3" or "x-audio/mp3".
+# Types that say nothing about the content, as "mp3" or "x-audio/mp3" do neither.
 _GENERIC = {
     "application/octet-stream",
     "binary/octet-stream",
@@ -63,7 +63,7 @@ _GENERIC = {
     "application/ogg",
 }
 
-# A play list of a stream has no end and is no file.
+# A playlist of a stream has no end and is no file.
 _PLAYLISTS = {
     "application/x-mpegurl",
     "application/vnd.apple.mpegurl",
@@ -71,6 +71,8 @@ _PLAYLISTS = {
     "audio/x-mpegurl",
 }
 _PLAYLIST_SUFFIXES = {"m3u8", "m3u"}
+
+_PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"
 
 
 class FoundIn(IntEnum):
@@ -94,22 +96,22 @@ class Candidate:
     default: bool = False  # the publisher marked it as the one to take
 
 
-# How the elements name one. Attributes as feedparser has them: names, and a type, in lower case.
+# Candidates by element. Attributes as feedparser has them: names, and a type, in lower case.
 
 
 def address(attributes: Mapping[str, str]) -> str:
-    """Where the file is, by whichever attribute says so."""
+    """The URL of a media file, by whichever attribute has it."""
     return attributes.get("url") or attributes.get("uri") or attributes.get("href") or ""
 
 
 def enclosure(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """By `<enclosure>`."""
+    """A candidate by `<enclosure>`."""
     kind = attributes.get("type", "")
     return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind, base=base)
 
 
 def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """By `<media:content>`."""
+    """A candidate by `<media:content>`."""
     return Candidate(
         source=FoundIn.MEDIA_CONTENT,
         url=address(attributes),
@@ -122,7 +124,7 @@ def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
 def alternate_source(
     attributes: Mapping[str, str], of: Mapping[str, str], base: str = ""
 ) -> Candidate:
-    """By `<podcast:source>`, which stands in a `<podcast:alternateEnclosure>` with `of`."""
+    """A candidate by `<podcast:source>`; `of`: its `<podcast:alternateEnclosure>`'s attributes."""
     return Candidate(
         source=FoundIn.ALTERNATE_ENCLOSURE,
         url=address(attributes),
@@ -139,17 +141,18 @@ def _says_true(attributes: Mapping[str, str], name: str) -> bool:
 def choose(
     candidates: Iterable[Candidate], media_types: Sequence[str], document_url: str
 ) -> str | None:
-    """Return the URL of the candidate to process, or None if none counts.
+    """The URL of the candidate that is the episode; None if none is of a wanted media type.
 
-    Audio before video before anything else that is asked for; then by source; then what the
-    publisher marked as default; then in the document's order.
+    Audio comes before video, and video before other wanted types; then the source decides, then
+    what the publisher marked as default, then the document's order.
     """
     best: tuple[tuple[int, int, bool], str] | None = None
     for candidate in candidates:
         kind = media_type(candidate)
-        if kind is None or not _wanted(kind, media_types):
+        if kind is None or not _matches(kind, tuple(media_types)):
             continue
-        rank = (_precedence(kind), candidate.source, not candidate.default)
+        precedence = {"audio": 0, "video": 1}.get(kind.partition("/")[0], 2)
+        rank = (precedence, candidate.source, not candidate.default)
         if best is not None and best[0] <= rank:
             continue
         url = absolute(candidate.url, candidate.base, document_url)
@@ -159,9 +162,12 @@ def choose(
 
 
 def media_type(candidate: Candidate) -> str | None:
-    """Return the candidate's media type, by its name if need be; None if there is none to tell."""
+    """A candidate's media type, by its file name if need be; None if nothing tells."""
     stated = candidate.type.partition(";")[0].strip().lower()
-    suffix = _suffix(candidate.url)
+    path = _PATH.match(candidate.url.strip())
+    name = unquote(path[1] if path else "").rstrip("/").rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    suffix = suffix.strip().lower() if stem else ""
     if stated in _PLAYLISTS or suffix in _PLAYLIST_SUFFIXES:
         return None
     family, _, subtype = stated.rpartition("/")
@@ -176,33 +182,15 @@ def media_type(candidate: Candidate) -> str | None:
     return AUDIO_UNKNOWN if candidate.source is FoundIn.ENCLOSURE else None
 
 
-_PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"
-
-
-def _suffix(url: str) -> str:
-    path = _PATH.match(url.strip())
-    name = unquote(path[1] if path else "").rstrip("/").rpartition("/")[2]
-    stem, _, suffix = name.rpartition(".")
-    return suffix.strip().lower() if stem else ""
-
-
-@lru_cache(1000)  # there are few kinds, and fnmatch is slow
+@lru_cache(1000)  # there are few types, and fnmatch is slow
 def _matches(kind: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(kind, pattern.strip().lower()) for pattern in patterns)
 
 
-def _wanted(kind: str, media_types: Sequence[str]) -> bool:
-    return _matches(kind, tuple(media_types))
-
-
-def _precedence(kind: str) -> int:
-    return {"audio": 0, "video": 1}.get(kind.partition("/")[0], 2)
-
-
 def absolute(url: str, base: str, document_url: str) -> str | None:
-    """Return `url` as an absolute http(s) URI in ASCII; None if it can't be made one.
+    """`url` as an absolute http(s) URI in ASCII; None if it can't be made one.
 
-    What is valid stays as it stands: the URL may be signed, and it tells episodes apart.
+    Whatever is valid stays as it stands: a URL may be signed, and it tells episodes apart.
     """
     url = _trim(url)
     if not url or len(url) > MAX_URL:
@@ -210,51 +198,40 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
     try:
         if not url.startswith(("https://", "http://")) and not re.match(r"(?i)https?://", url):
             url = urljoin(urljoin(document_url, _trim(base)), url)
-        return _clean(url)
-    except ValueError:  # of urllib's and of the idna codec's: a host that can't be one
+        return url if _PLAIN.fullmatch(url) else _clean(url)
+    except ValueError:  # by urllib and the idna codec, for a host that can't be one
         return None
 
 
 def _trim(url: str) -> str:
-    """Remove what no URL has and browsers drop, too: the ends' white space, line breaks inside."""
+    """A URL without white space at its ends and line breaks inside, which browsers drop, too."""
     url = url.strip().strip("\ufeff\u200b").strip()
     return url if url.isprintable() else re.sub(r"[\t\r\n]", "", url)
 
 
-_PLAIN = re.compile(  # as most are: lower case, no escaping needed, no user, no port, no fragment
+_PLAIN = re.compile(  # most URLs: lower case, nothing to escape, no user, port or fragment
     r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}/(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]|%[0-9A-Fa-f]{2})*"
 )
 
 
 def _clean(url: str) -> str | None:
-    if _PLAIN.fullmatch(url):
-        return url
     parts = re.match(r"(?i)(https?)://([^/?#]*)([^#]*)", url)
     if parts is None:
         return None
     scheme, authority, rest = parts.groups()
     userinfo, at, host = authority.rpartition("@")
-    host = _ascii_host(host)
-    if host is None:
+    address = re.fullmatch(r"(.*?)(:([0-9]{0,5}))?", host)
+    if address is None or int(address[3] or 0) > 65_535:
         return None
-    user = _escape(userinfo, ":")
-    clean = f"{scheme.lower()}://{user}{at}{host}{_escape(rest, '/?:@')}"
-    return clean if len(clean) <= MAX_URL else None
-
-
-def _ascii_host(host: str) -> str | None:
-    address = re.fullmatch(r"(.*?)(?::([0-9]{0,5}))?", host)
-    if address is None or int(address[2] or 0) > 65_535:
-        return None
-    name, port = address[1], host[len(address[1]) :]
+    name, port = address[1], address[2] or ""
     if name.startswith("["):
-        return host if re.fullmatch(r"\[[0-9A-Fa-f:.]{2,45}\]", name) else None
-    if not name.isascii():
-        name = name.encode("idna").decode("ascii")
-    labels = name.removesuffix(".").split(".")
-    if len(name) > 253 or not all(re.fullmatch(r"[A-Za-z0-9_-]{1,63}", label) for label in labels):
-        return None
-    return name + port
+        usable = re.fullmatch(r"\[[0-9A-Fa-f:.]{2,45}\]", name) is not None
+    else:
+        name = name if name.isascii() else name.encode("idna").decode("ascii")
+        labels = name.removesuffix(".").split(".")
+        usable = len(name) <= 253 and all(re.fullmatch(r"[\w-]{1,63}", label) for label in labels)
+    clean = f"{scheme.lower()}://{_escape(userinfo, ':')}{at}{name}{port}{_escape(rest, '/?:@')}"
+    return clean if usable and len(clean) <= MAX_URL else None
 
 
 def _escape(part: str, also: str) -> str:

@@ -1,4 +1,4 @@
-"""One conditional GET of a feed, bounded in time and in size."""
+"""Fetches a feed: one conditional GET, bounded in time and in size."""
 
 import httpx
 
@@ -32,9 +32,9 @@ def fetch(
 ) -> Fetched:
     """GET a feed; with `known`, only if it has changed since (RFC 9110, section 13).
 
-    With `moved`, it is asked for there. Raises nothing for what a server does. `client` follows no
-    redirects by itself: here the feed's credentials and headers are kept from every other origin,
-    and no redirect leads to an address more private than the configured one.
+    With `moved`, from that address. Whatever a server does is a value, never raised. `client` must
+    not follow redirects: here credentials and headers are kept from every other origin, and no
+    redirect leads to an address more private than the configured one.
     """
     try:
         with deadline(SECONDS):
@@ -53,7 +53,10 @@ def _follow(
     home = httpx.URL(source.url)
     url = httpx.URL(moved.url) if moved is not None else home
     most = Scope(moved.scope) if moved is not None else Scope.SPECIAL  # home: the operator's choice
-    for_good: bool | None = None  # whether all redirects so far were permanent; None: there is none
+    permanent: bool | None = None  # whether all redirects so far were; None: there was none
+    credentials = (home.username, home.password) if home.userinfo else None
+    if source.username:
+        credentials = source.username, source.password or ""
     for hop in range(MAX_REDIRECTS + 1):
         own = _origin(url) == _origin(home)
         with (
@@ -61,35 +64,29 @@ def _follow(
             client.stream(
                 "GET",
                 url,
-                headers=_headers(source, known, own=own),
-                auth=_credentials(source, home) if own else None,
+                headers=_headers(source, known) | (source.headers if own else {}),
+                auth=credentials if own else None,
             ) as response,
         ):
             if hop == 0 and moved is None:
                 most = scope_of(response)
             if not response.has_redirect_location:
-                there = Address(url=_bare(url), scope=most) if for_good else None
+                there = Address(url=_bare(url), scope=most) if permanent else None
                 return _answer(response, there)
             url, before = url.join(response.headers["location"]), url
             if url.scheme not in ("http", "https"):
                 return Failed(f"redirects to a {url.scheme!r} address")
             safe = url.scheme == "https" or before.scheme == "http"  # never back to plain text
-            for_good = for_good is not False and response.status_code in PERMANENT and safe
+            permanent = permanent is not False and response.status_code in PERMANENT and safe
     return Failed(f"more than {MAX_REDIRECTS} redirects")
 
 
-def _credentials(source: FeedConfig, home: httpx.URL) -> tuple[str, str] | None:
-    if source.username:
-        return source.username, source.password or ""
-    return (home.username, home.password) if home.userinfo else None
-
-
 def _bare(url: httpx.URL) -> str:
-    """Without a password, which enclosures must not inherit, and nobody else should see."""
+    """A URL without its password, which enclosures must not inherit and nobody else should see."""
     return str(url.copy_with(userinfo=b"", fragment=None))
 
 
-def _headers(source: FeedConfig, known: Feed | None, *, own: bool) -> dict[str, str]:
+def _headers(source: FeedConfig, known: Feed | None) -> dict[str, str]:
     headers = {"accept": ACCEPT, "accept-encoding": ACCEPTED}
     if known is not None and known.etag:
         headers["if-none-match"] = known.etag
@@ -97,8 +94,6 @@ def _headers(source: FeedConfig, known: Feed | None, *, own: bool) -> dict[str, 
         headers["if-modified-since"] = known.last_modified
     if source.user_agent:
         headers["user-agent"] = source.user_agent
-    if own:
-        headers.update(source.headers)
     return headers
 
 
@@ -109,7 +104,18 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
     match response.status_code:
         case 200:
-            return _document(response, moved)
+            body = read_bounded(response, MAX_BYTES)
+            if body is None:
+                return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
+            return Document(
+                body=body,
+                url=_bare(response.url),
+                etag=_sendable(response.headers.get("etag")),
+                last_modified=_sendable(response.headers.get("last-modified")),
+                http_max_age=fresh_for(response.headers),
+                hints=hints_of(body),
+                moved=moved,
+            )
         case 304 if response.request.headers.keys() & {"if-none-match", "if-modified-since"}:
             return NotModified(http_max_age=fresh_for(response.headers), moved=moved)
         case 304:
@@ -126,22 +132,7 @@ def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
             return Failed(reason, retry_after(response))
 
 
-def _document(response: httpx.Response, moved: Address | None) -> Document | Failed:
-    body = read_bounded(response, MAX_BYTES)
-    if body is None:
-        return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
-    return Document(
-        body=body,
-        url=_bare(response.url),
-        etag=_sendable(response.headers.get("etag")),
-        last_modified=_sendable(response.headers.get("last-modified")),
-        http_max_age=fresh_for(response.headers),
-        hints=hints_of(body),
-        moved=moved,
-    )
-
-
 def _sendable(validator: str | None) -> str | None:
-    """A validator that can be sent back as it came."""
+    """A validator, if it can be sent back as it came."""
     usable = validator is not None and validator.isascii() and validator.isprintable()
     return validator if usable else None

@@ -1,13 +1,12 @@
-"""What a feed's document says: its bytes → its items, in every dialect of feed.
+"""Parses a feed's document: its bytes → its items, in every dialect of feed.
 
-Everything that hostile bytes can slow down happens here, so `isolation` runs it in a process of
-its own.
+Whatever hostile bytes can slow down happens here, so `parser_process` runs it in a process that can
+be killed.
 """
 
 import io
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 import feedparser
@@ -21,7 +20,7 @@ from feedwatch.feeds.sniff import feed_bytes
 
 
 def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-    """Return the items of a feed, or why the document is no whole feed.
+    """The items of a document, or why it is no whole feed.
 
     `media_types` are shell-style patterns of the enclosures that count, like "audio/*".
     """
@@ -44,47 +43,39 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
 
 
 def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
+    contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
+    texts = {*contents, _text(entry, "summary")}  # itunes:summary is among these
+    dates = (  # dc:date comes as updated
+        read_date(_text(entry, key), dict.get(entry, f"{key}_parsed"))
+        for key in ("published", "created", "updated")
+    )
     return Item(
         guid=trimmed(_text(entry, "id")) or None,
         title=one_line(_text(entry, "title")) or one_line(_text(entry, "itunes_title")),
-        description=_description(entry),
+        description=max(map(readable, sorted(texts)), key=len, default=""),
         enclosure_url=choose(
             entry.get(feedparser_patches.CANDIDATES, ()), media_types, document_url
         ),
-        published_at=_published_at(entry),
+        published_at=next(filter(None, dates), None),
         duration=read_duration(_text(entry, "itunes_duration")),
         episode_type=trimmed(_text(entry, "itunes_episodetype")).lower() or "full",
     )
 
 
 def _text(values: Any, key: str) -> str:
-    """Return a text of an entry. What has attributes comes as something else, and is passed over.
+    """A text of an entry; "" for a value that feedparser gives in another form.
 
-    Not by `values.get`, which takes one value for another.
+    By `dict.get`, since feedparser's own `get` answers with one key's value for another key.
     """
     value = dict.get(values, key)
     return value if isinstance(value, str) else ""
 
 
-def _description(entry: Any) -> str:
-    contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
-    texts = {*contents, _text(entry, "summary")}  # the one for Apple is among these
-    return max(map(readable, sorted(texts)), key=len, default="")
-
-
-def _published_at(entry: Any) -> datetime | None:
-    for key in ("published", "created", "updated"):  # dc:date comes as updated
-        moment = read_date(_text(entry, key), dict.get(entry, f"{key}_parsed"))
-        if moment is not None:
-            return moment
-    return None
-
-
 class DocumentParser(Protocol):
-    """What turns a document into items; see `isolation.Parser`."""
+    """Turns a document into items; see `parser_process.Parser`."""
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """Items, or why there are none."""
+        """The items, or why there are none."""
 
     def close(self) -> None:
         """Break off what is being parsed."""

@@ -1,4 +1,4 @@
-"""Runs `rss.parse` in a process of its own, which can be killed.
+"""Parser process: runs `parse.parse` in a child process that can be killed.
 
 Some documents keep a parser busy for minutes or fill the memory. Here that costs one document.
 
@@ -26,8 +26,8 @@ from feedwatch.feeds.sniff import feed_bytes
 
 SECONDS = 5.0  # of the processor's time
 SECONDS_PER_MEGABYTE = 5.0
-BUSY = 10  # times as much may pass on the clock: the machine may have others to serve
-PATIENCE = 0.5  # seconds that a document waits for the first parser
+BUSY = 10  # times as much wall time: the machine may be busy with other work
+PATIENCE = 0.5  # seconds that a document waits for the first parser to be free
 MAX_MEMORY = 1_000_000_000  # bytes of address space
 
 _LENGTH = struct.Struct(">Q")
@@ -36,10 +36,10 @@ _LENGTH = struct.Struct(">Q")
 class Parser:
     """Parses one document at a time in a child process, started when first needed.
 
-    What a document may take is measured in time of the processor: a machine that is busy with
-    something else is not the document's fault. A child that does not even get on is killed, too.
+    The limit of a document is CPU time, since a busy machine is not the document's fault. A wall
+    limit, ten times as long, kills a child that gets no CPU time at all.
 
-    Threads may share it: they take turns. `close` may come from any thread at any time.
+    Threads may share it: they take turns. `close` may be called from any thread at any time.
     """
 
     def __init__(
@@ -70,13 +70,18 @@ class Parser:
         self.close()
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """Return what `rss.parse` returns; Failed also if it takes too long, or breaks down."""
+        """As `parse.parse`; Failed also if that takes too long, or if the child dies."""
         limit = self.seconds + self.seconds_per_megabyte * len(document.body) / 1_000_000
         with self._turn:
             child = self._ready_child()
             if child is None:
                 return Failed("the parser has been closed")
-            watchdog = threading.Timer(BUSY * limit, self._time_out, [child])
+
+            def time_out() -> None:
+                self._timed_out = True
+                child.kill()
+
+            watchdog = threading.Timer(BUSY * limit, time_out)
             watchdog.daemon = True
             watchdog.start()
             try:
@@ -90,7 +95,13 @@ class Parser:
             if self._timed_out or answer is None:
                 self._bury(child)
                 self._timed_out |= child.returncode == -signal.SIGPROF
-            return self._verdict(answer, limit)
+            if answer is not None:
+                return answer
+            if self._closed:
+                return Failed("the parser was closed before it was done")
+            if self._timed_out:
+                return Failed(f"parsing took longer than {limit:.0f} s; the document was given up")
+            return Failed("the parser ran out of memory or crashed; the document was given up")
 
     def close(self) -> None:
         """End the child. A parse under way in another thread ends at once, with Failed."""
@@ -103,7 +114,7 @@ class Parser:
                 self._bury(self._child)
 
     def _ready_child(self) -> subprocess.Popen[bytes] | None:
-        """Return a child that waits for work; None once the parser is closed."""
+        """A child that waits for work; None once the parser is closed."""
         if self._child is not None and self._child.poll() is not None:
             self._bury(self._child)
         with self._state:
@@ -111,10 +122,6 @@ class Parser:
             if self._child is None and not self._closed:
                 self._child = _start(self.max_memory)
             return None if self._closed else self._child
-
-    def _time_out(self, child: subprocess.Popen[bytes]) -> None:
-        self._timed_out = True
-        child.kill()
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         child.kill()
@@ -126,20 +133,11 @@ class Parser:
         with self._state:
             self._child = None
 
-    def _verdict(self, answer: ParsedFeed | Failed | None, limit: float) -> ParsedFeed | Failed:
-        if answer is not None:
-            return answer
-        if self._closed:
-            return Failed("the parser was closed before it was done")
-        if self._timed_out:
-            return Failed(f"parsing took longer than {limit:.0f} s; the document was given up")
-        return Failed("the parser ran out of memory or crashed; the document was given up")
-
 
 class Parsers:
-    """A parser, and another one for when a document keeps that busy.
+    """Two parsers; the second one works only while a document keeps the first one busy.
 
-    So one that takes its time does not keep the others waiting, and mostly there is one child.
+    So a slow document keeps no other waiting, and mostly there is one child.
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
@@ -163,7 +161,7 @@ class Parsers:
 
 
 def _start(max_memory: int) -> subprocess.Popen[bytes]:
-    # What is secret in our environment is of no use to a parser of other people's documents.
+    # A parser of other people's documents gets none of our secrets.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FEEDWATCH")}
     environment["PYTHONPATH"] = str(Path(feedwatch.__file__).parent.parent)
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -175,7 +173,7 @@ def _start(max_memory: int) -> subprocess.Popen[bytes]:
 
 
 def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | Failed | None:
-    """Return the child's answer; None if it died before it gave one."""
+    """The child's answer; None if it died before it gave one."""
     if child.stdin is None or child.stdout is None:
         raise ValueError("the child has no pipes")
     try:
@@ -194,7 +192,7 @@ def _send(pipe: IO[bytes], message: object) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> Any:
-    """Return the next message; EOFError if there is none, or not all of it."""
+    """The next message. Raises `EOFError` if there is none, or not all of it."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         raise EOFError

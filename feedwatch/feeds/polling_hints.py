@@ -1,7 +1,8 @@
-"""How often a publisher asks to be visited, by its answer's header and its document's head. Pure.
+"""Polling hints: how often a document or its server asks to be fetched. Pure.
 
-They are hints: `timing` decides what they may do. The head is searched, not parsed: this must cost
-next to nothing, and what it misses only means that the config's interval holds.
+`core/schedule.py` decides what they may do. The head of a document is searched, not parsed: a check
+that finds nothing new must cost next to nothing, and where a hint is missed the config's interval
+holds.
 """
 
 import re
@@ -11,8 +12,8 @@ from email.utils import parsedate_to_datetime
 
 from feedwatch.core.feed import Hints
 
-HEAD = 65536  # bytes that are searched
-LONGEST = 10_000_000  # seconds; what is longer means "never", which is for no one to say
+HEAD = 65536  # bytes of a document
+LONGEST = 10_000_000  # seconds; longer would be "never"
 DAYS = (b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday")
 
 ITEM = re.compile(rb"<(?:item|entry)[\s>]")
@@ -28,10 +29,9 @@ NEVER_FRESH = re.compile(r"(?:^|[,\s])no-(?:store|cache)(?:$|[,\s])", re.IGNOREC
 
 
 def fresh_for(headers: Mapping[str, str]) -> timedelta | None:
-    """How long an answer holds (RFC 9111, section 4.2); None if it does not say.
+    """How long a response is fresh (RFC 9111, section 4.2); None if it does not say.
 
-    Max-age, or else Expires since Date, less the time that it has spent in caches. `headers` finds
-    names in lower case.
+    By max-age, else by Expires since Date, less its Age. `headers` finds names in lower case.
     """
     control = headers.get("cache-control", "")
     if NEVER_FRESH.search(control):
@@ -39,7 +39,12 @@ def fresh_for(headers: Mapping[str, str]) -> timedelta | None:
     if stated := MAX_AGE.search(control):
         seconds = int(stated[1])
     elif "expires" in headers:
-        seconds = _seconds_between(headers.get("date", ""), headers["expires"])
+        try:
+            date, expires = headers.get("date", ""), headers["expires"]
+            between = parsedate_to_datetime(expires) - parsedate_to_datetime(date)
+        except (ValueError, TypeError, OverflowError):  # no dates, such as "Expires: -1"
+            return None
+        seconds = int(between.total_seconds())
     else:
         return None
     age = headers.get("age", "").strip()
@@ -47,60 +52,35 @@ def fresh_for(headers: Mapping[str, str]) -> timedelta | None:
     return timedelta(seconds=min(seconds, LONGEST)) if seconds > 0 else None
 
 
-def _seconds_between(earlier: str, later: str) -> int:
-    """0 for what are no dates, such as "Expires: -1"."""
-    try:
-        between = parsedate_to_datetime(later) - parsedate_to_datetime(earlier)
-    except (ValueError, TypeError, OverflowError):
-        return 0
-    return int(between.total_seconds())
-
-
 def hints_of(body: bytes) -> Hints:
-    """What the channel says of itself, outside of its items.
+    """The hints of a document's channel, outside of its items.
 
-    `ttl` in minutes, skipHours (0 to 23 GMT; 24 is how older versions wrote 0) and skipDays: RSS
-    2.0. updatePeriod and updateFrequency, times in a period: RSS 1.0's module Syndication. Of two
-    intervals the longer one counts.
+    RSS 2.0 has `ttl` in minutes, skipHours (0 to 23 GMT; older versions write 24 for 0) and
+    skipDays; RSS 1.0's module Syndication has updateFrequency, which is times in an updatePeriod.
+    Of two intervals the longer one counts.
     """
     first = ITEM.search(body, 0, HEAD)
     head = body[: first.start() if first else HEAD]
-    hours = (int(hour) % 24 for hour in HOUR.findall(_within(head, b"skipHours")))
-    days = (day.lower() for day in DAY.findall(_within(head, b"skipDays")))
+    ttl, period, frequency = TTL.search(head), PERIOD.search(head), FREQUENCY.search(head)
+    seconds = int(ttl[1]) * 60 if ttl else 0
+    if period or frequency:
+        hours = PERIODS.get(period[1] if period else b"daily", 0)  # the module's own default
+        times = int(frequency[1]) if frequency else 1
+        seconds = max(seconds, hours * 3600 // times if times else 0)
+    days = (day.lower() for day in DAY.findall(_content(head, b"skipDays")))
     return Hints(
-        every=max(filter(None, (_ttl(head), _period(head))), default=None),
-        skip_hours=_bits(hours),
+        every=timedelta(seconds=min(seconds, LONGEST)) if seconds else None,
+        skip_hours=_bits(int(hour) % 24 for hour in HOUR.findall(_content(head, b"skipHours"))),
         skip_days=_bits(DAYS.index(day) for day in days if day in DAYS),
     )
 
 
-def _ttl(head: bytes) -> timedelta | None:
-    stated = TTL.search(head)
-    return _bounded(int(stated[1]) * 60) if stated else None
-
-
-def _period(head: bytes) -> timedelta | None:
-    period, frequency = PERIOD.search(head), FREQUENCY.search(head)
-    if period is None and frequency is None:
-        return None
-    hours = PERIODS.get(period[1] if period else b"daily")  # the module's own default
-    times = int(frequency[1]) if frequency else 1
-    return _bounded(hours * 3600 // times) if hours and times else None
-
-
-def _bounded(seconds: int) -> timedelta | None:
-    return timedelta(seconds=min(seconds, LONGEST)) if seconds else None
-
-
-def _within(head: bytes, name: bytes) -> bytes:
-    """What stands in the first element of this name."""
+def _content(head: bytes, name: bytes) -> bytes:
+    """The content of the first element of this name."""
     start = head.find(b"<" + name + b">")
     end = head.find(b"</" + name + b">", start)
     return head[start:end] if 0 <= start < end else b""
 
 
 def _bits(numbers: Iterable[int]) -> int:
-    bits = 0
-    for number in numbers:
-        bits |= 1 << number
-    return bits
+    return sum(1 << number for number in set(numbers))

@@ -1,6 +1,6 @@
-"""From the bytes a server sent to the text of a whole feed, or the reason why it is none.
+"""Sniffs what a server sent: the document of a whole feed, or the reason why it is none.
 
-Only the outside is looked at: packing, character set, the root element and its end.
+Only the outside counts here: packing, character set, the root element and its end.
 """
 
 import re
@@ -10,20 +10,26 @@ from feedwatch.core.feed import Failed
 from feedwatch.feeds.html_to_text import one_line
 
 MAX_UNPACKED = 50_000_000
-_PROLOG = 65_536  # the root element starts within so many bytes
+_PROLOG = 65_536  # bytes within which the root element starts
 
+_GZIP = b"\x1f\x8b"
 _ROOTS = {"rss", "feed", "rdf"}
 _HTML_ROOTS = {"html", "head", "body", "meta", "title", "script", "div", "p", "h1", "center", "br"}
 
 
 def feed_bytes(body: bytes) -> bytes | Failed:
-    """Return the document from its first to its last tag, fit for a parser, or why it is no feed.
+    """The document from its first to its last tag, fit for a parser, or why it is no feed.
 
     The result is ASCII-compatible, without BOM and without anything before or after the document.
     """
-    unpacked = _unpacked(body)
+    unpacked: bytes | Failed = body
+    for _ in range(2):  # some servers send gzip twice, and announce neither
+        if isinstance(unpacked, bytes) and unpacked.startswith(_GZIP):
+            unpacked = _gunzip(unpacked)
     if isinstance(unpacked, Failed):
         return unpacked
+    if unpacked.startswith(_GZIP):
+        return Failed("the document is packed with gzip more than twice")
     document = _ascii_compatible(unpacked).strip()
     if not document:
         return Failed("the server answered with an empty document")
@@ -32,33 +38,25 @@ def feed_bytes(body: bytes) -> bytes | Failed:
     begin = _beginning(document)
     root = re.compile(rb"<([A-Za-z_][\w.:-]*)").match(document, begin) if begin >= 0 else None
     if root is None:
-        return Failed(_not_markup(document))
+        if b"\0" in document[:1000]:
+            return Failed("the server answered with binary data, not a feed")
+        words = one_line(document[:2000].decode(errors="replace"), limit=80)
+        if not words:
+            return Failed("the server answered with a document that has no content")
+        return Failed(f'the server answered with plain text, not a feed: "{words}"')
     name = root[1].decode()
     if name.rpartition(":")[2].lower() not in _ROOTS:
         return Failed(_not_a_feed(document, name))
     end = _end(document, root)
     if end is None:
         return Failed(f"the document is cut short: its end, </{name}>, is missing")
-    return document[_declaration(document, begin) : end]
-
-
-def _unpacked(body: bytes) -> bytes | Failed:
-    """Undo gzip that the server did not announce; some do it twice."""
-    for _ in range(2):
-        if not body.startswith(b"\x1f\x8b"):
-            return body
-        unpacked = _gunzip(body)
-        if isinstance(unpacked, Failed):
-            return unpacked
-        body = unpacked
-    if body.startswith(b"\x1f\x8b"):
-        return Failed("the document is packed with gzip more than twice")
-    return body
+    openings = (document.find(b"<?xml ", 0, begin), document.find(b"<!DOCTYPE", 0, begin), begin)
+    return document[next(place for place in openings if place >= 0) : end]
 
 
 def _gunzip(body: bytes) -> bytes | Failed:
     unpacked = bytearray()
-    while body.startswith(b"\x1f\x8b"):  # a stream may have several members
+    while body.startswith(_GZIP):  # a stream may have several members
         member = zlib.decompressobj(wbits=31)
         try:
             unpacked += member.decompress(body, MAX_UNPACKED + 1 - len(unpacked))
@@ -74,11 +72,11 @@ def _gunzip(body: bytes) -> bytes | Failed:
 
 
 def _ascii_compatible(body: bytes) -> bytes:
-    """Turn UTF-16 and UTF-32 into UTF-8, whatever the document declares; drop a BOM.
+    """UTF-16 and UTF-32 become UTF-8, whatever the document declares; a BOM is dropped.
 
-    In every other character set of the web a "<" is a "<".
+    In every other character set of the web a "<" is the byte of ASCII.
     """
-    encoding = _wide_encoding(body)
+    encoding = next((name for name, start in _WIDE.items() if re.match(start, body)), None)
     if encoding:
         body = body.decode(encoding, errors="replace").encode(errors="replace")
     body = body.strip()
@@ -99,12 +97,8 @@ _WIDE = {
 }
 
 
-def _wide_encoding(body: bytes) -> str | None:
-    return next((name for name, start in _WIDE.items() if re.match(start, body)), None)
-
-
 def _beginning(document: bytes) -> int:
-    """Return where the root element starts; -1 if there is none.
+    """Where the root element starts; -1 if there is none.
 
     What a broken server put before the feed, often a warning of its own, is passed over.
     """
@@ -113,39 +107,22 @@ def _beginning(document: bytes) -> int:
         place = document.find(b"<", place)
         if place < 0:
             return -1
-        after = _after_misc(document, place)
-        if after == place:
+        for opening, closing in ((b"<!--", b"-->"), (b"<?", b">"), (b"<!", b">")):
+            if document.startswith(opening, place):
+                if opening == b"<!" and b"[" in document[place : document.find(b">", place)]:
+                    closing = b"]>"
+                end = document.find(closing, place + len(opening))
+                place = len(document) if end < 0 else end + len(closing)
+                break
+        else:
             break
-        place = after
     feed = re.compile(rb"(?i)<(?:rss|feed|[\w-]+:rdf)[\s>]").search(document, 0, _PROLOG)
     html = re.search(rb"(?i)<(?:!doctype\s+)?html\b", document[: place + 6])
     return feed.start() if feed and not html else place
 
 
-def _after_misc(document: bytes, place: int) -> int:
-    """Return the end of the comment, instruction or doctype at `place`; `place` if it is none."""
-    for opening, closing in ((b"<!--", b"-->"), (b"<?", b">"), (b"<!", b">")):
-        if document.startswith(opening, place):
-            if opening == b"<!" and b"[" in document[place : document.find(b">", place)]:
-                return _after(document, b"]>", place)
-            return _after(document, closing, place + len(opening))
-    return place
-
-
-def _after(document: bytes, closing: bytes, place: int) -> int:
-    end = document.find(closing, place)
-    return len(document) if end < 0 else end + len(closing)
-
-
-def _declaration(document: bytes, root: int) -> int:
-    """Return where the XML declaration before the root starts, else where the prolog does."""
-    declaration = document.find(b"<?xml ", 0, root)
-    doctype = document.find(b"<!DOCTYPE", 0, root)
-    return next((place for place in (declaration, doctype) if place >= 0), root)
-
-
 def _end(document: bytes, root: re.Match[bytes]) -> int | None:
-    """Return where the root element ends; None if it does not."""
+    """Where the root element ends; None if it does not."""
     empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*?/>""").match(document, root.end())
     if empty:
         return empty.end()
@@ -161,16 +138,8 @@ def _end(document: bytes, root: re.Match[bytes]) -> int | None:
     return end
 
 
-def _not_markup(document: bytes) -> str:
-    if b"\0" in document[:1000]:
-        return "the server answered with binary data, not a feed"
-    words = one_line(document[:2000].decode(errors="replace"), limit=80)
-    if not words:
-        return "the server answered with a document that has no content"
-    return f'the server answered with plain text, not a feed: "{words}"'
-
-
 def _not_a_feed(document: bytes, root: str) -> str:
+    """Why a document with this root element is none: an HTML page, an error message, or other."""
     start = document[:100_000].decode(errors="replace")
     if root.lower() in _HTML_ROOTS or re.match(r"(?i)\s*<!doctype html", start):
         title = _content(start, "title")
