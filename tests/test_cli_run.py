@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -55,16 +56,14 @@ def struck(scene: Scene, strike: Callable[[Running], Ended]) -> Ended:
 
 @pytest.fixture(scope="module")
 def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
-    """Each strike, and the demo, in a scene of its own."""
+    """Each strike, in a scene of its own."""
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(len(STRIKES) + 1))
+        pool = stack.enter_context(ThreadPoolExecutor(len(STRIKES)))
         stages: dict[str, Stage] = {}
         for name, (fault, strike) in STRIKES.items():
             one = stack.enter_context(scene(tmp_path_factory.mktemp("struck")))
             one.sandbox.faults.add(fault)
             stages[name] = one, pool.submit(struck, one, strike)
-        one = stack.enter_context(scene(tmp_path_factory.mktemp("demo")))
-        stages["demo"] = one, pool.submit(one.feedwatch, "demo", config=False)
         yield stages
 
 
@@ -158,11 +157,9 @@ def test_a_post_that_is_never_answered_is_unknown_and_the_daemon_ends_within_10_
 
 
 @pytest.mark.slow
-def test_demo_shows_an_episode_become_ready_with_no_config_and_no_key(
-    background: dict[str, Stage],
-) -> None:
-    _, future = background["demo"]
-    ended = future.result()
+def test_demo_shows_an_episode_become_ready_with_no_config_and_no_key(tmp_path: Path) -> None:
+    with scene(tmp_path) as one:
+        ended = one.feedwatch.here("demo", config=False)
     assert ended.status == 0, ended
     assert "ready" in ended.stdout
     assert re.search(r"https://processed\S+", ended.stdout)

@@ -25,7 +25,7 @@ from feedwatch.store.store import Store
 
 PODCAST, KEY = "podcast-1", "sandbox-key"
 JOB_SECONDS = 4.0
-PATIENCE = 40.0  # seconds; something is broken if a step takes longer
+MAX_WAIT = 40.0  # seconds; something is broken if a step takes longer
 LOOK_EVERY = 0.05
 
 CONFIG = """\
@@ -183,9 +183,9 @@ def _word(episode: Episode) -> str:
 
 def _wait(look: Callable[[], Found | None], what: str) -> Found:
     """What `look` gives, once it gives something."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + MAX_WAIT
     while not (found := look()):
         if time.monotonic() > until:
-            stop(f"the demo waited {PATIENCE:.0f} s in vain for {what}; see the log lines above")
+            stop(f"the demo waited {MAX_WAIT:.0f} s in vain for {what}; see the log lines above")
         time.sleep(LOOK_EVERY)
     return found
