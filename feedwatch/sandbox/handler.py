@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event
@@ -34,7 +33,7 @@ Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class _Service:
+class Service:
     """What every connection needs; it outlives a stop and a start."""
 
     state: SandboxState
@@ -44,42 +43,43 @@ class _Service:
     log: Log
 
 
-def _no_log(_line: str) -> None:
-    """Keep quiet."""
+class HttpServer(ThreadingHTTPServer):
+    """Accepts connections; each is served by a `Handler` in a thread of its own."""
 
-
-class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # a burst of clients is no fault
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], service: _Service) -> None:
+    def __init__(self, address: tuple[str, int], service: Service) -> None:
         self.service = service
         self.stopping = Event()
         self._open: set[socket.socket] = set()
         self._change = Condition()
-        super().__init__(address, _Handler)
+        super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        # The parent's looks its own name up in the DNS, which can take seconds.
+        """Bind without a look at the DNS for our own name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, and remember that it is open."""
         with self._change:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
         super().shutdown_request(request)
         with self._change:
             self._open.discard(request)
             self._change.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away is its own affair; anything else is a bug of ours to be seen.
+        """Print a bug of ours; a client that goes away is none."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def stop(self) -> None:
+        """Close every connection, and wait a while for their threads."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
@@ -90,15 +90,15 @@ class _Server(ThreadingHTTPServer):
             self._change.wait_for(lambda: not self._open, _WIND_UP)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """One connection; many requests, one after the other."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: HttpServer
 
     def handle_one_request(self) -> None:
-        # As the parent's, but for any method at all, and with our own answers.
+        """As the parent's, but for any method, and with answers of the contract."""
         self.raw_requestline = self.rfile.readline(_MAX_LINE + 1)
         self.command = ""
         if not self.raw_requestline:
@@ -106,10 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(self.raw_requestline) > _MAX_LINE:
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif self.parse_request():
-            if self.path.startswith(PREFIX):
-                self._serve_control()
-            else:
+            if not self.path.startswith(PREFIX):
                 self._serve_api()
+            elif (body := self._read_body()) is not None:
+                answer = self.server.service.control.answer(self.command, self.path, body)
+                self._log(str(answer.status))
+                self._send(answer)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what cannot be read as a request, and hang up: the rest makes no sense either."""
@@ -121,20 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the parent's name)
         """Keep quiet: the lines of our own log say more."""
 
-    # Control
-
-    def _serve_control(self) -> None:
-        body = self._read_body()
-        if body is not None:
-            answer = self.server.service.control.answer(self.command, self.path, body)
-            self._log(str(answer.status))
-            self._send(answer)
-
-    # The API
-
     def _serve_api(self) -> None:
-        call = understand(self.command, self.path)
-        self._count(call)
+        call, state = understand(self.command, self.path), self.server.service.state
+        state.count(self.command, call.route.template if call.route else "other")
+        if call.route is POLL and call.allowed:
+            state.count_poll(call.ids["mediaId"])
         ids = call.ids.get("podcastId"), call.ids.get("mediaId")
         fault = self.server.service.faults.pick(call.target, *ids)
         if fault and fault.kind == "refuse":
@@ -145,17 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
         if body is not None:
             self._carry_out(call, body, fault)
 
-    def _count(self, call: Call) -> None:
-        state = self.server.service.state
-        state.count(self.command, call.route.template if call.route else "other")
-        if call.route is POLL and call.allowed:
-            state.count_poll(call.ids["mediaId"])
-
     def _carry_out(self, call: Call, body: bytes, fault: Fault | None) -> None:
         state = self.server.service.state
         receipt = None
         if call.target == "submit":
-            receipt = state.receive(call.ids["podcastId"], _as_seen(body))
+            seen: object = None
+            with contextlib.suppress(BadRequestError):
+                seen = answers.parse_json(body)
+            shown = seen if isinstance(seen, dict) else body.decode(errors="replace")
+            receipt = state.receive(call.ids["podcastId"], shown)
         answer = self._work_out(call, body, fault)
         media_id = answer.media_id if answer else None
         status = answer.status if answer and not (fault and fault.kind in _SILENT) else None
@@ -195,19 +186,22 @@ class _Handler(BaseHTTPRequestHandler):
             head, body = self._bytes(answer)
             self.wfile.write(head + body[: len(body) // 2])
         elif fault and kind == "drip":
-            self._drip(b"".join(self._bytes(answer)), fault.seconds)
+            message = b"".join(self._bytes(answer))
+            for place in range(len(message)):
+                self.wfile.write(message[place : place + 1])
+                self._wait(fault.seconds)
         else:
             self._send(answer)
 
     # Sockets
 
     def _read_body(self) -> bytes | None:
-        """Read the body. None: it was refused, and the client told so."""
-        try:
-            length = _content_length(self.headers)
-        except BadRequestError as error:
-            self.send_error(HTTPStatus.BAD_REQUEST, str(error))
+        """The body of the request; None if it was refused, and the answer sent."""
+        lengths = {value.strip() for value in self.headers.get_all("Content-Length", ["0"])}
+        if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", min(lengths)):
+            self.send_error(HTTPStatus.BAD_REQUEST, "Content-Length must be one whole number")
             return None
+        length = int(min(lengths))
         if "Transfer-Encoding" in self.headers:
             self.send_error(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length, not chunks")
             return None
@@ -239,11 +233,6 @@ class _Handler(BaseHTTPRequestHandler):
         body = b"" if bodiless or self.command == "HEAD" else answer.body
         return "\r\n".join([*lines, "", ""]).encode("latin-1"), body
 
-    def _drip(self, message: bytes, seconds: float | None) -> None:
-        for place in range(len(message)):
-            self.wfile.write(message[place : place + 1])
-            self._wait(seconds)
-
     def _wait(self, seconds: float | None) -> None:
         if self.server.stopping.wait(seconds):
             raise ConnectionAbortedError("the server stops")
@@ -268,31 +257,6 @@ class _Handler(BaseHTTPRequestHandler):
                     break
 
     def _log(self, outcome: str, *notes: str) -> None:
-        line = " ".join(filter(None, (self._shown, outcome, *notes)))
-        self.server.service.log(line)
-
-    @property
-    def _shown(self) -> str:
-        """The method and path, with nothing in them that could garble a terminal."""
-        if not self.command:
-            return "(no request)"
-        text = f"{self.command} {self.path}"
-        return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _content_length(headers: Message) -> int:
-    values = {value.strip() for value in headers.get_all("Content-Length", [])}
-    if not values:
-        return 0
-    value = values.pop()
-    if values or not re.fullmatch("[0-9]{1,18}", value):
-        raise BadRequestError("Content-Length must be one whole number")
-    return int(value)
-
-
-def _as_seen(body: bytes) -> dict[str, Any] | str:
-    with contextlib.suppress(BadRequestError):
-        document = answers.parse_json(body)
-        if isinstance(document, dict):
-            return document
-    return body.decode(errors="replace")
+        request = f"{self.command} {self.path}" if self.command else "(no request)"
+        shown = "".join(sign if sign.isprintable() else "?" for sign in request)
+        self.server.service.log(" ".join(filter(None, (shown, outcome, *notes))))

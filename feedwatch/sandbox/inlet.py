@@ -1,4 +1,4 @@
-"""The API itself: from a request to the true answer. No sockets, and no faults."""
+"""Inlet's API: from a request to the answer that the contract gives. No sockets and no faults."""
 
 import base64
 import binascii
@@ -20,10 +20,10 @@ class Route:
 
     method: str
     template: str
-    target: Target | None  # what a fault calls it
+    target: Target | None  # its name in a fault
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Read the ids out of a path, if it is one of this route."""
+        """The ids in a path of this route; None for a path of another one."""
         names, segments = self.template.split("/"), path.split("/")
         if len(names) != len(segments):
             return None
@@ -45,10 +45,19 @@ DOWNLOADS = Route("GET", "/api/v1/podcasts/{podcastId}/downloads", None)
 # In this order: a path with fewer ids in it wins, as OpenAPI has it.
 ROUTES = (LIST, SHOW, SUBMIT, POLL, REVENUE, DOWNLOADS)
 
+DETAILS: dict[str, object] = {  # of a podcast, beside its summary and slug
+    "subTitle": None,
+    "description": None,
+    "logo": None,
+    "itunesCategories": [],
+    "keywords": [],
+    "audioUrls": {},
+}
+
 
 @dataclass(frozen=True)
 class Call:
-    """The head of a request, understood as far as it can be."""
+    """The head of a request, and its route if the API has one for it."""
 
     method: str
     path: str
@@ -63,7 +72,7 @@ class Call:
 
     @property
     def target(self) -> Target | None:
-        """What a fault calls this request."""
+        """The name of this request in a fault."""
         return self.route.target if self.route and self.allowed else None
 
 
@@ -111,15 +120,23 @@ class Api:
     def _operate(self, call: Call, content: Content, script: Sequence[str]) -> Reply:
         if call.route is LIST:
             return self._list(call.query)
-        if call.route is SHOW:
-            return self._show(call.ids["podcastId"])
-        podcast_id = inlet_contract.check_id("podcastId", call.ids["podcastId"])
+        podcast_id = call.ids["podcastId"]
+        if call.route is not SHOW:  # for which the contract has no 400
+            inlet_contract.check_id("podcastId", podcast_id)
         if podcast_id not in self._state.podcasts:
-            return _no_podcast()
+            return refusal(HTTPStatus.NOT_FOUND, "podcast not found")
+        if call.route is SHOW:
+            return success(self._summary(podcast_id) | DETAILS | {"slug": podcast_id.lower()})
         if call.route is SUBMIT:
             return self._submit(podcast_id, content, script)
         if call.route is POLL:
-            return self._poll(podcast_id, inlet_contract.check_id("mediaId", call.ids["mediaId"]))
+            media_id = inlet_contract.check_id("mediaId", call.ids["mediaId"])
+            owner = self._state.owner(media_id)
+            if owner is None:
+                return refusal(HTTPStatus.NOT_FOUND, "media not found")
+            if owner != podcast_id:
+                return refusal(HTTPStatus.FORBIDDEN, "media is not part of this podcast")
+            return success(self._state.poll(media_id))
         inlet_contract.check_date_range(call.query)
         if call.route is REVENUE:
             return success({"revenue": 0, "eCPM": None, "fillRate": None})
@@ -128,36 +145,19 @@ class Api:
     def _list(self, query: inlet_contract.Query) -> Reply:
         size, after = inlet_contract.page_size(query), inlet_contract.cursor(query)
         shows = list(self._state.podcasts)
-        start = 0 if after is None else self._place(after) + 1
+        start = 0
+        if after is not None:
+            try:
+                start = shows.index(base64.urlsafe_b64decode(after.encode()).decode()) + 1
+            except (binascii.Error, ValueError):
+                raise BadRequestError("after is not the endCursor of a page") from None
         page = shows[start : start + size]
         pagination = {
             "hasNextPage": start + size < len(shows),
-            "endCursor": _cursor(page[-1]) if page else None,
+            "endCursor": base64.urlsafe_b64encode(page[-1].encode()).decode() if page else None,
             "totalCount": len(shows),
         }
         return success([self._summary(show) for show in page], pagination=pagination)
-
-    def _place(self, after: str) -> int:
-        try:
-            show = base64.urlsafe_b64decode(after.encode()).decode()
-            return list(self._state.podcasts).index(show)
-        except (binascii.Error, ValueError):
-            raise BadRequestError("after is not the endCursor of a page") from None
-
-    def _show(self, podcast_id: str) -> Reply:
-        # The contract has no 400 here: an id that cannot be is one that is not.
-        if podcast_id not in self._state.podcasts:
-            return _no_podcast()
-        more: dict[str, object] = {
-            "slug": podcast_id.lower(),
-            "subTitle": None,
-            "description": None,
-            "logo": None,
-            "itunesCategories": [],
-            "keywords": [],
-            "audioUrls": {},
-        }
-        return success(self._summary(podcast_id) | more)
 
     def _summary(self, podcast_id: str) -> dict[str, Any]:
         return {
@@ -176,19 +176,3 @@ class Api:
         shown = {name: record[name] for name in ("mediaId", "status", "name", "originUrl")}
         envelope = {"success": True, "message": "Accepted for processing", "data": shown}
         return reply(HTTPStatus.CREATED, envelope, media_id=record["mediaId"])
-
-    def _poll(self, podcast_id: str, media_id: str) -> Reply:
-        owner = self._state.owner(media_id)
-        if owner is None:
-            return refusal(HTTPStatus.NOT_FOUND, "media not found")
-        if owner != podcast_id:
-            return refusal(HTTPStatus.FORBIDDEN, "media is not part of this podcast")
-        return success(self._state.poll(media_id))
-
-
-def _no_podcast() -> Reply:
-    return refusal(HTTPStatus.NOT_FOUND, "podcast not found")
-
-
-def _cursor(podcast_id: str) -> str:
-    return base64.urlsafe_b64encode(podcast_id.encode()).decode()

@@ -10,7 +10,7 @@ from typing import Any, Self
 from feedwatch.sandbox import inlet_contract
 from feedwatch.sandbox.control import Control
 from feedwatch.sandbox.faults import Faults
-from feedwatch.sandbox.handler import Log, _no_log, _Server, _Service
+from feedwatch.sandbox.handler import HttpServer, Log, Service
 from feedwatch.sandbox.inlet import Api
 from feedwatch.sandbox.state import Received, SandboxState
 
@@ -42,21 +42,21 @@ class Sandbox:
         lock = Lock()
         self._state = SandboxState(shows, job_seconds, lock)
         self.faults = Faults(lock)
-        self._service = _Service(
+        self._service = Service(
             self._state,
             self.faults,
             Api(self._state, api_key),
             Control(self._state, self.faults),
-            log or _no_log,
+            log or (lambda _line: None),
         )
         self.host = host
         self.port = port  # 0 until the first start, if any free one will do
-        self._server: _Server | None = None
+        self._server: HttpServer | None = None
 
     def start(self) -> None:
         """Listen; after a stop, on the same port as before."""
         if self._server is None:
-            self._server = _Server((self.host, self.port), self._service)
+            self._server = HttpServer((self.host, self.port), self._service)
             self.port = self._server.server_address[1]
             Thread(
                 target=self._server.serve_forever,
