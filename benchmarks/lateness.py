@@ -13,12 +13,12 @@ from feedwatch.cli import app
 from feedwatch.daemon.loop import Daemon, Loop
 
 late: dict[str, list[float]] = {}
-original = Daemon._beating  # the seam where a tick begins
+original = Daemon._with_heartbeat  # the seam where a tick begins
 
 
-def beating(daemon: Daemon, name: str, duty: Loop) -> Callable[[], None]:
+def with_heartbeat(daemon: Daemon, name: str, loop: Loop) -> Callable[[], None]:
     """A tick that notes when it begins."""
-    tick = original(daemon, name, duty)
+    tick = original(daemon, name, loop)
     begun: float | None = None
 
     def timed() -> None:
@@ -32,7 +32,7 @@ def beating(daemon: Daemon, name: str, duty: Loop) -> Callable[[], None]:
     return timed
 
 
-setattr(Daemon, "_beating", beating)  # noqa: B010 - mypy would not have it assigned
+setattr(Daemon, "_with_heartbeat", with_heartbeat)  # noqa: B010 - mypy would not have it assigned
 threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGTERM)).start()
 sys.argv = ["feedwatch", "--config", sys.argv[1], "run"]
 with suppress(SystemExit):

@@ -520,8 +520,8 @@ def scene(folder: Path, *, job_seconds: float = 0.05) -> Iterator[Scene]:
 @contextmanager
 def _signals_and_logs_kept() -> Iterator[None]:
     """Put back what a verb that runs in this process changes for all of it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("feedwatch")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
     root.handlers[:] = []  # so that nobody closes pytest's
     numbers = (signal.SIGTERM, signal.SIGINT)
     actions = [signal.getsignal(number) for number in numbers]
@@ -531,7 +531,8 @@ def _signals_and_logs_kept() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         root.handlers[:] = handlers
-        root.setLevel(level)
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
         for number, action in zip(numbers, actions, strict=True):
             signal.signal(number, action)
 

@@ -119,11 +119,11 @@ def test_lengths_are_spoken_as_people_do() -> None:
 
 
 def test_another_process_reads_the_same_record_out_of_the_database() -> None:
-    heart = Heartbeat()
-    heart.worked(CHECKS)
+    heartbeat = Heartbeat()
+    heartbeat.worked(CHECKS)
     for name in LOOPS:
-        heart.finished(name)
-    beats = heart.beats(NOW)
+        heartbeat.finished(name)
+    beats = heartbeat.times(NOW)
     later = record_of(beats, replace(VITALS, at=NOW + 90 * SECOND))
     assert later is not None
     assert [problem.partition(":")[0] for problem in problems(later)] == [

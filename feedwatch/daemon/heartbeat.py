@@ -1,7 +1,6 @@
-"""What the daemon knows of its own loops, and how other processes learn of it.
+"""Heartbeats: a sign of progress of each loop, in memory and, for other processes, in the database.
 
-Within the process everything goes by the monotonic clock, which nobody sets. For other processes
-the same is written into the database now and then, as times of day.
+In memory they are times of the monotonic clock, which nobody sets; in the database, times of day.
 """
 
 import time
@@ -20,11 +19,11 @@ from feedwatch.core.health import (
 )
 from feedwatch.store.store import Store
 
-BEAT_EVERY = 10.0  # seconds
+WRITE_EVERY = 10.0  # seconds
 
 
 class Heartbeat:
-    """When each loop last came to something. Each loop's thread tells, any thread may ask."""
+    """When each loop last made progress. Each loop's thread reports; any thread may read."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -33,25 +32,25 @@ class Heartbeat:
         self._finished: dict[str, float] = {}
         self._worked: dict[str, float] = {}
         self._trouble: dict[str, str | None] = {}
-        self.vitals: HealthSnapshot | None = None
+        self.snapshot: HealthSnapshot | None = None
         self.stopping = False
 
     def begin(self) -> None:
-        """The loops begin now; what went before, a migration say, took its time."""
+        """The loops start now: a migration before that is no lack of progress."""
         self._start = self._clock()
 
     def finished(self, name: str) -> None:
-        """A tick did what it had to."""
+        """A round of the loop is done."""
         self._trouble[name] = None
         self._finished[name] = self._returned[name] = self._clock()
 
     def failed(self, name: str, trouble: str) -> None:
-        """A tick came to a known trouble, or waits until it tries again."""
+        """A round has failed, or backs off after one that has."""
         self._trouble[name] = trouble
         self._returned[name] = self._clock()
 
     def worked(self, name: str) -> None:
-        """A piece of work came to its end: long ticks are made of many."""
+        """One piece of work of a long round is done."""
         self._worked[name] = self._clock()
 
     def record(self) -> HealthRecord:
@@ -64,7 +63,7 @@ class Heartbeat:
                     returned=self._ago(self._returned.get(name)),
                     finished=self._ago(self._finished.get(name)),
                     worked=self._ago(self._worked.get(name)),
-                    waiting=waiting(self.vitals).get(name),
+                    waiting=waiting(self.snapshot).get(name),
                     trouble=self._trouble.get(name),
                 )
                 for name in LOOPS
@@ -72,8 +71,8 @@ class Heartbeat:
             stopping=self.stopping,
         )
 
-    def beats(self, now: datetime) -> dict[str, datetime]:
-        """The same for the database."""
+    def times(self, now: datetime) -> dict[str, datetime]:
+        """The heartbeats as times of day, for the database."""
         record = self.record()
         found = {START: now - record.up}
         for loop in record.loops:
@@ -88,23 +87,23 @@ class Heartbeat:
 
 
 class HeartbeatLoop:
-    """The duty that looks at the whole now and then, and leaves the traces of all the others."""
+    """The loop `vitals`: takes the health snapshot and writes the heartbeats of all loops."""
 
-    def __init__(self, heart: Heartbeat, store: Store, now: Callable[[], datetime]) -> None:
-        self._heart = heart
+    def __init__(self, heartbeat: Heartbeat, store: Store, now: Callable[[], datetime]) -> None:
+        self._heartbeat = heartbeat
         self._store = store
         self._now = now
         self._written: set[str] = set()
         self._next = 0.0
 
     def tick(self) -> bool:
-        """At once when something has come about for the first time, else every ten seconds."""
+        """Write every ten seconds, and at once when a loop has made its first progress."""
         now = self._now()
-        beats = self._heart.beats(now)
-        if time.monotonic() < self._next and beats.keys() <= self._written | {VITALS}:
+        times = self._heartbeat.times(now)
+        if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:
             return True
-        self._heart.vitals = self._store.statistics.snapshot(now)
-        self._store.heartbeats.write(beats | {VITALS: now})
-        self._written = {*beats, VITALS}
-        self._next = time.monotonic() + BEAT_EVERY
+        self._heartbeat.snapshot = self._store.statistics.snapshot(now)
+        self._store.heartbeats.write(times | {VITALS: now})
+        self._written = {*times, VITALS}
+        self._next = time.monotonic() + WRITE_EVERY
         return True

@@ -1,15 +1,14 @@
-"""The daemon's life: a clock that calls the duties until a signal says stop.
+"""The daemon's life: a scheduler runs the loops until a signal stops them.
 
-    start → every second, each in a thread of its own:  checks.tick   feeds   → new episodes
-                                                       submit.tick   queued  → jobs
-                                                       polls.tick    jobs    → processed URLs
-                                                       vitals.tick   the whole → traces of progress
-          → SIGHUP: the config is read anew, in a thread of its own
-          → SIGTERM or SIGINT: no new steps, the request in flight is finished and recorded → end
+    start → every second, each in a thread of its own:  checks.tick       feeds  → new episodes
+                                                       submissions.tick  queued → jobs
+                                                       polls.tick        jobs   → processed URLs
+                                                       vitals.tick       progress → heartbeats
+          → SIGHUP: the config is reloaded, in a thread of its own
+          → SIGTERM or SIGINT: nothing new begins, requests in flight are finished → end
 
-The main thread waits for nothing but the clock: it asks the heart whether the loops go round, and
-feeds systemd's watchdog only if they do. All state is in the database, so `run_once` calls the same
-duties and ends.
+The main thread never waits for a loop: it reads the heartbeat of each, and feeds systemd's watchdog
+only while none is hung. All state is in the database, so `run_once` calls the same loops and ends.
 """
 
 import logging
@@ -30,7 +29,6 @@ from feedwatch.core.health import (
     SUBMISSIONS,
     VITALS,
     HealthRecord,
-    HealthSnapshot,
     is_hung,
     problems,
 )
@@ -50,21 +48,21 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 1
 ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
-STOP_SECONDS = 6.0  # what a request in flight may still take; service managers wait for ten
-ALERTS = "alerts"  # a duty only where there is somebody to tell; no sign of life
-ANNOUNCE_SECONDS = 60.0  # what `run_once` gives to telling; what is left, the next one tells
-TROUBLE_MOST = timedelta(minutes=5)  # between two attempts while the database does not work
+STOP_SECONDS = 6.0  # for a request in flight; service managers wait for ten
+ALERTS = "alerts"  # a loop only where the config has a channel; health does not depend on it
+ANNOUNCE_SECONDS = 60.0  # for alerts at the end of `run_once`; the next run sends the rest
+OUTAGE_RETRY_AT_MOST = timedelta(minutes=5)  # between two attempts while the database fails
 
 
 class Loop(Protocol):
-    """Something that is done again and again."""
+    """A loop: what the daemon does again and again."""
 
     def tick(self) -> bool:
-        """Do what is due; False if what it was asked for before is not done yet."""
+        """Do what is due; False if the round before is not done yet. Raises `StoreError`."""
 
 
 class Daemon:
-    """The duties of one process."""
+    """The loops of one process, how they start and how they stop."""
 
     def __init__(
         self,
@@ -77,54 +75,55 @@ class Daemon:
         *,
         alerts: Alerts | None = None,
     ) -> None:
-        """`brake` is what bounds the requests of the first three once the daemon is to stop.
+        """`cancellation` ends the requests of the first three loops once the daemon is to stop.
 
-        `reload` reads the config anew, logs what came of it, and returns whether it was taken.
+        `reload` reads the config, logs what has changed, and returns whether it was accepted.
+        `alerts` is None where the config has no channel.
         """
         self._context = context
         self._checks = checks
         self._submissions = submissions
         self._polls = polls
-        self._brake = cancellation
-        self._alerts = alerts  # None: there is nobody to tell
+        self._cancellation = cancellation
+        self._alerts = alerts
         self._reload = reload
-        self._reload_asked = False
+        self._reload_requested = False
         self._reload_refused = False
-        self._heart = Heartbeat()
+        self._heartbeat = Heartbeat()
         self._manager = Manager()
-        context.worked = self._heart.worked
-        self.interrupted = False  # by `stop`, before the work was done
+        context.worked = self._heartbeat.worked
+        self.interrupted = False  # by `stop`
 
     def run(self) -> None:
-        """Work until a signal says stop."""
+        """Run the loops until a signal says stop."""
         context = self._context
         self._submissions.recover()
-        duties: dict[str, Loop] = {
+        loops: dict[str, Loop] = {
             CHECKS: self._checks,
             SUBMISSIONS: self._submissions,
             POLLS: self._polls,
-            VITALS: HeartbeatLoop(self._heart, context.store, context.clock),
+            VITALS: HeartbeatLoop(self._heartbeat, context.store, context.clock),
         }
         if self._alerts is not None:
-            duties[ALERTS] = self._alerts
+            loops[ALERTS] = self._alerts
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(len(duties))},
-            # A late tick is made up for by one tick, however late: none is ever dropped.
+            executors={"default": ThreadPoolExecutor(len(loops))},
+            # However late a tick is, it runs once: none is dropped, and none is run twice.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        for name, duty in duties.items():
+        for name, loop in loops.items():
             scheduler.add_job(
-                self._beating(name, duty),
+                self._with_heartbeat(name, loop),
                 "interval",
                 seconds=TICK_SECONDS,
                 id=name,
                 next_run_time=context.clock(),
             )
-        self._heart.begin()
+        self._heartbeat.begin()
         scheduler.start()
         self._manager.ready()
-        self._attend()
+        self._watch_loops_and_signals()
         self._manager.stopping()
         log.info("stopping: requests in flight are finished and recorded")
         scheduler.shutdown(wait=True)
@@ -132,10 +131,10 @@ class Daemon:
 
     def health(self) -> HealthRecord:
         """How the loops are doing."""
-        return self._heart.record()
+        return self._heartbeat.record()
 
-    def _attend(self) -> None:
-        """Look after the loops and the signals until it is time to stop; never wait for a loop."""
+    def _watch_loops_and_signals(self) -> None:
+        """Feed the watchdog while the loops progress, and reload on request, until `stop`."""
         stopping = self._context.stopping
         reloading: Thread | None = None
         while not stopping.is_set():
@@ -143,47 +142,46 @@ class Daemon:
             if reloading is not None and not reloading.is_alive():
                 reloading = None
                 self._manager.ready()
-            if reloading is None and self._reload_asked:
-                self._reload_asked = False
+            if reloading is None and self._reload_requested:
+                self._reload_requested = False
                 self._manager.reloading()
-                reloading = Thread(target=self._read_config_anew, name="reload")
+                reloading = Thread(target=self._reload_config, name="reload")
                 reloading.start()
-            record, vitals = self._heart.record(), self._heart.vitals
+            record, snapshot = self._heartbeat.record(), self._heartbeat.snapshot
             if not is_hung(record):
                 self._manager.feed()
-            if vitals is not None:
-                self._manager.tell(self._in_a_line(record, vitals))
-        self._heart.stopping = True
+            if snapshot is not None:  # a line for `systemctl status`
+                facts = problems(record) or [
+                    f"{snapshot.feeds} feeds",
+                    f"{snapshot.live_jobs} jobs",
+                ]
+                facts += [f"{snapshot.held} held"] if snapshot.held else []
+                facts += [f"{snapshot.unknown} unknown"] if snapshot.unknown else []
+                facts += ["the changed config was refused"] if self._reload_refused else []
+                self._manager.tell(", ".join(facts))
+        self._heartbeat.stopping = True
         if reloading is not None:
             reloading.join()
 
-    def _read_config_anew(self) -> None:
+    def _reload_config(self) -> None:
         try:
             self._reload_refused = not self._reload()
         except Exception:
             self._reload_refused = True
-            log.exception("config: the reload failed in a way that was not foreseen")
-
-    def _in_a_line(self, record: HealthRecord, vitals: HealthSnapshot) -> str:
-        """For `systemctl status`."""
-        told = problems(record) or [f"{vitals.feeds} feeds", f"{vitals.live_jobs} jobs"]
-        told += [f"{vitals.held} held"] if vitals.held else []
-        told += [f"{vitals.unknown} unknown"] if vitals.unknown else []
-        told += ["the changed config was refused"] if self._reload_refused else []
-        return ", ".join(told)
+            log.exception("config: the reload failed by a bug in feedwatch")
 
     def run_once(self, timeout: float, progress: Callable[[], None]) -> bool:
         """Check every feed, submit what is due, and poll until all is final.
 
-        Ends after `timeout` seconds at the latest; with 0 it waits for no job. `progress` is called
-        now and then. Returns whether nothing is left that time alone would settle.
+        Waits for jobs for `timeout` seconds at most; with 0, for none. `progress` is called now and
+        then. Returns whether every job is final and no queued episode only waits for its time.
         """
         context, stopping = self._context, self._context.stopping
         self._submissions.recover()
         begun = context.clock()
         context.store.feeds.make_due(begun)
         while not stopping.is_set():
-            self._checks.tick(due_by=begun)  # each feed once, however short its interval
+            self._checks.tick(due_by=begun)  # checks each feed once, however short its interval
             progress()
             if self._checks.is_idle(due_by=begun):
                 break
@@ -197,16 +195,21 @@ class Daemon:
             if self._settled() or time.monotonic() >= until:
                 break
             time.sleep(ONCE_TICK_SECONDS)
-        self._announce()
+        until = time.monotonic() + ANNOUNCE_SECONDS
+        while self._alerts is not None and not stopping.is_set():
+            self._alerts.tick()
+            if self._alerts.is_idle() or time.monotonic() >= until:
+                break
+            time.sleep(ONCE_TICK_SECONDS)
         self._conclude()
         return self._settled()
 
     def stop(self) -> None:
-        """Begin to stop; safe in a signal handler, as the main thread never waits for the event.
+        """Begin to stop. Safe in a signal handler, since the main thread never waits for the event.
 
-        It would hold the event's lock then, which `set` takes.
+        A thread that waits for an event holds its lock, which `set` takes.
         """
-        self._brake.stop_in(STOP_SECONDS)
+        self._cancellation.stop_in(STOP_SECONDS)
         self.interrupted = True
         self._context.stopping.set()
 
@@ -219,20 +222,11 @@ class Daemon:
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
 
-    def _announce(self) -> None:
-        """Tell what there is to tell."""
-        until = time.monotonic() + ANNOUNCE_SECONDS
-        while self._alerts is not None and not self._context.stopping.is_set():
-            self._alerts.tick()
-            if self._alerts.is_idle() or time.monotonic() >= until:
-                break
-            time.sleep(ONCE_TICK_SECONDS)
-
     def reload_on_signal(self) -> None:
-        """Have SIGHUP ask for the config to be read anew."""
+        """Have SIGHUP request a reload of the config."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
-            self._reload_asked = True
+            self._reload_requested = True
 
         signal.signal(signal.SIGHUP, handle)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
@@ -246,63 +240,63 @@ class Daemon:
         )
 
     def _conclude(self) -> None:
-        """Gather what was under way, so that its answers are recorded."""
+        """End the loops, and record what the requests in flight gave."""
         self._context.stopping.set()
-        for duty in (self._checks, self._polls):
-            duty.close()
-            duty.tick()
+        for loop in (self._checks, self._polls):
+            loop.close()
+            loop.tick()
         self._submissions.save_answers()
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
         self._context.store.heartbeats.clear()
 
-    def _beating(self, name: str, duty: Loop) -> Callable[[], None]:
-        """A tick that leaves a trace: progress is what shows that the daemon lives."""
-        context, heart = self._context, self._heart
-        trouble = StoreOutage(name)
+    def _with_heartbeat(self, name: str, loop: Loop) -> Callable[[], None]:
+        """The tick of a loop, with its heartbeat and the backoff of a database that fails."""
+        context, heartbeat = self._context, self._heartbeat
+        outage = StoreOutage(name)
 
         def tick() -> None:
-            if trouble.waits():
-                heart.failed(name, trouble.said)
+            if outage.backs_off():
+                heartbeat.failed(name, outage.error)
                 return
             try:
-                went_on = duty.tick()
+                is_done = loop.tick()
             except StoreError as error:
-                trouble.begin(error, context.plan.policy.poll_interval)
-                heart.failed(name, trouble.said)
+                outage.failed(error, context.plan.policy.poll_interval)
+                heartbeat.failed(name, outage.error)
             else:
-                if went_on:
-                    heart.finished(name)
-                    trouble.end()
+                if is_done:
+                    heartbeat.finished(name)
+                    outage.end()
 
         return tick
 
 
 class StoreOutage:
-    """A database that does not work: said once, tried again ever less often, and its end told."""
+    """A database that fails: logged when it begins, changes and ends, and retried with backoff."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.said = ""
-        self._attempts = 0
-        self._until = 0.0  # by the monotonic clock
+        self.error = ""
+        self._failures = 0  # in a row
+        self._retry_at = 0.0  # by the monotonic clock
 
-    def waits(self) -> bool:
-        """Whether it is not yet time to try again."""
-        return time.monotonic() < self._until
+    def backs_off(self) -> bool:
+        """Whether it is too early for another attempt."""
+        return time.monotonic() < self._retry_at
 
-    def begin(self, error: StoreError, first: timedelta) -> None:
-        """Another attempt has failed."""
-        if self.said != str(error):
+    def failed(self, error: StoreError, first: timedelta) -> None:
+        """An attempt has failed; the wait for the next one grows from `first`."""
+        if self.error != str(error):
             log.error("%s stand still: %s", self._name, error)
-        self.said = str(error)
-        self._attempts += 1
-        wait = backoff(self._attempts, first=first, most=TROUBLE_MOST, key=self._name)
-        self._until = time.monotonic() + wait.total_seconds()
+        self.error = str(error)
+        self._failures += 1
+        wait = backoff(self._failures, first=first, most=OUTAGE_RETRY_AT_MOST, key=self._name)
+        self._retry_at = time.monotonic() + wait.total_seconds()
 
     def end(self) -> None:
-        """It works."""
-        if self.said:
+        """An attempt has succeeded."""
+        if self.error:
             log.info("%s go on: the database works again", self._name)
-        self.said, self._attempts = "", 0
+        self.error, self._failures = "", 0

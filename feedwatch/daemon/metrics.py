@@ -168,16 +168,17 @@ class _Gauges:
 
     def collect(self) -> Iterator[Metric]:
         """All gauges; without a database that works, those of the process alone."""
+        record = self._record()
         yield _gauge("build_info", "1, with the version.", 1, version=__version__)
-        yield from _loops(self._record())
-        figures = self._fresh()
-        yield _gauge("database_up", "1 if the database could be read.", int(figures is not None))
-        if figures is not None:
-            yield from _episodes(figures)
-            yield from _limits(figures, self._policy())
-            yield from _feeds(figures)
-
-    def _fresh(self) -> Figures | None:
+        yield _gauge("healthy", "1 if the daemon makes progress.", int(not problems(record)))
+        ages = _family(
+            "loop_finished_age_seconds", "Since each loop last finished a round.", "loop"
+        )
+        waits = _family("loop_oldest_due_seconds", "How long the oldest work has been due.", "loop")
+        for loop in record.loops:
+            ages.add_metric([loop.name], (loop.finished or record.up).total_seconds())
+            waits.add_metric([loop.name], (loop.waiting or timedelta()).total_seconds())
+        yield from (ages, waits)
         with self._lock:
             begun = time.monotonic()
             if begun >= self._fresh_until:
@@ -189,20 +190,14 @@ class _Gauges:
                     self._figures = None
                 ended = time.monotonic()
                 self._fresh_until = ended + max(FRESH_SECONDS, SHARE * (ended - begun))
-            return self._figures
+            figures = self._figures
+        yield _gauge("database_up", "1 if the database could be read.", int(figures is not None))
+        if figures is not None:
+            yield from _of_episodes(figures, self._policy())
+            yield from _of_feeds(figures)
 
 
-def _loops(record: HealthRecord) -> Iterator[Metric]:
-    yield _gauge("healthy", "1 if the daemon makes progress.", int(not problems(record)))
-    ages = _family("loop_finished_age_seconds", "Since each loop last finished a round.", "loop")
-    waits = _family("loop_oldest_due_seconds", "How long the oldest work has been due.", "loop")
-    for loop in record.loops:
-        ages.add_metric([loop.name], (loop.finished or record.up).total_seconds())
-        waits.add_metric([loop.name], (loop.waiting or timedelta()).total_seconds())
-    yield from (ages, waits)
-
-
-def _episodes(figures: Figures) -> Iterator[Metric]:
+def _of_episodes(figures: Figures, policy: Policy) -> Iterator[Metric]:
     states = _family("episodes", "Episodes, by state.", "state")
     for state in State:
         states.add_metric([state], figures.by_state.get(state, 0))
@@ -210,9 +205,6 @@ def _episodes(figures: Figures) -> Iterator[Metric]:
     oldest = figures.oldest_queued_at
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0
     yield _gauge("oldest_queued_age_seconds", "Since the oldest queued episode was seen.", age)
-
-
-def _limits(figures: Figures, policy: Policy) -> Iterator[Metric]:
     for name, text, number in (
         ("submissions_24h", "Submissions within 24 hours.", figures.submitted),
         ("submissions_24h_limit", "How many there may be.", policy.max_submissions_per_day),
@@ -224,7 +216,7 @@ def _limits(figures: Figures, policy: Policy) -> Iterator[Metric]:
         yield _gauge(name, text, number)
 
 
-def _feeds(figures: Figures) -> Iterator[Metric]:
+def _of_feeds(figures: Figures) -> Iterator[Metric]:
     states = _family("feeds", "Feeds, by state.", "state")
     for state, number in figures.feeds_by_state.items():
         states.add_metric([state], number)

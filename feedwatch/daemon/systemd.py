@@ -1,4 +1,4 @@
-"""systemd's side of the daemon's life: the notify protocol, sd_notify(3). Never waits for it."""
+"""systemd: the notify protocol, sd_notify(3). Never waits for the service manager."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ TELL_EVERY = 10.0  # seconds
 
 
 class Manager:
-    """What systemd is told. Without a systemd that listens, nothing is."""
+    """Reports the daemon's life to systemd; does nothing where no systemd listens."""
 
     def __init__(self) -> None:
         self._feed_every = _watchdog_seconds() / 2
@@ -18,26 +18,26 @@ class Manager:
         self._said_at = float("-inf")
 
     def ready(self) -> None:
-        """The start, or a reload, is over."""
+        """The daemon has started, or has reloaded its config."""
         notify("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins; `ready` ends it."""
+        """A reload begins; `ready` reports its end."""
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The end begins."""
+        """The daemon stops."""
         notify("STOPPING=1\nSTATUS=stopping")
 
     def feed(self) -> None:
-        """Keep the watchdog quiet. To be called only while there is progress, as often as liked."""
+        """Feed the watchdog. Call it, as often as you like, only while the loops progress."""
         now = time.monotonic()
         if self._feed_every and now - self._fed >= self._feed_every:
             notify("WATCHDOG=1")
             self._fed = now
 
     def tell(self, status: str) -> None:
-        """One line for `systemctl status`, where it has changed and not too often."""
+        """Show a line in `systemctl status`, if it has changed, at most every ten seconds."""
         now = time.monotonic()
         if status != self._said and now - self._said_at >= TELL_EVERY:
             notify(f"STATUS={status}")
@@ -45,7 +45,7 @@ class Manager:
 
 
 def _watchdog_seconds() -> float:
-    """What the unit's WatchdogSec= says; 0 where there is none, or it is meant for another."""
+    """The unit's WatchdogSec=; 0 without one, or where it is another process's."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:
@@ -55,7 +55,7 @@ def _watchdog_seconds() -> float:
 
 
 def notify(message: str) -> None:
-    """Tell systemd, if it listens; a message that it does not take at once is lost."""
+    """Send a message to systemd, if it listens; one that it does not take at once is lost."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
