@@ -1,7 +1,7 @@
-"""How private an address is, so that a feed can't lead us to where its publisher may not go. Pure.
+"""Address scope: how private an address is. Pure.
 
-A redirect is followed only to what is no more private than the place the operator configured: a
-public server must not read our own network through us, nor a cloud's metadata.
+A redirect is followed only to an address no more private than the one that the operator configured:
+a public server must not read our network, or a cloud's metadata, through us.
 
 Decided by a table of our own: what Python's `ipaddress` takes for global or private differs from
 one release to the next, even within 3.11.
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 
 class Scope(IntEnum):
-    """Each is more private than the one before."""
+    """Address scopes; each is more private than the one before."""
 
     PUBLIC = 0
     PRIVATE = 1  # RFC 1918, RFC 6598 (carriers), RFC 4193, and what the IANA lists as not global
@@ -80,11 +80,11 @@ _SMALLEST_FIRST = sorted(
 
 
 def address_scope(address: str) -> Scope:
-    """Of a numeric address; an IPv6 address may name its scope."""
+    """The scope of a numeric address, which may have an IPv6 zone."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv4Address):
-        return _reach(ip)
-    return max([_reach(ip), *(_reach(one) for one in _carried(ip))])
+        return _scope_of_block(ip)
+    return max([_scope_of_block(ip), *(_scope_of_block(one) for one in _carried(ip))])
 
 
 def _carried(ip: IPv6Address) -> list[IPv4Address]:
@@ -100,5 +100,5 @@ def _carried(ip: IPv6Address) -> list[IPv4Address]:
     return []
 
 
-def _reach(ip: IPv4Address | IPv6Address) -> Scope:
+def _scope_of_block(ip: IPv4Address | IPv6Address) -> Scope:
     return next(scope for block, scope in _SMALLEST_FIRST if ip in block)

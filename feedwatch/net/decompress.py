@@ -1,7 +1,7 @@
-"""Unpacking what a server has packed, with hard bounds on what comes out. Pure.
+"""Decompresses the body of a response, with a hard bound on what comes out. Pure.
 
 A few kilobytes may unpack to gigabytes, so each coding is asked for no more than is still allowed,
-piece by piece: a bomb costs the limit and a piece, whichever coding it is made of.
+piece by piece: a decompression bomb costs the limit and one piece, in every coding.
 """
 
 import sys
@@ -25,21 +25,21 @@ ERRORS = (zlib.error, zstd.ZstdError, brotli.error)
 
 
 class TooLargeError(Exception):
-    """More came out than is allowed."""
+    """More than the allowed size was unpacked."""
 
 
 class _Unpacker(Protocol):
-    """One coding at work."""
+    """Unpacks one body in one coding."""
 
     def unpack(self, piece: bytes, most: int) -> list[bytes]:
         """What `piece` unpacks to. Raises `TooLargeError` rather than give more than `most`."""
 
     def is_whole(self) -> bool:
-        """Whether the end has been seen."""
+        """Whether the end of the body was read."""
 
 
 class _Stream(Protocol):
-    """What zlib and zstd have in common: one stream, and what stands behind its end."""
+    """What zlib and zstd have in common: one stream, and the bytes behind its end."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
     @property
@@ -49,7 +49,7 @@ class _Stream(Protocol):
 
 
 def _in_steps(stream: _Stream, piece: bytes, most: int) -> Iterator[bytes]:
-    """Raises `TooLargeError` beyond `most`."""
+    """What `piece` unpacks to, step by step. Raises `TooLargeError` beyond `most` bytes."""
     while True:
         out = stream.decompress(piece, min(most + 1, STEP))
         most -= len(out)
@@ -65,7 +65,7 @@ def _in_steps(stream: _Stream, piece: bytes, most: int) -> Iterator[bytes]:
 class _Members:
     """Streams one after another: a gzip body may have several (RFC 1952), a zstd body too.
 
-    What stands behind the end and begins no further one is left alone, as browsers do.
+    Bytes behind the end that begin no further stream are ignored, as browsers do.
     """
 
     def __init__(self, begin: Callable[[], _Stream], magic: Callable[[bytes], bool]) -> None:
@@ -85,7 +85,10 @@ class _Members:
                     break
                 if not self._magic(piece):
                     break
-                self._next()
+                self._begun += 1
+                if self._begun > MOST_MEMBERS:
+                    raise ValueError(f"more than {MOST_MEMBERS} packed parts")
+                self._member = self._begin()
             for out in _in_steps(self._member, piece, most):
                 most -= len(out)
                 found.append(out)
@@ -96,12 +99,6 @@ class _Members:
 
     def is_whole(self) -> bool:
         return self._member.eof
-
-    def _next(self) -> None:
-        self._begun += 1
-        if self._begun > MOST_MEMBERS:
-            raise ValueError(f"more than {MOST_MEMBERS} packed parts")
-        self._member = self._begin()
 
 
 class _Deflate:
@@ -183,7 +180,13 @@ def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes
     given = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [coding for coding in given if coding not in ("", "identity")]
     if not codings:
-        return _joined(pieces, most)
+        plain: list[bytes] = []
+        for piece in pieces:
+            most -= len(piece)
+            if most < 0:
+                return None
+            plain.append(piece)
+        return b"".join(plain)
     begin = UNPACKERS.get(codings[0])
     if len(codings) > 1 or begin is None:
         raise ValueError(f"packed as {', '.join(codings)!r}, which was not asked for")
@@ -207,14 +210,4 @@ def _unpacked(pieces: Iterable[bytes], unpacker: _Unpacker, coding: str, most: i
             found.append(out)
     if packed and not unpacker.is_whole():
         raise ValueError(f"its {coding} breaks off")
-    return b"".join(found)
-
-
-def _joined(pieces: Iterable[bytes], most: int) -> bytes | None:
-    found: list[bytes] = []
-    for piece in pieces:
-        most -= len(piece)
-        if most < 0:
-            return None
-        found.append(piece)
     return b"".join(found)
