@@ -5,18 +5,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 
 class BadRequestError(ValueError):
     """The request breaks the contract; the text says where."""
-
-
-# Answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +38,8 @@ def success(data: object, **more: object) -> Reply:
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer with the error envelope, which has no `success` field."""
-    body = json.dumps({"error": phrase(status) or "Error", "message": message}).encode()
+    body = json.dumps({"error": responses.get(status, "Error"), "message": message}).encode()
     return Reply(status=status, body=body, headers=headers or {})
-
-
-def phrase(status: int) -> str:
-    """Name an HTTP status, as far as it has a name."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 def explain(error: ValidationError) -> str:
@@ -67,7 +55,7 @@ def explain(error: ValidationError) -> str:
 def parse_json(raw: bytes) -> Any:
     """Read JSON as the standard has it: UTF-8, and no NaN or Infinity."""
     try:
-        document = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
+        document = json.loads(raw.decode(), parse_constant=_finite, parse_float=_finite)
         json.dumps(document, ensure_ascii=False).encode()  # no half of a surrogate pair
     except RecursionError:
         raise BadRequestError("the body is nested too deeply") from None
@@ -76,12 +64,8 @@ def parse_json(raw: bytes) -> Any:
     return document
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits} is too large")
+        raise ValueError(f"{digits} is not a finite number")
     return number

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from feedwatch.sandbox.answers import BadRequestError, Reply, explain, refusal
+from feedwatch.sandbox.answers import Reply, refusal
 
 Target = Literal["submit", "poll", "podcasts"]
 On = Literal["submit", "poll", "podcasts", "any"]
@@ -35,22 +35,17 @@ Kind = Literal[
     "job_status",  # the job that is made follows `statuses`, one a poll; the last one stays
 ]
 
-_NEEDS: Mapping[str, frozenset[str]] = {
-    "delay": frozenset({"seconds"}),
-    "hang_after": frozenset({"seconds"}),
-    "drip": frozenset({"seconds"}),
-    "status": frozenset({"status"}),
-    "status_after": frozenset({"status"}),
-    "html": frozenset({"status"}),
-    "job_status": frozenset({"statuses"}),
+_NEEDED_BY: Mapping[str, set[Kind]] = {
+    "seconds": {"delay", "hang_after", "drip"},
+    "status": {"status", "status_after", "html"},
+    "statuses": {"job_status"},
 }
-_MAY_HAVE: Mapping[str, frozenset[str]] = {
-    "status": frozenset({"retry_after", "body"}),
-    "status_after": frozenset({"retry_after", "body"}),
-    "junk": frozenset({"status"}),
+_OPTIONAL_FOR: Mapping[str, set[Kind]] = {
+    "status": {"junk"},
+    "retry_after": {"status", "status_after"},
+    "body": {"status", "status_after"},
 }
 _ONLY_ON: Mapping[str, On] = {"lost": "poll", "no_id": "submit", "job_status": "submit"}
-_PARAMETERS = frozenset({"seconds", "status", "retry_after", "body", "statuses"})
 
 _PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 _JUNK = b"<<< this is no JSON"
@@ -74,11 +69,13 @@ class Fault:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = {name for name in _PARAMETERS if getattr(self, name) is not None}
-        needs = _NEEDS.get(self.kind, frozenset())
-        if missing := needs - given:
+        names = _NEEDED_BY.keys() | _OPTIONAL_FOR.keys()
+        given = {name for name in names if getattr(self, name) is not None}
+        needed = {name for name, kinds in _NEEDED_BY.items() if self.kind in kinds}
+        optional = {name for name, kinds in _OPTIONAL_FOR.items() if self.kind in kinds}
+        if missing := needed - given:
             raise ValueError(f"{self.kind} needs {', '.join(sorted(missing))}")
-        if extra := given - needs - _MAY_HAVE.get(self.kind, frozenset()):
+        if extra := given - needed - optional:
             raise ValueError(f"{self.kind} has no use for {', '.join(sorted(extra))}")
         if _ONLY_ON.get(self.kind, self.on) != self.on:
             raise ValueError(f"{self.kind} can only be on {_ONLY_ON[self.kind]}")
@@ -98,9 +95,9 @@ class Fault:
         """Give the answer of a kind that does not let the request do its work."""
         match self.kind:
             case "status":
-                return self._any_status()
+                return self._any_status(self.body)
             case "html":
-                return self._html(_PAGE.format(f"{self.status} from the proxy"))
+                return self._any_status(_PAGE.format(f"{self.status} from the proxy"))
             case "api_disabled":
                 return refusal(HTTPStatus.FORBIDDEN, "API access is not enabled")
             case "lost":
@@ -112,34 +109,25 @@ class Fault:
         """Spoil the true answer of a request that did its work."""
         match self.kind:
             case "status_after":
-                return replace(self._any_status(), media_id=answer.media_id)
+                return replace(self._any_status(self.body), media_id=answer.media_id)
             case "junk":
                 return replace(answer, status=self.status or answer.status, body=_JUNK)
             case "no_id":
-                return replace(answer, body=_without_id(answer.body))
+                document = json.loads(answer.body)
+                document.get("data", {}).pop("mediaId", None)
+                return replace(answer, body=json.dumps(document).encode())
             case _:
                 return answer
 
-    def _any_status(self) -> Reply:
+    def _any_status(self, body: str | None) -> Reply:
         assert self.status is not None  # noqa: S101  (see _check)
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        if self.body is None:
+        if body is None:
             return refusal(self.status, "fault on demand", headers)
-        if self.body.startswith("<"):
-            return replace(self._html(self.body), headers=headers)
-        return Reply(status=self.status, body=self.body.encode(), headers=headers)
-
-    def _html(self, page: str) -> Reply:
-        assert self.status is not None  # noqa: S101  (see _check)
+        media_type = "text/html; charset=utf-8" if body.startswith("<") else "application/json"
         return Reply(
-            status=self.status, body=page.encode(), content_type="text/html; charset=utf-8"
+            status=self.status, body=body.encode(), content_type=media_type, headers=headers
         )
-
-
-def _without_id(body: bytes) -> bytes:
-    document = json.loads(body)
-    document.get("data", {}).pop("mediaId", None)
-    return json.dumps(document).encode()
 
 
 _ONE = TypeAdapter(Fault)
@@ -147,20 +135,17 @@ _MANY = TypeAdapter(list[Fault])
 
 
 def read_order(document: bytes) -> list[Fault]:
-    """Read one fault, or a list of them, from JSON."""
-    try:
-        if document.lstrip().startswith(b"["):
-            return _MANY.validate_json(document)
-        return [_ONE.validate_json(document)]
-    except ValidationError as error:
-        raise BadRequestError(explain(error)) from None
+    """Read one fault, or a list of them, from JSON. Raises pydantic's ValidationError."""
+    if document.lstrip().startswith(b"["):
+        return _MANY.validate_json(document)
+    return [_ONE.validate_json(document)]
 
 
 class Faults:
     """The faults in force, oldest first. A request is hit by one of them at most."""
 
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
+    def __init__(self) -> None:
+        self._lock = Lock()
         self._queue: list[Fault] = []
 
     def add(self, *faults: Fault) -> None:
@@ -196,12 +181,9 @@ class Faults:
                 if fault.after:
                     self._queue[place] = replace(fault, after=fault.after - 1)
                     continue
-                self._use_up(place, fault)
+                if fault.times == 1:
+                    del self._queue[place]
+                elif fault.times is not None:
+                    self._queue[place] = replace(fault, times=fault.times - 1)
                 return fault
         return None
-
-    def _use_up(self, place: int, fault: Fault) -> None:
-        if fault.times == 1:
-            del self._queue[place]
-        elif fault.times is not None:
-            self._queue[place] = replace(fault, times=fault.times - 1)

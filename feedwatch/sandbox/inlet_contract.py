@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from feedwatch.sandbox.answers import BadRequestError, explain
+from feedwatch.sandbox.answers import BadRequestError, explain, parse_json
 
 # The body of a submission
 
@@ -72,10 +72,6 @@ def _moment(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _amount(value: object) -> object:
     # Not pydantic's own float, which no integer fits that is larger than the largest float.
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -84,7 +80,11 @@ def _amount(value: object) -> object:
 
 
 _Seconds = Annotated[float, PlainValidator(_amount)]
-_Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+_Count = Annotated[
+    int,
+    BeforeValidator(lambda it: int(it) if isinstance(it, float) and it.is_integer() else it),
+    Field(ge=0),
+]
 
 
 class _Closed(BaseModel):
@@ -141,13 +141,15 @@ class MediaCreationParams(_Closed):
     ad_options: AdOptions | None = None
 
 
-def check_submission(body: object) -> dict[str, Any]:
-    """Give the body back as it came if the contract allows it; raise BadRequestError if not."""
+def read_submission(content_type: str, raw: bytes) -> dict[str, Any]:
+    """Read the body of a submission. Raises BadRequestError unless the contract allows it."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise BadRequestError("Content-Type must be application/json")
+    body: dict[str, Any] = parse_json(raw)
     try:
         MediaCreationParams.model_validate(body)
     except ValidationError as error:
         raise BadRequestError(explain(error)) from None
-    assert isinstance(body, dict)  # noqa: S101  (the model has just said so)
     return body
 
 

@@ -1,16 +1,14 @@
 """The stand-in as a server: reads requests off sockets, carries out faults, sends answers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
-from threading import Lock, Thread
-from types import TracebackType
+from threading import Thread
 from typing import Any, Self
 
 from feedwatch.sandbox import inlet_contract
-from feedwatch.sandbox.control import Control
-from feedwatch.sandbox.faults import Faults
-from feedwatch.sandbox.handler import HttpServer, Log, Service
+from feedwatch.sandbox.handler import Handler
+from feedwatch.sandbox.http_server import HttpServer
 from feedwatch.sandbox.inlet import Api
 from feedwatch.sandbox.state import Received, SandboxState
 
@@ -31,7 +29,7 @@ class Sandbox:
         api_key: str = "sandbox-key",
         podcasts: Mapping[str, str] | None = None,
         job_seconds: float = 2.0,
-        log: Log | None = None,
+        log: Callable[[str], object] | None = None,
         allow_remote: bool = False,
     ) -> None:
         if not (allow_remote or IPv4Address(host).is_loopback):
@@ -39,16 +37,10 @@ class Sandbox:
         shows = {"podcast-1": "Sandbox Podcast"} if podcasts is None else podcasts
         for podcast_id in shows:
             inlet_contract.check_id("podcast id", podcast_id)
-        lock = Lock()
-        self._state = SandboxState(shows, job_seconds, lock)
-        self.faults = Faults(lock)
-        self._service = Service(
-            self._state,
-            self.faults,
-            Api(self._state, api_key),
-            Control(self._state, self.faults),
-            log or (lambda _line: None),
-        )
+        self._state = SandboxState(shows, job_seconds)
+        self._api = Api(self._state, api_key)
+        self._log = log or (lambda _line: None)
+        self.faults = self._state.faults
         self.host = host
         self.port = port  # 0 until the first start, if any free one will do
         self._server: HttpServer | None = None
@@ -56,7 +48,13 @@ class Sandbox:
     def start(self) -> None:
         """Listen; after a stop, on the same port as before."""
         if self._server is None:
-            self._server = HttpServer((self.host, self.port), self._service)
+            self._server = HttpServer(
+                (self.host, self.port),
+                Handler,
+                state=self._state,
+                api=self._api,
+                log=self._log,
+            )
             self.port = self._server.server_address[1]
             Thread(
                 target=self._server.serve_forever,
@@ -75,12 +73,7 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     @property
@@ -123,5 +116,4 @@ class Sandbox:
 
     def reset(self) -> None:
         """Forget everything but the shows, faults included."""
-        self.faults.clear()
         self._state.reset()

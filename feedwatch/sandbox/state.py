@@ -5,10 +5,14 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
+
+from feedwatch.sandbox.answers import BadRequestError, parse_json
+from feedwatch.sandbox.faults import Faults
 
 # The way of a job when nobody interferes; the times are spread evenly over it.
 PATH = ("AD_BREAK_QUEUED", "AD_BREAK_PROCESSING", "AD_BREAK_READY", "PUBLISHING", "READY")
@@ -96,10 +100,11 @@ class Job:
 class SandboxState:
     """Everything the stand-in remembers. Safe to use from many threads."""
 
-    def __init__(self, podcasts: Mapping[str, str], job_seconds: float, lock: Lock) -> None:
+    def __init__(self, podcasts: Mapping[str, str], job_seconds: float) -> None:
         self.podcasts = dict(podcasts)
         self._job_seconds = job_seconds
-        self._lock = lock
+        self.faults = Faults()
+        self._lock = Lock()
         self._clear()
 
     def _clear(self) -> None:
@@ -109,24 +114,24 @@ class SandboxState:
         self._polls: dict[str, list[float]] = {}
 
     def reset(self) -> None:
-        """Forget everything but the shows."""
+        """Forget everything but the shows, faults included."""
+        self.faults.clear()
         with self._lock:
             self._clear()
 
-    # What came in
-
-    def count(self, method: str, route: str) -> None:
-        """Count a request."""
+    def count(self, method: str, route: str, polled: str | None) -> None:
+        """Count a request, and note when a job was asked for, whatever the answer."""
         with self._lock:
             self._requests[method, route] += 1
+            if polled is not None:
+                self._polls.setdefault(polled, []).append(time.time())
 
-    def count_poll(self, media_id: str) -> None:
-        """Note when a job was asked for, whatever the answer."""
-        with self._lock:
-            self._polls.setdefault(media_id, []).append(time.time())
-
-    def receive(self, podcast_id: str, body: dict[str, Any] | str) -> Received:
+    def receive(self, podcast_id: str, raw: bytes) -> Received:
         """Note a submission. What became of it is added by `settle`."""
+        body: dict[str, Any] | str = raw.decode(errors="replace")
+        with suppress(BadRequestError):
+            document = parse_json(raw)
+            body = document if isinstance(document, dict) else body
         receipt = Received(time=time.time(), podcast_id=podcast_id, body=body)
         with self._lock:
             self._received.append(receipt)
@@ -137,8 +142,6 @@ class SandboxState:
         with self._lock:
             receipt.status = status
             receipt.media_id = media_id
-
-    # Jobs
 
     def take(self, podcast_id: str, body: dict[str, Any], script: Sequence[str]) -> dict[str, Any]:
         """Make a job and give its record."""
@@ -158,12 +161,11 @@ class SandboxState:
         with self._lock:
             return self._jobs[media_id].poll()
 
-    def force(self, media_id: str, statuses: Sequence[str]) -> None:
+    def force(self, media_id: str, statuses: Sequence[str]) -> dict[str, Any]:
         """Put a job on a script of statuses. Raises KeyError for an unknown job."""
         with self._lock:
             self._jobs[media_id].force(statuses)
-
-    # What there is to see
+            return self._jobs[media_id].record()
 
     def submissions(self) -> list[Received]:
         """Every submission that came in whole, in order."""
@@ -195,6 +197,7 @@ class SandboxState:
             "jobs": self.jobs(),
             "polls": self.polls(),
             "requests": {" ".join(key): count for key, count in self.requests().items()},
+            "faults": self.faults.picture(),
         }
 
 
