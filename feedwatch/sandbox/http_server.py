@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server: one thread a connection, all of which a stop ends."""
+"""HTTP server of the sandbox: one thread for each connection, and a stop that ends them all."""
 
 import contextlib
 import socket
@@ -10,63 +10,59 @@ from threading import Condition, Event
 from typing import Any
 
 from feedwatch.sandbox.inlet import Api
-from feedwatch.sandbox.state import SandboxState
 
-_WIND_UP = 5.0  # seconds for the last connections to end when the server stops
+_STOP_TIMEOUT = 5.0  # seconds that a stop waits for the open connections to end
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Listens; hands each connection to a handler of its own."""
+    """Accepts connections, and keeps track of the open ones so that a stop can close them."""
 
-    request_queue_size = 128  # a burst of clients is no fault
+    request_queue_size = 128  # pending connections: a burst of clients must not see a refusal
     daemon_threads = True
 
     def __init__(
         self,
         address: tuple[str, int],
         handler: type[BaseHTTPRequestHandler],
-        *,
-        state: SandboxState,
         api: Api,
         log: Callable[[str], object],
     ) -> None:
-        self.state = state
         self.api = api
         self.log = log
         self.stopping = Event()
-        self._open: set[socket.socket] = set()
-        self._change = Condition()
+        self._connections: set[socket.socket] = set()
+        self._closed = Condition()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Bind without the parent's look-up of its own name, which can take seconds."""
+        """Bind without the parent's DNS look-up of the host name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a connection's thread, and remember the connection until it ends."""
-        with self._change:
-            self._open.add(request)
+        """Note the connection as open, and start its thread."""
+        with self._closed:
+            self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection, and forget it."""
+        """Close the connection, and note it as closed."""
         super().shutdown_request(request)
-        with self._change:
-            self._open.discard(request)
-            self._change.notify_all()
+        with self._closed:
+            self._connections.discard(request)
+            self._closed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Show bugs of ours. A client that goes away is its own affair."""
+        """Print the traceback of a bug, but none of a client that closed its connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def stop(self) -> None:
-        """Close the listening socket and every connection."""
+        """Close the listening socket and every connection; wait for their threads."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
-        with self._change:
-            for connection in self._open:
+        with self._closed:
+            for connection in self._connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-            self._change.wait_for(lambda: not self._open, _WIND_UP)
+            self._closed.wait_for(lambda: not self._connections, _STOP_TIMEOUT)
