@@ -1,1 +1,1 @@
-"""A local stand-in for the media API: follows its contract, and misbehaves on demand."""
+"""The sandbox: a local stand-in for the media API by its contract, with faults on demand."""

@@ -1,74 +1,62 @@
-"""The sandbox's answers: success, refusal, and how a bad request is explained."""
+"""Replies of the media API: success, error, and the explanation of a bad request."""
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 
 class BadRequestError(ValueError):
-    """The request breaks the contract; the text says where."""
-
-
-# Answers
+    """The request breaks the contract, which is answered by 400; the text says where."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One HTTP answer, before it becomes bytes."""
+    """One HTTP response, before it is encoded."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    media_id: str | None = None  # the job that the request made, for our own record
+    media_id: str | None = None  # of the job that the request created; not sent by itself
 
 
 def reply(status: int, payload: object, *, media_id: str | None = None) -> Reply:
-    """Answer with a JSON document."""
+    """Reply with a JSON document."""
     return Reply(status=status, body=json.dumps(payload).encode(), media_id=media_id)
 
 
 def success(data: object, **more: object) -> Reply:
-    """Answer 200 in the envelope that every good answer has."""
+    """Reply 200 with the wrapper that the contract gives to every successful answer."""
     return reply(HTTPStatus.OK, {"success": True, "data": data, **more})
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with the error envelope, which has no `success` field."""
-    body = json.dumps({"error": phrase(status) or "Error", "message": message}).encode()
+    """Reply with the envelope of errors: `error` and `message`, without a `success` field."""
+    body = json.dumps({"error": responses.get(status, "Error"), "message": message}).encode()
     return Reply(status=status, body=body, headers=headers or {})
 
 
-def phrase(status: int) -> str:
-    """Name an HTTP status, as far as it has a name."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
 def explain(error: ValidationError) -> str:
-    """Put pydantic's findings in one line, without the values, which may be long."""
-    findings = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(map(str, one["loc"]))
-        what = one["msg"].removeprefix("Value error, ")
-        findings.append(f"{place}: {what}" if place else what)
-    return "; ".join(findings)
+    """List pydantic's findings on one line, without the values, which may be long."""
+    lines = []
+    for finding in error.errors(include_url=False, include_context=False, include_input=False):
+        field_path = ".".join(map(str, finding["loc"]))
+        message = finding["msg"].removeprefix("Value error, ")
+        lines.append(f"{field_path}: {message}" if field_path else message)
+    return "; ".join(lines)
 
 
 def parse_json(raw: bytes) -> Any:
-    """Read JSON as the standard has it: UTF-8, and no NaN or Infinity."""
+    """Parse JSON by RFC 8259, which Python's parser extends: UTF-8 only, no NaN or Infinity."""
     try:
-        document = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(document, ensure_ascii=False).encode()  # no half of a surrogate pair
+        document = json.loads(raw.decode(), parse_constant=_parse_finite, parse_float=_parse_finite)
+        json.dumps(document, ensure_ascii=False).encode()  # fails on an unpaired surrogate
     except RecursionError:
         raise BadRequestError("the body is nested too deeply") from None
     except ValueError as error:
@@ -76,12 +64,8 @@ def parse_json(raw: bytes) -> Any:
     return document
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits} is too large")
+        raise ValueError(f"{digits} is not a finite number")
     return number

@@ -1,65 +1,46 @@
-"""The way to steer a running stand-in over HTTP, under /_sandbox/ and without a key."""
+"""Control of a running sandbox over HTTP: paths under /_sandbox/, which need no API key."""
 
 from http import HTTPStatus
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from feedwatch.sandbox.answers import BadRequestError, Reply, explain, refusal, reply
-from feedwatch.sandbox.faults import Faults, read_order
+from feedwatch.sandbox.answers import Reply, explain, refusal, reply
+from feedwatch.sandbox.faults import parse_faults
 from feedwatch.sandbox.state import SandboxState
 
 PREFIX = "/_sandbox/"
 _METHODS = {"state": "GET", "faults": "POST, DELETE", "jobs": "POST", "reset": "POST"}
 
 
-class _NewStatus(BaseModel):
+class _StatusOrder(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     status: Annotated[str, Field(min_length=1)]
 
 
-class Control:
-    """Shows the state, and changes it."""
-
-    def __init__(self, state: SandboxState, faults: Faults) -> None:
-        self._state = state
-        self._faults = faults
-
-    def answer(self, method: str, target: str, body: bytes) -> Reply:
-        """Do what a request asks for."""
-        name, slash, media_id = target.partition("?")[0].removeprefix(PREFIX).partition("/")
-        if name not in _METHODS or bool(slash) != (name == "jobs"):
-            return refusal(HTTPStatus.NOT_FOUND, "no such path")
-        if method not in _METHODS[name].split(", "):
-            allow = {"Allow": _METHODS[name]}
-            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed", allow)
-        try:
-            return self._operate(name, method, media_id, body)
-        except BadRequestError as error:
-            return refusal(HTTPStatus.BAD_REQUEST, str(error))
-
-    def _operate(self, name: str, method: str, media_id: str, body: bytes) -> Reply:
+def answer_control(state: SandboxState, method: str, target: str, body: bytes) -> Reply:
+    """Carry out a control request: show the state, order faults, set a job's status, reset."""
+    name, slash, media_id = target.partition("?")[0].removeprefix(PREFIX).partition("/")
+    if name not in _METHODS or bool(slash) != (name == "jobs"):
+        return refusal(HTTPStatus.NOT_FOUND, "no such path")
+    if method not in _METHODS[name].split(", "):
+        allow = {"Allow": _METHODS[name]}
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed", allow)
+    try:
         match name, method:
-            case "faults", "POST":
-                self._faults.add(*read_order(body))
-                return reply(HTTPStatus.CREATED, {"faults": self._faults.picture()})
-            case "faults", _:
-                self._faults.clear()
             case "jobs", _:
-                return self._force(media_id, body)
+                status = _StatusOrder.model_validate_json(body).status
+                return reply(HTTPStatus.OK, state.set_statuses(media_id, [status]))
+            case "faults", "POST":
+                state.faults.add(*parse_faults(body))
+                return reply(HTTPStatus.CREATED, {"faults": state.faults.snapshot()})
+            case "faults", _:
+                state.faults.clear()
             case "reset", _:
-                self._faults.clear()
-                self._state.reset()
-        return reply(HTTPStatus.OK, self._state.picture() | {"faults": self._faults.picture()})
-
-    def _force(self, media_id: str, body: bytes) -> Reply:
-        try:
-            status = _NewStatus.model_validate_json(body).status
-        except ValidationError as error:
-            raise BadRequestError(explain(error)) from None
-        try:
-            self._state.force(media_id, [status])
-        except KeyError:
-            return refusal(HTTPStatus.NOT_FOUND, "media not found")
-        return reply(HTTPStatus.OK, self._state.jobs()[media_id])
+                state.reset()
+    except ValidationError as error:
+        return refusal(HTTPStatus.BAD_REQUEST, explain(error))
+    except KeyError:
+        return refusal(HTTPStatus.NOT_FOUND, "media not found")
+    return reply(HTTPStatus.OK, state.snapshot())

@@ -1,4 +1,4 @@
-"""Faults on demand: what there is to order, and which request is hit by which."""
+"""Faults on demand: the kinds, their parameters, and which request each of them affects."""
 
 import json
 from collections.abc import Mapping
@@ -7,78 +7,75 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from feedwatch.sandbox.answers import BadRequestError, Reply, explain, refusal
+from feedwatch.sandbox.answers import Reply, refusal
 
 Target = Literal["submit", "poll", "podcasts"]
 On = Literal["submit", "poll", "podcasts", "any"]
 Kind = Literal[
-    # Nothing is taken
+    # The request is not carried out
     "refuse",  # the connection is reset before the body is read
-    "drop_before",  # the request is read whole, the connection closed without an answer
+    "drop_before",  # the whole request is read, then the connection is closed without an answer
     "status",  # an answer with any status
-    "html",  # a page, as a proxy in front would send it
-    "api_disabled",  # 403 of an account without API access
-    "lost",  # 404 for a job
-    # The request does its work, then something goes wrong
+    "html",  # an HTML page, as from a proxy in front of the API
+    "api_disabled",  # 403, as for an account without API access
+    "lost",  # 404, as for an unknown job
+    # The request is carried out, then its answer fails
     "drop_after",  # the connection is closed without an answer
-    "hang_after",  # nothing is said for `seconds`, then the connection is closed
+    "hang_after",  # silence for `seconds`, then the connection is closed
     "truncate",  # half of the answer's body, then the connection is closed
-    "drip",  # the answer comes byte by byte, with `seconds` between them
+    "drip",  # the answer is sent byte by byte, `seconds` apart
     "status_after",  # an answer with any status
-    "junk",  # the answer is no JSON
+    "junk",  # the answer is not JSON
     "no_id",  # the answer is JSON without a mediaId
-    # Nothing goes wrong with the answer
-    "delay",  # the request does its work only after `seconds`
-    "job_status",  # the job that is made follows `statuses`, one a poll; the last one stays
+    # The request is carried out and answered
+    "delay",  # only after `seconds`
+    "job_status",  # the new job takes the next of `statuses` at each poll and keeps the last
 ]
 
-_NEEDS: Mapping[str, frozenset[str]] = {
-    "delay": frozenset({"seconds"}),
-    "hang_after": frozenset({"seconds"}),
-    "drip": frozenset({"seconds"}),
-    "status": frozenset({"status"}),
-    "status_after": frozenset({"status"}),
-    "html": frozenset({"status"}),
-    "job_status": frozenset({"statuses"}),
+_NEEDED_BY: Mapping[str, set[Kind]] = {
+    "seconds": {"delay", "hang_after", "drip"},
+    "status": {"status", "status_after", "html"},
+    "statuses": {"job_status"},
 }
-_MAY_HAVE: Mapping[str, frozenset[str]] = {
-    "status": frozenset({"retry_after", "body"}),
-    "status_after": frozenset({"retry_after", "body"}),
-    "junk": frozenset({"status"}),
+_OPTIONAL_FOR: Mapping[str, set[Kind]] = {
+    "status": {"junk"},
+    "retry_after": {"status", "status_after"},
+    "body": {"status", "status_after"},
 }
 _ONLY_ON: Mapping[str, On] = {"lost": "poll", "no_id": "submit", "job_status": "submit"}
-_PARAMETERS = frozenset({"seconds", "status", "retry_after", "body", "statuses"})
 
 _PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
-_JUNK = b"<<< this is no JSON"
+_JUNK = b"<<< this is not JSON"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Fault:
-    """One order: these requests go wrong in this way."""
+    """One fault: which requests it affects, how often, and what goes wrong."""
 
     on: On
     kind: Kind
-    times: Annotated[int, Field(ge=1)] | None = 1  # None: until it is cleared
-    after: Annotated[int, Field(ge=0)] = 0  # so many are let pass first
-    podcast_id: str | None = None  # only requests for this show
+    times: Annotated[int, Field(ge=1)] | None = 1  # requests; None: until it is cleared
+    after: Annotated[int, Field(ge=0)] = 0  # requests that pass unaffected first
+    podcast_id: str | None = None  # only requests for this podcast
     media_id: str | None = None  # only polls of this job
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     retry_after: int | Annotated[str, Field(pattern="^[ -~]*$")] | None = None
-    body: str | None = None  # sent as HTML where it begins with <, else as JSON
+    body: str | None = None  # sent as HTML if it begins with "<", else as JSON
     statuses: Annotated[list[str], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = {name for name in _PARAMETERS if getattr(self, name) is not None}
-        needs = _NEEDS.get(self.kind, frozenset())
-        if missing := needs - given:
+        names = _NEEDED_BY.keys() | _OPTIONAL_FOR.keys()
+        given = {name for name in names if getattr(self, name) is not None}
+        needed = {name for name, kinds in _NEEDED_BY.items() if self.kind in kinds}
+        optional = {name for name, kinds in _OPTIONAL_FOR.items() if self.kind in kinds}
+        if missing := needed - given:
             raise ValueError(f"{self.kind} needs {', '.join(sorted(missing))}")
-        if extra := given - needs - _MAY_HAVE.get(self.kind, frozenset()):
+        if extra := given - needed - optional:
             raise ValueError(f"{self.kind} has no use for {', '.join(sorted(extra))}")
         if _ONLY_ON.get(self.kind, self.on) != self.on:
             raise ValueError(f"{self.kind} can only be on {_ONLY_ON[self.kind]}")
@@ -86,21 +83,21 @@ class Fault:
             raise ValueError("media_id can only be given on poll")
         return self
 
-    def hits(self, target: Target | None, podcast_id: str | None, media_id: str | None) -> bool:
-        """Say whether a request is of the sort that this is for."""
+    def matches(self, target: Target | None, podcast_id: str | None, media_id: str | None) -> bool:
+        """Whether this fault is for such a request."""
         return (
             self.on in ("any", target)
             and self.podcast_id in (None, podcast_id)
             and self.media_id in (None, media_id)
         )
 
-    def instead(self) -> Reply | None:
-        """Give the answer of a kind that does not let the request do its work."""
+    def replacement(self) -> Reply | None:
+        """The reply of a kind that prevents the request; None if the kind lets it happen."""
         match self.kind:
             case "status":
-                return self._any_status()
+                return self._reply_with(self.body)
             case "html":
-                return self._html(_PAGE.format(f"{self.status} from the proxy"))
+                return self._reply_with(_PAGE.format(f"{self.status} from the proxy"))
             case "api_disabled":
                 return refusal(HTTPStatus.FORBIDDEN, "API access is not enabled")
             case "lost":
@@ -108,78 +105,66 @@ class Fault:
             case _:
                 return None
 
-    def twist(self, answer: Reply) -> Reply:
-        """Spoil the true answer of a request that did its work."""
+    def spoil(self, answer: Reply) -> Reply:
+        """The reply of a kind that falsifies the true answer after the request was carried out."""
         match self.kind:
             case "status_after":
-                return replace(self._any_status(), media_id=answer.media_id)
+                return replace(self._reply_with(self.body), media_id=answer.media_id)
             case "junk":
                 return replace(answer, status=self.status or answer.status, body=_JUNK)
             case "no_id":
-                return replace(answer, body=_without_id(answer.body))
+                document = json.loads(answer.body)
+                document.get("data", {}).pop("mediaId", None)
+                return replace(answer, body=json.dumps(document).encode())
             case _:
                 return answer
 
-    def _any_status(self) -> Reply:
+    def _reply_with(self, body: str | None) -> Reply:
         assert self.status is not None  # noqa: S101  (see _check)
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        if self.body is None:
+        if body is None:
             return refusal(self.status, "fault on demand", headers)
-        if self.body.startswith("<"):
-            return replace(self._html(self.body), headers=headers)
-        return Reply(status=self.status, body=self.body.encode(), headers=headers)
-
-    def _html(self, page: str) -> Reply:
-        assert self.status is not None  # noqa: S101  (see _check)
+        media_type = "text/html; charset=utf-8" if body.startswith("<") else "application/json"
         return Reply(
-            status=self.status, body=page.encode(), content_type="text/html; charset=utf-8"
+            status=self.status, body=body.encode(), content_type=media_type, headers=headers
         )
-
-
-def _without_id(body: bytes) -> bytes:
-    document = json.loads(body)
-    document.get("data", {}).pop("mediaId", None)
-    return json.dumps(document).encode()
 
 
 _ONE = TypeAdapter(Fault)
 _MANY = TypeAdapter(list[Fault])
 
 
-def read_order(document: bytes) -> list[Fault]:
-    """Read one fault, or a list of them, from JSON."""
-    try:
-        if document.lstrip().startswith(b"["):
-            return _MANY.validate_json(document)
-        return [_ONE.validate_json(document)]
-    except ValidationError as error:
-        raise BadRequestError(explain(error)) from None
+def parse_faults(document: bytes) -> list[Fault]:
+    """Parse one fault, or a list of them, from JSON. Raises pydantic's ValidationError."""
+    if document.lstrip().startswith(b"["):
+        return _MANY.validate_json(document)
+    return [_ONE.validate_json(document)]
 
 
 class Faults:
-    """The faults in force, oldest first. A request is hit by one of them at most."""
+    """The active faults, oldest first. At most one of them affects a request. Thread-safe."""
 
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
+    def __init__(self) -> None:
+        self._lock = Lock()
         self._queue: list[Fault] = []
 
     def add(self, *faults: Fault) -> None:
-        """Put faults at the end of the queue."""
+        """Append faults to the queue."""
         with self._lock:
             self._queue.extend(faults)
 
     def clear(self) -> None:
-        """Put everything right again."""
+        """Remove all faults."""
         with self._lock:
             self._queue.clear()
 
     def active(self) -> list[Fault]:
-        """The faults still in force; `times` and `after` say what is left of them."""
+        """The active faults; their `times` and `after` count down with the requests."""
         with self._lock:
             return list(self._queue)
 
-    def picture(self) -> list[dict[str, Any]]:
-        """The same, for JSON, without what was not given."""
+    def snapshot(self) -> list[dict[str, Any]]:
+        """The active faults as JSON objects, without the fields that were not given."""
         return [
             {name: value for name, value in asdict(fault).items() if value is not None}
             for fault in self.active()
@@ -188,20 +173,17 @@ class Faults:
     def pick(
         self, target: Target | None, podcast_id: str | None, media_id: str | None
     ) -> Fault | None:
-        """Find the fault that hits this request, and use it up by one."""
+        """Choose the fault that affects this request, and count the request against it."""
         with self._lock:
             for place, fault in enumerate(self._queue):
-                if not fault.hits(target, podcast_id, media_id):
+                if not fault.matches(target, podcast_id, media_id):
                     continue
                 if fault.after:
                     self._queue[place] = replace(fault, after=fault.after - 1)
                     continue
-                self._use_up(place, fault)
+                if fault.times == 1:
+                    del self._queue[place]
+                elif fault.times is not None:
+                    self._queue[place] = replace(fault, times=fault.times - 1)
                 return fault
         return None
-
-    def _use_up(self, place: int, fault: Fault) -> None:
-        if fault.times == 1:
-            del self._queue[place]
-        elif fault.times is not None:
-            self._queue[place] = replace(fault, times=fault.times - 1)

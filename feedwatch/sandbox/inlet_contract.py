@@ -1,7 +1,7 @@
-"""The contract's shapes: the body of a submission, the answers, the ids and dates in a URL.
+"""Validation of requests by the contract: the body of a submission, ids and dates in a URL.
 
-The rules are those of the contract's JSON Schema, in its own dialect: patterns mean what they mean
-in ECMA-262, whole floats are integers, booleans are no numbers, nothing may be null.
+The rules are those of the contract's JSON Schema 2020-12: patterns are ECMA-262 expressions, a
+float without a fraction is an integer, a boolean is not a number, nothing may be null.
 """
 
 import calendar
@@ -23,11 +23,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from feedwatch.sandbox.answers import BadRequestError, explain
+from feedwatch.sandbox.answers import BadRequestError, explain, parse_json
 
-# The body of a submission
-
-# ECMA-262's \s, which is neither Python's nor Rust's.
+# The characters of \s in ECMA-262, which differ from those of Python and of Rust (pydantic).
 _SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;="
 _ESCAPE = "%[0-9A-Fa-f]{2}"
@@ -42,7 +40,7 @@ _URI = re.compile(
     f"(?:#(?:[{_PLAIN}:@/?]|{_ESCAPE})*)?"
 )
 _URL_LEAST = len("http://x")
-_MOMENT = re.compile(
+_TIMESTAMP = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 )
@@ -59,36 +57,36 @@ def _uri(text: str) -> str:
 
 def _not_blank(text: str) -> str:
     if not re.search(f"[^{_SPACE}]", text):
-        raise ValueError("must have a character that is no space")
+        raise ValueError("must have a character that is not white space")
     return text
 
 
-def _moment(text: str) -> str:
-    match = _MOMENT.fullmatch(text)
+def _timestamp(text: str) -> str:
+    match = _TIMESTAMP.fullmatch(text)
     if not match:
         raise ValueError("must look like 2025-10-01T14:30:00.000Z")
     if int(match["day"]) > calendar.monthrange(int(match["year"]), int(match["month"]))[1]:
-        raise ValueError("there is no such day")
+        raise ValueError("the month has no such day")
     return text
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _amount(value: object) -> object:
-    # Not pydantic's own float, which no integer fits that is larger than the largest float.
+def _not_negative(value: object) -> object:
+    # pydantic's float rejects an integer beyond the largest float, which the contract allows.
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise ValueError("must be a number, 0 or more")
     return value
 
 
-_Seconds = Annotated[float, PlainValidator(_amount)]
-_Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+_Seconds = Annotated[float, PlainValidator(_not_negative)]
+_Count = Annotated[
+    int,
+    BeforeValidator(lambda it: int(it) if isinstance(it, float) and it.is_integer() else it),
+    Field(ge=0),
+]
 
 
-class _Closed(BaseModel):
-    """An object without other fields. What may be left out may still not be null."""
+class _StrictObject(BaseModel):
+    """An object without unknown fields; an optional field may be absent, but not null."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
@@ -101,8 +99,8 @@ class _Closed(BaseModel):
         return data
 
 
-class AdConfiguration(_Closed):
-    """Ads before or after the episode."""
+class AdConfiguration(_StrictObject):
+    """Ads before (pre-roll) or after the episode (post-roll)."""
 
     ad_count: _Count
     min_duration: _Seconds | None = None
@@ -110,20 +108,20 @@ class AdConfiguration(_Closed):
 
 
 class AutomatedMidRolls(AdConfiguration):
-    """Breaks that the service places."""
+    """Ad breaks whose positions the API chooses."""
 
     insertion_count: _Count | None = None
     ads_per_hour: _Seconds | None = None
 
 
 class MidRoll(AdConfiguration):
-    """One break at a fixed second."""
+    """One ad break at a fixed second of the episode."""
 
     time: _Seconds
 
 
-class AdOptions(_Closed):
-    """The four kinds of ads, each of which may be left out."""
+class AdOptions(_StrictObject):
+    """The four kinds of ads, each of them optional."""
 
     pre_roll: AdConfiguration | None = None
     post_roll: AdConfiguration | None = None
@@ -131,27 +129,27 @@ class AdOptions(_Closed):
     mid_rolls: list[MidRoll] | None = None
 
 
-class MediaCreationParams(_Closed):
-    """The body of a submission."""
+class MediaCreationParams(_StrictObject):
+    """The body of a submission: what one POST asks of the API."""
 
     url: Annotated[str, AfterValidator(_uri)]
     name: Annotated[str, AfterValidator(_not_blank)]
     description: str | None = None
-    published_date: Annotated[str, AfterValidator(_moment)] | None = None
+    published_date: Annotated[str, AfterValidator(_timestamp)] | None = None
     ad_options: AdOptions | None = None
 
 
-def check_submission(body: object) -> dict[str, Any]:
-    """Give the body back as it came if the contract allows it; raise BadRequestError if not."""
+def read_submission(content_type: str, raw: bytes) -> dict[str, Any]:
+    """Parse and validate the body of a submission. Raises BadRequestError."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise BadRequestError("Content-Type must be application/json")
+    body: dict[str, Any] = parse_json(raw)
     try:
         MediaCreationParams.model_validate(body)
     except ValidationError as error:
         raise BadRequestError(explain(error)) from None
-    assert isinstance(body, dict)  # noqa: S101  (the model has just said so)
     return body
 
-
-# What a URL carries
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _FIRST = re.compile(r"[1-9][0-9]?|100")
@@ -164,14 +162,14 @@ Query = Mapping[str, list[str]]
 
 
 def check_id(name: str, value: str) -> str:
-    """Give an id back if it is made of the letters an id may have."""
+    """Return the id if it has the contract's form. Raises BadRequestError."""
     if not _ID.fullmatch(value):
         raise BadRequestError(f"{name} must match ^[A-Za-z0-9_-]+$")
     return value
 
 
 def page_size(query: Query) -> int:
-    """Read `first`."""
+    """Read the query parameter `first`, the number of podcasts on a page."""
     value = _single(query, "first")
     if value is None:
         return _FIRST_DEFAULT
@@ -181,7 +179,7 @@ def page_size(query: Query) -> int:
 
 
 def cursor(query: Query) -> str | None:
-    """Read `after`."""
+    """Read the query parameter `after`, the cursor of the page before; None: the first page."""
     value = _single(query, "after")
     if value == "":
         raise BadRequestError("after must not be empty")
@@ -189,7 +187,7 @@ def cursor(query: Query) -> str | None:
 
 
 def check_date_range(query: Query) -> None:
-    """Demand a fromDate and a toDate that are real and in this order."""
+    """Check `fromDate` and `toDate`: both given, real, in order. Raises BadRequestError."""
     start, end = _date(query, "fromDate"), _date(query, "toDate")
     if end < start:
         raise BadRequestError("toDate must not be before fromDate")
@@ -202,7 +200,7 @@ def _date(query: Query, name: str) -> datetime:
     try:
         return datetime.fromisoformat(value if value.endswith("Z") else f"{value}T00:00:00Z")
     except ValueError:
-        raise BadRequestError(f"{name}: there is no such date or time") from None
+        raise BadRequestError(f"{name}: no such date or time exists") from None
 
 
 def _single(query: Query, name: str) -> str | None:

@@ -1,26 +1,25 @@
-"""The stand-in as a server: reads requests off sockets, carries out faults, sends answers."""
+"""The sandbox as an object: started, stopped and inspected by tests, the demo and the CLI."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
-from threading import Lock, Thread
-from types import TracebackType
+from threading import Thread
 from typing import Any, Self
 
 from feedwatch.sandbox import inlet_contract
-from feedwatch.sandbox.control import Control
-from feedwatch.sandbox.faults import Faults
-from feedwatch.sandbox.handler import HttpServer, Log, Service
+from feedwatch.sandbox.handler import Handler
+from feedwatch.sandbox.http_server import HttpServer
 from feedwatch.sandbox.inlet import Api
 from feedwatch.sandbox.state import Received, SandboxState
 
 
 class Sandbox:
-    """A stand-in for the media API on a port of this machine.
+    """A sandbox that listens on a port of this machine.
 
-    Use it as a context manager, or call `start` and `stop`. What it remembers survives a stop.
-    The control under /_sandbox/ asks for no key: hence other than loopback addresses only if
-    `allow_remote` says so.
+    Use it as a context manager, or call `start` and `stop`. Its state survives a stop.
+    Control requests under /_sandbox/ need no API key, so an address other than loopback takes
+    `allow_remote`. `podcasts` are names by id; `job_seconds` is how long a job takes; `log` is
+    called with a line for each request. Raises ValueError for a bad address or podcast id.
     """
 
     def __init__(
@@ -31,42 +30,36 @@ class Sandbox:
         api_key: str = "sandbox-key",
         podcasts: Mapping[str, str] | None = None,
         job_seconds: float = 2.0,
-        log: Log | None = None,
+        log: Callable[[str], object] | None = None,
         allow_remote: bool = False,
     ) -> None:
         if not (allow_remote or IPv4Address(host).is_loopback):
-            raise ValueError(f"{host} is not a loopback address; allow_remote would allow it")
-        shows = {"podcast-1": "Sandbox Podcast"} if podcasts is None else podcasts
-        for podcast_id in shows:
+            raise ValueError(f"{host} is not a loopback address, and allow_remote is not set")
+        names = {"podcast-1": "Sandbox Podcast"} if podcasts is None else podcasts
+        for podcast_id in names:
             inlet_contract.check_id("podcast id", podcast_id)
-        lock = Lock()
-        self._state = SandboxState(shows, job_seconds, lock)
-        self.faults = Faults(lock)
-        self._service = Service(
-            self._state,
-            self.faults,
-            Api(self._state, api_key),
-            Control(self._state, self.faults),
-            log or (lambda _line: None),
-        )
+        self._state = SandboxState(names, job_seconds)
+        self._api = Api(self._state, api_key)
+        self._log = log or (lambda _line: None)
+        self.faults = self._state.faults
         self.host = host
-        self.port = port  # 0 until the first start, if any free one will do
+        self.port = port  # 0: the first start chooses a free one
         self._server: HttpServer | None = None
 
     def start(self) -> None:
-        """Listen; after a stop, on the same port as before."""
+        """Listen, on the same port at each start. Raises OSError if the port cannot be used."""
         if self._server is None:
-            self._server = HttpServer((self.host, self.port), self._service)
+            self._server = HttpServer((self.host, self.port), Handler, self._api, self._log)
             self.port = self._server.server_address[1]
             Thread(
                 target=self._server.serve_forever,
-                kwargs={"poll_interval": 0.02},  # how long a stop may take
+                kwargs={"poll_interval": 0.02},  # seconds, which a stop may take
                 name="sandbox",
                 daemon=True,
             ).start()
 
     def stop(self) -> None:
-        """Close the listening socket and every connection, as a machine that goes down would."""
+        """Close the listening socket and every connection, as a machine that shuts down would."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -75,12 +68,7 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     @property
@@ -90,38 +78,37 @@ class Sandbox:
 
     @property
     def submissions(self) -> list[Received]:
-        """Every submission that came in whole, in order."""
+        """Every submission whose body arrived in full, oldest first."""
         return self._state.submissions()
 
     @property
     def taken(self) -> list[dict[str, Any]]:
-        """The bodies of the submissions for which a job was made, in order."""
+        """The bodies of the submissions for which a job was created, oldest first."""
         return [
-            receipt.body
-            for receipt in self._state.submissions()
-            if receipt.media_id is not None and isinstance(receipt.body, dict)
+            submission.body
+            for submission in self._state.submissions()
+            if submission.media_id is not None and isinstance(submission.body, dict)
         ]
 
     @property
     def requests(self) -> Counter[tuple[str, str]]:
-        """How often each (method, path of the contract) was called; "other" for other paths."""
+        """How many requests each (method, path template) got; "other" stands for unknown paths."""
         return self._state.requests()
 
     @property
     def polls(self) -> dict[str, list[float]]:
-        """When each media id was asked for, in seconds since the epoch."""
+        """The times of the polls of each media id, in seconds since the epoch."""
         return self._state.polls()
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """The record of every job by media id, as a poll would show it now."""
+        """Every job by media id, in the form that a poll would get now."""
         return self._state.jobs()
 
     def set_status(self, media_id: str, *statuses: str) -> None:
-        """Put a job in a status from now on; further ones follow, one a poll, the last stays."""
-        self._state.force(media_id, statuses)
+        """Set a job's status; each poll then moves on to the next one, and the last one stays."""
+        self._state.set_statuses(media_id, statuses)
 
     def reset(self) -> None:
-        """Forget everything but the shows, faults included."""
-        self.faults.clear()
+        """Remove jobs, counts and faults; the podcasts stay."""
         self._state.reset()

@@ -1,35 +1,39 @@
-"""What the stand-in knows: its shows, the jobs it took, and a count of all it was sent."""
+"""State of the sandbox: its podcasts, jobs and faults, and a record of the requests it got."""
 
 import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
-# The way of a job when nobody interferes; the times are spread evenly over it.
-PATH = ("AD_BREAK_QUEUED", "AD_BREAK_PROCESSING", "AD_BREAK_READY", "PUBLISHING", "READY")
-DURATION = 1800  # of every processed file, in seconds
-_TICK = 0.001  # the times we show have milliseconds; a change must be seen in them
+from feedwatch.sandbox.answers import BadRequestError, parse_json
+from feedwatch.sandbox.faults import Faults
+
+# A job has these statuses one after the other, each for the same share of its time.
+STATUSES = ("AD_BREAK_QUEUED", "AD_BREAK_PROCESSING", "AD_BREAK_READY", "PUBLISHING", "READY")
+DURATION = 1800  # seconds, of every processed file
+_MIN_STEP = 0.001  # seconds: two updates must differ in a time stamp of milliseconds
 _FAILURE = re.compile("ERROR$|^UNAVAILABLE$")
 
 
 @dataclass
 class Received:
-    """One submission that came in whole."""
+    """One submission whose body arrived in full."""
 
     time: float  # seconds since the epoch
     podcast_id: str
-    body: dict[str, Any] | str  # the text as it came where it is no JSON object
-    status: int | None = None  # of the answer; None if none was sent
-    media_id: str | None = None  # None if no job was made
+    body: dict[str, Any] | str  # the text, if it is not a JSON object
+    status: int | None = None  # HTTP status of the answer; None: no answer was sent
+    media_id: str | None = None  # None: no job was created
 
 
 class Job:
-    """One media record. It moves on by the clock, or by a script of statuses, one a poll."""
+    """One job. Its status advances by the clock, or by a script: one status at each poll."""
 
     def __init__(
         self, podcast_id: str, body: dict[str, Any], seconds: float, script: Sequence[str]
@@ -37,31 +41,31 @@ class Job:
         self.media_id = secrets.token_hex(12)
         self.podcast_id = podcast_id
         self._body = body
-        self._status = PATH[0]
-        self._step = seconds / (len(PATH) - 1)
+        self._status = STATUSES[0]
+        self._step = seconds / (len(STATUSES) - 1)
         self._script = list(script)
-        self._by_clock = not script
-        self._born = time.monotonic()
+        self._is_clocked = not script
+        self._started = time.monotonic()
         self._created_at = self._updated_at = datetime.now(UTC)
         self._failures = 0
 
     def poll(self) -> dict[str, Any]:
-        """Show the record to a client, which moves a script on."""
+        """The job's record for a client; advances the script by one status."""
         if self._script:
-            self._move(self._script.pop(0))
+            self._set_status(self._script.pop(0))
         return self.record()
 
-    def force(self, statuses: Sequence[str]) -> None:
-        """Leave the ordinary way: the first status holds from now, the next from the next poll."""
-        self._follow_clock()
-        self._by_clock = False
+    def set_statuses(self, statuses: Sequence[str]) -> None:
+        """Replace the clock by a script, whose first status is set at once."""
+        self._advance_by_clock()
+        self._is_clocked = False
         self._script = list(statuses)
-        self._move(statuses[0])
+        self._set_status(statuses[0])
 
     def record(self) -> dict[str, Any]:
-        """Show the record as it stands."""
-        self._follow_clock()
-        ready = self._status == PATH[-1]
+        """The job as the contract's JSON object, without advancing the script."""
+        self._advance_by_clock()
+        ready = self._status == STATUSES[-1]
         return {
             "mediaId": self.media_id,
             "name": self._body["name"],
@@ -76,30 +80,31 @@ class Job:
             "adRemovalMarkers": [],
         }
 
-    def _follow_clock(self) -> None:
-        if not self._by_clock:
+    def _advance_by_clock(self) -> None:
+        if not self._is_clocked:
             return
-        age = time.monotonic() - self._born
-        last = len(PATH) - 1
+        age = time.monotonic() - self._started
+        last = len(STATUSES) - 1
         stage = min(int(age / self._step), last) if self._step else last
-        self._status = PATH[stage]
-        self._updated_at = self._created_at + timedelta(seconds=stage * max(self._step, _TICK))
+        self._status = STATUSES[stage]
+        self._updated_at = self._created_at + timedelta(seconds=stage * max(self._step, _MIN_STEP))
 
-    def _move(self, status: str) -> None:
+    def _set_status(self, status: str) -> None:
         if status == self._status:
             return
         self._status = status
-        self._updated_at = max(datetime.now(UTC), self._updated_at + timedelta(seconds=_TICK))
+        self._updated_at = max(datetime.now(UTC), self._updated_at + timedelta(seconds=_MIN_STEP))
         self._failures += bool(_FAILURE.search(status))
 
 
 class SandboxState:
-    """Everything the stand-in remembers. Safe to use from many threads."""
+    """All state of a sandbox. Thread-safe."""
 
-    def __init__(self, podcasts: Mapping[str, str], job_seconds: float, lock: Lock) -> None:
+    def __init__(self, podcasts: Mapping[str, str], job_seconds: float) -> None:
         self.podcasts = dict(podcasts)
         self._job_seconds = job_seconds
-        self._lock = lock
+        self.faults = Faults()
+        self._lock = Lock()
         self._clear()
 
     def _clear(self) -> None:
@@ -109,92 +114,92 @@ class SandboxState:
         self._polls: dict[str, list[float]] = {}
 
     def reset(self) -> None:
-        """Forget everything but the shows."""
+        """Remove jobs, counts and faults; the podcasts stay."""
+        self.faults.clear()
         with self._lock:
             self._clear()
 
-    # What came in
-
-    def count(self, method: str, route: str) -> None:
-        """Count a request."""
+    def count(self, method: str, route: str, polled: str | None) -> None:
+        """Count a request, and note the time if it polls the media id `polled`."""
         with self._lock:
             self._requests[method, route] += 1
+            if polled is not None:
+                self._polls.setdefault(polled, []).append(time.time())
 
-    def count_poll(self, media_id: str) -> None:
-        """Note when a job was asked for, whatever the answer."""
+    def record_submission(self, podcast_id: str, raw: bytes) -> Received:
+        """Record a submission before it is carried out; `record_outcome` completes the record."""
+        body: dict[str, Any] | str = raw.decode(errors="replace")
+        with suppress(BadRequestError):
+            document = parse_json(raw)
+            body = document if isinstance(document, dict) else body
+        submission = Received(time=time.time(), podcast_id=podcast_id, body=body)
         with self._lock:
-            self._polls.setdefault(media_id, []).append(time.time())
+            self._received.append(submission)
+        return submission
 
-    def receive(self, podcast_id: str, body: dict[str, Any] | str) -> Received:
-        """Note a submission. What became of it is added by `settle`."""
-        receipt = Received(time=time.time(), podcast_id=podcast_id, body=body)
+    def record_outcome(self, record: Received, status: int | None, media_id: str | None) -> None:
+        """Add the answer's status and the job's media id to a submission's record."""
         with self._lock:
-            self._received.append(receipt)
-        return receipt
+            record.status = status
+            record.media_id = media_id
 
-    def settle(self, receipt: Received, status: int | None, media_id: str | None) -> None:
-        """Note what became of a submission."""
-        with self._lock:
-            receipt.status = status
-            receipt.media_id = media_id
-
-    # Jobs
-
-    def take(self, podcast_id: str, body: dict[str, Any], script: Sequence[str]) -> dict[str, Any]:
-        """Make a job and give its record."""
+    def create_job(
+        self, podcast_id: str, body: dict[str, Any], script: Sequence[str]
+    ) -> dict[str, Any]:
+        """Create a job, and return its record."""
         job = Job(podcast_id, body, self._job_seconds, script)
         with self._lock:
             self._jobs[job.media_id] = job
-            return job.record() | {"status": PATH[0]}  # even where a job takes no time at all
+            return job.record() | {"status": STATUSES[0]}  # even if jobs take no time
 
-    def owner(self, media_id: str) -> str | None:
-        """Say whose job this is, if there is one."""
+    def podcast_of(self, media_id: str) -> str | None:
+        """The id of the podcast that a job belongs to; None: unknown job."""
         with self._lock:
             job = self._jobs.get(media_id)
             return job.podcast_id if job else None
 
     def poll(self, media_id: str) -> dict[str, Any]:
-        """Give the record of a job to a client."""
+        """Answer a poll: the job's record, after its script has advanced."""
         with self._lock:
             return self._jobs[media_id].poll()
 
-    def force(self, media_id: str, statuses: Sequence[str]) -> None:
-        """Put a job on a script of statuses. Raises KeyError for an unknown job."""
+    def set_statuses(self, media_id: str, statuses: Sequence[str]) -> dict[str, Any]:
+        """Set a job's script, and return its record. Raises KeyError for an unknown job."""
         with self._lock:
-            self._jobs[media_id].force(statuses)
-
-    # What there is to see
+            self._jobs[media_id].set_statuses(statuses)
+            return self._jobs[media_id].record()
 
     def submissions(self) -> list[Received]:
-        """Every submission that came in whole, in order."""
+        """A copy of every submission's record, oldest first."""
         with self._lock:
-            return [replace(receipt) for receipt in self._received]
+            return [replace(submission) for submission in self._received]
 
     def requests(self) -> Counter[tuple[str, str]]:
-        """How often each route was called."""
+        """How many requests each (method, path template) got."""
         with self._lock:
             return self._requests.copy()
 
     def polls(self) -> dict[str, list[float]]:
-        """When each job was asked for."""
+        """The times of the polls of each media id, in seconds since the epoch."""
         with self._lock:
             return {media_id: list(times) for media_id, times in self._polls.items()}
 
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """The record of every job as it stands, without moving its script on."""
+        """Every job's record by media id, without advancing a script."""
         with self._lock:
             return {job.media_id: job.record() for job in self._jobs.values()}
 
-    def picture(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        received = self.submissions()
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as a JSON object (docs/sandbox.md)."""
+        submissions = self.submissions()
         return {
-            "submissions": [asdict(receipt) for receipt in received],
-            "received": len(received),
-            "taken": sum(receipt.media_id is not None for receipt in received),
+            "submissions": [asdict(submission) for submission in submissions],
+            "received": len(submissions),
+            "taken": sum(submission.media_id is not None for submission in submissions),
             "jobs": self.jobs(),
             "polls": self.polls(),
             "requests": {" ".join(key): count for key, count in self.requests().items()},
+            "faults": self.faults.snapshot(),
         }
 
 
