@@ -1,9 +1,9 @@
-"""What nobody may read: the one place that everything said passes through.
+"""Masks secrets in everything that is shown: logs, messages, JSON, metrics and alerts.
 
-Two kinds of secrets are masked in a text. Those that the config holds, wherever they turn up and
-however they are quoted. And what looks like one in any URL: who logs in, a query's value whose name
-says so or that looks random, and what follows a word such as "private" in a path. Many private
-feeds are nothing but such a URL. Plain feed addresses, with ids in them, stay as they are.
+Two kinds are masked: the secrets of the config, wherever they turn up and however they are quoted;
+and what looks like a secret in any URL: user and password, a query's value whose name says so or
+that looks random, and what follows a word such as "private" in a path. Many private feeds are
+nothing but such a URL. Plain feed URLs, with ids in them, stay as they are.
 """
 
 import json
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 MASK = "***"
-SHORTEST_SECRET = 4  # characters; what is shorter is no secret, and would mask half of every line
-SHORTEST_TOKEN = 8  # of a URL, to be masked outside of it too
+SHORTEST_SECRET = 4  # characters; a shorter one would mask half of every line
+SHORTEST_TOKEN = 8  # characters of a URL's secret that is masked outside of the URL, too
 
 URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]+", re.IGNORECASE)
 PARTS = re.compile(r"([^:]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
@@ -36,19 +36,23 @@ IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what onl
 
 
 class Mask:
-    """Masks some secrets, and what looks like one."""
+    """Masks the given secrets, and what looks like one in a URL."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
-        self._known = re.compile("|".join(map(_pattern, longest_first))) if wanted else None
+        self._known = (
+            re.compile("|".join("".join(map(_forms, secret)) for secret in longest_first))
+            if wanted
+            else None
+        )
 
     def known(self, text: str) -> str:
-        """`text` without the secrets given, for what must stay as it is otherwise."""
+        """`text` without the given secrets, and otherwise as it is."""
         return self._known.sub(MASK, text) if self._known is not None else text
 
     def __call__(self, text: str) -> str:
-        """`text` without the secrets given, and without what looks like one in a URL."""
+        """`text` without the given secrets, and without what looks like one in a URL."""
         text = self.known(text)
         return URL.sub(lambda url: masked_url(url[0]), text) if "://" in text else text
 
@@ -57,8 +61,8 @@ _mask = Mask()
 
 
 def know(secrets: Iterable[str]) -> None:
-    """Mask these from now on, and no others that were known before."""
-    global _mask  # one process, one config; whoever says something must not have to be handed it
+    """Mask these secrets from now on, in place of those given before."""
+    global _mask  # one process has one config, and everything that is shown needs it
     _mask = Mask(secrets)
 
 
@@ -78,7 +82,7 @@ def masked_url(url: str) -> str:
 
 
 def secrets_in(url: str) -> list[str]:
-    """What looks like a secret in a URL, and is long enough to be recognised elsewhere."""
+    """What looks like a secret in a URL, if it is long enough to be masked elsewhere."""
     found = [piece for piece, secret in _pieces(url) if secret]
     found += [piece.partition(":")[2] for piece in found]
     both = {form for piece in found for form in (piece, unquote(piece))}
@@ -92,12 +96,8 @@ def masked_setting(key: str, value: str) -> str:
     return IN_BROKEN_URL.sub(MASK, value) if key.endswith("_URL") else value
 
 
-def _pattern(secret: str) -> str:
-    """A secret, however a URL, JSON or a `repr` writes it."""
-    return "".join(map(_sign, secret))
-
-
-def _sign(sign: str) -> str:
+def _forms(sign: str) -> str:
+    """A pattern for a character of a secret, however a URL, JSON or a `repr` writes it."""
     if sign.isascii() and (sign.isalnum() or sign in "-._~"):
         return re.escape(sign)
     forms = {sign, quote(sign, safe=""), quote(sign, safe="").lower()}
@@ -128,7 +128,7 @@ def _pieces(url: str) -> Iterator[tuple[str, bool]]:
 
 
 def _pieces_of_path(path: str) -> Iterator[tuple[str, bool]]:
-    marked = awaited = False  # whether a telling word came before; and nothing secret after it yet
+    marked = awaited = False  # a telling word came before; its secret did not come yet
     for number, segment in enumerate(path.split("/")):
         yield "/" if number else "", False
         word = segment.lower().partition(".")[0]
@@ -144,15 +144,12 @@ def _pieces_of_path(path: str) -> Iterator[tuple[str, bool]]:
 
 
 def _pieces_of_query(rest: str) -> Iterator[tuple[str, bool]]:
-    """Of a query and a fragment."""
+    """The pieces of a query and a fragment."""
     for parameter in PARAMETER.finditer(rest):
         mark, name, equals, value = parameter.groups()
         yield mark + name + equals, False
-        yield value, value not in ("", MASK) and _is_secret(name, value)
-
-
-def _is_secret(name: str, value: str) -> bool:
-    words = NAME_WORDS.findall(unquote(name))
-    if any(SECRET_WORDS.fullmatch(word.lower()) for word in words):
-        return True
-    return not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
+        words = NAME_WORDS.findall(unquote(name))
+        is_secret = any(SECRET_WORDS.fullmatch(word.lower()) for word in words) or (
+            not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
+        )
+        yield value, value not in ("", MASK) and is_secret

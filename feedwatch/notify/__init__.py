@@ -1,4 +1,4 @@
-"""How events reach people and programs: one file for each kind of channel, all alike."""
+"""Channels: how events reach people and programs. One file for each kind of channel."""
 
 from typing import Protocol
 
@@ -6,14 +6,14 @@ from feedwatch.core.events import Event
 
 
 class Channel(Protocol):
-    """One way to tell. It holds secrets, so nothing of it but `name` is ever shown."""
+    """A way to deliver events. It holds secrets, so nothing but its `name` is ever shown."""
 
     @property
     def name(self) -> str:
-        """The same after a restart: what is under way through it is kept under this name."""
+        """The channel's name in the outbox; the same after a restart."""
 
     def complaint(self) -> str | None:
-        """What is wrong with it, as far as can be seen without telling anything."""
+        """What is wrong with the channel, as far as can be seen without an event."""
 
     def deliver(self, event: Event) -> str | None:
-        """Tell. None once it has arrived, else why it has not; never takes longer than a minute."""
+        """Deliver an event within a minute. None once it has arrived, else why it has not."""

@@ -1,8 +1,8 @@
 """One of the services that Apprise knows: mail, chats, telephones (github.com/caronc/apprise).
 
-Apprise runs in a process of its own: some of its services have no limit of time, and a process can
-be ended. The child is this very module. It is told the address on its standard input, where no
-other user of the machine sees it.
+Apprise runs in a child process, since some of its services have no time-out and a process can be
+killed. The child is this very module. It reads the address from its standard input, where no other
+user of the machine sees it.
 """
 
 import json
@@ -21,14 +21,14 @@ LOOK = {"episode.ready": "success", "trouble.ended": "success", "test": "info"} 
 
 @dataclass(frozen=True, kw_only=True)
 class Apprise:
-    """One address of Apprise's. Each is a channel, so that one that fails repeats no other one."""
+    """One address of Apprise's. Each is a channel, so that a retry of one repeats no other."""
 
     url: str = field(repr=False)  # made of secrets
     cancellation: Cancellation
 
     @property
     def name(self) -> str:
-        """The service, and a number by which two addresses of one service are told apart."""
+        """The service, and a hash that tells two addresses of one service apart."""
         return f"apprise {urlsplit(self.url).scheme[:32]} {crc32(self.url.encode()):08x}"
 
     def complaint(self) -> str | None:
@@ -36,7 +36,7 @@ class Apprise:
         return self._ask({"url": self.url})
 
     def deliver(self, event: Event) -> str | None:
-        """Have it sent."""
+        """Send an event through Apprise."""
         look = LOOK.get(event.type, "warning")
         message = {"title": f"feedwatch: {event.type}", "body": event.text, "notify_type": look}
         return self._ask({"url": self.url, "message": message})
@@ -48,7 +48,7 @@ class Apprise:
 
 
 def _answer() -> str | None:
-    """In the child: do what is asked; what went wrong, in words that hold no secret."""
+    """In the child: check the address or send; why that failed, without any secret."""
     import apprise  # an extra, and heavy: only the child has it
 
     asked = json.load(sys.stdin)

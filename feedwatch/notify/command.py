@@ -24,11 +24,11 @@ class Command:
         return None if found else f"there is no program {self.words[0]!r} that can be started"
 
     def deliver(self, event: Event) -> str | None:
-        """Run it."""
-        told = {
+        """Run the program."""
+        variables = {
             "FEEDWATCH_EVENT_ID": event.id,
             "FEEDWATCH_EVENT_TYPE": event.type,
             "FEEDWATCH_EVENT_TEXT": event.text,
         }
-        env = process.environment(os.environ) | told
+        env = process.environment(os.environ) | variables
         return process.run(self.words, to_json(event).encode(), env, self.cancellation)

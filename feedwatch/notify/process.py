@@ -1,4 +1,4 @@
-"""A process that is told something and ends within its time, or is ended."""
+"""Child processes with a deadline: fed, bounded in time and output, and killed with their group."""
 
 import os
 import select
@@ -13,14 +13,14 @@ from feedwatch.core.printable import printable
 from feedwatch.net.client import Cancellation
 
 SECONDS = 30.0
-SLICE_SECONDS = 0.2  # how long a wait goes on before it looks at the brake anew
-MOST_OUTPUT = 400  # bytes of what it said last: a failure's cause stands at the end
+SLICE_SECONDS = 0.2  # of a wait, after which the cancellation is checked again
+MOST_OUTPUT = 400  # bytes of the end of its output, where the cause of a failure stands
 PIPE_HOLDS = 65_536  # bytes
 KEPT_FROM_IT = ("FEEDWATCH_", "CREDENTIALS_", "NOTIFY_", "WATCHDOG_")  # keys, and systemd's sockets
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process may see of ours: none of our settings, the API key least of all."""
+    """Our environment without our settings and secrets, and without systemd's sockets."""
     return {key: value for key, value in environ.items() if not key.startswith(KEPT_FROM_IT)}
 
 
@@ -31,9 +31,9 @@ def run(
     cancellation: Cancellation,
     seconds: float = SECONDS,
 ) -> str | None:
-    """Start it, with `said` on its standard input. None if it ended with 0, else why it did not."""
+    """Run `command` with `said` as its standard input. None if it ends with 0, else why not."""
     until = time.monotonic() + seconds
-    with tempfile.TemporaryFile() as told:  # unlike a pipe, it keeps nobody waiting
+    with tempfile.TemporaryFile() as told:  # a pipe that the child does not read would block us
         told.write(said)
         told.seek(0)
         try:
@@ -64,14 +64,14 @@ def run(
 
 
 def _watched(child: subprocess.Popen[bytes], until: float, cancellation: Cancellation) -> bytes:
-    """The end of its output, once it has ended or its time has."""
+    """The end of the child's output, once the child or its time has ended."""
     assert child.stdout is not None  # noqa: S101 - for the type: it is a pipe
     output = child.stdout.fileno()
     poller, tail = select.poll(), b""
     poller.register(output, select.POLLIN)
     while (left := min(until, cancellation.until) - time.monotonic()) > 0:
         wait = min(left, SLICE_SECONDS)
-        # Its own children may keep the pipe open, so the pipe's end and its own are two things.
+        # Its children may hold the pipe open, so the end of the pipe is not the child's end.
         ended = child.poll() is not None
         piece = os.read(output, PIPE_HOLDS) if poller.poll(0 if ended else wait * 1000) else None
         tail = (tail + (piece or b""))[-MOST_OUTPUT:]

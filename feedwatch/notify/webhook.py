@@ -1,4 +1,4 @@
-"""A POST of the event's JSON, signed as Standard Webhooks has it (www.standardwebhooks.com)."""
+"""Webhook: a POST of the event's JSON, signed by Standard Webhooks (www.standardwebhooks.com)."""
 
 import base64
 import hmac
@@ -15,7 +15,7 @@ SECONDS = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """One address. Anything but 2xx is a failure, a redirect among it: it would lose the body."""
+    """A channel to one URL. Only 2xx is success; a redirect is none, since it loses the body."""
 
     http: httpx.Client = field(repr=False)
     url: str = field(repr=False)  # may carry a token
@@ -23,11 +23,11 @@ class Webhook:
     name: str = "webhook"
 
     def complaint(self) -> str | None:
-        """Only an event can show."""
+        """Nothing: only an event can show whether the receiver works."""
         return None
 
     def deliver(self, event: Event) -> str | None:
-        """Send one request."""
+        """Send an event by one POST."""
         body = to_json(event).encode()
         moment = str(int(time.time()))
         headers = {
@@ -49,6 +49,6 @@ class Webhook:
 
 
 def signature(secret: bytes, event_id: str, moment: str, body: bytes) -> str:
-    """What the receiver computes, too, and compares."""
+    """The signature over id, time and body, which the receiver computes as well."""
     signed = f"{event_id}.{moment}.".encode() + body
     return f"v1,{base64.b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"

@@ -1,4 +1,4 @@
-"""What a media API is to feedwatch: it takes a URL now and has a result later."""
+"""Processors: the protocol that each media API's file implements."""
 
 from typing import Protocol
 
@@ -6,17 +6,17 @@ from feedwatch.core.job import Answer, Later, Progress, Task
 
 
 class Processor(Protocol):
-    """A media API. What the far side may do is answered with a value of `model`, never raised."""
+    """A media API: takes a task now, has a result later. Its answers are values of `core.job`."""
 
     @property
     def name(self) -> str:
-        """Under which the store keeps what concerns the API as a whole."""
+        """The processor's name in the database, for example of its circuit breaker."""
 
     def submit(self, submission: Task) -> Answer:
-        """Ask for one job, with one request. Never tries again: that may cost money twice."""
+        """Submit a task by one POST, which is never repeated: a second one may be paid again."""
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:
-        """Ask how a job is doing."""
+        """Ask for the state of a job."""
 
     def probe(self) -> Later | None:
-        """A read that costs nothing: None if the API works and takes our key, else why not."""
+        """Safe read: a GET that costs nothing. None if the API works and accepts our key."""

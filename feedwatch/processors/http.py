@@ -1,6 +1,6 @@
-"""What media APIs over HTTP share: above all which failures leave it open whether a POST was taken.
+"""What processors over HTTP share: above all, which failures prove that a POST was not taken.
 
-The table that this follows was tried out, failure by failure, against httpx 0.28 (docs/states.md).
+The rules follow the table in docs/states.md, which was tried, failure by failure, with httpx 0.28.
 """
 
 import json
@@ -12,7 +12,7 @@ from feedwatch.core.job import Later, Unknown
 from feedwatch.net.client import deadline, described, read_bounded, retry_after
 from feedwatch.net.decompress import ACCEPTED
 
-POST_SECONDS = 60.0  # for the whole exchange; must stay below lifecycle.LEASE
+POST_SECONDS = 60.0  # deadline; must stay below episode_lifecycle.LEASE
 READ_SECONDS = 30.0
 MAX_BYTES = 1_000_000  # of an answer; real ones have a few hundred
 
@@ -25,12 +25,12 @@ SURELY_NOT_SENT = (
     httpx.ProxyError,
     httpx.InvalidURL,
 )
-NOT_TAKEN = {429, 503}  # the server says itself that it did not look at the request
+NOT_TAKEN = {429, 503}  # the server says that it did not process the request
 PERHAPS_TAKEN = {408}  # among the 4xx
 
 
 def post(client: httpx.Client, path: str, body: Any) -> httpx.Response | Later | Unknown:
-    """POST once. A response that says for certain what became of it, or what is certain without."""
+    """POST once. A response that proves whether it was taken; else `Later` or `Unknown`."""
     try:
         with deadline(POST_SECONDS):
             response = _bounded(client, client.build_request("POST", path, json=body))
@@ -49,7 +49,7 @@ def post(client: httpx.Client, path: str, body: Any) -> httpx.Response | Later |
 def get(
     client: httpx.Client, path: str, params: dict[str, Any] | None = None
 ) -> httpx.Response | Later:
-    """GET once. A response below 500 other than 429, or why there is none."""
+    """GET once. A response below 500 other than 429, else why there is none."""
     try:
         with deadline(READ_SECONDS):
             response = _bounded(client, client.build_request("GET", path, params=params))
@@ -61,10 +61,7 @@ def get(
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
-    """The body, if it is a JSON object.
-
-    An API that quotes our key does not get it into our records.
-    """
+    """The body, if it is a JSON object; our key, should the API quote it, is masked."""
     key = response.request.headers.get("authorization", "").rpartition(" ")[2]
     text = response.text.replace(key, "***") if key else response.text
     try:
@@ -75,12 +72,12 @@ def json_object(response: httpx.Response) -> dict[str, Any] | None:
 
 
 def first_line(text: str) -> str:
-    """A foreign text fit for records, logs and terminals: printable, on one line, not too long."""
+    """An API's text made fit for records and logs: printable, one line, at most 500 characters."""
     return "".join(sign if sign.isprintable() else " " for sign in text).strip()[:500]
 
 
 def _bounded(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send once and read the answer whole, up to a limit. Raises `ValueError` beyond it."""
+    """Send once, and read the whole body. Raises `ValueError` beyond `MAX_BYTES`."""
     request.headers["accept-encoding"] = ACCEPTED
     response = client.send(request, stream=True)
     try:

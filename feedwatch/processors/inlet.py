@@ -1,4 +1,4 @@
-"""Inlet's Media Management API: all that is its own. docs/inlet.md has the facts and their gaps."""
+"""Inlet's Media Management API. docs/inlet.md has the facts, and the gaps of its document."""
 
 import re
 from datetime import datetime
@@ -56,7 +56,7 @@ ERRORS = {
 }
 API_DISABLED = re.compile(r"api access|access (is )?not enabled", re.IGNORECASE)
 MEDIA_ID = re.compile(r"[!-~]{1,200}")
-ABOUT_US = {401, 402, 407}  # the key, the bill, the proxy: not this episode
+ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about this episode
 MAX_PAGES = 1000
 LARGEST = 2**31
 
@@ -96,10 +96,10 @@ class Inlet:
         return _progress(data)
 
     def probe(self) -> Later | None:
-        """GET /podcasts, one entry.
+        """Safe read: GET /podcasts, one entry.
 
-        That call is not in the API's main document. So any word of the API's own will do, other
-        than that it refuses us.
+        The API's main document does not have this call, so its error envelope proves as much as
+        success does, unless it refuses the key.
         """
         response = get(self._client, "/api/v1/podcasts", {"first": 1})
         if isinstance(response, Later):
@@ -112,7 +112,7 @@ class Inlet:
         return None
 
     def podcasts(self) -> list[dict[str, Any]] | Later:
-        """All podcasts that the key reaches, or why they cannot be told."""
+        """All podcasts that the key reaches, or why they cannot be listed."""
         found: list[dict[str, Any]] = []
         after: str | None = None
         for _ in range(MAX_PAGES):
@@ -152,7 +152,7 @@ class Inlet:
 
 
 def body_of(submission: Task) -> dict[str, Any]:
-    """The request's body: what is unknown is left out (contract: MediaCreationParams)."""
+    """The body of a submission, without what is unknown (contract: MediaCreationParams)."""
     body: dict[str, Any] = {"url": submission.url, "name": submission.name}
     if submission.description:
         body["description"] = submission.description
@@ -182,7 +182,7 @@ def _accepted(status: int, answer: dict[str, Any] | None) -> Accepted | Unknown:
 
 
 def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later:
-    """A 4xx: no job was made. Only the API's own words are a verdict on this episode."""
+    """A 4xx proves that no job exists. Only the API's envelope refuses this very episode."""
     message = _message(answer)
     if response.status_code in ABOUT_US or not message or _is_disabled(answer):
         return _blocked(response, answer)
@@ -206,7 +206,7 @@ def _is_disabled(answer: dict[str, Any] | None) -> bool:
 
 
 def _message(answer: dict[str, Any] | None) -> str:
-    """The API's own error message: its envelope is {error, message}. Others' have one of them."""
+    """The message in the API's envelope {error, message}; "" for any other body."""
     if answer is None:
         return ""
     error, message = answer.get("error"), answer.get("message")
@@ -239,7 +239,7 @@ def _progress(data: dict[str, Any]) -> Progress:
             ad_removal_markers=markers if isinstance(markers, list) else [],
             failed_attempts=attempts,
         )
-    # READY without a URL is no word of the contract either: polled on, and told.
+    # READY without a URL is not in the contract either: logged, and polled on.
     return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
 
 
@@ -248,7 +248,7 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    """A number that a database and JSON can hold; the API's numbers are small."""
+    """A number, if a database column can hold it; the API's are small."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < LARGEST else None

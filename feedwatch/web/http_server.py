@@ -1,7 +1,7 @@
-"""The HTTP side: a few pages to read, for monitoring. It reads, it does not decide.
+"""HTTP server of the pages for monitoring.
 
-It stands in threads of its own, and nobody who asks can keep it busy: a connection has one request
-and a few seconds, and where there are too many, the oldest goes.
+No client can keep it busy: a connection has one request and a few seconds, and where there are too
+many connections, the oldest one is closed.
 """
 
 import json
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 32
 SILENCE_SECONDS = 5.0
-LOOK_SECONDS = 0.2  # between two looks at what takes too long, and whether it is to end
+LOOK_SECONDS = 0.2  # between two checks for slow connections and for the end
 CONNECTION_SECONDS = 15.0  # in total
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What is answered."""
+    """A response."""
 
     body: bytes
     status: int = 200
@@ -48,7 +48,7 @@ class HttpSide:
     """Serves `pages` by path, from `with` to its end."""
 
     def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
-        """Take the address at once, or raise `OSError`; with no host, every address there is."""
+        """Listen at once, or raise `OSError`; without a host, on every address."""
         self._server = _Server(_listening(host, port), pages)
         self.port: int = self._server.socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host or "*"
@@ -83,7 +83,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, listening: socket.socket, pages: Mapping[str, Callable[[], Page]]) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
-        self.socket.close()  # which was made for us, and is of the wrong family perhaps
+        self.socket.close()  # made by the parent, perhaps of the wrong family
         self.socket = listening
         self.pages = pages
         self._open: dict[socket.socket, float] = {}  # oldest first
@@ -102,7 +102,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Now and then: end what takes too long."""
+        """Close connections that take too long; called every `LOOK_SECONDS`."""
         latest = time.monotonic() - CONNECTION_SECONDS
         with self._lock:
             for request in [one for one, begun in self._open.items() if begun < latest]:
@@ -113,7 +113,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """End it; its own thread notices and cleans up."""
+    """End a connection; its thread notices and cleans up."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

@@ -1,10 +1,10 @@
-"""What the HTTP side shows of the daemon."""
+"""The pages for monitoring: health, readiness, metrics."""
 
 import logging
 from collections.abc import Callable
 from functools import partial
 
-from feedwatch.core.health import problems, unready
+from feedwatch.core.health import HealthRecord, problems, unready
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import CONTENT_TYPE, Metrics
 from feedwatch.watcher.context import Context
@@ -14,7 +14,7 @@ log = logging.getLogger("feedwatch")
 
 
 class Monitored:
-    """What the HTTP side and the metrics read: there from the first moment, the daemon later."""
+    """What the pages read. They are served from the start, before there is a daemon."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -22,7 +22,7 @@ class Monitored:
         self._context: Context | None = None
 
     def begin(self, daemon: Daemon, context: Context) -> None:
-        """The database is open, and the daemon about to run."""
+        """From now on there is a daemon, about to run on an open database."""
         self._daemon, self._context = daemon, context
         self._metrics.read_from(
             daemon.health,
@@ -31,15 +31,13 @@ class Monitored:
         )
 
     def pages(self) -> dict[str, Callable[[], Page]]:
-        """By path."""
-        return {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._page}
+        """The pages by path. A start is healthy, however long a migration takes, but not ready."""
 
-    def _healthz(self) -> Page:
-        """A start takes the time that a migration takes, and is no ill health."""
-        return verdict("ok", problems(self._daemon.health()) if self._daemon else [])
+        def found(read: Callable[[HealthRecord], list[str]], starting: list[str]) -> list[str]:
+            return read(self._daemon.health()) if self._daemon is not None else starting
 
-    def _readyz(self) -> Page:
-        return verdict("ready", unready(self._daemon.health()) if self._daemon else ["starting"])
-
-    def _page(self) -> Page:
-        return Page(body=self._metrics.page(), content_type=CONTENT_TYPE)
+        return {
+            "/healthz": lambda: verdict("ok", found(problems, [])),
+            "/readyz": lambda: verdict("ready", found(unready, ["starting"])),
+            "/metrics": lambda: Page(body=self._metrics.page(), content_type=CONTENT_TYPE),
+        }

@@ -113,7 +113,7 @@ eventually 20 said 'did you mean FEEDWATCH_CHECK_INTERVAL'
 eventually 30 has_status '2 feeds.*refused'
 write_config
 systemctl reload "$UNIT"
-eventually 20 said 'config: feed extra: taken out'
+eventually 20 said 'config: feed extra: removed'
 [ "$(systemctl show -P MainPID "$UNIT")" = "$pid" ] || die "another process"
 [ "$(taken)" = 1 ] || die "$(taken) submissions"
 
@@ -192,7 +192,7 @@ echo "noticed within $((SECONDS - began)) s"
 rm /var/cache/private/feedwatch/marker.new
 eventually 60 restarted 2
 said 'Watchdog timeout' || die "not by the watchdog"
-said 'marker.py' || die "the journal does not say where it hung"
+said 'journal.py' || die "the journal does not say where it hung"
 before=$(date -u +%FT%TZ)
 eventually 60 beat_since "$before"
 states_are ready,skipped,unknown || die "not in doubt: $(states)"
