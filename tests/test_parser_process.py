@@ -287,7 +287,7 @@ def test_no_watchdog_thread_is_left(parser: Parser) -> None:
 
 
 def test_a_document_that_takes_its_time_keeps_no_other_waiting() -> None:
-    with contextlib.closing(Parsers(patience=0.05)) as parsers:
+    with contextlib.closing(Parsers(wait=0.05)) as parsers:
         assert isinstance(parsers.parse(document(), AUDIO), ParsedFeed)
         assert parsers._second._child is None, "one child is enough as long as nobody waits"
         parsers._busy.acquire()  # as a slow document does

@@ -36,9 +36,8 @@ from feedwatch.watcher.overview import configured_feeds
 
 MAX_CONCURRENT_CHECKS = 8
 
-Result = tuple[
-    FeedConfig, Sequence[Decision], str | None
-]  # what `check` found, or why it could not
+# A feed, what becomes of its items, and why there are none if it could not be checked.
+Result = tuple[FeedConfig, Sequence[Decision], str | None]
 
 
 @click.command()
@@ -72,9 +71,18 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
         print_json([_check_json(*result) for result in results])
-    else:
-        for result in results:
-            _print_check(*result)
+    for source, found, error in results if not as_json else ():
+        if error is not None:
+            tell(f"{source.name}: {error}")
+            continue
+        totals = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
+        numbers = ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
+        tell(f"{source.name}: {len(found)} items, of these {numbers}")
+        print_table(
+            ("decision", "published", "title", "reason"),
+            ((d.verdict, short(d.item.published_at), d.item.title, d.reason) for d in found),
+            "",
+        )
     failed = sum(error is not None for _, _, error in results)
     if failed:
         sys.exit(FAILED if failed == len(results) else PARTLY)
@@ -121,19 +129,3 @@ def _check_json(
             for decision in decisions
         ],
     }
-
-
-def _print_check(source: FeedConfig, decisions: Sequence[Decision], error: str | None) -> None:
-    if error is not None:
-        tell(f"{source.name}: {error}")
-        return
-    totals = {verdict: sum(d.verdict is verdict for d in decisions) for verdict in Verdict}
-    tell(
-        f"{source.name}: {len(decisions)} items, of these "
-        + ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
-    )
-    print_table(
-        ("decision", "published", "title", "reason"),
-        ((d.verdict, short(d.item.published_at), d.item.title, d.reason) for d in decisions),
-        "",
-    )

@@ -34,6 +34,7 @@ COLUMNS = (
     "media_id",
     "finished_at",
 )
+FORMULA = ("=", "+", "-", "@")
 
 
 @click.command()
@@ -66,7 +67,11 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
             writer.writerow(COLUMNS)
             for episode in ready:
                 row = shown(episode_json(episode))
-                writer.writerow(_cell(row[column]) for column in COLUMNS)
+                writer.writerow(
+                    # Spreadsheets run a cell that begins like a formula.
+                    f"'{row[column]}" if str(row[column]).startswith(FORMULA) else row[column]
+                    for column in COLUMNS
+                )
         case "rss":
             sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))
 
@@ -82,10 +87,3 @@ def _document(source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Epi
         if episode.processed_url
     }
     return republished(found.document.body, found.document.url, processed)
-
-
-def _cell(value: object) -> object:
-    """A title that begins like a formula is none: spreadsheets would run it."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"
-    return value

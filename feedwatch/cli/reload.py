@@ -23,24 +23,24 @@ log = logging.getLogger("feedwatch")
 
 
 def plan_of(settings: Settings) -> Plan:
-    """What the duties need of the config."""
+    """What the loops need of the config."""
     sources = {source.name: source for source in settings.sources}
     return Plan(sources=sources, policy=settings.policy)
 
 
 class Reload:
-    """The config read anew, and put in the place of the old one as a whole or not at all."""
+    """Reads the config again and takes it over, as a whole or not at all."""
 
     def __init__(
         self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
     ) -> None:
-        """`connect` makes a client; earlier ones stay open for the requests under way in them."""
+        """`connect` makes a client; earlier ones stay open for their requests in flight."""
         self._settings = settings
         self._context = context
         self._connect = connect
 
     def __call__(self) -> bool:
-        """Read, compare, replace; whether it was taken. One call at a time."""
+        """Read, compare, take over. Returns whether the config was accepted. One call at a time."""
         before = self._settings
         try:
             fresh = load(before.path, os.environ)
@@ -63,35 +63,27 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before, context = self._settings, self._context
-        old = context.processor
+        store, now, old = context.store, datetime.now(UTC), context.processor
+        changed = [one for one in fresh.sources if before.source(one.name) not in (None, one)]
         if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
             context.processor = self._connect(fresh)
         try:
-            self._take_feeds(before, fresh, new_access=context.processor is not old)
+            if context.processor is not old:
+                store.breakers.change(
+                    context.processor.name,
+                    lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now),
+                )
+            store.feeds.make_due(now, [one.name for one in changed])
+            with context.steady:
+                # The last thing that can fail is this one transaction.
+                store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
+                formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
+                know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
+                context.plan = plan_of(fresh)
         except StoreError:
             context.processor = old
             raise
         self._settings = fresh
-
-    def _take_feeds(self, before: Settings, fresh: Settings, *, new_access: bool) -> None:
-        """The last thing that can fail is the one transaction that takes over the feeds."""
-        context, now = self._context, datetime.now(UTC)
-        if new_access:
-            context.store.breakers.change(
-                context.processor.name,
-                lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now),
-            )
-        context.store.feeds.make_due(
-            now, [one.name for one in fresh.sources if before.source(one.name) not in (None, one)]
-        )
-        with context.steady:
-            context.store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
-            formatters.set_up(
-                as_json=fresh.log_format == "json",
-                level=fresh.log_level,
-            )
-            know({*before.secrets(), *fresh.secrets()})  # of requests under way, too
-            context.plan = plan_of(fresh)
 
 
 def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:

@@ -6,7 +6,6 @@ import signal
 import sys
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -20,7 +19,7 @@ from feedwatch.cli.output import (
 )
 from feedwatch.cli.reload import require_feeds
 from feedwatch.config.keys import Settings
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import State
 from feedwatch.daemon import memory
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
@@ -43,7 +42,7 @@ log = logging.getLogger("feedwatch")
 def run(config: Path | None, *, once: bool, timeout: float) -> None:
     """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop_before_it_began)
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
     if not once:
         # A SIGHUP that comes now waits until the daemon can follow it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -71,19 +70,15 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
         sys.exit(0 if daemon.interrupted else status)
 
 
-def _stop_before_it_began(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
-
-
 def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
-    """Say in a line how it ended, and choose the exit status."""
+    """Say how `run --once` ended, and choose its exit status."""
     feeds = configured_feeds(store, settings.sources)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
-    told = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
-    told += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
-    say("; ".join(filter(None, told)))
+    summary = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
+    summary += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
+    say("; ".join(filter(None, summary)))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
     breaker = store.breakers.get(Inlet.name)
@@ -91,21 +86,18 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
-    shut = bool(states[State.QUEUED]) and breaker.tripped_until is not None
-    if shut:
+    stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
+    if stopped:
         say(f"{states[State.QUEUED]} episodes could not be submitted: {breaker.reason}")
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
         return WAITING
-    failed = [one for one in store.episodes.find(states=[State.FAILED]) if _since(begun, one)]
+    ended = (one.finished_at for one in store.episodes.find(states=[State.FAILED]))
+    failed = sum(at is not None and at >= begun for at in ended)
     if failed:
-        say(f"{len(failed)} episodes failed: see `feedwatch episodes --state failed`")
-    return FAILED if shut or failed else 0
-
-
-def _since(begun: datetime, episode: Episode) -> bool:
-    return episode.finished_at is not None and episode.finished_at >= begun
+        say(f"{failed} episodes failed: see `feedwatch episodes --state failed`")
+    return FAILED if stopped or failed else 0
 
 
 class Progress:
@@ -116,7 +108,7 @@ class Progress:
         self._shown = ""
 
     def __call__(self) -> None:
-        """Say where it stands, if that has changed."""
+        """Print how many episodes are in each state, if that has changed."""
         if not shows_progress():
             return
         states = self._store.statistics.by_state()

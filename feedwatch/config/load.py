@@ -21,7 +21,7 @@ from feedwatch.config.key_names import (
     PREFIX,
     SYSTEM_FILE,
 )
-from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys, Keys, Settings
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.problems import duplicate_feeds, explain, unknown_key
 from feedwatch.config.secrets import read_api_key, read_webhook_secret
 from feedwatch.core.settings import FeedConfig, Policy, Rules
@@ -76,7 +76,11 @@ def load(
             f"the config file {path} can be read by everybody on this machine: chmod o-r {path}"
         )
     values = _resolved(keys, folder)
-    sources = [_feed_config(name, feed, values) for name, feed in keys.feeds.items()]
+    sources = []
+    for name, feed in keys.feeds.items():  # with the global settings where it has none of its own
+        own = {key: value for key, value in feed if value is not None}
+        merged = {**values, **own, "name": name}
+        sources.append(_made(FeedConfig, merged | {"rules": _made(Rules, merged)}))
     values |= {"policy": _made(Policy, values), "sources": tuple(sources), "api_key": api_key}
     values |= {"path": path, "warnings": tuple(warnings), "given": given}
     return _made(Settings, values)
@@ -92,13 +96,6 @@ def _resolved(keys: Keys, folder: Path) -> dict[str, Any]:
     if "/" in program:  # a mere name is looked for on the PATH
         resolved["notify_command"] = (str(folder / program), *arguments)
     return resolved
-
-
-def _feed_config(name: str, feed: FeedKeys, common: Mapping[str, Any]) -> FeedConfig:
-    """One feed, with the global settings where it has none of its own."""
-    own = {key: value for key, value in feed if value is not None}
-    values = {**common, **own, "name": name}
-    return _made(FeedConfig, values | {"rules": _made(Rules, values)})
 
 
 def _made(kind: type[Made], values: Mapping[str, Any]) -> Made:

@@ -49,7 +49,10 @@ def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     """One of pydantic's errors, in the operator's words: key, value and what was expected."""
     place = [str(part) for part in details["loc"]]
-    key, below = _key_at(place)
+    # The key that the value was read from, and the place within its value.
+    key, below = PREFIX + place[0].upper(), []
+    if place[0] == "feeds":
+        key, below = PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing" and not below:
         hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
@@ -65,10 +68,3 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     if key in values:
         return f"{key}={masked_setting(key, values[key])!r}: {message}"
     return f"{key}: {message}"
-
-
-def _key_at(place: list[str]) -> tuple[str, list[str]]:
-    """The key that a place in the tree was read from, and the place within its value."""
-    if place[0] != "feeds":
-        return PREFIX + place[0].upper(), []
-    return PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]

@@ -12,7 +12,9 @@ class Manager:
     """Reports the daemon's life to systemd; does nothing where no systemd listens."""
 
     def __init__(self) -> None:
-        self._feed_every = _watchdog_seconds() / 2
+        ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        stated = os.environ.get("WATCHDOG_USEC", "")  # WatchdogSec= of the unit
+        self._feed_every = int(stated) / 2_000_000 if ours and stated.isdecimal() else 0.0
         self._fed = 0.0
         self._said = ""
         self._said_at = float("-inf")
@@ -42,16 +44,6 @@ class Manager:
         if status != self._said and now - self._said_at >= TELL_EVERY:
             notify(f"STATUS={status}")
             self._said, self._said_at = status, now
-
-
-def _watchdog_seconds() -> float:
-    """The unit's WatchdogSec=; 0 without one, or where it is another process's."""
-    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return 0.0
-    try:
-        return int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
-    except ValueError:
-        return 0.0
 
 
 def notify(message: str) -> None:

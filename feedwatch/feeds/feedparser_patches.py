@@ -23,6 +23,7 @@ from feedwatch.feeds.enclosures import (
 from feedwatch.feeds.namespaces import OURS
 
 CANDIDATES = "feedwatch_candidates"
+BASIC_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\w{2,7});")
 
 _FeedParserMixin.namespaces.update(OURS)
 
@@ -120,14 +121,9 @@ class _LooseDialects(_Dialects):
         So that it stays the same when a feed stops being well-formed for a day.
         """
         if element == "id":
-            return _decode(data)
+            return BASIC_ENTITY.sub(lambda entity: html.unescape(entity[0]), data)
         decoded: str = super().decode_entities(element, data)
         return decoded
-
-
-def _decode(data: str) -> str:
-    basic = r"&(?:lt|gt|amp|quot|apos|#\w{2,7});"
-    return re.sub(basic, lambda entity: html.unescape(entity[0]), data)
 
 
 api.StrictFeedParser = type("StrictFeedParser", (_Dialects, api.StrictFeedParser), {})

@@ -159,7 +159,10 @@ def _markup_at(text: str, place: int, finder: _Finder) -> tuple[int, _Token | No
     end = _tag_end(text, name, next_open)
     tag = _Token(text[place:end], name[0][1:].lower())
     if end > place and tag.name in _DROPPED and not tag.text.endswith("/>"):
-        return _after_dropped(tag.name, end, finder), None
+        close = finder.after(f"</{tag.name}", end)
+        if close is None:
+            return (len(text) if tag.name in ("script", "style") else end), None
+        return finder.after(">", close) or len(text), None
     return end, tag
 
 
@@ -179,14 +182,6 @@ def _tag_end(text: str, name: re.Match[str], next_open: int) -> int:
     if (close := text.find(">", name.end(), next_open)) >= 0:  # a quote is never closed
         return close + 1
     return next_open if _CUT_TAG.match(text, name.start()) else name.start()
-
-
-def _after_dropped(name: str, end: int, finder: _Finder) -> int:
-    """Return where the content of an element that nobody reads is over."""
-    close = finder.after(f"</{name}", end)
-    if close is None:
-        return len(finder.text) if name in ("script", "style") else end
-    return finder.after(">", close) or len(finder.text)
 
 
 # Writing: from tags and text to lines

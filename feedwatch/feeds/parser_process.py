@@ -27,7 +27,7 @@ from feedwatch.feeds.sniff import feed_bytes
 SECONDS = 5.0  # of the processor's time
 SECONDS_PER_MEGABYTE = 5.0
 BUSY = 10  # times as much wall time: the machine may be busy with other work
-PATIENCE = 0.5  # seconds that a document waits for the first parser to be free
+WAIT_FOR_FIRST = 0.5  # seconds that a document waits for the first parser to be free
 MAX_MEMORY = 1_000_000_000  # bytes of address space
 
 _LENGTH = struct.Struct(">Q")
@@ -140,14 +140,14 @@ class Parsers:
     So a slow document keeps no other waiting, and mostly there is one child.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, wait: float = WAIT_FOR_FIRST) -> None:
+        self._wait = wait
         self._first, self._second = Parser(), Parser()
         self._busy = threading.Lock()  # while the first is at work
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         """As `Parser.parse`."""
-        if not self._busy.acquire(timeout=self._patience):
+        if not self._busy.acquire(timeout=self._wait):
             return self._second.parse(document, media_types)
         try:
             return self._first.parse(document, media_types)
@@ -206,15 +206,6 @@ def _receive(pipe: IO[bytes]) -> Any:
 # The child
 
 
-def _answer(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-    whole = feed_bytes(document.body)
-    if isinstance(whole, Failed):  # as an error page is at each check: no need of feedparser
-        return whole
-    from feedwatch.feeds import parse  # only the child pays for it, and only where there is a feed
-
-    return parse.parse(document, media_types)
-
-
 def serve(max_memory: int) -> None:
     """Answer requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
@@ -228,7 +219,18 @@ def serve(max_memory: int) -> None:
         while True:
             document, media_types, limit = _receive(sys.stdin.buffer)
             signal.setitimer(signal.ITIMER_PROF, limit)  # ends us, even if the parent was killed
-            _send(answers, _answer(document, media_types))
+            whole = feed_bytes(document.body)
+            if isinstance(
+                whole, Failed
+            ):  # as an error page is at each check: no need of feedparser
+                answer: ParsedFeed | Failed = whole
+            else:
+                from feedwatch.feeds import (
+                    parse,  # only the child pays for it, where there is a feed
+                )
+
+                answer = parse.parse(document, media_types)
+            _send(answers, answer)
             signal.setitimer(signal.ITIMER_PROF, 0)
 
 

@@ -1,6 +1,6 @@
-"""A feed as published, with its enclosures replaced. Pure: bytes in, bytes out.
+"""Rewrites a document: its enclosure URLs replaced by processed URLs. Pure: bytes in, bytes out.
 
-Nothing is parsed and written anew, which would lose what we do not understand: the addresses are
+The document is not parsed and written again, which would lose what we do not understand: URLs are
 replaced where they stand, and every other byte stays as it is.
 """
 
@@ -11,7 +11,7 @@ from html import escape, unescape
 from feedwatch.core.identity import comparable
 from feedwatch.feeds.enclosures import absolute
 
-# The places where an enclosure's address may stand; text in CDATA and comments is none.
+# The places where an enclosure URL may stand, and CDATA and comments, where none counts.
 PLACES = re.compile(
     r"<!\[CDATA\[.*?\]\]>|<!--.*?-->"
     r"|<(?:[\w.-]+:)?(?P<tag>enclosure|content|link|source)\b(?P<attributes>[^<>]*)>",
@@ -28,10 +28,15 @@ DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 def republished(document: bytes, document_url: str, processed: Mapping[str, str]) -> bytes:
     """`document` with the enclosure URLs in `processed` replaced by what they map to.
 
-    The URLs in `processed` are as `identity.comparable` has them: a tracking prefix that was added
-    meanwhile hides none. The length of a replaced file is not known: 0 is said, as is the custom.
+    The URLs in `processed` are in the form of `identity.comparable`, so a tracking prefix that was
+    added later hides none. The length of a processed file is not known, so it becomes 0.
     """
-    encoding = _encoding(document)
+    # An encoding that gives every byte back as it was; what it makes of letters matters little.
+    declared = DECLARED.match(document)
+    name = declared[1].decode("ascii").lower() if declared else "utf-8"
+    encoding = name if name in ("utf-8", "us-ascii") else "latin-1"
+    if document.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
 
     def in_place(place: re.Match[str]) -> str:
         if place["tag"] is None:
@@ -50,12 +55,3 @@ def republished(document: bytes, document_url: str, processed: Mapping[str, str]
 
     text = document.decode(encoding, "surrogateescape")
     return PLACES.sub(in_place, text).encode(encoding, "surrogateescape")
-
-
-def _encoding(document: bytes) -> str:
-    """One that gives every byte back as it was; what it makes of letters matters little."""
-    if document.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    declared = DECLARED.match(document)
-    name = declared[1].decode("ascii").lower() if declared else "utf-8"
-    return name if name in ("utf-8", "us-ascii") else "latin-1"

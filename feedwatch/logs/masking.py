@@ -124,7 +124,14 @@ def _pieces(url: str) -> Iterator[tuple[str, bool]]:
         yield from _pieces_of_path(path)
     else:  # a database's file, which may well lie in /private
         yield path, False
-    yield from _pieces_of_query(rest)
+    for parameter in PARAMETER.finditer(rest):  # of the query and the fragment
+        mark, name, equals, value = parameter.groups()
+        yield mark + name + equals, False
+        words = NAME_WORDS.findall(unquote(name))
+        is_secret = any(SECRET_WORDS.fullmatch(word.lower()) for word in words) or (
+            not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
+        )
+        yield value, value not in ("", MASK) and is_secret
 
 
 def _pieces_of_path(path: str) -> Iterator[tuple[str, bool]]:
@@ -141,15 +148,3 @@ def _pieces_of_path(path: str) -> Iterator[tuple[str, bool]]:
             random = marked and RANDOM.fullmatch(unquote(segment)) is not None
             yield segment, awaited or random or JSON_WEB_TOKEN.match(segment) is not None
             awaited = False
-
-
-def _pieces_of_query(rest: str) -> Iterator[tuple[str, bool]]:
-    """The pieces of a query and a fragment."""
-    for parameter in PARAMETER.finditer(rest):
-        mark, name, equals, value = parameter.groups()
-        yield mark + name + equals, False
-        words = NAME_WORDS.findall(unquote(name))
-        is_secret = any(SECRET_WORDS.fullmatch(word.lower()) for word in words) or (
-            not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
-        )
-        yield value, value not in ("", MASK) and is_secret

@@ -33,6 +33,7 @@ SILENCE_SECONDS = 30.0  # between two reads, or two writes
 SLICE_SECONDS = 0.5  # of a read, after which its deadline is checked again
 
 _limit = local()
+_tls_context = cache(httpx.create_ssl_context)  # one for all clients: it is slow to make
 
 
 class Cancellation:
@@ -86,7 +87,7 @@ def scope_of(response: httpx.Response) -> Scope:
 def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
     """An `httpx.Client` that obeys deadline, scope and cancellation; no redirects, no retries."""
     transport = httpx.HTTPTransport(
-        verify=_trust(), limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
+        verify=_tls_context(), limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
     )
     # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
     # tests/test_client.py fails should this attribute ever move.
@@ -109,12 +110,6 @@ class _NoCookies(CookieJar):
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep none."""
-
-
-@cache
-def _trust() -> SSLContext:
-    """One TLS context for all clients, since reading the certificate authorities is slow."""
-    return httpx.create_ssl_context()
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:

@@ -4,6 +4,7 @@ A few kilobytes may unpack to gigabytes, so each coding is asked for no more tha
 piece by piece: a decompression bomb costs the limit and one piece, in every coding.
 """
 
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -152,13 +153,9 @@ def _gzip() -> _Members:
 
 def _zstd() -> _Members:
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
-    return _Members(lambda: zstd.ZstdDecompressor(options=options), _begins_zstd)
-
-
-def _begins_zstd(data: bytes) -> bool:
-    """RFC 8878: a frame, or one that is to be skipped."""
-    return data[:4] == b"\x28\xb5\x2f\xfd" or (
-        0x50 <= data[0] <= 0x5F and data[1:4] == b"\x2a\x4d\x18"
+    frame = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # RFC 8878, also skippable
+    return _Members(
+        lambda: zstd.ZstdDecompressor(options=options), lambda data: bool(frame.match(data))
     )
 
 

@@ -78,8 +78,19 @@ class Inlet:
             return response
         answer = json_object(response)
         if response.is_success:
-            return _accepted(response.status_code, answer)
-        return _rejected(response, answer)
+            data = answer.get("data") if answer is not None else None
+            data = data if isinstance(data, dict) else {}
+            media_id = data.get("mediaId")
+            if not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
+                status = response.status_code
+                return Unknown(f"the API answered {status} without a media id that could be polled")
+            return Accepted(media_id, _text(data.get("status")))
+        # A 4xx proves that no job exists. Only the API's envelope refuses this very episode.
+        message = _message(answer)
+        if response.status_code in ABOUT_US or not message or _is_disabled(answer):
+            return _blocked(response, answer)
+        hint = "; `feedwatch podcasts` lists the ids" if response.status_code == 404 else ""
+        return Refused(f"{response.status_code} {message}{hint}")
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:
         """GET /media/{mediaId}."""
@@ -116,9 +127,13 @@ class Inlet:
         found: list[dict[str, Any]] = []
         after: str | None = None
         for _ in range(MAX_PAGES):
-            page = self._page(after)
-            if isinstance(page, Later):
-                return page
+            params = {"first": 100} | ({"after": after} if after else {})
+            response = get(self._client, "/api/v1/podcasts", params)
+            if isinstance(response, Later):
+                return response
+            page = json_object(response)
+            if not response.is_success or page is None or not isinstance(page.get("data"), list):
+                return _blocked(response, page)
             found += (entry for entry in page["data"] if isinstance(entry, dict))
             pagination = page.get("pagination") or {}
             after = pagination.get("endCursor")
@@ -138,16 +153,6 @@ class Inlet:
             return False
         if response.status_code == 403 and not _is_disabled(answer) and _message(answer):
             return False
-        return _blocked(response, answer)
-
-    def _page(self, after: str | None) -> dict[str, Any] | Later:
-        params = {"first": 100} | ({"after": after} if after else {})
-        response = get(self._client, "/api/v1/podcasts", params)
-        if isinstance(response, Later):
-            return response
-        answer = json_object(response)
-        if response.is_success and answer is not None and isinstance(answer.get("data"), list):
-            return answer
         return _blocked(response, answer)
 
 
@@ -170,24 +175,6 @@ def iso_millis(moment: datetime) -> str:
 
 def _podcast(podcast_id: str) -> str:
     return f"/api/v1/podcasts/{quote(podcast_id, safe='')}"
-
-
-def _accepted(status: int, answer: dict[str, Any] | None) -> Accepted | Unknown:
-    data = answer.get("data") if answer is not None else None
-    media_id = data.get("mediaId") if isinstance(data, dict) else None
-    if not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
-        return Unknown(f"the API answered {status} without a media id that could be polled")
-    remote_status = data.get("status") if isinstance(data, dict) else None
-    return Accepted(media_id, first_line(remote_status) if isinstance(remote_status, str) else None)
-
-
-def _rejected(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later:
-    """A 4xx proves that no job exists. Only the API's envelope refuses this very episode."""
-    message = _message(answer)
-    if response.status_code in ABOUT_US or not message or _is_disabled(answer):
-        return _blocked(response, answer)
-    hint = "; `feedwatch podcasts` lists the ids" if response.status_code == 404 else ""
-    return Refused(f"{response.status_code} {message}{hint}")
 
 
 def _blocked(response: httpx.Response, answer: dict[str, Any] | None) -> Later:

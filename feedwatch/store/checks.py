@@ -159,7 +159,12 @@ class CheckStore:
                 if descriptions is not None:
                     _describe(db, feed, descriptions)
                 places = [admission.place for admission in new]
-                _replace_seen_items(db, feed.id, seen_items(dict(zip(places, ids, strict=True))))
+                row = digests.c.feed_id == feed.id
+                packed = seen_items(dict(zip(places, ids, strict=True)))
+                if packed is None:
+                    db.execute(delete(digests).where(row))
+                elif db.execute(update(digests).where(row).values(digest=packed)).rowcount == 0:
+                    db.execute(insert(digests).values(feed_id=feed.id, digest=packed))
         except IntegrityError:
             return None
         return ids
@@ -293,11 +298,3 @@ def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> No
         episodes.c.description.is_(None),
     )
     db.execute(update(episodes).where(waiting).values(description=""))
-
-
-def _replace_seen_items(db: Connection, feed_id: int, packed: bytes | None) -> None:
-    row = digests.c.feed_id == feed_id
-    if packed is None:
-        db.execute(delete(digests).where(row))
-    elif db.execute(update(digests).where(row).values(digest=packed)).rowcount == 0:
-        db.execute(insert(digests).values(feed_id=feed_id, digest=packed))

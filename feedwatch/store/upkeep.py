@@ -50,7 +50,12 @@ class Upkeep:
             os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
                 db.execute("VACUUM INTO ?", (str(fresh),))
-            _require_sound(fresh)
+            uri = f"{fresh.absolute().as_uri()}?immutable=1"
+            with closing(sqlite3.connect(uri, uri=True)) as db:
+                (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                what = f"the copy is damaged, and so may be the database: {found}"
+                raise sqlite3.DatabaseError(what)
             _sync(fresh)
             size = fresh.stat().st_size
             fresh.replace(copy)
@@ -97,13 +102,6 @@ def _old(before: datetime) -> Select[tuple[int, int]]:
         .join(episodes, episodes.c.id == history.c.episode_id)
         .where(history.c.at < before, episodes.c.state.in_(FINAL), ~is_last)
     )
-
-
-def _require_sound(copy: Path) -> None:
-    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as db:
-        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"the copy is damaged, and so may be the database: {found}")
 
 
 def _sync(path: Path) -> None:

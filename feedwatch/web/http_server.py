@@ -49,7 +49,16 @@ class HttpSide:
 
     def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
         """Listen at once, or raise `OSError`; without a host, on every address."""
-        self._server = _Server(_listening(host, port), pages)
+        if not host and socket.has_dualstack_ipv6():
+            listening = socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+        else:
+            kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
+            found = socket.getaddrinfo(host or None, port, type=kind, flags=passive)
+            family, *_, address = found[0]
+            listening = socket.create_server(address[:2], family=family)
+        self._server = _Server(listening, pages)
         self.port: int = self._server.socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host or "*"
         self.url = f"http://{shown}:{self.port}"
@@ -67,14 +76,6 @@ class HttpSide:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    if not host and socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, *_, address = found[0]
-    return socket.create_server(address[:2], family=family)
 
 
 class _Server(ThreadingHTTPServer):
