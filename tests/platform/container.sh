@@ -12,15 +12,19 @@ TIGHT=(--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges)
 
 step() { printf '%s\n' "--- $*"; }
 die() { printf 'FAILED: %s\n' "$*"; exit 1; }
+remove_all() {
+    docker rm -f feedwatch sandbox publisher > /dev/null 2>&1 || true
+    docker volume rm -f feedwatch-data > /dev/null || true
+}
 finish() {
     local rc=$?
     [ $rc = 0 ] || docker logs --tail 40 feedwatch || true
-    docker rm -f feedwatch sandbox publisher > /dev/null 2>&1 || true
-    docker volume rm -f feedwatch-data > /dev/null || true
+    remove_all
     rm -rf "$WORK"
     exit $rc
 }
 trap finish EXIT
+remove_all # a run that was killed leaves its volume, with the pipe in it on which a start hangs
 
 # eventually SECONDS COMMAND...: until it succeeds
 eventually() {
