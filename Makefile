@@ -58,8 +58,9 @@ release-notes: ## what the changelog says of this version
 	@awk -v version="$(VERSION)" '/^## / { ours = $$2 == version; next } ours { print; any = 1 } \
 	  END { if (!any) { print "CHANGELOG.md has no section " version > "/dev/stderr"; exit 1 } }' CHANGELOG.md
 
-# dev.txt is made first and has all of it; the others take their versions from there.
-COMPILE = .lock/bin/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
+# dev.txt is made first and has all of it; the others take their versions from there. Extras are kept:
+# pip 23 (Debian 12) takes coverage[toml] for unpinned once a version newer than the locked one is out.
+COMPILE = .lock/bin/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --custom-compile-command "make lock"
 lock: .lock/installed ## the newest versions that fit pyproject.toml, with their hashes, in requirements/
 	@mkdir -p $(LOCK)
