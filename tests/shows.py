@@ -12,6 +12,7 @@ from feedwatch.core.match_items import edited, match_items
 from feedwatch.core.settings import FirstRun, Rules
 
 FIRST_DAY = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
+NOW = FIRST_DAY + timedelta(days=365)
 BEGUN = Feed(name="show", url="https://h.example/feed", baseline_at=FIRST_DAY)
 
 
@@ -46,7 +47,7 @@ class Memory:
         for one in self.episodes.values():
             same_title.setdefault(one.title_key, []).append(one)
         found = match_items(items, all_keys, mine, same_title, shown_before=self.feed.item_count)
-        return decide(found, self.feed, self.rules)
+        return decide(found, self.feed, self.rules, NOW)
 
     def take(self, *items: Item) -> list[Decision]:
         """Decide, and remember the outcome."""

@@ -15,7 +15,7 @@ import pytest
 
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.job import Accepted, Unknown
 from feedwatch.net.client import Cancellation, client
@@ -30,6 +30,7 @@ from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY, Alerts
 from tests.receiver import Receiver
 from tests.support import KEY, LONG, Feedwatch, Workspace, item, wait_for
+from tests.test_store import claim
 from tests.test_trouble import locked
 from tests.world import World, world
 
@@ -341,15 +342,7 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     told.world.feeds.publish(3, 2, 1)
     told.world.check()
 
-    def claim() -> Episode | None:
-        return store.claims.claim(
-            "inlet",
-            now,
-            told.world.policy,
-            lambda episode: episode_lifecycle.claimed(episode, "p", now),
-        )
-
-    first, second = claim(), claim()
+    first, second = (claim(store, told.world.policy, now) for _ in range(2))
     assert first is not None
     assert second is not None
     store.episodes.save(

@@ -63,7 +63,7 @@ class Way:
         self.context = Context(
             store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
         )
-        self.reader = Evaluator(self.store, self.parser)
+        self.reader = Evaluator(self.store, self.parser, lambda: self.now)
 
     def check(self, body: bytes) -> int:
         """Take a document in; returns how many items feedparser had to read."""

@@ -33,6 +33,7 @@ from feedwatch.daemon import systemd
 from feedwatch.daemon.heartbeat import Heartbeat
 from feedwatch.store.store import Store
 from tests.support import PATIENCE, Feedwatch, Workspace, wait_for
+from tests.world import HookedJournal
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -207,7 +208,7 @@ def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
         with assembled(load(workspace.config, {})) as (daemon, context):
-            context.before_post = hang
+            context.journal = HookedJournal(hang)
             life = threading.Thread(target=daemon.run)
             life.start()
             try:

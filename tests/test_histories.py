@@ -24,6 +24,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.feed_lifecycle import checked
 from feedwatch.core.identity import Key, KeyKind
+from feedwatch.core.ledger import Target
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
@@ -63,6 +64,9 @@ class Publication:
             published_at=self.when,
             duration=self.seconds,
         )
+
+
+TARGET = Target("inlet", "https://api.example:443", "p")
 
 
 class CrashError(Exception):
@@ -142,7 +146,7 @@ class Histories(RuleBasedStateMachine):
         before = self.rows()
         parsed = ParsedFeed(title="A show", items=items)
         check = Check(feed=self.feed, source=self.source, host="")
-        decisions = decisions_for(self.store, check.feed, self.source, parsed)
+        decisions = decisions_for(self.store, check.feed, self.source, parsed, TARGET, self.now)
         reading = Evaluation(outcome=parsed, decisions=decisions)
         record(self.context, check, document, reading)
         if items:

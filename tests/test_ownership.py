@@ -1,8 +1,11 @@
 """One daemon for one database, and a database that is not the one it was."""
 
+import os
 import shutil
 import signal
 import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,7 @@ import pytest
 from feedwatch.core.ledger import DatabaseId, is_older
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.journal import Journal, places
-from tests.support import FeedServer, Feedwatch, Workspace, wait_for
+from tests.support import FeedServer, Feedwatch, Workspace, item, wait_for
 
 # One daemon
 
@@ -65,82 +67,156 @@ def test_what_a_killed_daemon_left_under_way_is_in_doubt_at_the_next_start(
 @pytest.fixture
 def paid(feedwatch: Feedwatch, workspace: Workspace) -> Feedwatch:
     """A feed whose one episode was submitted."""
-    workspace.set(FEEDS__SHOW__FIRST_RUN="latest:1")
+    workspace.set(FEEDS__SHOW__FIRST_RUN="all")
     assert feedwatch.once().status == 0
     assert feedwatch.states() == {"guid-1": "ready"}
     return feedwatch
 
 
 def lose(workspace: Workspace) -> None:
+    """Delete the database, and with it the journal beside it."""
     for path in workspace.folder.glob("feedwatch.db*"):
         path.unlink()
 
 
-def test_a_lost_database_holds_what_it_would_have_paid_for_again(
+def back_up(workspace: Workspace) -> Path:
+    copy = workspace.folder / "copy.db"
+    with closing(sqlite3.connect(workspace.database)) as db:
+        db.execute("vacuum into ?", (str(copy),))
+    return copy
+
+
+def put_back(workspace: Workspace, copy: Path) -> None:
+    for path in workspace.folder.glob("feedwatch.db-*"):
+        path.unlink()
+    shutil.copy(copy, workspace.database)
+
+
+def test_a_lost_database_rebuilds_itself_from_the_journal_and_pays_for_nothing_again(
     paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
 ) -> None:
     lose(workspace)
-    feed_server.publish(2, 1)
+    feed_server.publish(item(2, when=datetime.now(UTC)), 1)
     again = paid.once()
-    assert again.status == 4
-    assert "more was submitted than this database knows of" in again.stderr
-    assert "config.env.marker" in again.stderr
-    assert paid.states() == {"guid-2": "held", "guid-1": "skipped"}
-    assert len(sandbox.submissions) == 1
-    assert paid.here("approve", "--feed", "show", "--yes").status == 0
-    assert paid.once().status == 0, "said once"
+    assert again.status == 0
+    assert "the journal has 1 claims that it did not know" in again.stderr
+    assert paid.states() == {"guid-2": "ready", "guid-1": "ready"}
     assert [body["name"] for body in sandbox.taken] == ["Episode 1", "Episode 2"]
+    assert "the journal has" not in paid.once().stderr, "said once"
 
 
-def test_starting_anew_on_purpose_means_deleting_the_mark_too(
+def test_without_any_journal_a_new_database_is_a_first_start(
     paid: Feedwatch, workspace: Workspace, sandbox: Sandbox
 ) -> None:
     lose(workspace)
-    (workspace.folder / "config.env.marker").unlink()
+    (workspace.folder / "config.env.claims").unlink()
     assert paid.once().status == 0
     assert len(sandbox.submissions) == 2
 
 
-def test_a_database_restored_from_an_old_copy_holds_what_looks_new(
-    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_restored_copy_pays_for_nothing_again_however_often_it_is_put_back(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer, times: int
 ) -> None:
-    copy = workspace.folder / "copy.db"
-    with sqlite3.connect(workspace.database) as db:
-        db.execute("vacuum into ?", (str(copy),))
-    db.close()
+    copy = back_up(workspace)
     feed_server.publish(2, 1)
     assert paid.once().status == 0
-    assert len(sandbox.submissions) == 2
-    lose(workspace)
-    shutil.copy(copy, workspace.database)
-    feed_server.publish(3, 2, 1)
-    assert paid.once().status == 4
-    assert paid.states() == {"guid-3": "held", "guid-2": "held", "guid-1": "ready"}
-    assert len(sandbox.submissions) == 2
-    feed_server.publish(4, 3, 2, 1)
-    paid.here("skip", "--feed", "show")
+    for _ in range(times):
+        put_back(workspace, copy)
+        assert paid.once().status == 0
+        assert paid.states() == {"guid-2": "ready", "guid-1": "ready"}
+    feed_server.publish(item(3, when=datetime.now(UTC)), 2, 1)
     assert paid.once().status == 0
-    assert paid.states()["guid-4"] == "ready", "what is new after that check is new"
+    assert [body["name"] for body in sandbox.taken] == ["Episode 1", "Episode 2", "Episode 3"]
 
 
-def test_what_was_queued_in_a_restored_database_is_held(
+def test_what_no_answer_was_recorded_for_is_in_doubt_after_a_restore(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    copy = back_up(workspace)
+    sandbox.faults.add(Fault("submit", "status_after", status=502))
+    feed_server.publish(2, 1)
+    assert paid.once().status == 4
+    put_back(workspace, copy)
+    assert paid.once().status == 4
+    assert paid.states() == {"guid-2": "unknown", "guid-1": "ready"}
+    assert len(sandbox.submissions) == 2
+
+
+def test_what_looks_new_and_is_older_than_the_missing_claims_is_held_until_it_was_looked_at(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    """A person may have skipped it meanwhile, or its item may have changed all its keys."""
+    copy = back_up(workspace)
+    feed_server.publish(2, 1)
+    assert paid.once().status == 0
+    put_back(workspace, copy)
+    feed_server.answer(503, b"down")
+    paid.once()
+    too_early = paid.here("skip", "--feed", "show")
+    assert too_early.status == 1
+    assert "not checked yet since" in too_early.stderr
+    feed_server.publish(7, 2, 1)  # all are dated long ago
+    assert paid.once().status == 4
+    assert paid.states() == {"guid-7": "held", "guid-2": "ready", "guid-1": "ready"}
+    assert paid.here("skip", "--feed", "show").status == 0
+    feed_server.publish(8, 7, 2, 1)
+    assert paid.once().status == 0
+    assert paid.states()["guid-8"] == "ready", "what is new after that check is new"
+    assert len(sandbox.submissions) == 3
+
+
+def test_what_was_queued_in_a_restored_database_is_polled(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox
 ) -> None:
     feedwatch.here("pause")
     feedwatch.once()
     assert feedwatch.states() == {"guid-1": "queued"}
-    copy = workspace.folder / "copy.db"
-    with sqlite3.connect(workspace.database) as db:
-        db.execute("vacuum into ?", (str(copy),))
-    db.close()
+    copy = back_up(workspace)
     feedwatch.here("resume")
     assert feedwatch.once().status == 0
-    lose(workspace)
-    shutil.copy(copy, workspace.database)
-    feedwatch.here("resume")
-    assert feedwatch.once().status == 4
-    assert feedwatch.states() == {"guid-1": "held"}
+    put_back(workspace, copy)
+    assert feedwatch.once().status == 0
+    assert feedwatch.states() == {"guid-1": "ready"}
     assert len(sandbox.submissions) == 1
+
+
+def test_a_copy_written_over_the_live_database_is_noticed_before_the_next_post(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    copy = back_up(workspace)
+    running = paid.start("run")
+    feed_server.publish(2, 1)
+    wait_for(lambda: paid.states().get("guid-2") == "ready")
+    with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(workspace.database)) as db:
+        old.backup(db)  # as SQLite's own tool does it
+    feed_server.publish(3, 2, 1)
+    wait_for(lambda: "this database is new" in running.stderr or not running.alive)
+    running.stop()
+    paid.once()
+    names = [body["name"] for body in sandbox.taken]
+    assert len(names) == len(set(names))
+
+
+def test_a_database_replaced_under_the_daemon_stops_submissions_and_says_so(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    copy = back_up(workspace)
+    running = paid.start("run")
+    wait_for(lambda: "watching" in running.stderr)
+    copy.replace(workspace.database)
+    feed_server.publish(2, 1)
+    wait_for(lambda: "deleted or replaced while feedwatch has it open" in running.stderr)
+    assert paid.here("healthcheck").status == 5
+    assert len(sandbox.submissions) == 1
+    running.stop()
+
+
+def test_a_database_with_two_names_is_refused(paid: Feedwatch, workspace: Workspace) -> None:
+    os.link(workspace.database, workspace.folder / "other.db")
+    refused = paid.once()
+    assert refused.status == 1
+    assert "has 2 names (hard links)" in refused.stderr
 
 
 def test_a_database_from_which_nothing_was_paid_may_be_lost(
@@ -154,32 +230,11 @@ def test_a_database_from_which_nothing_was_paid_may_be_lost(
     assert len(sandbox.submissions) == 1
 
 
-# The mark
-
-
-def test_the_mark_is_in_every_place_that_can_be_written(tmp_path: Path) -> None:
-    config, cache, database = tmp_path / "etc", tmp_path / "cache", tmp_path / "lib"
-    for folder in (config, cache, database):
-        folder.mkdir()
-    paths = places(
-        config / "config.env", database / "feedwatch.db", {"CACHE_DIRECTORY": str(cache)}
-    )
-    marker = Journal([*paths, tmp_path / "no such folder" / "marker"])
-    marker.write(DatabaseId(id="a", claims=3))
-    shutil.rmtree(database)
-    shutil.rmtree(config)
-    assert marker.read() == DatabaseId(id="a", claims=3)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"database": 1}', '{"claims": "x"}'])
-def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "marker"
-    path.write_text(content, encoding="utf-8")
-    assert Journal([path]).read() is None
+# The marker of feedwatch 0.1
 
 
 @pytest.mark.parametrize(
-    ("database", "mark", "behind"),
+    ("database", "marker", "older"),
     [
         (DatabaseId(id="a", claims=0), None, False),
         (DatabaseId(id="a", claims=5), None, False),
@@ -191,7 +246,25 @@ def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> Non
         (DatabaseId(id="b", claims=0), DatabaseId(id="a", claims=0), False),
     ],
 )
-def test_a_database_is_behind_if_it_knows_of_fewer_claims_or_is_another(
-    database: DatabaseId, mark: DatabaseId | None, *, behind: bool
+def test_a_database_is_older_if_it_knows_of_fewer_claims_or_is_another(
+    database: DatabaseId, marker: DatabaseId | None, *, older: bool
 ) -> None:
-    assert is_older(database, mark) == behind
+    assert is_older(database, marker) == older
+
+
+def test_the_journal_takes_the_place_of_the_marker_after_one_last_comparison(
+    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    for path in workspace.folder.glob("*.claims"):
+        path.unlink()
+    marker = workspace.folder / "config.env.marker"
+    marker.write_text('{"database": "another", "claims": 9}', encoding="utf-8")
+    feed_server.publish(2, 1)
+    again = paid.once()
+    assert again.status == 4
+    assert "no journal has it" in again.stderr
+    assert paid.states() == {"guid-2": "held", "guid-1": "ready"}
+    assert not marker.exists()
+    assert paid.here("approve", "--feed", "show", "--yes").status == 0
+    assert paid.once().status == 0
+    assert len(sandbox.submissions) == 2

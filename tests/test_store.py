@@ -21,9 +21,11 @@ from feedwatch.core.episode import Episode, KnownEpisode, State
 from feedwatch.core.feed import ErrorKind, FeedState
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key, KeyKind
-from feedwatch.core.job import Accepted, Later, Unknown
+from feedwatch.core.job import Accepted, Answer, Later, Refused
+from feedwatch.core.ledger import Target, outcome_of
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
+from feedwatch.store.claims import ClaimResult, Intent
 from feedwatch.store.database import alembic_config, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
@@ -35,6 +37,9 @@ POLICY = Policy()
 SOURCE = FeedConfig(
     name="show", url="https://h.example/feed", podcast_id="p", check_interval=15 * MINUTE
 )
+
+
+TARGET = Target("inlet", "https://api.example:443", "p")
 
 
 def opened(path: Path, *, may_create: bool = True) -> Store:
@@ -78,15 +83,30 @@ def admit(store: Store, *numbers: int, **values: object) -> list[Episode]:
         )
         for number in numbers
     ]
-    admitted = store.checks.record(feed, new, {}, NOW)
-    assert admitted is not None
-    return [one for number in admitted if (one := store.episodes.get(number)) is not None]
+    before = {one.id for one in store.episodes.find()}
+    assert store.checks.record(feed, new, {}, NOW) is not None
+    found = sorted(store.episodes.find(), key=lambda one: one.id)
+    return [one for one in found if one.id not in before]
+
+
+def claim_result(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> ClaimResult:
+    def intent(episode: Episode) -> Intent:
+        return Intent(episode_lifecycle.claimed(episode, TARGET.id, now), TARGET)
+
+    return store.claims.claim("inlet", now, policy, intent)
 
 
 def claim(store: Store, policy: Policy = POLICY, now: datetime = NOW) -> Episode | None:
-    return store.claims.claim(
-        "inlet", now, policy, lambda episode: episode_lifecycle.claimed(episode, "p", now)
-    )
+    return claim_result(store, policy, now).episode
+
+
+def answer(store: Store, claimed: Episode, answer: Answer, now: datetime = NOW) -> Episode | None:
+    """Record the answer to the POST of an episode's last claim."""
+    made = store.claims.latest_of(claimed.id)
+    assert made is not None
+    after = episode_lifecycle.answered(claimed, answer, now, POLICY)
+    sent = not isinstance(answer, Later) or answer.sent
+    return store.claims.settle(made.token, outcome_of(answer), claimed, after, now, sent=sent)
 
 
 # Opening
@@ -241,7 +261,8 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
     (feed,) = store.feeds.all()
     one = new_episode(1, feed_duration=1800)
     keys = [Key(KeyKind.GUID, "1"), Key(KeyKind.FILE, "1")]
-    assert store.checks.record(feed, [NewEpisode(episode=one, keys=keys, title_key="one")], {}, NOW)
+    admission = NewEpisode(episode=one, keys=keys, title_key="one")
+    assert store.checks.record(feed, [admission], {}, NOW) is not None
     found = KnownEpisode(
         id=1,
         title_key="one",
@@ -257,8 +278,11 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
 
 def test_an_episode_without_a_key_is_admitted_all_the_same(store: Store) -> None:
     (feed,) = store.feeds.all()
-    assert store.checks.record(
-        feed, [NewEpisode(episode=new_episode(), keys=[], title_key="")], {}, NOW
+    assert (
+        store.checks.record(
+            feed, [NewEpisode(episode=new_episode(), keys=[], title_key="")], {}, NOW
+        )
+        is not None
     )
     assert [one.title for one in store.episodes.find()] == ["Episode 1"]
 
@@ -302,32 +326,28 @@ def test_jobs_at_once_are_bounded(store: Store) -> None:
     assert first is not None
     assert claim(store, policy) is not None
     assert claim(store, policy) is None
-    accepted = episode_lifecycle.answered(first, Accepted("m"), NOW, policy)
-    assert store.episodes.save(first, accepted, NOW)
+    assert answer(store, first, Accepted("m"))
     assert claim(store, policy) is None, "an accepted job counts until it is final"
 
 
 def test_submissions_in_any_24_hours_are_bounded_and_the_surplus_waits(store: Store) -> None:
     admit(store, 1, 2, 3, 4)
     policy = replace(POLICY, max_submissions_per_day=2, max_concurrent_jobs=99)
-    for answer in (Accepted("m"), Unknown("x")):
+    for given in (Accepted("m"), Refused("no")):
         claimed = claim(store, policy)
         assert claimed is not None
-        assert store.episodes.save(
-            claimed, episode_lifecycle.answered(claimed, answer, NOW, policy), NOW
-        )
+        assert answer(store, claimed, given)
     assert claim(store, policy, NOW + DAY - MINUTE) is None
     assert store.claims.submitted_since(NOW - DAY) == 2
     assert claim(store, policy, NOW + DAY + MINUTE) is not None
 
 
-def test_what_was_surely_not_taken_is_not_counted(store: Store) -> None:
+def test_what_surely_never_left_is_not_counted(store: Store) -> None:
     admit(store, 1, 2)
     policy = replace(POLICY, max_submissions_per_day=1)
     claimed = claim(store, policy)
     assert claimed is not None
-    later = episode_lifecycle.answered(claimed, Later("down"), NOW, policy)
-    assert store.episodes.save(claimed, later, NOW)
+    assert answer(store, claimed, Later("down", sent=False))
     assert claim(store, policy) is not None
 
 

@@ -14,8 +14,9 @@ from feedwatch.core.episode import State
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.errors import StoreError
+from feedwatch.store.journal import Journal
 from tests.support import PATIENCE, FeedServer, Feedwatch, Workspace, wait_for
-from tests.world import World
+from tests.world import HookedJournal, World
 from tests.world import world as a_world
 
 
@@ -68,7 +69,7 @@ def test_an_answer_that_could_not_be_written_is_written_before_anything_else_is_
     loops.feeds.publish(2, 1)
     loops.check()
     lock = locked(loops)
-    loops.context.before_post = lambda: lock.__enter__()
+    loops.context.journal = HookedJournal(lock.__enter__)
     with pytest.raises(StoreError):
         loops.submit()
     assert len(loops.sandbox.taken) == 1
@@ -77,7 +78,7 @@ def test_an_answer_that_could_not_be_written_is_written_before_anything_else_is_
         loops.submit()
     assert len(loops.sandbox.submissions) == 1, "the queue waits for the answer to be on disk"
     lock.__exit__(None, None, None)
-    loops.context.before_post = lambda: None
+    loops.context.journal = Journal([])
     loops.submit()
     assert loops.states() == {"guid-1": State.PROCESSING, "guid-2": State.PROCESSING}
     assert len(loops.sandbox.taken) == 2
@@ -219,7 +220,7 @@ def test_a_clock_set_back_neither_repeats_nor_stops(loops: World) -> None:
 def test_a_clock_set_forward_during_a_post_loses_no_answer(loops: World) -> None:
     loops.feeds.publish(1)
     loops.check()
-    loops.context.before_post = lambda: loops.later(days=2)
+    loops.context.journal = HookedJournal(lambda: loops.later(days=2))
     loops.submit()
     assert loops.episode().state is State.PROCESSING
     assert len(loops.sandbox.taken) == 1

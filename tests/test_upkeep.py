@@ -16,7 +16,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.store.upkeep import Upkeep
 from tests.support import Feedwatch, Workspace
-from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, claim, opened
+from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, answer, claim, opened
 
 # backup
 
@@ -129,8 +129,7 @@ def finish(store: Store, then: timedelta) -> int:
     """The oldest queued episode, all the way to ready, `then` after it was new."""
     claimed = claim(store, now=NOW + then)
     assert claimed is not None
-    job = episode_lifecycle.answered(claimed, Accepted(f"m-{claimed.id}"), NOW + then, POLICY)
-    taken = store.episodes.save(claimed, job, NOW + then)
+    taken = answer(store, claimed, Accepted(f"m-{claimed.id}"), NOW + then)
     assert taken is not None
     done = Finished(remote_status="READY", processed_url="https://p.example/1.mp3")
     store.episodes.save(

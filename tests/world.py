@@ -12,11 +12,13 @@ from pathlib import Path
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, ParsedFeed
+from feedwatch.core.ledger import Claim
 from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context, Plan
@@ -53,6 +55,18 @@ class SharedParser:
 
     def close(self) -> None:
         """Nothing: a process that ends takes its parser with it, and this one is shared."""
+
+
+class HookedJournal(Journal):
+    """A journal in no place, that does something between a claim and its POST."""
+
+    def __init__(self, hook: Callable[[], object]) -> None:
+        super().__init__([])
+        self._hook = hook
+
+    def append_claim(self, claim: Claim) -> bool:  # noqa: ARG002
+        self._hook()
+        return True
 
 
 class World:

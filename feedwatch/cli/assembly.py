@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from errno import EADDRINUSE
@@ -17,8 +17,8 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
-from feedwatch.core import episode_lifecycle
-from feedwatch.core.ledger import is_older
+from feedwatch.core.episode import Episode
+from feedwatch.core.ledger import Target, origin
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
@@ -38,6 +38,7 @@ from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.polls import Polls
+from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
 from feedwatch.web.http_server import HttpSide
 from feedwatch.web.monitoring import Monitored
@@ -94,6 +95,12 @@ def api(
         yield Inlet(http)
 
 
+def target_by(settings: Settings) -> Callable[[Episode], Target]:
+    """What a POST for an episode is for, by the config."""
+    podcasts = {source.name: source.podcast_id for source in settings.sources}
+    return lambda one: Target(Inlet.name, origin(settings.api_url), podcasts.get(one.feed, ""))
+
+
 @contextmanager
 def feed_client(cancellation: Cancellation) -> Iterator[httpx.Client]:
     """The client for feeds, which never sees the API's key."""
@@ -140,15 +147,16 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
 
         now = datetime.now(UTC)
         store.feeds.sync(settings.sources, first_checks(settings.sources, now))
-        marker = Journal(places(settings.path, store.path, os.environ))
-        _compare(store, marker, now)
         context = Context(
             store=store,
             processor=connect(settings),
             plan=plan_of(settings),
-            before_post=lambda: marker.write(store.claims.database_id()),
+            journal=Journal(
+                places(settings.path, store.path, os.environ), store.claims.database_id().id
+            ),
             checked=metrics.checked,
         )
+        replace_marker(context, places(settings.path, store.path, os.environ, name="marker"))
         daemon = Daemon(
             context,
             Checks(context, http, parser),
@@ -171,20 +179,6 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
         complaint = channel.complaint()
         if complaint is not None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
-
-
-def _compare(store: Store, marker: Journal, now: datetime) -> None:
-    """Notice a database that was lost or restored, and leave the mark that it is noticed by."""
-    if is_older(store.claims.database_id(), marker.read()):
-        queued = store.claims.hold_everything(now, episode_lifecycle.doubted)
-        log.error(
-            "more was submitted than this database knows of: it is new, another one or restored "
-            "from a copy (the mark is in %s). %d queued episodes and all that the next check of "
-            "each feed finds new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` "
-            "settles it; if you mean to start anew, delete the mark and the database",
-            *(marker.places, queued),
-        )
-    marker.write(store.claims.database_id())
 
 
 log = logging.getLogger("feedwatch")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
+from feedwatch.core.ledger import Target, origin
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
+from feedwatch.processors.inlet import Inlet
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.overview import configured_feeds
@@ -63,7 +66,10 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
             )
             for source, outcome in zip(sources, looks, strict=True):
                 if isinstance(outcome, ParsedFeed) and outcome.items:
-                    decisions = decisions_for(store, known[source.name], source, outcome)
+                    target = Target(Inlet.name, origin(settings.api_url), source.podcast_id)
+                    decisions = decisions_for(
+                        store, known[source.name], source, outcome, target, datetime.now(UTC)
+                    )
                     results.append((source, decisions, None))
                 else:
                     results.append((source, [], error_of(outcome)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import api, opened, read_settings
+from feedwatch.cli.assembly import api, opened, read_settings, target_by
 from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
 from feedwatch.core.episode import State
 from feedwatch.core.episode_lifecycle import may_be_taken
@@ -36,7 +36,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
-        proposal = decisions.approval(store, settings.sources, ids, feed, now)
+        proposal = decisions.approval(store, settings.sources, ids, feed, now, target_by(settings))
         if proposal.moves:
             _preview(proposal)
             confirm("Approve?", given=yes)
@@ -78,7 +78,9 @@ def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bo
     with opened(settings) as store:
         _require_one_choice(ids, state, "--state failed")
         in_state = State(state) if state else None
-        proposal = decisions.retrial(store, settings.sources, ids, in_state, now)
+        proposal = decisions.retrial(
+            store, settings.sources, ids, in_state, now, target_by(settings)
+        )
         _preview(proposal)
         doubtful = sum(may_be_taken(episode) for episode in proposal.episodes)
         if doubtful:
@@ -159,6 +161,8 @@ def _preview(proposal: Proposal) -> None:
         say(f"  {episode.id}  {episode.feed}  {episode.title}")
     if len(episodes) > MAX_PREVIEWED:
         say(f"  and {len(episodes) - MAX_PREVIEWED} more")
+    if proposal.remark:
+        say(proposal.remark)
 
 
 def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> None:

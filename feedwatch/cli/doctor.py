@@ -28,7 +28,10 @@ from feedwatch.core.job import Later
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
+from feedwatch.store.database import sqlite_path
 from feedwatch.store.errors import StoreError
+from feedwatch.store.journal import places
+from feedwatch.store.lock import is_mount_point
 from feedwatch.watcher.checks import look
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
@@ -70,6 +73,7 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
 def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield _config(settings)
     yield _database(settings)
+    yield _journal(settings)
     cancellation = Cancellation()
     with client(cancellation) as http:
         yield _clock(http, settings)
@@ -99,12 +103,33 @@ def _database(settings: Settings) -> Finding:
                 found = f"{store.place}, not made yet"
     except StoreError as error:
         return Finding(check="database", ok=False, found=str(error), mend="see the message")
+    if path is not None and is_mount_point(path):
+        mend = "mount its folder instead: the write-ahead log beside it must go where it goes"
+        return Finding(
+            check="database", ok=False, found=f"{found}, a file mounted by itself", mend=mend
+        )
     if path is None or os.access(path if path.exists() else path.parent, os.W_OK):
         return Finding(check="database", ok=True, found=found)
     mend = f"give this user the right to write {path.parent}, or run this as the daemon's user"
     if not path.parent.exists():
         mend = f"make the folder {path.parent}"
     return Finding(check="database", ok=False, found=f"{found}, not writable", mend=mend)
+
+
+def _journal(settings: Settings) -> Finding:
+    """Where the journal of claims is kept, which tells what a lost database has paid for."""
+    database = sqlite_path(settings.database_url)
+    paths = places(settings.path, database, os.environ)
+    usable = [one for one in paths if os.access(one if one.exists() else one.parent, os.W_OK)]
+    if usable:
+        return Finding(check="journal", ok=True, found=", ".join(map(str, usable)))
+    return Finding(
+        check="journal",
+        ok=False,
+        found=f"no place can be written: {', '.join(map(str, paths)) or 'none is known'}",
+        mend="a lost or restored database would not be noticed: let feedwatch write beside the "
+        "config, or set CACHE_DIRECTORY",
+    )
 
 
 def _clock(http: httpx.Client, settings: Settings) -> Finding:

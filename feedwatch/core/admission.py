@@ -51,7 +51,7 @@ class Decision:
 
 
 def decide(
-    matches: Sequence[ItemMatch], feed: Feed, rules: Rules, *, unchanged: int = 0
+    matches: Sequence[ItemMatch], feed: Feed, rules: Rules, now: datetime, *, unchanged: int = 0
 ) -> list[Decision]:
     """One decision for each of `matches`, the items of a document of `feed`, in their order.
 
@@ -62,17 +62,12 @@ def decide(
         decisions, alarm = _first_run(decisions, rules.first_run), None
     else:
         alarm = _alarm(decisions, feed, rules, unchanged)
-    until = feed.hold_if_published_before
     for place, decision in enumerate(decisions):
         if decision.verdict is Verdict.SUBMIT:
             published = decision.item.published_at
-            reason = alarm
-            if until is not None and (published is None or published <= until):
-                reason = (  # graver than the alarm: this may have been paid for already
-                    f"published before {until:%Y-%m-%d %H:%M}Z or at a time not stated: what is "
-                    "known of the feed begins then, so this may have been submitted already"
-                )
-            if reason is not None:
+            # What may have been paid for already is graver than an alarm.
+            reason = _doubt(published, feed, now) or _too_old(published, feed, rules.first_run)
+            if (reason := reason or alarm) is not None:
                 decisions[place] = replace(decision, verdict=Verdict.HOLD, reason=reason)
     return decisions
 
@@ -134,11 +129,40 @@ def _objection(item: Item, rules: Rules) -> str | None:
     return None
 
 
+def _doubt(published: datetime | None, feed: Feed, now: datetime) -> str | None:
+    """Why an item may have been submitted already. A date ahead of now proves nothing."""
+    until = feed.hold_if_published_before
+    if until is None or (published is not None and until < published <= now):
+        return None
+    return (
+        f"published before {until:%Y-%m-%d %H:%M}Z, or at a time that is not stated or to come: "
+        "what is known of the feed begins then, so this may have been submitted already"
+    )
+
+
+def _too_old(published: datetime | None, feed: Feed, policy: FirstRun) -> str | None:
+    """Why an item that shows up late is not wanted by the first-run policy, which is for ever."""
+    if feed.baseline_at is None or published is None:
+        return None
+    if published >= feed.baseline_at.replace(microsecond=0):  # feeds state whole seconds
+        return None
+    wanted = policy.since is not None and published >= datetime.combine(policy.since, time(), UTC)
+    if policy.everything or wanted:
+        return None
+    return (
+        f"dated {published:%Y-%m-%d}, before this feed was first checked on "
+        f"{feed.baseline_at:%Y-%m-%d}; `approve ID` submits it"
+    )
+
+
 def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: int) -> str | None:
     """Why nothing new of this document should be submitted before a person has looked, if so."""
     new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
     if new > rules.flood_limit:
-        return f"flood: {new} new items in one check, the limit is {rules.flood_limit}"
+        return (
+            f"flood: {new} new items in one check, the limit is {rules.flood_limit}; `approve` or "
+            "`skip` decides, and FEEDWATCH_FLOOD_LIMIT of the feed raises the limit"
+        )
     before = feed.item_count
     still = unchanged + sum(
         decision.match.kind in (MatchKind.KNOWN, MatchKind.REPLACED) for decision in decisions

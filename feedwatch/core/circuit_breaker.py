@@ -64,6 +64,11 @@ def breaker_after_read(
     return _tripped(breaker, failure, now, policy)
 
 
+def breaker_after_block(breaker: CircuitBreaker, reason: str, now: datetime) -> CircuitBreaker:
+    """The breaker, tripped by something on this machine that a person has to mend."""
+    return replace(breaker, tripped_until=now, reason=reason, blocked=True)
+
+
 def breaker_after_new_access(breaker: CircuitBreaker, now: datetime) -> CircuitBreaker:
     """The breaker after a change of the API's key or URL, which may have mended what blocks it."""
     return replace(breaker, tripped_until=now) if breaker.blocked else breaker

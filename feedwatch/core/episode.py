@@ -61,6 +61,7 @@ class Episode:
     overdue: bool = False  # not final by the deadline
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
+    cleared_claim: int | None = None  # claims up to this one do not forbid it: a person said so
     version: int = 0  # counts writes, so that a stale write is refused
 
 

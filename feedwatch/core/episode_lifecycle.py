@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from feedwatch.core import job
 from feedwatch.core.episode import Cause, Episode, State
-from feedwatch.core.schedule import HOUR, backoff, next_poll
+from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
+from feedwatch.core.schedule import HOUR, backoff, fraction, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
@@ -154,13 +155,49 @@ def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = 
     return replace(_moved(episode, State.FAILED, reason, cause), finished_at=now)
 
 
+# What the ledger knows
+
+
+def paid_already(episode: Episode, claim: Claim, state: State) -> Episode:
+    """Another episode's claim has paid for this one, by another feed or under another name."""
+    _must_be(episode, "taken for paid", State.QUEUED)
+    return _moved(episode, state, paid_reason(claim))
+
+
+def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> Episode | None:
+    """The journal has a claim for the episode, or an answer, that the database did not know.
+
+    None where the episode stays: nothing was paid, or it has a job already.
+    """
+    if claim.outcome not in PERHAPS_PAID or episode.state in (State.PROCESSING, State.READY):
+        return None
+    reason = (
+        f"submitted on {claim.at:%Y-%m-%d %H:%M}Z, which this database did not know (restored or "
+        "replaced)"
+    )
+    submitted = replace(
+        episode,
+        podcast_id=claim.target.id,
+        attempts=max(episode.attempts, 1),
+        submitted_at=claim.at,
+        finished_at=None,
+    )
+    if claim.media_id is None:
+        return _moved(submitted, State.UNKNOWN, reason)
+    # Many may be imported at once: their first polls are spread.
+    first_poll = now + policy.poll_interval * fraction(claim.token)
+    taken = _accepted(submitted, claim.media_id, first_poll, None)
+    return replace(taken, reason=reason)
+
+
 # What a person decides
 
 
-def approved(episode: Episode, now: datetime) -> Episode:
-    """A person has approved a held episode."""
+def approved(episode: Episode, now: datetime, cleared_claim: int | None = None) -> Episode:
+    """A person has approved a held episode, claims of others up to `cleared_claim` included."""
     _must_be(episode, "approved", State.HELD)
-    return _moved(episode, State.QUEUED, "approved", due_at=now)
+    cleared = replace(episode, cleared_claim=cleared_claim or episode.cleared_claim)
+    return _moved(cleared, State.QUEUED, "approved", due_at=now)
 
 
 def skipped(episode: Episode) -> Episode:
@@ -176,8 +213,11 @@ def doubted(episode: Episode) -> Episode:
     return _moved(episode, State.HELD, reason)
 
 
-def retried(episode: Episode, now: datetime) -> Episode:
-    """A person has decided to submit the episode again, whatever came of it before."""
+def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -> Episode:
+    """A person has decided to submit the episode again, whatever came of it before.
+
+    Claims of other episodes up to `cleared_claim`, which have its keys, no longer forbid it.
+    """
     _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)
@@ -195,6 +235,7 @@ def retried(episode: Episode, now: datetime) -> Episode:
         overdue=False,
         submitted_at=None,
         finished_at=None,
+        cleared_claim=cleared_claim or episode.cleared_claim,
     )
 
 

@@ -5,7 +5,7 @@ An event's id follows from its content, so a repeated delivery carries the same 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from feedwatch.core.alert import Alert
 from feedwatch.core.episode import Episode
 from feedwatch.core.json_forms import episode_json, stamp
+from feedwatch.core.ledger import Restoration
 from feedwatch.core.printable import printable
 
 
@@ -48,8 +49,20 @@ def ready(episode: Episode, at: datetime) -> Event:
     return event("episode.ready", str(episode.id), at, text, {"episode": episode_json(episode)})
 
 
-def restored(at: datetime, queued: int) -> Event:
-    """`database.restored`: claims were made that this database lacks; what is queued is held."""
+def restored(at: datetime, done: Restoration) -> Event:
+    """`database.restored`: claims were made that this database lacked; the journal had them."""
+    text = (
+        f"this database is new, another one or restored from a copy: the journal has "
+        f"{done.imported} submissions that it did not know. Of their episodes {done.processing} "
+        f"are polled again, {done.unknown} may or may not have been taken, and {done.unmet} "
+        "submissions wait for their items. Older items that turn up in these feeds are held: "
+        f"{', '.join(done.feeds)}"
+    )
+    return event("database.restored", "database", at, text, asdict(done) | {"held": 0})
+
+
+def everything_held(at: datetime, queued: int) -> Event:
+    """`database.restored`, where no journal tells which claims are missing: all is held."""
     text = (
         "more was submitted than this database knows of: it is new, another one or restored from "
         f"a copy. {queued} queued episodes and what the next check of each feed finds new are "

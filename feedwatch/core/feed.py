@@ -42,6 +42,8 @@ class Feed:
     last_new_at: datetime | None = None  # when a check last found a new episode
     item_count: int = 0  # episodes in the last good document
     hold_if_published_before: datetime | None = None  # until then it may have been paid for
+    doubted_at: datetime | None = None  # when that was found; a good check since may clear it
+    version: int = 0  # counts decisions about the feed, so that a check undoes none
     media_types: str | None = None  # by which the last good document was read
     body_hash: bytes | None = None  # of the last good document, and of how it was read
     full_reads_requested: int = 0  # times that a description which had not been read was needed

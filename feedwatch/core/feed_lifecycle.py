@@ -50,7 +50,7 @@ def checked(
             failed = _check_failed(feed, "the feed has no items", now, interval, None)
             if feed.baseline_at is not None:
                 return failed
-            return replace(failed, baseline_at=now, hold_if_published_before=now)
+            return replace(failed, baseline_at=now, hold_if_published_before=now, doubted_at=now)
     after = replace(
         _with_rhythm(feed, published, now, found_new=found_new),
         checked_at=now,
@@ -98,7 +98,13 @@ def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
     stated = ",".join(media_types)
     if feed.media_types in (None, stated):
         return replace(feed, media_types=stated)
-    return replace(feed, media_types=stated, hold_if_published_before=now, last_full_fetch_at=None)
+    return replace(
+        feed,
+        media_types=stated,
+        hold_if_published_before=now,
+        doubted_at=now,
+        last_full_fetch_at=None,
+    )
 
 
 def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
@@ -110,6 +116,13 @@ def may_ask_conditionally(feed: Feed, now: datetime) -> bool:
     ):
         return False
     return timedelta() <= now - feed.last_full_fetch_at < DAY  # a time to come is a clock's error
+
+
+def may_settle(feed: Feed) -> bool:
+    """Whether a person can decide about a feed in doubt: only after a good check since it began."""
+    if feed.hold_if_published_before is None or feed.doubted_at is None:
+        return True
+    return feed.success_at is not None and feed.success_at > feed.doubted_at
 
 
 def feed_state(feed: Feed, breaker: CircuitBreaker) -> FeedState:

@@ -42,6 +42,7 @@ class Later:
     reason: str
     retry_after: timedelta | None = None
     blocked: bool = False
+    sent: bool = True  # False: the request surely never left
 
 
 @dataclass(frozen=True)

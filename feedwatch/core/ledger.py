@@ -1,18 +1,172 @@
-"""Ledger: which database this is, and whether it lacks claims that were made."""
+"""Ledger: the claims of all POSTs, and what a claim proves about an episode. Pure.
 
+A claim is the committed intention to send one POST. The ledger has all claims, in the database; the
+journal has the same claims in files outside of it (`store/journal.py`), so that a database which
+was lost, restored or replaced can be told what was paid for meanwhile.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum, auto
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from feedwatch.core.episode import State
+from feedwatch.core.identity import Key, KeyKind
+from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
+
+TITLE_LENGTH = 120  # characters of a title that a claim keeps, for people
+TELLING_GUID = 20  # characters; a shorter guid, such as "12", is given by many publishers
+
+
+class Outcome(StrEnum):
+    """Outcome: what the answer to a claim's POST has proven."""
+
+    OPEN = "open"  # no answer is recorded yet
+    ACCEPTED = "accepted"  # a job exists, and its id is known
+    REFUSED = "refused"  # no job exists
+    NOT_TAKEN = "not_taken"  # no job exists, for a cause outside of the episode
+    UNKNOWN = "unknown"  # a job may exist
+
+
+PERHAPS_PAID = (Outcome.OPEN, Outcome.ACCEPTED, Outcome.UNKNOWN)
+
+
+def outcome_of(answer: Answer) -> Outcome:
+    """The outcome of a claim by the answer to its POST."""
+    match answer:
+        case Accepted():
+            return Outcome.ACCEPTED
+        case Refused():
+            return Outcome.REFUSED
+        case Later():
+            return Outcome.NOT_TAKEN
+        case Unknown():
+            return Outcome.UNKNOWN
+
+
+class Target(NamedTuple):
+    """Target: what a POST is for."""
+
+    processor: str
+    api: str  # scheme://host:port
+    id: str  # at the API; of Inlet the podcast id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim, and what came of it."""
+
+    number: int  # orders the claims of one database
+    token: str  # unique for ever
+    at: datetime
+    target: Target
+    feed: str
+    title: str
+    keys: tuple[str, ...]  # of the episode, as `key_hash` writes them
+    episode_id: int | None = None  # None: imported, and its episode was not met yet
+    step: str = "ads"
+    term: int = 0  # of the leader that made the claim; 0 where there is but one daemon
+    outcome: Outcome = Outcome.OPEN
+    sent: bool = True  # False only where the POST surely never left
+    media_id: str | None = None
+    settled_at: datetime | None = None
+
+
+def key_hash(key: Key) -> str:
+    """A key as claims have it: the first 16 bytes of its SHA-256, in hex.
+
+    A hash cannot be migrated, so the normal form of keys (`core/identity.py`) is settled for good.
+    """
+    return sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def origin(url: str) -> str:
+    """The scheme, host and port of an API's URL, as claims have it."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_loopback(api: str) -> bool:
+    """Whether an API is on this machine: a sandbox or a test, where nothing is paid."""
+    host = urlsplit(api).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def state_if_paid(keys: Collection[Key], claim: Claim) -> State | None:
+    """Payment identity: the state of an episode with these keys, given another episode's claim.
+
+    `SKIPPED` where guid and audio both agree: it is the same episode. `HELD` where one sign agrees.
+    None where nothing does; a short guid alone is no sign, since publishers count from 1.
+    """
+    shared = {key.kind: key for key in keys if key_hash(key) in claim.keys}
+    if KeyKind.GUID in shared and KeyKind.FILE in shared:
+        return State.SKIPPED
+    if KeyKind.FILE in shared or KeyKind.DATE in shared:
+        return State.HELD
+    guid = shared.get(KeyKind.GUID)
+    tells = guid is not None and (len(guid.value) >= TELLING_GUID or "://" in guid.value)
+    return State.HELD if tells else None
+
+
+def paid_reason(claim: Claim) -> str:
+    """Why an episode is not submitted, given the claim that has paid for it."""
+    number = f"episode {claim.episode_id}" if claim.episode_id is not None else "an episode"
+    return f"already submitted as {number} of feed {claim.feed} on {claim.at:%Y-%m-%d}"
+
+
+class Finding(Enum):
+    """Finding: what a claim of the journal means to the ledger."""
+
+    MISSING = auto()  # the database is older than the claim: lost, restored or replaced
+    SETTLED = auto()  # its answer is in the journal alone: a crash came between the two
+    CONTRADICTED = auto()  # both say accepted, with different jobs
+
+
+def finding(recorded: Claim, ledger: Mapping[str, Claim]) -> Finding | None:
+    """Compare a claim of the journal with the ledger, by its token; None if all is well."""
+    known = ledger.get(recorded.token)
+    if known is None:
+        return Finding.MISSING
+    if recorded.outcome is Outcome.ACCEPTED and known.outcome is Outcome.ACCEPTED:
+        return Finding.CONTRADICTED if recorded.media_id != known.media_id else None
+    answered = known.outcome is Outcome.OPEN and recorded.outcome is not Outcome.OPEN
+    found = known.outcome is Outcome.UNKNOWN and recorded.outcome is Outcome.ACCEPTED
+    return Finding.SETTLED if answered or found else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseId:
-    """Which database this is, and how many claims were ever made in it."""
+    """Which database this is, and the number of its last claim."""
 
     id: str
     claims: int
 
 
-def is_older(database: DatabaseId, journal: DatabaseId | None) -> bool:
-    """Whether the journal has claims that the database knows nothing of."""
-    if journal is None or journal.claims == 0:
+def is_older(database: DatabaseId, marker: DatabaseId | None) -> bool:
+    """Whether the marker of feedwatch 0.1, which only counted, has more claims than the database.
+
+    It is asked once, when the journal takes the marker's place.
+    """
+    if marker is None or marker.claims == 0:
         return False
-    return database.id != journal.id or database.claims < journal.claims
+    return database.id != marker.id or database.claims < marker.claims
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration:
+    """What a comparison of journal and ledger has found and mended."""
+
+    imported: int = 0  # claims
+    processing: int = 0  # episodes whose jobs are known: they need no person
+    unknown: int = 0  # episodes whose jobs are not
+    unmet: int = 0  # claims whose episodes no check has met yet
+    feeds: tuple[str, ...] = ()  # whose new items are held if they are dated before the claims

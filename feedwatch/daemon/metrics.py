@@ -123,6 +123,11 @@ class Counted:
         """As the API's own."""
         return self._processor.name
 
+    @property
+    def api(self) -> str:
+        """As the API's own."""
+        return self._processor.api
+
     def submit(self, submission: Task) -> Answer:
         """Submit, and count the answer."""
         answer = self._processor.submit(submission)

@@ -12,6 +12,10 @@ class Processor(Protocol):
     def name(self) -> str:
         """The processor's name in the database, for example of its circuit breaker."""
 
+    @property
+    def api(self) -> str:
+        """The API's scheme, host and port."""
+
     def submit(self, submission: Task) -> Answer:
         """Submit a task by one POST, which is never repeated: a second one may be paid again."""
 

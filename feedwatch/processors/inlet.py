@@ -21,6 +21,7 @@ from feedwatch.core.job import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.ledger import origin
 from feedwatch.processors.http import first_line, get, json_object, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
@@ -69,6 +70,7 @@ class Inlet:
     def __init__(self, client: httpx.Client) -> None:
         """`client` has the API's base URL and the header `Authorization: Token …`."""
         self._client = client
+        self.api = origin(str(client.base_url))
 
     def submit(self, submission: Task) -> Answer:
         """POST /media/process. The API has no idempotency key, no lookup and no cancel."""

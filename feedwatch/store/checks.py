@@ -1,7 +1,7 @@
 """Checks: what one check of a feed has changed, written in one transaction."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +30,8 @@ from feedwatch.store.sql import chunks
 
 LATEST = 100  # episodes from which a feed's rhythm is learned
 # All that a check may change of a feed: not what a person or the config may change meanwhile.
-CHECK_COLUMNS = tuple(
-    field.name
-    for field in fields(Feed)
-    if field.name not in ("id", "name", "url", "active", "paused", "full_reads_requested")
-)
+NOT_BY_A_CHECK = {"id", "name", "url", "active", "paused", "version", "full_reads_requested"}
+CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in NOT_BY_A_CHECK)
 # A full read that was requested while the check ran has made the feed due at once: that stays so.
 _NEXT_CHECK = case(
     (
@@ -44,10 +41,15 @@ _NEXT_CHECK = case(
     else_=feeds.c.due_at,
 )
 # Built once: to build a statement of so many columns costs more than to execute it. It updates no
-# row if the feed's URL has changed: that was a check of something else.
+# row if the feed's URL has changed, since that was a check of something else, nor if its version
+# has: a check that was under way undoes nobody's decision.
 _UPDATE_CHECKED = (
     update(feeds)
-    .where(feeds.c.id == bindparam("feed_id"), feeds.c.url == bindparam("checked_url"))
+    .where(
+        feeds.c.id == bindparam("feed_id"),
+        feeds.c.url == bindparam("checked_url"),
+        feeds.c.version == bindparam("checked_version"),
+    )
     .values({key: bindparam(key) for key in CHECK_COLUMNS} | {"due_at": _NEXT_CHECK})
 )
 
@@ -60,6 +62,10 @@ class NewEpisode:
     keys: Collection[Key]
     title_key: str  # the title for comparison
     place: int = 0  # in the document
+
+
+Admitted = tuple[Episode, Collection[Key]]  # a new episode, as stored, and its keys
+Moved = tuple[Episode, Episode]  # an episode before and after a move
 
 
 class CheckStore:
@@ -125,7 +131,8 @@ class CheckStore:
         url_change: UrlChange | None = None,
         descriptions: Mapping[int, str] | None = None,
         seen_items: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
-    ) -> list[int] | None:
+        paid: Callable[[Connection, Sequence[Admitted]], list[Moved]] = lambda _db, _new: [],
+    ) -> list[Moved] | None:
         """Write all that a check has changed, or nothing of it.
 
         feed: as it is after the check.
@@ -136,9 +143,11 @@ class CheckStore:
         descriptions: by the ids of episodes that waited for theirs; None unless the whole document
             was parsed for them.
         seen_items: makes the seen-item cache, or None, of the new episodes' ids by their places.
+        paid: moves those of the new episodes that the ledger turns out to have paid for.
 
-        Returns the ids of the new episodes. None, with nothing written, if another process has
-        changed the feed's URL or admitted one of them meanwhile: the next check decides anew.
+        Returns what `paid` has moved. None, with nothing written, if another process has decided
+        about the feed, changed its URL or admitted one of the episodes meanwhile: the next check
+        decides anew.
         """
         try:
             with self._engine.begin() as db:
@@ -156,6 +165,11 @@ class CheckStore:
                 if url_change is not None:
                     add_url_change(db, feed.id, url_change)
                 ids = _admit(db, feed, new, now)
+                admitted = [
+                    (replace(one.episode, id=new_id), one.keys)
+                    for new_id, one in zip(ids, new, strict=True)
+                ]
+                moved = paid(db, admitted) if admitted else []
                 if descriptions is not None:
                     _describe(db, feed, descriptions)
                 places = [admission.place for admission in new]
@@ -167,7 +181,7 @@ class CheckStore:
                     db.execute(insert(digests).values(feed_id=feed.id, digest=packed))
         except IntegrityError:
             return None
-        return ids
+        return moved
 
 
 def _known_ids(db: Connection, feed_id: int, keys: Collection[Key]) -> dict[Key, int]:
@@ -211,6 +225,7 @@ def _parameters(feed: Feed) -> dict[str, Any]:
     return {key: getattr(feed, key) for key in CHECK_COLUMNS if key != "due_at"} | {
         "feed_id": feed.id,
         "checked_url": feed.url,
+        "checked_version": feed.version,
         "requested_before": feed.full_reads_requested,
         "next_check_at": feed.due_at,
     }

@@ -1,27 +1,70 @@
-"""Claims: the committed intention to send one POST, and every limit that may forbid it."""
+"""Claims: the committed intention to send one POST, and every limit that may forbid it.
 
-from collections.abc import Callable
+The table `claims` is the ledger. A claim is made in one transaction with the move of its episode,
+and its outcome is written in one with the move that the answer leads to.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, Select, func, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from feedwatch.core import events
+from feedwatch.core import episode_lifecycle, events
 from feedwatch.core.episode import LIVE, Episode, State
-from feedwatch.core.ledger import DatabaseId
+from feedwatch.core.identity import Key
+from feedwatch.core.ledger import (
+    PERHAPS_PAID,
+    TITLE_LENGTH,
+    Claim,
+    DatabaseId,
+    Outcome,
+    Target,
+    is_loopback,
+    key_hash,
+    state_if_paid,
+)
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
 from feedwatch.store.database import reading
-from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
+from feedwatch.store.episodes import (
+    fetch_episodes,
+    fetch_keys,
+    move_episode,
+    select_episodes,
+)
+from feedwatch.store.errors import StoreError
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import episodes, feeds, history, imprint
-from feedwatch.store.sql import is_due
+from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
+from feedwatch.store.sql import chunks, columns_of, is_due
+
+OF_TARGET = ("processor", "api", "target")
+CLAIM_COLUMNS = tuple(column.key for column in claims.columns if column.key not in OF_TARGET)
+
+
+class Intent(NamedTuple):
+    """What a claim would make of an episode, and what its POST would be for."""
+
+    claimed: Episode
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """What came of the attempt to claim."""
+
+    episode: Episode | None = None  # claimed; None: nothing may be submitted now
+    claim: Claim | None = None
+    ledger_differs: bool = False  # the last claim is missing: this is another or an older database
+    paid_already: Sequence[tuple[Episode, Episode]] = ()  # episodes before, and as moved
 
 
 class ClaimStore:
-    """Claims, and how many there were. Each public method is one transaction."""
+    """The ledger. Each public method is one transaction."""
 
     def __init__(self, engine: Engine, outbox: Outbox) -> None:
         """`outbox` gets an event when the database turns out to lack claims."""
@@ -29,28 +72,95 @@ class ClaimStore:
         self._outbox = outbox
 
     def claim(
-        self, processor: str, now: datetime, policy: Policy, claimed: Callable[[Episode], Episode]
-    ) -> Episode | None:
-        """Claim the oldest episode that may be submitted now: save what `claimed` makes of it.
+        self,
+        processor: str,
+        now: datetime,
+        policy: Policy,
+        intent: Callable[[Episode], Intent | None],
+        last: str | None = None,
+    ) -> ClaimResult:
+        """Claim the oldest episode that may be submitted now, as `intent` says.
+
+        intent: None passes over the feed of the episode.
+        last: the token of the claim that was made before this one.
 
         The same transaction checks everything that can forbid a submission: pauses, the circuit
-        breaker, the limits of concurrent jobs and of submissions in any 24 hours. None if one does,
-        or if no episode is due.
+        breaker, the limits of concurrent jobs and of submissions in any 24 hours, and whether a
+        claim for another episode has paid for this one already: then it becomes held or skipped.
         """
         with self._engine.begin() as db:
             breaker = breakers.load(db, processor, lock=True)
             if breaker.paused or breaker.tripped_until is not None:
-                return None
+                return ClaimResult()
+            if last is not None and not _by_token(db, [last]):
+                return ClaimResult(ledger_differs=True)
             if jobs_in_flight(db, but_overdue=True) >= policy.max_concurrent_jobs:
-                return None
+                return ClaimResult()
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
-                return None
-            queued = fetch_episodes(db, _next_queued().where(is_due(episodes.c.due_at, now)))
-            if not queued:
-                return None
-            (before,) = queued
-            db.execute(update(imprint).values(claims=imprint.c.claims + 1))
-            return move_episode(db, before, claimed(before), now)
+                return ClaimResult()
+            passed_over: set[str] = set()
+            paid_already: list[tuple[Episode, Episode]] = []
+            while (before := _next_queued(db, passed_over, now)) is not None:
+                order = intent(before)
+                if order is None:
+                    passed_over.add(before.feed)
+                    continue
+                keys = fetch_keys(db, before.id)
+                paid = _paid_already(db, before, keys, order.target)
+                if paid is not None:
+                    after = episode_lifecycle.paid_already(before, *paid)
+                    saved = move_episode(db, before, after, now)
+                    paid_already.append((before, saved or after))
+                    continue
+                saved = move_episode(db, before, order.claimed, now)
+                if saved is None:  # another process has changed it since it was read
+                    continue
+                claim = _add_claim(db, before, order.target, keys, now)
+                return ClaimResult(episode=saved, claim=claim, paid_already=paid_already)
+        return ClaimResult(paid_already=paid_already)
+
+    def settle(
+        self,
+        token: str,
+        outcome: Outcome,
+        before: Episode,
+        after: Episode,
+        now: datetime,
+        *,
+        sent: bool = True,
+    ) -> Episode | None:
+        """Write what came of a claim, and the move of its episode that follows, at once.
+
+        Returns the episode as saved. None if somebody else has changed it since `before` was read:
+        the outcome is written all the same. Raises `StoreError`, also where the database refuses
+        the statement for a cause of its own: an answer must not be given up for that.
+        """
+        values = {"outcome": outcome, "sent": sent, "settled_at": now}
+        if outcome is Outcome.ACCEPTED:
+            values["media_id"] = after.media_id
+        open_ended = claims.c.outcome.in_((Outcome.OPEN, Outcome.UNKNOWN))
+        change = update(claims).where(claims.c.token == token, open_ended).values(values)
+        try:
+            with self._engine.begin() as db:
+                if not _by_token(db, [token]):
+                    return None  # another database: the next claim will notice
+                db.execute(change)
+                return move_episode(db, before, after, now)
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise StoreError(f"the database has refused an answer: {error.orig}") from error
+
+    def conflict(self, episode: Episode, target: Target) -> Claim | None:
+        """The newest claim for another episode that has paid for this one, if there is any."""
+        with reading(self._engine) as db:
+            paid = _paid_already(db, episode, fetch_keys(db, episode.id), target)
+        return paid[0] if paid is not None else None
+
+    def conflict_of(self, keys: Collection[Key], target: Target) -> tuple[Claim, State] | None:
+        """The same for an item that is no episode yet, and the state that it would get."""
+        with reading(self._engine) as db:
+            return _paid_already(db, None, keys, target)
 
     def may_claim_later(self, processor: str, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted once time passes, with no person's help."""
@@ -60,7 +170,7 @@ class ClaimStore:
                 return False
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
-            return db.execute(_next_queued()).first() is not None
+            return _next_queued(db, ()) is not None
 
     def in_flight(self) -> int:
         """How many jobs are accepted and not final, with the submissions under way."""
@@ -68,45 +178,46 @@ class ClaimStore:
             return jobs_in_flight(db)
 
     def submitted_since(self, moment: datetime) -> int:
-        """How many submissions since `moment` were taken, or may have been."""
+        """How many POSTs have left since `moment`, or may have."""
         with reading(self._engine) as db:
             return submissions_since(db, moment)
 
     def database_id(self) -> DatabaseId:
-        """Which database this is, and how many submissions were ever claimed from it."""
+        """Which database this is, and the number of its last claim."""
         with reading(self._engine) as db:
             return DatabaseId(**db.execute(select(imprint)).mappings().one())
 
+    def by_token(self, tokens: Collection[str]) -> dict[str, Claim]:
+        """The claims that have these tokens, without their keys."""
+        with reading(self._engine) as db:
+            return _by_token(db, tokens)
+
+    def latest(self, most: int) -> list[Claim]:
+        """The latest claims, with their keys, the oldest of them first."""
+        with reading(self._engine) as db:
+            newest = select_claims().order_by(None).order_by(claims.c.number.desc()).limit(most)
+            return fetch_claims(db, newest)[::-1]
+
+    def latest_of(self, episode_id: int) -> Claim | None:
+        """The latest claim of an episode."""
+        with reading(self._engine) as db:
+            found = fetch_claims(db, select_claims().where(claims.c.episode_id == episode_id))
+        return found[-1] if found else None
+
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
-        """Hold all that may have been paid for already: the database lacks claims that were made.
+        """Hold all that may have been paid for already: claims are missing that nothing has kept.
 
         Queued episodes become what `held` makes of them, and what the next check of each feed finds
         new will be held too. Returns how many episodes were queued.
         """
         with self._engine.begin() as db:
-            db.execute(update(feeds).values(hold_if_published_before=now))
-            query = select_episodes().where(episodes.c.state == State.QUEUED)
-            queued = fetch_episodes(db, query)
+            doubt = {"hold_if_published_before": now, "doubted_at": now}
+            db.execute(update(feeds).values(doubt | {"version": feeds.c.version + 1}))
+            queued = fetch_episodes(db, select_episodes().where(episodes.c.state == State.QUEUED))
             for episode in queued:
                 move_episode(db, episode, held(episode), now)
-            self._outbox.put(db, events.restored(now, len(queued)), now)
+            self._outbox.put(db, events.everything_held(now, len(queued)), now)
         return len(queued)
-
-
-def _next_queued() -> Select[Any]:
-    """The oldest episode that may be submitted, due or not."""
-    oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
-    return (
-        select_episodes()
-        .where(
-            episodes.c.state == State.QUEUED,
-            episodes.c.description.is_not(None),
-            feeds.c.active,
-            ~feeds.c.paused,
-        )
-        .order_by(oldest, episodes.c.id)
-        .limit(1)
-    )
 
 
 def ensure_database_id(db: Connection) -> None:
@@ -122,16 +233,141 @@ def jobs_in_flight(db: Connection, *, but_overdue: bool = False) -> int:
 
 
 def submissions_since(db: Connection, moment: datetime) -> int:
-    """How many POSTs were answered by other than "surely not taken", or have no answer yet."""
-    answered = (
+    """How many POSTs have left, or may have: refused ones count, since they reach the API, too."""
+    query = (
         select(func.count())
-        .select_from(history)
+        .select_from(claims)
         .where(
-            history.c.previous == State.SUBMITTING,
-            history.c.at > moment,
-            history.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
-            history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
+            claims.c.at > moment,
+            claims.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
+            claims.c.sent,
         )
     )
-    waiting = select(func.count()).select_from(episodes).where(episodes.c.state == State.SUBMITTING)
-    return db.scalars(answered).one() + db.scalars(waiting).one()
+    return db.scalars(query).one()
+
+
+def next_number(db: Connection) -> int:
+    """The number of the next claim. The row is locked, so that two processors get two numbers."""
+    counted = update(imprint).values(claims=imprint.c.claims + 1).returning(imprint.c.claims)
+    number: int = db.scalars(counted).one()
+    return number
+
+
+def insert_claim(db: Connection, claim: Claim) -> None:
+    """Add a claim and its keys to the ledger."""
+    target = claim.target
+    db.execute(
+        insert(claims).values(
+            {name: getattr(claim, name) for name in CLAIM_COLUMNS}
+            | {"processor": target.processor, "api": target.api, "target": target.id}
+        )
+    )
+    paid_for = {"processor": target.processor, "target": target.id, "number": claim.number}
+    rows = [paid_for | {"key": key} for key in dict.fromkeys(claim.keys)]
+    if rows:
+        db.execute(insert(claim_keys), rows)
+
+
+def _add_claim(
+    db: Connection, episode: Episode, target: Target, keys: Collection[Key], now: datetime
+) -> Claim:
+    claim = Claim(
+        number=next_number(db),
+        token=str(uuid4()),
+        at=now,
+        target=target,
+        feed=episode.feed,
+        title=episode.title[:TITLE_LENGTH],
+        keys=tuple(map(key_hash, keys)),
+        episode_id=episode.id,
+    )
+    insert_claim(db, claim)
+    return claim
+
+
+def _next_queued(
+    db: Connection, but_feeds: Collection[str], due_by: datetime | None = None
+) -> Episode | None:
+    """The oldest episode that may be submitted; with `due_by`, one that is due then."""
+    oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
+    query = (
+        select_episodes()
+        .where(
+            episodes.c.state == State.QUEUED,
+            episodes.c.description.is_not(None),
+            feeds.c.active,
+            ~feeds.c.paused,
+        )
+        .order_by(oldest, episodes.c.id)
+        .limit(1)
+    )
+    if but_feeds:
+        query = query.where(feeds.c.name.not_in(but_feeds))
+    if due_by is not None:
+        query = query.where(is_due(episodes.c.due_at, due_by))
+    return next(iter(fetch_episodes(db, query)), None)
+
+
+def _paid_already(
+    db: Connection, episode: Episode | None, keys: Collection[Key], target: Target
+) -> tuple[Claim, State] | None:
+    """Payment identity: the newest claim of another episode that has paid for one with `keys`.
+
+    Beside it, the state that this means for the episode. Claims at a sandbox pay for nothing
+    elsewhere.
+    """
+    hashes = {key_hash(key) for key in keys}
+    numbers = select(claim_keys.c.number).where(
+        claim_keys.c.processor == target.processor,
+        claim_keys.c.target == target.id,
+        claim_keys.c.key.in_(hashes),
+    )
+    query = select_claims().where(claims.c.number.in_(numbers), claims.c.outcome.in_(PERHAPS_PAID))
+    if episode is not None:
+        query = query.where(
+            claims.c.episode_id.is_distinct_from(episode.id),
+            claims.c.number > (episode.cleared_claim or 0),
+        )
+    held = None
+    for claim in reversed(fetch_claims(db, query)):
+        if is_loopback(claim.target.api) and not is_loopback(target.api):
+            continue
+        state = state_if_paid(keys, claim)
+        if state is State.SKIPPED:
+            return claim, state
+        if state is not None and held is None:
+            held = claim, state
+    return held
+
+
+def select_claims() -> Select[Any]:
+    """Claims, by their numbers: for `fetch_claims`."""
+    return select(*columns_of(claims)).order_by(claims.c.number)
+
+
+def fetch_claims(db: Connection, query: Select[Any]) -> list[Claim]:
+    """The claims of a query that was made from `select_claims`, with their keys."""
+    rows = list(db.execute(query).mappings())
+    keys: dict[int, list[str]] = {row["number"]: [] for row in rows}
+    for chunk in chunks(keys):
+        of_these = select(claim_keys.c.number, claim_keys.c.key).where(
+            claim_keys.c.number.in_(chunk)
+        )
+        for number, key in db.execute(of_these):
+            keys[number].append(key)
+    return [_claim(keys=tuple(keys[row["number"]]), **row) for row in rows]
+
+
+def _by_token(db: Connection, tokens: Collection[str]) -> dict[str, Claim]:
+    return {
+        row["token"]: _claim(keys=(), **row)
+        for chunk in chunks(tokens)
+        for row in db.execute(
+            select(*columns_of(claims)).where(claims.c.token.in_(chunk))
+        ).mappings()
+    }
+
+
+def _claim(*, processor: str, api: str, target: str, outcome: str, **values: Any) -> Claim:
+    """The claim of a row and its keys."""
+    return Claim(target=Target(processor, api, target), outcome=Outcome(outcome), **values)

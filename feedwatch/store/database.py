@@ -132,6 +132,14 @@ def sqlite_file(engine: Engine) -> Path | None:
     return Path(str(engine.url.database))
 
 
+def sqlite_path(url: str) -> Path | None:
+    """The file that a database's URL names, if it names one."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in IN_MEMORY:
+        return None
+    return Path(str(parsed.database)).resolve()
+
+
 def place_of(engine: Engine) -> str:
     """The database's URL without its password."""
     return engine.url.render_as_string(hide_password=True)

@@ -79,9 +79,8 @@ class EpisodeStore:
 
     def keys(self, episode_id: int) -> list[Key]:
         """The keys by which an episode is known."""
-        query = select(identities.c.key).where(identities.c.episode_id == episode_id)
         with reading(self._engine) as db:
-            return sorted(Key.parse(text) for text in db.scalars(query))
+            return fetch_keys(db, episode_id)
 
     def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
         """Replace `before` by `after`, and put an event into the outbox if it has become ready.
@@ -113,6 +112,12 @@ def fetch_episodes(db: Connection, query: Select[Any]) -> list[Episode]:
         cause = Cause(row["cause"]) if row["cause"] is not None else None
         found.append(Episode(**values | {"state": State(row["state"]), "cause": cause}))
     return found
+
+
+def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
+    """The keys by which an episode is known, sorted."""
+    query = select(identities.c.key).where(identities.c.episode_id == episode_id)
+    return sorted(Key.parse(text) for text in db.scalars(query))
 
 
 def move_episode(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:

@@ -69,6 +69,7 @@ class FeedStore:
                         due_at=at,
                         # The episodes may have been paid for while the feed had another name.
                         hold_if_published_before=at if config.url in known_urls else None,
+                        doubted_at=at if config.url in known_urls else None,
                     )
                     new.append({key: value for key, value in asdict(feed).items() if key != "id"})
                     continue
@@ -144,10 +145,15 @@ class FeedStore:
         return done.rowcount == 1
 
     def clear_doubt(self, name: str) -> None:
-        """Hold a feed's new episodes no longer for their date: a person has decided about them."""
-        values = {"hold_if_published_before": None}
+        """Hold a feed's new episodes no longer for their date: a person has decided about them.
+
+        Nothing is cleared before a good check has shown what there is to decide about.
+        """
+        doubt = dict.fromkeys(("hold_if_published_before", "doubted_at"))
+        change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
+        was_checked = feeds.c.doubted_at.is_(None) | (feeds.c.success_at > feeds.c.doubted_at)
         with self._engine.begin() as db:
-            db.execute(update(feeds).where(feeds.c.name == name).values(values))
+            db.execute(change.where(feeds.c.name == name, was_checked))
 
     def url_changes(self) -> dict[str, list[UrlChange]]:
         """The URLs that each feed was fetched from before, by the feed's name, oldest first."""

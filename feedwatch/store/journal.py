@@ -1,80 +1,302 @@
-"""Journal: the number of claims in files outside the database, to notice a lost or restored one.
+"""Journal: every claim once more, in files outside the database, one JSON object a line.
 
 An empty database looks like a first start and an old copy like an earlier day; in both, episodes
-paid for since would be submitted again. So each claim is written to every place that may outlive
-the database: beside the config, in systemd's cache folder, beside the database itself.
+paid for since would be submitted again. So each claim, and each answer, is appended to every place
+that may outlive the database: beside the config, in systemd's cache folder, beside the database.
+A line has no URL, no guid and no key of the API in it; the identity keys are hashes.
 """
 
+import errno
+import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from feedwatch.core.ledger import DatabaseId
+from feedwatch.core.json_forms import stamp
+from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
 
 log = logging.getLogger(__name__)
+
+VERSION = 1  # rises if the normal form of the identity keys, whose hashes a line has, ever changes
+MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
+MOST_BYTES = 16_000_000
+KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
+
+
+class Status(NamedTuple):
+    """What shows that a file has been written to or replaced."""
+
+    device: int
+    inode: int
+    size: int
+
+
+Line = dict[str, Any]  # of a claim, or of what came of it
 
 
 class Journal:
     """The journal, in as many of `paths` as can be written."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], database_id: str = "") -> None:
         self._paths = tuple(paths)
-        self._warned = False
+        self._database_id = database_id
+        self._seen: dict[Path, Status | None] = {}  # each place, as we have last read or left it
+        self._failing: dict[Path, str] = {}  # places that did not take the last line, and why
+        self._was_written = False  # at least one place took a line, so one is expected to
 
-    def read(self) -> DatabaseId | None:
-        """What the file with the most claims says; None if none can be read."""
-        found = []
+    @property
+    def problems(self) -> dict[Path, str]:
+        """The places that did not take the last line, and why."""
+        return dict(self._failing)
+
+    def append_claim(self, claim: Claim) -> bool:
+        """Append a claim before its POST; it is on the disk when this returns.
+
+        False if the POST must not leave: no place takes the line, and one did before.
+        """
+        return self._append(self._paths, [self._claim_line(claim)]) or not self._was_written
+
+    def append_outcome(
+        self, token: str, outcome: Outcome, media_id: str | None, at: datetime
+    ) -> None:
+        """Append what came of a claim, as soon as it is known, before it is in the database."""
+        self._append(self._paths, [_settlement_line(token, outcome, media_id, at)])
+
+    def read(self) -> list[Claim]:
+        """The union of all places, by token, in the order of the claims' numbers."""
+        lines: dict[str, Line] = {}
+        settled: dict[str, Line] = {}
         for path in self._paths:
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                content = json.loads(path.read_text(encoding="utf-8"))
-                found.append(DatabaseId(id=str(content["database"]), claims=int(content["claims"])))
-        return max(found, key=lambda one: one.claims, default=None)
+            self._seen[path] = _status(path)
+            for line in _lines(path):
+                token = line["t"]
+                if "out" not in line:
+                    lines.setdefault(token, line)
+                elif token not in settled or settled[token]["out"] != Outcome.ACCEPTED:
+                    settled[token] = line
+        claims = [
+            claim
+            for token, line in lines.items()
+            if (claim := _claim(line, settled.get(token))) is not None
+        ]
+        return sorted(claims, key=lambda one: (one.number, one.at))
 
-    def write(self, database: DatabaseId) -> None:
-        """Write the database's id and claims; they are on the disk when this returns."""
-        written = [path for path in self._paths if _write(path, database)]
-        if not written and not self._warned:
-            self._warned = True
+    def was_changed(self) -> bool:
+        """Whether another process has written to, replaced or removed a place since we read it."""
+        return any(_status(path) != self._seen.get(path) for path in self._paths)
+
+    def bring_up_to_date(self, claims: Sequence[Claim]) -> None:
+        """Append to each place what it lacks of `claims`, and compact a file that is too large."""
+        for path in self._paths:
+            have = {one.token: one.outcome for one in Journal([path]).read()}
+            lacking = [self._claim_line(one) for one in claims if one.token not in have]
+            lacking += [
+                _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
+                for one in claims
+                if one.outcome not in (have.get(one.token), Outcome.OPEN)
+            ]
+            self._append([path], lacking)
+            status = _status(path)
+            if status is not None and (len(have) > MOST_CLAIMS or status.size > MOST_BYTES):
+                self._compact(path)
+        if len(self._failing) == len(self._paths):
             log.warning(
-                "the journal of submissions cannot be written outside the database, so a lost or "
-                "restored database would not be noticed: %s",
+                "the journal of claims cannot be written anywhere, so a lost or restored database "
+                "would not be noticed; tried: %s",
                 ", ".join(map(str, self._paths)) or "no place is known",
             )
 
-    @property
-    def places(self) -> str:
-        """The files that exist, for people."""
-        return ", ".join(str(path) for path in self._paths if path.exists())
+    def _append(self, paths: Iterable[Path], lines: Sequence[str]) -> bool:
+        """Append `lines` to each of `paths`; whether at least one of them took it."""
+        taken = False
+        for path in paths:
+            try:
+                with _locked(path) as file:
+                    before = _status(file)
+                    was_new = before is not None and before.size == 0 and not self._seen.get(path)
+                    _write(file, lines)
+                    # What another process has written since we read it is still to be noticed.
+                    if was_new or before == self._seen.get(path):
+                        self._seen[path] = _status(file)
+                if was_new:
+                    _sync_folder(path)
+            except OSError as error:
+                if path not in self._failing:
+                    log.warning("journal: %s cannot be written: %s", path, error.strerror)
+                self._failing[path] = error.strerror or type(error).__name__
+            else:
+                taken = True
+                if self._failing.pop(path, None) is not None:
+                    log.info("journal: %s can be written again", path)
+        self._was_written |= taken
+        return taken
+
+    def _compact(self, path: Path) -> None:
+        """Keep the latest claims, and those that may be paid and have no media id."""
+        fresh = path.with_name(f"{path.name}.new")
+        with suppress(OSError), _locked(path):
+            claims = Journal([path]).read()
+            open_ended = [one for one in claims[:-KEPT_CLAIMS] if one.outcome in PERHAPS_PAID]
+            kept = [one for one in open_ended if one.media_id is None] + claims[-KEPT_CLAIMS:]
+            fresh.unlink(missing_ok=True)
+            Journal([fresh], self._database_id).bring_up_to_date(kept)
+            fresh.replace(path)
+            _sync_folder(path)
+            self._seen[path] = _status(path)
+
+    def _claim_line(self, claim: Claim) -> str:
+        content = {
+            "v": VERSION,
+            "db": self._database_id,
+            "n": claim.number,
+            "t": claim.token,
+            "at": stamp(claim.at),
+            "term": claim.term,
+            "proc": claim.target.processor,
+            "api": claim.target.api,
+            "target": claim.target.id,
+            "step": claim.step,
+            "feed": claim.feed,
+            "ep": claim.episode_id,
+            "title": claim.title,
+            "keys": claim.keys,
+        }
+        return json.dumps(content, ensure_ascii=False)
 
 
-def places(config: Path | None, database: Path | None, environ: Mapping[str, str]) -> list[Path]:
-    """Where the journal may be; a place that can't be written does no harm."""
+def places(
+    config: Path | None, database: Path | None, environ: Mapping[str, str], name: str = "claims"
+) -> list[Path]:
+    """Where the journal may be; a place that can't be written does no harm.
+
+    With the name "marker": where feedwatch 0.1 had its marker, which only counted claims.
+    """
     found = []
     if config is not None:
-        found.append(config.resolve().with_name(f"{config.name}.marker"))
+        found.append(config.resolve().with_name(f"{config.name}.{name}"))
     if environ.get("CACHE_DIRECTORY"):
-        found.append(Path(environ["CACHE_DIRECTORY"], "marker"))
+        found.append(Path(environ["CACHE_DIRECTORY"], name))
     if database is not None:
-        found.append(database.with_name(f"{database.name}.marker"))
+        found.append(database.with_name(f"{database.name}.{name}"))
     return found
 
 
-def _write(path: Path, database: DatabaseId) -> bool:
-    fresh = path.with_name(f"{path.name}.new")
-    content = {
-        "what": "tells feedwatch whether its database was lost or restored; see docs/install.md",
-        "database": database.id,
-        "claims": database.claims,
-    }
+def read_markers(paths: Iterable[Path]) -> DatabaseId | None:
+    """What the marker of feedwatch 0.1 with the most claims says; None if there is none."""
+    found = []
+    for path in paths:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found.append(DatabaseId(id=str(content["database"]), claims=int(content["claims"])))
+    return max(found, key=lambda one: one.claims, default=None)
+
+
+def _settlement_line(token: str, outcome: Outcome, media_id: str | None, at: datetime) -> str:
+    content = {"v": VERSION, "t": token, "out": outcome, "id": media_id, "at": stamp(at)}
+    return json.dumps(content)
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """The whole lines of a place. One that is torn or damaged may be whole in another place."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            *texts, _torn = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
-        return False
-    return True
+        return
+    texts = [text for text in texts if text]
+    try:
+        lines = json.loads(f"[{','.join(texts)}]")  # at once: half the time of one by one
+    except (ValueError, RecursionError):
+        lines = [_parsed(text) for text in texts]
+    good = [line for line in lines if isinstance(line, dict) and isinstance(line.get("t"), str)]
+    yield from good
+    if len(good) < len(lines):
+        log.warning("journal: %d damaged lines of %s passed over", len(lines) - len(good), path)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _claim(line: Line, settled: Line | None) -> Claim | None:
+    """The claim of its line, and of the line that says what came of it; None if it lacks a part."""
+    try:
+        return Claim(
+            number=line["n"],
+            token=line["t"],
+            at=datetime.fromisoformat(line["at"]),
+            term=line["term"],
+            target=Target(line["proc"], line["api"], line["target"]),
+            step=line["step"],
+            feed=line["feed"],
+            episode_id=line["ep"],
+            title=line["title"],
+            keys=tuple(line["keys"]),
+            outcome=Outcome(settled["out"]) if settled is not None else Outcome.OPEN,
+            media_id=settled["id"] if settled is not None else None,
+            settled_at=datetime.fromisoformat(settled["at"]) if settled is not None else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _status(file: Path | int) -> Status | None:
+    """A file's status; None if there is none, or none that can be read."""
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return Status(found.st_dev, found.st_ino, found.st_size)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file of a place, made if missing, open to append and locked against other processes."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        file = os.open(path, flags, 0o600)
+        try:
+            mode = os.fstat(file).st_mode
+            if not stat.S_ISREG(mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            if stat.S_IMODE(mode) & 0o077:
+                log.warning("journal: others may read %s; its mode becomes 0600", path)
+                os.fchmod(file, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Another process may have compacted the file while this one waited for the lock.
+            if _status(file) == _status(path):
+                yield file
+                return
+        finally:
+            os.close(file)
+
+
+def _write(file: int, lines: Sequence[str]) -> None:
+    """Append `lines` by one write, after closing a torn last line, and wait for the disk."""
+    if not lines:
+        return
+    size = os.fstat(file).st_size
+    torn = b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
+    content = torn + "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+    if os.write(file, content) != len(content):
+        raise OSError(errno.ENOSPC, "it took only a part of a line; is the disk full?")
+    os.fsync(file)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have the name of a new file on the disk."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -2,10 +2,13 @@
 
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 
 from feedwatch.store.errors import StoreError
+
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
 
 class FileLock:
@@ -21,22 +24,107 @@ class FileLock:
                 "FEEDWATCH_DATABASE_URL exists and that this user may write in it"
             ) from error
         if not _locks_within_a_second(self._file):
-            holder = os.read(self._file, 20).decode("ascii", "replace").strip() or "unknown"
+            holder = os.read(self._file, 50).decode("ascii", "replace").partition(" ")[0]
             os.close(self._file)
             raise StoreError(
-                f"another feedwatch (process {holder}) runs on this database and holds {path}; "
-                "stop it first, or let it do the work"
+                f"another feedwatch (process {holder or 'unknown'}) runs on this database and "
+                f"holds {path}; stop it first, or let it do the work"
             )
+        self.note()
+
+    def note(self, database: Path | None = None) -> None:
+        """Write into the file who holds the lock, and which file of that name is the database."""
+        number = f" {database.stat().st_ino}" if database is not None else ""
         os.ftruncate(self._file, 0)
-        os.write(self._file, str(os.getpid()).encode("ascii"))
+        os.pwrite(self._file, f"{os.getpid()}{number}".encode("ascii"), 0)
 
     def release(self) -> None:
         """Unlock the file."""
         os.close(self._file)
 
 
-def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock; None if this user may not open the file."""
+class DatabaseFile:
+    """The lock on the database's own file, whatever it is called.
+
+    A hard link and a file that is mounted alone into two containers are two names of one database,
+    each with a `.lock` of its own and, worse, with a write-ahead log of its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Lock `path`, before SQLite opens it and until SQLite has closed it.
+
+        To close any descriptor of the file drops the locks that SQLite holds on it. Raises
+        `StoreError` if another process holds the lock, or if the file cannot be kept to one writer.
+        """
+        self._path = path
+        system = filesystem_of(path)
+        if system in NETWORK:
+            raise StoreError(
+                f"the database {path} is on a network share ({system}), where SQLite's locks hold "
+                "nobody off; put it on a local disk, or use PostgreSQL"
+            )
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError(
+                f"the database {path} cannot be opened: {error.strerror}; give this user the right "
+                "to write the file"
+            ) from error
+        names = os.fstat(self._file).st_nlink
+        if names > 1 or not _locks_within_a_second(self._file):
+            os.close(self._file)
+            raise StoreError(
+                f"the database {path} has {names} names (hard links), and feedwatch would see a "
+                "database of its own behind each; leave it one"
+                if names > 1
+                else f"another feedwatch has the database {path} open, under another name of the "
+                "file; stop it first, or let it do the work"
+            )
+
+    def is_replaced(self) -> bool:
+        """Whether the path leads to another file by now, or to none."""
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except OSError:
+            return True
+
+    def release(self) -> None:
+        """Unlock the file."""
+        os.close(self._file)
+
+
+def filesystem_of(path: Path) -> str | None:
+    """The type of the file system that a file is on; None where that cannot be told."""
+    mount = _mount_of(path)
+    return mount.partition(" - ")[2].partition(" ")[0] if mount is not None else None
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether the file is mounted by itself, as into a container."""
+    mount = _mount_of(path)
+    return mount is not None and path.is_file() and _mount_point(mount) == path.resolve()
+
+
+def _mount_of(path: Path) -> str | None:
+    """The line about a file's mount in /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = [line for line in lines if path.resolve().is_relative_to(_mount_point(line))]
+    # Of several mounts at one point the last one is seen.
+    return max(reversed(found), key=lambda line: len(_mount_point(line).parts), default=None)
+
+
+def _mount_point(line: str) -> Path:
+    return Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]))
+
+
+def is_in_use(path: Path, database: Path) -> bool | None:
+    """Whether a process holds the lock at `path` and has this very file open as the database.
+
+    None if this user may not open the lock.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -46,14 +134,18 @@ def is_locked(path: Path) -> bool | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        noted = os.read(file, 50).decode("ascii", "replace").partition(" ")[2]
+        try:
+            return not noted or int(noted) == database.stat().st_ino
+        except (OSError, ValueError):
+            return False
     finally:
         os.close(file)
     return False
 
 
 def _locks_within_a_second(file: int) -> bool:
-    """Whether the lock could be had; it is tried again because `is_locked` holds it briefly."""
+    """Whether the lock could be had; it is tried again because `is_in_use` holds it briefly."""
     until = time.monotonic() + 1
     while True:
         try:

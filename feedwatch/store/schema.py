@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -68,6 +69,8 @@ feeds = Table(
     Column("new_at", UtcDateTime, key="last_new_at"),
     Column("shown", Integer, nullable=False, key="item_count"),
     Column("doubted_before", UtcDateTime, key="hold_if_published_before"),
+    Column("doubted_at", UtcDateTime),
+    Column("version", Integer, nullable=False),  # counts decisions; a check writes over none
     Column("media_types", Text),
     Column("body_mark", LargeBinary, key="body_hash"),
     Column("asked", Integer, nullable=False, key="full_reads_requested"),
@@ -134,6 +137,7 @@ episodes = Table(
     Column("overdue", Boolean, nullable=False),
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    Column("cleared_claim", BigInteger),  # claims up to this do not forbid it
     Column("version", Integer, nullable=False),
     Index(None, "media_id"),
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
@@ -186,7 +190,40 @@ gates = Table(
     Column("blocked", Boolean, nullable=False),
 )
 
-# One row: which database this is, and how many submissions were ever claimed from it.
+# The ledger: every claim of a POST. Rows are never deleted. The last four columns go from open to
+# what the answer proves, and from unknown to what is found out later; nothing else changes.
+claims = Table(
+    "claims",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("token", String(36), nullable=False, unique=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("term", BigInteger, nullable=False),
+    Column("processor", String(32), nullable=False),
+    Column("api", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("step", String(16), nullable=False),
+    Column("feed", String(255), nullable=False),
+    Column("title", Text, nullable=False),
+    # null: imported from the journal, and its episode was not met yet
+    Column("episode_id", ForeignKey("episodes.id"), index=True),
+    Column("outcome", String(16), nullable=False),
+    Column("sent", Boolean, nullable=False),
+    Column("media_id", Text),
+    Column("settled_at", UtcDateTime),
+)
+
+# Payment identity: the keys, hashed, that the episode of each claim was known by.
+claim_keys = Table(
+    "claim_keys",
+    metadata,
+    Column("processor", String(32), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("key", String(32), primary_key=True),
+    Column("number", ForeignKey("claims.number"), primary_key=True, index=True),
+)
+
+# One row: which database this is, and the number of its last claim.
 imprint = Table(
     "imprint",
     metadata,

@@ -16,7 +16,8 @@ from feedwatch.store.database import (
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
-from feedwatch.store.lock import FileLock, is_locked
+from feedwatch.store.imports import Imports
+from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import metadata
 from feedwatch.store.statistics import Statistics
@@ -43,10 +44,16 @@ class Store:
         self.place = place_of(engine)
         path = sqlite_file(engine)
         self.path = path.resolve() if path is not None else None
-        self._lock = FileLock(_lock_path(self.path)) if alone and self.path is not None else None
+        self._lock: FileLock | None = None
+        self._file: DatabaseFile | None = None
+        if alone and self.path is not None:
+            self._lock = FileLock(_lock_path(self.path))
         if may_create:
             if path is not None and path.parent.is_dir() and not path.exists():
                 path.touch(0o600)  # SQLite's other files follow it; feeds may be private
+            if self._lock is not None and self.path is not None:
+                self._file = DatabaseFile(self.path)
+                self._lock.note(self.path)
             upgrade(engine)
             with engine.begin() as db:
                 ensure_breaker(db, processor)
@@ -62,6 +69,7 @@ class Store:
         self.checks = CheckStore(engine)
         self.episodes = EpisodeStore(engine, self.outbox)
         self.claims = ClaimStore(engine, self.outbox)
+        self.imports = Imports(engine, self.outbox)
         self.breakers = BreakerStore(engine)
         self.statistics = Statistics(engine)
         self.heartbeats = HeartbeatStore(engine)
@@ -70,13 +78,18 @@ class Store:
     def close(self) -> None:
         """Close all connections and release the lock."""
         self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        for lock in (self._file, self._lock):
+            if lock is not None:
+                lock.release()
+        self._file = self._lock = None
+
+    def is_replaced(self) -> bool:
+        """Whether the database's file was deleted or replaced since it was opened `alone`."""
+        return self._file is not None and self._file.is_replaced()
 
     def is_in_use(self) -> bool | None:
         """Whether a daemon has the database open; None if that can't be told from here."""
-        return is_locked(_lock_path(self.path)) if self.path is not None else None
+        return is_in_use(_lock_path(self.path), self.path) if self.path is not None else None
 
 
 def _lock_path(database: Path) -> Path:

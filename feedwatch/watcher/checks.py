@@ -104,7 +104,7 @@ class Checks:
     def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
         self._context = context
         self._client = client
-        self._evaluator = Evaluator(context.store, parser)
+        self._evaluator = Evaluator(context.store, parser, lambda: context.clock())
         self._hosts: HostLimiter[QueuedCheck] = HostLimiter()
         self._next_query = 0.0  # for due feeds, while many are queued; by the monotonic clock
         self._under_way: set[int] = set()  # ids of feeds, from queued to recorded

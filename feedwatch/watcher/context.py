@@ -11,8 +11,10 @@ from threading import Event, Lock
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS
+from feedwatch.core.ledger import Target
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -60,9 +62,13 @@ class Context:
     steady: Lock = field(default_factory=Lock)  # while plan and database must agree on the feeds
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    before_post: Callable[[], None] = lambda: None  # between a claim and its POST
+    journal: Journal = field(default_factory=lambda: Journal([]))
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds
     worked: Callable[[str], None] = lambda _: None  # progress of the loop with this name
+
+    def target(self, podcast_id: str) -> Target:
+        """What a POST for this podcast is for."""
+        return Target(self.processor.name, self.processor.api, podcast_id)
 
     def count_check(self, check: Check, outcome: Outcome) -> bool:
         """Count a check that has ended; False if it must not be recorded.

@@ -13,7 +13,9 @@ from functools import partial
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Lost, Unreachable
+from feedwatch.core.ledger import Outcome, Target, paid_reason
 from feedwatch.core.schedule import first_checks
 from feedwatch.core.settings import FeedConfig
 from feedwatch.processors import Processor
@@ -21,6 +23,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 
+TargetOf = Callable[[Episode], Target]  # what a POST for an episode is for, by the config
 MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -44,11 +47,12 @@ def approval(
     ids: Sequence[int],
     feed: str | None,
     now: datetime,
+    target_of: TargetOf,
 ) -> Proposal:
     """Submit held episodes: those with these ids or, where a feed is named, all of that feed."""
     episodes = _held(store, sources, ids, feed)
     _require_configured(sources, episodes)
-    return _proposal(episodes, partial(episode_lifecycle.approved, now=now), feed)
+    return _submitting(store, episodes, episode_lifecycle.approved, now, target_of, feed)
 
 
 def skipping(
@@ -64,11 +68,12 @@ def retrial(
     ids: Sequence[int],
     state: State | None,
     now: datetime,
+    target_of: TargetOf,
 ) -> Proposal:
     """Submit again episodes: those with these ids or, where a state is given, all in that state."""
     episodes = store.episodes.find(states=[state]) if state else _by_id(store, ids)
     _require_configured(sources, episodes)
-    return _proposal(episodes, partial(episode_lifecycle.retried, now=now))
+    return _submitting(store, episodes, episode_lifecycle.retried, now, target_of)
 
 
 def adoption(
@@ -103,9 +108,7 @@ def carry_out(store: Store, proposal: Proposal, now: datetime) -> list[int]:
     next check are no longer held because the database was restored.
     """
     overtaken = [
-        before.id
-        for before, after in proposal.moves
-        if store.episodes.save(before, after, now) is None
+        before.id for before, after in proposal.moves if _save(store, before, after, now) is None
     ]
     if proposal.feed is not None and not overtaken:
         store.feeds.clear_doubt(proposal.feed)
@@ -132,12 +135,48 @@ def set_paused(
         store.feeds.set_paused(feed, paused=paused)
 
 
+def _submitting(
+    store: Store,
+    episodes: Sequence[Episode],
+    move: Callable[[Episode, datetime, int | None], Episode],
+    now: datetime,
+    target_of: TargetOf,
+    feed: str | None = None,
+) -> Proposal:
+    """The moves to `queued`, past the claims by which other episodes have paid for these."""
+    paid = {one.id: store.claims.conflict(one, target_of(one)) for one in episodes}
+    cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
+    proposal = _proposal(episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
+    if not cleared:
+        return proposal
+    reasons = "; ".join(
+        f"{number}: {paid_reason(claim)}" for number, claim in paid.items() if claim
+    )
+    return replace(proposal, remark=f"paid for and published already: {reasons}")
+
+
+def _save(store: Store, before: Episode, after: Episode, now: datetime) -> Episode | None:
+    """Save a move; where a job was found for a claim in doubt, the claim is accepted by it."""
+    found = after.media_id is not None and after.media_id != before.media_id
+    claim = store.claims.latest_of(before.id) if found else None
+    if claim is None:
+        return store.episodes.save(before, after, now)
+    return store.claims.settle(claim.token, Outcome.ACCEPTED, before, after, now)
+
+
 def _held(
     store: Store, sources: Collection[FeedConfig], ids: Sequence[int], feed: str | None
 ) -> list[Episode]:
     if feed is None:
         return _by_id(store, ids)
-    return store.episodes.find(feed=find_feed(store, sources, feed), states=[State.HELD])
+    name = find_feed(store, sources, feed)
+    known = next((one for one in store.feeds.all() if one.name == name), None)
+    if known is not None and not may_settle(known):
+        raise RequestError(
+            f"feed {name}: not checked yet since the doubt about it began, so not all that is to "
+            "be decided is known; nothing was settled. Try again after its next good check"
+        )
+    return store.episodes.find(feed=name, states=[State.HELD])
 
 
 def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:

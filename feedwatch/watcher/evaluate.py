@@ -8,24 +8,27 @@ did, the whole document is parsed.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
 from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
+from feedwatch.core.ledger import Target, paid_reason
 from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.store.checks import NewEpisode
+from feedwatch.store.imports import meet_claims
 from feedwatch.store.store import Store
 from feedwatch.watcher.check_log import log_check
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context, log_move
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +127,10 @@ def _undescribed(decision: Decision) -> KnownEpisode | None:
 class Evaluator:
     """Evaluates documents; any number of threads may."""
 
-    def __init__(self, store: Store, parser: DocumentParser) -> None:
+    def __init__(self, store: Store, parser: DocumentParser, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._parser = parser
+        self._clock = clock
 
     def evaluate(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
         """What the document says, and what becomes of each item that was not seen before."""
@@ -154,7 +158,7 @@ class Evaluator:
             # One episode, both unchanged and changed: only all items together tell what each is.
             changed = changed_items(document, SeenItems(rules=source.rules), self._parser)
             return self.evaluate_items(feed, source, document, changed)
-        decisions = _decisions(self._store, feed, source, changed, known)
+        decisions = _decisions(self._store, feed, source, changed, known, self._clock())
         undescribed = [
             place
             for place, one in enumerate(decisions)
@@ -174,11 +178,22 @@ class Evaluator:
 
 
 def decisions_for(
-    store: Store, feed: Feed, source: FeedConfig, parsed: ParsedFeed
+    store: Store, feed: Feed, source: FeedConfig, parsed: ParsedFeed, target: Target, now: datetime
 ) -> list[Decision]:
-    """What becomes of each item of a whole document, by what the database knows now."""
+    """What becomes of each item of a whole document, by what the database knows now.
+
+    With the answer that the ledger would give to a claim: paid for by another feed, perhaps.
+    """
     whole = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
-    return _decisions(store, feed, source, whole, _known(store, feed, whole))
+    decisions = _decisions(store, feed, source, whole, _known(store, feed, whole), now)
+    for place, decision in enumerate(decisions):
+        if decision.verdict is Verdict.SUBMIT:
+            paid = store.claims.conflict_of(decision.match.keys, target)
+            if paid is not None:
+                claim, state = paid
+                verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
+                decisions[place] = replace(decision, verdict=verdict, reason=paid_reason(claim))
+    return decisions
 
 
 def _known(store: Store, feed: Feed, changed: ChangedItems) -> dict[Key, KnownEpisode]:
@@ -193,6 +208,7 @@ def _decisions(
     source: FeedConfig,
     changed: ChangedItems,
     known: Mapping[Key, KnownEpisode],
+    now: datetime,
 ) -> list[Decision]:
     """What becomes of each changed item; where its audio is new, its title may say what it is."""
     items, keys, unchanged = changed.parsed.items, changed.keys, changed.unchanged
@@ -206,7 +222,7 @@ def _decisions(
     matches = match_items(
         items, keys, known, same_title, shown_before=feed.item_count, unchanged=unchanged
     )
-    return decide(matches, feed, source.rules, unchanged=unchanged.episodes)
+    return decide(matches, feed, source.rules, now, unchanged=unchanged.episodes)
 
 
 def feed_after(
@@ -246,6 +262,12 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         learned,
         now,
         evaluation.edited,
+        paid=partial(
+            meet_claims,
+            target=context.target(check.source.podcast_id),
+            now=now,
+            policy=context.plan.policy,
+        ),
         url_change=redirects.url_change(feed, after, now),
         descriptions=evaluation.descriptions
         if after.full_reads_done != feed.full_reads_done
@@ -254,6 +276,8 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
     )
     if recorded is not None:
         log_check(feed, after, evaluation.decisions)
+        for before, paid in recorded:
+            log_move(before, paid)
         return
     log.warning(
         "feed %s: another process has changed it meanwhile; it is checked again",
@@ -261,7 +285,8 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         extra={"feed": feed.name},
     )
     current = store.feeds.get(feed.id)
-    # With another URL it is due at once; else a check at once could meet the other process again.
-    if current is not None and current.url == feed.url:
+    # With another URL, or after a person's decision, it is due at once; else a check at once could
+    # meet the other process again.
+    if current is not None and (current.url, current.version) == (feed.url, feed.version):
         reason = "another process recorded its episodes at the same time"
         store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)

@@ -3,20 +3,36 @@
 import logging
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Task, Unknown
+from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.settings import FeedConfig, OnUnknown
 from feedwatch.processors import Processor
+from feedwatch.store.claims import Intent
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
+from feedwatch.watcher.restore import compare
 
 log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
+REPLACED = (
+    "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
+    "you want it, then restart feedwatch"
+)
+
+
+class Answered(NamedTuple):
+    """A claim, and the answer to its POST."""
+
+    episode: Episode  # as claimed
+    claim: Claim
+    answer: Answer
 
 
 class Submissions:
@@ -25,7 +41,8 @@ class Submissions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._proven: Processor | None = None  # the one whose safe read has succeeded here
-        self._unsaved: list[tuple[Episode, Answer]] = []  # answers that are not in the database yet
+        self._unsaved: list[Answered] = []  # answers that are not in the database yet
+        self._last: str | None = None  # the token of the last claim that the database must have
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -45,7 +62,11 @@ class Submissions:
         return True
 
     def recover(self) -> None:
-        """At the start: no other process submits, so no POST is under way any more."""
+        """At the start: compare ledger and journal, and give up the POSTs of the last process.
+
+        No other process submits, so none of them is under way any more.
+        """
+        self._last = compare(self._context)
         self._presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
 
     def _presume_lost(self, episodes: Sequence[Episode]) -> None:
@@ -53,7 +74,7 @@ class Submissions:
         context, now = self._context, self._context.clock()
         for episode in episodes:
             lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
-            if context.move(episode, lost) is not None:
+            if self._settle(episode, lost, Outcome.UNKNOWN) is not None:
                 context.store.breakers.change(
                     context.processor.name,
                     lambda breaker: circuit_breaker.breaker_after_doubt(
@@ -69,6 +90,14 @@ class Submissions:
         """
         context, processor, now = self._context, self._context.processor, self._context.clock()
         breaker = context.store.breakers.get(processor.name)
+        if context.store.is_replaced():
+            if breaker.reason != REPLACED:
+                log.critical("submissions paused: %s", REPLACED)
+                context.store.breakers.change(
+                    processor.name,
+                    lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
+                )
+            return False
         if breaker.tripped_until is None and self._proven is processor:
             return True
         if breaker.paused or circuit_breaker.is_tripped(breaker, now):
@@ -87,45 +116,61 @@ class Submissions:
             log.error("submissions paused, queued episodes will wait: %s", failure.reason)
         return failure is None
 
-    def _claim(self) -> tuple[Episode, FeedConfig] | None:
+    def _claim(self) -> tuple[Episode, Claim, FeedConfig] | None:
         """Claim an episode, and read the config of its feed at the same moment."""
         context, now = self._context, self._context.clock()
+        if context.journal.was_changed():
+            self._last = compare(context)
         with context.steady:
             sources = context.plan.sources
-            claimed = context.store.claims.claim(
-                context.processor.name,
-                now,
-                context.plan.policy,
-                lambda episode: episode_lifecycle.claimed(
-                    episode, sources[episode.feed].podcast_id, now
-                ),
-            )
-        if claimed is None:
-            return None
-        try:
-            context.before_post()
-        except StoreError as error:
-            log.warning("the journal could not be written before a submission: %s", error)
-        return claimed, sources[claimed.feed]
 
-    def _submit(self, claimed: Episode, source: FeedConfig) -> None:
-        """POST, and record the answer. The claim is committed already."""
-        try:
-            answer: Answer = self._context.processor.submit(submission_of(claimed, source))
-        except Exception as error:
-            # The request may have left before the bug, so `unknown` is the safe state.
-            log.exception(
-                "%s: a bug has ended the submission", named(claimed), extra=about(claimed)
+            def intent(episode: Episode) -> Intent | None:
+                source = sources.get(episode.feed)
+                if source is None:  # the config of this process does not have the feed
+                    return None
+                claimed = episode_lifecycle.claimed(episode, source.podcast_id, now)
+                return Intent(claimed, context.target(source.podcast_id))
+
+            result = context.store.claims.claim(
+                context.processor.name, now, context.plan.policy, intent, self._last
             )
-            answer = Unknown(f"a bug in feedwatch: {type(error).__name__}: {error}")
-        if isinstance(answer, Accepted):
-            # The log comes first: should the database fail now, the media id is not lost.
+        if result.ledger_differs:
+            log.error("this is not the database of the last submission: comparing it again")
+            self._last = compare(context, self._last)
+            return None
+        for before, after in result.paid_already:
+            log_move(before, after)
+        if result.episode is None or result.claim is None:
+            return None
+        self._last = result.claim.token
+        return result.episode, result.claim, sources[result.episode.feed]
+
+    def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig) -> None:
+        """POST, and record the answer. The claim is committed already."""
+        context = self._context
+        answer: Answer
+        if not context.journal.append_claim(claim):
+            problems = "; ".join(f"{path}: {why}" for path, why in context.journal.problems.items())
+            answer = Later(f"the journal cannot be written any more: {problems}", sent=False)
+        else:
+            try:
+                answer = context.processor.submit(submission_of(claimed, source))
+            except Exception as error:
+                # The request may have left before the bug, so `unknown` is the safe state.
+                log.exception(
+                    "%s: a bug has ended the submission", named(claimed), extra=about(claimed)
+                )
+                answer = Unknown(f"a bug in feedwatch: {type(error).__name__}: {error}")
+        media_id = answer.media_id if isinstance(answer, Accepted) else None
+        if media_id is not None:
+            # The log comes first: should all else fail now, the media id is not lost.
             log.info(
                 "%s: accepted as media id %s",
-                *(named(claimed), answer.media_id),
-                extra=about(claimed) | {"media_id": answer.media_id},
+                *(named(claimed), media_id),
+                extra=about(claimed) | {"media_id": media_id},
             )
-        self._unsaved.append((claimed, answer))
+        context.journal.append_outcome(claim.token, outcome_of(answer), media_id, context.clock())
+        self._unsaved.append(Answered(claimed, claim, answer))
         self.save_answers()
 
     def save_answers(self) -> None:
@@ -134,9 +179,9 @@ class Submissions:
         Raises `StoreError` where the database fails; the answers are kept for the next time.
         """
         while self._unsaved:
-            claimed, answer = self._unsaved[0]
+            claimed, claim, answer = self._unsaved[0]
             try:
-                self._record(claimed, answer)
+                self._record(claimed, claim, answer)
             except StoreError:
                 raise
             except Exception as error:
@@ -147,15 +192,20 @@ class Submissions:
                     extra=about(claimed),
                 )
                 reason = f"a bug in feedwatch: {type(error).__name__}"
-                self._record(claimed, Unknown(reason))
+                self._record(claimed, claim, Unknown(reason))
             self._unsaved.pop(0)
 
-    def _record(self, claimed: Episode, answer: Answer) -> None:
-        """Record an answer in its episode and in the circuit breaker."""
+    def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
+        """Record an answer in its claim, in its episode and in the circuit breaker."""
         context, store = self._context, self._context.store
         now, policy = context.clock(), context.plan.policy
-        saved = store.episodes.save(
-            claimed, episode_lifecycle.answered(claimed, answer, now, policy), now
+        saved = store.claims.settle(
+            claim.token,
+            outcome_of(answer),
+            claimed,
+            episode_lifecycle.answered(claimed, answer, now, policy),
+            now,
+            sent=not isinstance(answer, Later) or answer.sent,
         )
         if saved is None:
             self._record_late(claimed, answer)
@@ -177,6 +227,18 @@ class Submissions:
                 answer.reason,
             )
 
+    def _settle(self, before: Episode, after: Episode, outcome: Outcome) -> Episode | None:
+        """Record what came of an episode's last claim, of which no answer is at hand."""
+        context, now = self._context, self._context.clock()
+        claim = context.store.claims.latest_of(before.id)
+        if claim is None:
+            return context.move(before, after)
+        context.journal.append_outcome(claim.token, outcome, after.media_id, now)
+        saved = context.store.claims.settle(claim.token, outcome, before, after, now)
+        if saved is not None:
+            log_move(before, saved)
+        return saved
+
     def _record_late(self, claimed: Episode, answer: Answer) -> None:
         """The episode has changed since the claim. A job that exists must not be forgotten."""
         context = self._context
@@ -187,7 +249,7 @@ class Submissions:
             return  # recorded by a first attempt that failed afterwards
         if episode.state is State.UNKNOWN:
             adopted = episode_lifecycle.adopted(episode, answer.media_id, context.clock())
-            if context.move(episode, adopted) is not None:
+            if self._settle(episode, adopted, Outcome.ACCEPTED) is not None:
                 return
         log.critical(
             "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",

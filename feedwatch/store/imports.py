@@ -1,0 +1,208 @@
+"""Imports: claims that the journal has and the ledger lacks, taken over with what they prove."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine, select, update
+
+from feedwatch.core import episode_lifecycle, events
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.identity import Key
+from feedwatch.core.ledger import (
+    PERHAPS_PAID,
+    Claim,
+    Restoration,
+    Target,
+    key_hash,
+    state_if_paid,
+)
+from feedwatch.core.settings import Policy
+from feedwatch.store.claims import fetch_claims, insert_claim, next_number, select_claims
+from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
+from feedwatch.store.outbox import Outbox
+from feedwatch.store.schema import claims, episodes, feeds, identities, imprint
+from feedwatch.store.sql import chunks
+
+_SELECT_DOUBTS = select(
+    feeds.c.name, feeds.c.hold_if_published_before.label("hold_if_published_before")
+)
+
+
+class KnownBy(NamedTuple):
+    """An episode of a feed, and one of the keys by which it is known."""
+
+    feed: str
+    episode_id: int
+    key: Key
+
+
+class Imports:
+    """Takes over claims of the journal."""
+
+    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+        """`outbox` gets one event for each import."""
+        self._engine = engine
+        self._outbox = outbox
+
+    def take_over(
+        self,
+        missing: Sequence[Claim],
+        feeds_of: Mapping[str, Collection[str]],
+        now: datetime,
+        policy: Policy,
+    ) -> Restoration:
+        """Import `missing`, claims by their numbers, in one transaction.
+
+        feeds_of: the names of the feeds that the config has for each target.
+
+        The episode of each claim becomes `processing` or `unknown`. What turns up later in the
+        claims' feeds and is dated before them is held: a person may have skipped it meanwhile.
+        """
+        with self._engine.begin() as db:
+            names = {one.token: feeds_of.get(one.target.id) or (one.feed,) for one in missing}
+            known_by = _known_by(db, {name for some in names.values() for name in some})
+            taken = _taken_numbers(db, [claim.number for claim in missing])
+            kept = [claim.number for claim in missing if claim.number not in taken]
+            last = db.scalars(select(imprint.c.claims)).one()
+            db.execute(update(imprint).values(claims=max([last, *kept])))
+            decisive: dict[int, Claim] = {}
+            unmet = 0
+            for claim in missing:
+                episode_id = _episode_of(claim, names[claim.token], known_by)
+                number = claim.number if claim.number not in taken else next_number(db)
+                insert_claim(db, replace(claim, number=number, episode_id=episode_id))
+                if claim.outcome not in PERHAPS_PAID:
+                    continue
+                if episode_id is None:
+                    unmet += 1
+                else:
+                    decisive[episode_id] = claim  # of several the newest
+            states = [
+                after.state
+                for episode in _episodes(db, decisive)
+                if (after := _import(db, episode, decisive[episode.id], now, policy)) is not None
+            ]
+            done = Restoration(
+                imported=len(missing),
+                processing=states.count(State.PROCESSING),
+                unknown=states.count(State.UNKNOWN),
+                unmet=unmet,
+                feeds=_doubt(db, missing, feeds_of, now),
+            )
+            self._outbox.put(db, events.restored(now, done), now)
+        return done
+
+
+def meet_claims(
+    db: Connection,
+    new: Sequence[tuple[Episode, Collection[Key]]],
+    target: Target,
+    now: datetime,
+    policy: Policy,
+) -> list[tuple[Episode, Episode]]:
+    """Give new episodes the imported claims that were waiting for them.
+
+    Returns the episodes that have moved by it, before and after.
+    """
+    query = select_claims().where(
+        claims.c.episode_id.is_(None),
+        claims.c.processor == target.processor,
+        claims.c.target == target.id,
+    )
+    waiting = list(fetch_claims(db, query))
+    moved = []
+    for episode, keys in new if waiting else ():
+        met = [one for one in waiting if _agree(keys, one, episode.feed)]
+        if not met:
+            continue
+        numbers = [one.number for one in met]
+        row = claims.c.number.in_(numbers)
+        db.execute(update(claims).where(row).values(episode_id=episode.id))
+        paid = [one for one in met if one.outcome in PERHAPS_PAID]
+        after = _import(db, episode, paid[-1], now, policy) if paid else None
+        if after is not None:
+            moved.append((episode, after))
+    return moved
+
+
+def _import(
+    db: Connection, episode: Episode, claim: Claim, now: datetime, policy: Policy
+) -> Episode | None:
+    after = episode_lifecycle.imported(episode, claim, now, policy)
+    return move_episode(db, episode, after, now) if after is not None else None
+
+
+def _agree(keys: Collection[Key], claim: Claim, feed: str) -> bool:
+    """Whether a claim is for an episode: in its own feed any key will do."""
+    if claim.feed == feed:
+        return any(key_hash(key) in claim.keys for key in keys)
+    return state_if_paid(keys, claim) is not None
+
+
+def _known_by(db: Connection, names: Collection[str]) -> dict[str, list[KnownBy]]:
+    """The episodes of these feeds by the hashes of their keys."""
+    found: dict[str, list[KnownBy]] = defaultdict(list)
+    for chunk in chunks(names):
+        query = (
+            select(feeds.c.name, identities.c.episode_id, identities.c.key)
+            .join_from(identities, feeds)
+            .where(feeds.c.name.in_(chunk))
+        )
+        for name, episode_id, text in db.execute(query):
+            key = Key.parse(text)
+            found[key_hash(key)].append(KnownBy(name, episode_id, key))
+    return found
+
+
+def _episode_of(
+    claim: Claim, names: Collection[str], known_by: Mapping[str, Sequence[KnownBy]]
+) -> int | None:
+    """The episode that a claim is for: the one with which it shares the most keys."""
+    shared: dict[tuple[str, int], list[Key]] = defaultdict(list)
+    for hashed in claim.keys:
+        for one in known_by.get(hashed, ()):
+            if one.feed in names:
+                shared[one.feed, one.episode_id].append(one.key)
+    votes = {
+        (len(keys), feed == claim.feed, episode_id)
+        for (feed, episode_id), keys in shared.items()
+        if _agree(keys, claim, feed)
+    }
+    return max(votes)[-1] if votes else None
+
+
+def _taken_numbers(db: Connection, numbers: Collection[int]) -> set[int]:
+    return {
+        number
+        for chunk in chunks(numbers)
+        for number in db.scalars(select(claims.c.number).where(claims.c.number.in_(chunk)))
+    }
+
+
+def _episodes(db: Connection, ids: Collection[int]) -> list[Episode]:
+    return [
+        episode
+        for chunk in chunks(ids)
+        for episode in fetch_episodes(db, select_episodes().where(episodes.c.id.in_(chunk)))
+    ]
+
+
+def _doubt(
+    db: Connection, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]], now: datetime
+) -> tuple[str, ...]:
+    """Hold what turns up in the claims' feeds and is dated before them. Returns the feeds."""
+    known = {row.name: row.hold_if_published_before for row in db.execute(_SELECT_DOUBTS)}
+    until: dict[str, datetime] = {}
+    for claim in missing:
+        # A feed that was renamed since is one of those for the same target.
+        names = [claim.feed] if claim.feed in known else feeds_of.get(claim.target.id, ())
+        for name in known.keys() & set(names):
+            until[name] = max(until.get(name, claim.at), claim.at, known[name] or claim.at)
+    for name, moment in until.items():
+        doubt = {"hold_if_published_before": moment, "doubted_at": now}
+        change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
+        db.execute(change.where(feeds.c.name == name))
+    return tuple(sorted(until))

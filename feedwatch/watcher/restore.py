@@ -1,0 +1,136 @@
+"""Restore: compares the ledger with the journal, and mends a database that lacks claims.
+
+That database was lost, restored from a copy, or replaced under the daemon. Claims are compared by
+their tokens: at the start, when another process has written to the journal, and when the database
+turns out not to have our last claim.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from feedwatch.core import circuit_breaker, episode_lifecycle
+from feedwatch.core.job import Later, Refused
+from feedwatch.core.ledger import (
+    Claim,
+    Finding,
+    Outcome,
+    finding,
+    is_loopback,
+    is_older,
+)
+from feedwatch.store.journal import read_markers
+from feedwatch.watcher.context import Context, log_move
+
+log = logging.getLogger(__name__)
+
+EVERYTHING_HELD = (
+    "more was submitted than this database knows of, and no journal has it: it is new, another one "
+    "or restored from a copy. %d queued episodes and all that the next check of each feed finds "
+    "new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` settles it"
+)
+FILLED_UP = 1000  # of the ledger's latest claims: a new or emptied place has them from then on
+
+
+def compare(context: Context, expected: str | None = None) -> str | None:
+    """Compare journal and ledger, take over what the ledger lacks, and fill the journal up.
+
+    expected: the token of a claim that the ledger must have after this. If it does not, no journal
+        has kept the claims that are missing, and all that may be paid already is held.
+
+    Returns the token of the ledger's latest claim.
+    """
+    store, journal, now = context.store, context.journal, context.clock()
+    policy = context.plan.policy
+    recorded = journal.read()
+    ours = [one for one in recorded if _is_ours(one, context.processor.api)]
+    if len(ours) < len(recorded):
+        log.info(
+            "journal: %d claims at another API, a sandbox or a test, are passed over",
+            len(recorded) - len(ours),
+        )
+    ledger = store.claims.by_token([one.token for one in ours])
+    missing: list[Claim] = []
+    for claim in ours:
+        match finding(claim, ledger):
+            case Finding.MISSING:
+                missing.append(claim)
+            case Finding.SETTLED:
+                _settle(context, ledger[claim.token], claim)
+            case Finding.CONTRADICTED:
+                log.critical(
+                    "journal and database disagree about the job of %r of feed %s: %s and %s",
+                    *(claim.title, claim.feed, claim.media_id, ledger[claim.token].media_id),
+                )
+    if missing:
+        feeds_of = defaultdict(list)
+        for source in context.plan.sources.values():
+            feeds_of[source.podcast_id].append(source.name)
+        done = store.imports.take_over(missing, feeds_of, now, policy)
+        log.error(
+            "this database is new, another one or restored from a copy: the journal has %d claims "
+            "that it did not know. %d episodes are polled, %d are in doubt, %d claims wait for "
+            "their items; held are older items that turn up in: %s",
+            *(done.imported, done.processing, done.unknown, done.unmet, ", ".join(done.feeds)),
+        )
+        if done.unknown:
+            reason = (
+                f"of the submissions that this database did not know {done.unknown} are in doubt"
+            )
+            store.breakers.change(
+                context.processor.name,
+                lambda breaker: circuit_breaker.breaker_after_doubt(breaker, reason, now, policy),
+            )
+    if expected is not None and not store.claims.by_token([expected]):
+        queued = store.claims.hold_everything(now, episode_lifecycle.doubted)
+        log.error(EVERYTHING_HELD, queued)
+    latest = store.claims.latest(FILLED_UP)
+    union = {one.token: one for one in ours} | {one.token: one for one in latest}
+    journal.bring_up_to_date(list(union.values()))
+    return latest[-1].token if latest else None
+
+
+def replace_marker(context: Context, markers: Sequence[Path]) -> None:
+    """Compare the marker of feedwatch 0.1 once; then the journal takes its place.
+
+    It only counted claims: where it has more of them than the database, all that may have been paid
+    for is held.
+    """
+    store, journal = context.store, context.journal
+    marker = read_markers(markers)
+    if marker is None:
+        return
+    if is_older(store.claims.database_id(), marker):
+        queued = store.claims.hold_everything(context.clock(), episode_lifecycle.doubted)
+        log.error(EVERYTHING_HELD, queued)
+    journal.bring_up_to_date(store.claims.latest(FILLED_UP))
+    if not journal.problems:
+        for path in markers:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_ours(claim: Claim, api: str) -> bool:
+    """Whether a claim was made at an API like this one: a sandbox pays for nothing elsewhere."""
+    return not claim.target.api or is_loopback(claim.target.api) == is_loopback(api)
+
+
+def _settle(context: Context, known: Claim, recorded: Claim) -> None:
+    """Write an answer that the journal has and the ledger lacks."""
+    store, now, policy = context.store, context.clock(), context.plan.policy
+    before = store.episodes.get(known.episode_id) if known.episode_id is not None else None
+    if before is None:
+        return
+    reason = "the answer was read, and feedwatch stopped before it was recorded"
+    after = episode_lifecycle.imported(before, recorded, now, policy)
+    if recorded.outcome is Outcome.REFUSED:
+        after = episode_lifecycle.answered(before, Refused(reason), now, policy)
+    elif recorded.outcome is Outcome.NOT_TAKEN:
+        after = episode_lifecycle.answered(before, Later(reason), now, policy)
+    saved = store.claims.settle(
+        known.token, recorded.outcome, before, after or before, now, sent=recorded.sent
+    )
+    if saved is not None:
+        log_move(before, saved)

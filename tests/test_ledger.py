@@ -1,0 +1,255 @@
+"""The ledger: payment identity, what a comparison means, and what is imported."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.identity import Key
+from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
+from feedwatch.core.ledger import (
+    Claim,
+    Finding,
+    Outcome,
+    Target,
+    finding,
+    is_loopback,
+    key_hash,
+    origin,
+    outcome_of,
+    state_if_paid,
+)
+from feedwatch.store.store import Store
+from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, answer, claim_result, opened
+
+LONG_GUID = "0123456789-0123456789"
+
+
+def claim_of(*keys: str, **values: object) -> Claim:
+    plain = Claim(
+        number=1,
+        token="t",
+        at=NOW,
+        target=TARGET,
+        feed="other",
+        title="Episode",
+        keys=tuple(key_hash(Key.parse(key)) for key in keys),
+    )
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+# Payment identity
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "state"),
+    [
+        ({"guid:g", "file:f"}, {"guid:g", "file:f"}, State.SKIPPED),
+        ({"guid:g", "file:f"}, {"guid:g"}, None),  # a short guid alone
+        ({"guid:g", "file:f"}, {"file:f"}, State.HELD),
+        ({f"guid:{LONG_GUID}", "file:f"}, {f"guid:{LONG_GUID}"}, State.HELD),
+        ({"guid:http://a/1"}, {"guid:http://a/1"}, State.HELD),
+        ({"date:2026 x", "file:f"}, {"date:2026 x"}, State.HELD),
+        ({"guid:g", "date:2026 x"}, {"guid:g", "date:2026 x"}, State.HELD),
+        ({"guid:g", "file:f"}, {"guid:h", "file:e"}, None),
+        ({"guid:g"}, {"file:g"}, None),
+        (set(), {"file:f"}, None),
+    ],
+)
+def test_an_episode_is_paid_for_where_signs_agree_with_a_claim(
+    own: set[str], theirs: set[str], state: State | None
+) -> None:
+    keys = [Key.parse(key) for key in own]
+    assert state_if_paid(keys, claim_of(*theirs)) is state
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.example/v1/", "https://api.example:443"),
+        ("http://api.example", "http://api.example:80"),
+        ("http://[::1]:8010/x", "http://[::1]:8010"),
+    ],
+)
+def test_an_api_is_known_by_its_origin(url: str, expected: str) -> None:
+    assert origin(url) == expected
+
+
+@pytest.mark.parametrize("api", ["http://127.0.0.1:80", "http://[::1]:80", "http://localhost:1"])
+def test_what_is_on_this_machine_is_a_sandbox(api: str) -> None:
+    assert is_loopback(api)
+    assert not is_loopback("https://api.example:443")
+    assert not is_loopback("")
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        (Accepted("m"), Outcome.ACCEPTED),
+        (Refused("no"), Outcome.REFUSED),
+        (Later("down"), Outcome.NOT_TAKEN),
+        (Unknown("?"), Outcome.UNKNOWN),
+    ],
+)
+def test_each_answer_has_an_outcome(given: Answer, outcome: Outcome) -> None:
+    assert outcome_of(given) is outcome
+
+
+# The comparison
+
+
+def test_every_pair_of_outcomes_means_what_the_table_says() -> None:
+    for recorded, known in product(Outcome, Outcome):
+        ids = {Outcome.ACCEPTED: "m"}
+        ours = claim_of(outcome=recorded, media_id=ids.get(recorded))
+        ledger = {"t": claim_of(outcome=known, media_id=ids.get(known))}
+        answered = known is Outcome.OPEN and recorded is not Outcome.OPEN
+        found = known is Outcome.UNKNOWN and recorded is Outcome.ACCEPTED
+        expected = Finding.SETTLED if answered or found else None
+        assert finding(ours, ledger) is expected, (recorded, known)
+        assert finding(ours, {}) is Finding.MISSING
+    one = claim_of(outcome=Outcome.ACCEPTED, media_id="m")
+    other = replace(one, media_id="n")
+    assert finding(one, {"t": other}) is Finding.CONTRADICTED
+
+
+def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
+    for state, outcome in product(State, Outcome):
+        before = Episode(
+            feed="show",
+            guid="g",
+            title="Episode",
+            description="",
+            enclosure_url="https://m.example/1.mp3",
+            published_at=NOW,
+            state=state,
+            reason=None,
+            first_seen_at=NOW,
+        )
+        paid = claim_of(outcome=outcome, media_id="m" if outcome is Outcome.ACCEPTED else None)
+        after = episode_lifecycle.imported(before, paid, NOW, POLICY)
+        if state in (State.PROCESSING, State.READY) or outcome in (
+            Outcome.REFUSED,
+            Outcome.NOT_TAKEN,
+        ):
+            assert after is None
+            continue
+        assert after is not None
+        assert after.reason is not None
+        assert "which this database did not know" in after.reason
+        if outcome is Outcome.ACCEPTED:
+            assert (after.state, after.media_id) == (State.PROCESSING, "m")
+            assert after.due_at is not None
+            assert timedelta() <= after.due_at - NOW <= POLICY.poll_interval
+        else:
+            assert after.state is State.UNKNOWN
+
+
+# In the database
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = opened(tmp_path / "feedwatch.db")
+    store.feeds.sync([SOURCE], {"show": NOW})
+    yield store
+    store.close()
+
+
+def paid(store: Store, given: Answer) -> Claim:
+    """An episode of the feed, submitted, with this answer."""
+    admit(store, 1)
+    made = claim_result(store)
+    assert made.claim is not None
+    assert made.episode is not None
+    assert answer(store, made.episode, given) is not None
+    (found,) = store.claims.latest(9)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome", "sent"),
+    [
+        (Accepted("m"), Outcome.ACCEPTED, True),
+        (Refused("no"), Outcome.REFUSED, True),
+        (Later("down"), Outcome.NOT_TAKEN, True),
+        (Later("never connected", sent=False), Outcome.NOT_TAKEN, False),
+        (Unknown("?"), Outcome.UNKNOWN, True),
+    ],
+)
+def test_a_claim_is_settled_once_with_what_the_answer_proves(
+    store: Store, given: Answer, outcome: Outcome, sent: bool
+) -> None:
+    found = paid(store, given)
+    assert (found.outcome, found.sent) == (outcome, sent)
+    assert found.media_id == ("m" if outcome is Outcome.ACCEPTED else None)
+    assert found.keys == (key_hash(Key.parse("guid:1")),)
+    episode = store.episodes.get(found.episode_id or 0)
+    assert episode is not None
+    store.claims.settle(found.token, Outcome.NOT_TAKEN, episode, episode, NOW, sent=False)
+    (again,) = store.claims.latest(9)
+    may_change = outcome is Outcome.UNKNOWN
+    assert (again.outcome is Outcome.NOT_TAKEN) == (may_change or outcome is Outcome.NOT_TAKEN)
+
+
+def test_a_ledger_without_the_last_claim_makes_no_other(store: Store) -> None:
+    admit(store, 1)
+
+    def never(_: Episode) -> None:
+        raise AssertionError
+
+    result = store.claims.claim("inlet", NOW, POLICY, never, last="of another database")
+    assert result.ledger_differs
+    assert result.claim is None
+
+
+def take_over(store: Store, *missing: Claim, feeds: tuple[str, ...] = ("show",)) -> object:
+    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY)
+
+
+def test_a_missing_claim_is_met_by_its_episode_and_doubts_what_is_older(store: Store) -> None:
+    (episode,) = admit(store, 1)
+    missing = claim_of("guid:1", feed="show", outcome=Outcome.ACCEPTED, media_id="m")
+    take_over(store, missing)
+    found = store.episodes.get(episode.id)
+    assert found is not None
+    assert (found.state, found.media_id) == (State.PROCESSING, "m")
+    (imported,) = store.claims.latest(9)
+    assert imported.episode_id == episode.id
+    (feed,) = store.feeds.all()
+    assert (feed.hold_if_published_before, feed.doubted_at, feed.version) == (NOW, NOW, 1)
+
+
+def test_of_several_claims_the_newest_that_may_be_paid_decides(store: Store) -> None:
+    (episode,) = admit(store, 1)
+    first = claim_of("guid:1", feed="show", token="a", number=1, outcome=Outcome.UNKNOWN)
+    second = replace(first, token="b", number=2, outcome=Outcome.ACCEPTED, media_id="m")
+    third = replace(first, token="c", number=3, outcome=Outcome.REFUSED)
+    take_over(store, first, second, third)
+    found = store.episodes.get(episode.id)
+    assert found is not None
+    assert (found.state, found.media_id) == (State.PROCESSING, "m")
+
+
+def test_a_number_that_is_taken_gets_the_next_free_one(store: Store) -> None:
+    paid(store, Accepted("m"))
+    take_over(store, claim_of("guid:7", token="a", number=1), claim_of(token="b", number=9))
+    take_over(store, claim_of("guid:8", token="c", number=9))
+    assert [(one.number, one.token) for one in store.claims.latest(9)][1:] == [
+        (9, "b"),
+        (10, "a"),
+        (11, "c"),
+    ]
+
+
+def test_a_claim_of_another_target_meets_nothing(store: Store) -> None:
+    (episode,) = admit(store, 1)
+    take_over(store, claim_of("guid:1", feed="gone", target=Target("inlet", TARGET.api, "q")))
+    found = store.episodes.get(episode.id)
+    assert found is not None
+    assert found.state is State.QUEUED
