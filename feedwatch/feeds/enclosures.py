@@ -1,7 +1,4 @@
-"""Enclosures: which of an item's media files is the episode, and its URL, absolute and clean.
-
-The parsers collect the candidates of an item, in the document's order; `choose` picks one URL.
-"""
+"""Enclosures: which of an item's media files is the episode, and its URL, absolute and clean."""
 
 import mimetypes
 import re
@@ -76,7 +73,7 @@ _PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"
 
 
 class FoundIn(IntEnum):
-    """Where a candidate was found; the lower counts first."""
+    """Where an item's candidate for the enclosure was found; the lower counts first."""
 
     ENCLOSURE = 0
     ATOM_LINK = 1
@@ -87,7 +84,7 @@ class FoundIn(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A media file as an item names it."""
+    """A media file as an item names it: it may be the item's enclosure."""
 
     source: FoundIn
     url: str
@@ -96,40 +93,39 @@ class Candidate:
     default: bool = False  # the publisher marked it as the one to take
 
 
-# Candidates by element. Attributes as feedparser has them: names, and a type, in lower case.
+# Attributes are as feedparser has them: names, and a type, in lower case.
 
 
 def address(attributes: Mapping[str, str]) -> str:
-    """The URL of a media file, by whichever attribute has it."""
+    """The URL of an enclosure or the like, by whichever attribute has it."""
     return attributes.get("url") or attributes.get("uri") or attributes.get("href") or ""
 
 
-def enclosure(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """A candidate by `<enclosure>`."""
+def enclosure(attributes: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<enclosure>`."""
     kind = attributes.get("type", "")
-    return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind, base=base)
+    return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind)
 
 
-def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """A candidate by `<media:content>`."""
+def media_content(attributes: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<media:content>`."""
     return Candidate(
         source=FoundIn.MEDIA_CONTENT,
         url=address(attributes),
         type=attributes.get("type") or attributes.get("medium", ""),
-        base=base,
         default=_says_true(attributes, "isdefault"),
     )
 
 
-def alternate_source(
-    attributes: Mapping[str, str], of: Mapping[str, str], base: str = ""
-) -> Candidate:
-    """A candidate by `<podcast:source>`; `of`: its `<podcast:alternateEnclosure>`'s attributes."""
+def alternate_source(attributes: Mapping[str, str], of: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<podcast:source>`.
+
+    `of` has the attributes of its `<podcast:alternateEnclosure>`.
+    """
     return Candidate(
         source=FoundIn.ALTERNATE_ENCLOSURE,
         url=address(attributes),
         type=attributes.get("contenttype") or of.get("type", ""),
-        base=base,
         default=_says_true(of, "default"),
     )
 
@@ -141,7 +137,7 @@ def _says_true(attributes: Mapping[str, str], name: str) -> bool:
 def choose(
     candidates: Iterable[Candidate], media_types: Sequence[str], document_url: str
 ) -> str | None:
-    """The URL of the candidate that is the episode; None if none is of a wanted media type.
+    """The URL of an item's enclosure among the candidates; None if none is of a wanted media type.
 
     Audio comes before video, and video before other wanted types; then the source decides, then
     what the publisher marked as default, then the document's order.
@@ -162,7 +158,7 @@ def choose(
 
 
 def media_type(candidate: Candidate) -> str | None:
-    """A candidate's media type, by its file name if need be; None if nothing tells."""
+    """Media type of an enclosure, by its file name if need be; None if nothing tells."""
     stated = candidate.type.partition(";")[0].strip().lower()
     path = _PATH.match(candidate.url.strip())
     name = unquote(path[1] if path else "").rstrip("/").rpartition("/")[2]
@@ -188,7 +184,7 @@ def _matches(kind: str, patterns: tuple[str, ...]) -> bool:
 
 
 def absolute(url: str, base: str, document_url: str) -> str | None:
-    """`url` as an absolute http(s) URI in ASCII; None if it can't be made one.
+    """An enclosure's `url` as an absolute http(s) URI in ASCII; None if it can't be made one.
 
     Whatever is valid stays as it stands: a URL may be signed, and it tells episodes apart.
     """

@@ -1,7 +1,7 @@
-"""What feedparser does not say by itself: its two parsers, with a few elements read in our way.
+"""Patches of feedparser: its two parsers, with a few elements of a feed read in our way.
 
 feedparser looks for a method named after each element and keeps both parsers under their names in
-`feedparser.api`. This module puts its own in their place. Each method tells what would be lost.
+`feedparser.api`. This module puts its own in their place.
 """
 
 import html
@@ -67,23 +67,22 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
         self.sourcedata.clear()
 
     def _start_enclosure(self, attrs: Attributes) -> None:
-        self.note(enclosure(attrs, self.baseuri or ""))
+        self.note(enclosure(attrs))
 
     def _start_link(self, attrs: Attributes) -> None:
         """Take enclosures before feedparser gives them the type text/html."""
         if attrs.get("rel", "").strip() == "enclosure" and address(attrs):
-            self.note(replace(enclosure(attrs, self.baseuri or ""), source=FoundIn.ATOM_LINK))
+            self.note(replace(enclosure(attrs), source=FoundIn.ATOM_LINK))
         else:
             super()._start_link(attrs)
 
     def _start_media_content(self, attrs: Attributes) -> None:
-        self.note(media_content(attrs, self.baseuri or ""))
+        self.note(media_content(attrs))
 
     def _start_enc_enclosure(self, attrs: Attributes) -> None:
         url = attrs.get("rdf:resource") or attrs.get("resource") or address(attrs)
         kind = attrs.get("enc:type") or attrs.get("type", "")
-        base = self.baseuri or ""
-        self.note(Candidate(source=FoundIn.RDF_ENCLOSURE, url=url, type=kind, base=base))
+        self.note(Candidate(source=FoundIn.RDF_ENCLOSURE, url=url, type=kind))
 
     def _start_podcast_alternateenclosure(self, attrs: Attributes) -> None:
         self._get_context()["podcast_alternateenclosure"] = attrs
@@ -91,10 +90,11 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     def _start_podcast_source(self, attrs: Attributes) -> None:
         """Name each source of an alternate enclosure: feedparser has only the last of all."""
         of = self._get_context().get("podcast_alternateenclosure") or {}
-        self.note(alternate_source(attrs, of, self.baseuri or ""))
+        self.note(alternate_source(attrs, of))
 
     def note(self, candidate: Candidate) -> None:
-        """Keep a candidate for the episode's media file with the item."""
+        """Keep a candidate for the enclosure with its item, and the xml:base in force."""
+        candidate = replace(candidate, base=self.baseuri or "")
         self._get_context().setdefault(CANDIDATES, []).append(candidate)
 
 
@@ -116,10 +116,7 @@ class _LooseDialects(_Dialects):
             self.handle_data(f"&{ref}")
 
     def decode_entities(self, element: str, data: str) -> str:
-        """Decode a guid like the strict parser does.
-
-        So that it stays the same when a feed stops being well-formed for a day.
-        """
+        """Decode a guid like the strict parser: a feed may stop being well-formed for a day."""
         if element == "id":
             return BASIC_ENTITY.sub(lambda entity: html.unescape(entity[0]), data)
         decoded: str = super().decode_entities(element, data)
