@@ -14,34 +14,29 @@ MAX_URL = 8_000
 AUDIO_UNKNOWN = "audio/unknown"
 
 # By the file name, for the many enclosures whose type is missing or says nothing.
-_TYPES = {
-    "mp3": "audio/mpeg",
-    "m4a": "audio/mp4",
-    "m4b": "audio/mp4",
-    "aac": "audio/aac",
-    "ogg": "audio/ogg",
-    "oga": "audio/ogg",
-    "opus": "audio/opus",
-    "spx": "audio/ogg",
-    "flac": "audio/flac",
-    "wav": "audio/wav",
-    "wma": "audio/x-ms-wma",
-    "aif": "audio/aiff",
-    "aiff": "audio/aiff",
-    "mka": "audio/x-matroska",
-    "weba": "audio/webm",
-    "mp4": "video/mp4",
-    "m4v": "video/mp4",
-    "mov": "video/quicktime",
-    "webm": "video/webm",
-    "mkv": "video/x-matroska",
-    "mpg": "video/mpeg",
-    "mpeg": "video/mpeg",
-    "avi": "video/x-msvideo",
-    "wmv": "video/x-ms-wmv",
-    "ogv": "video/ogg",
-    "3gp": "video/3gpp",
+_SUFFIXES = {
+    "audio/mpeg": "mp3",
+    "audio/mp4": "m4a m4b",
+    "audio/aac": "aac",
+    "audio/ogg": "ogg oga spx",
+    "audio/opus": "opus",
+    "audio/flac": "flac",
+    "audio/wav": "wav",
+    "audio/x-ms-wma": "wma",
+    "audio/aiff": "aif aiff",
+    "audio/x-matroska": "mka",
+    "audio/webm": "weba",
+    "video/mp4": "mp4 m4v",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "video/x-matroska": "mkv",
+    "video/mpeg": "mpg mpeg",
+    "video/x-msvideo": "avi",
+    "video/x-ms-wmv": "wmv",
+    "video/ogg": "ogv",
+    "video/3gpp": "3gp",
 }
+_TYPES = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 _OTHER_TYPES = mimetypes.MimeTypes()  # the library's own table: not what this machine has installed
 
 _FAMILIES = {"audio", "video", "image", "text", "application", "font", "model", "message"}
@@ -200,7 +195,7 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
 
 
 def _trim(url: str) -> str:
-    """A URL without white space at its ends and line breaks inside, which browsers drop, too."""
+    """An enclosure's URL without white space at its ends and line breaks, as browsers take it."""
     url = url.strip().strip("\ufeff\u200b").strip()
     return url if url.isprintable() else re.sub(r"[\t\r\n]", "", url)
 
@@ -231,6 +226,6 @@ def _clean(url: str) -> str | None:
 
 
 def _escape(part: str, also: str) -> str:
-    """Percent-encode what RFC 3986 does not allow; what is encoded already stays."""
+    """Percent-encode what RFC 3986 does not allow in a URL; what is encoded already stays."""
     part = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part)
     return quote(part, safe="%!$&'()*+,;=~" + also)
