@@ -69,7 +69,7 @@ def one_line(markup: str, *, limit: int = MAX_TITLE) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Return a text without white space and byte order marks at its ends."""
+    """Return an item's text without white space and byte order marks at its ends."""
     text = text.strip()
     return text if text.isascii() else re.sub(r"^[\s\ufeff]+|[\s\ufeff]+$", "", text)
 
@@ -89,7 +89,7 @@ def _plain(markup: str, *, links: bool) -> str:
 
 
 def _truncated(text: str, limit: int) -> str:
-    """Cut at a word, unless the last one is longer than any word is."""
+    """Cut plain text at a word, unless the last one is longer than any word is."""
     if len(text) <= limit:
         return text
     room = limit - 1
@@ -98,21 +98,21 @@ def _truncated(text: str, limit: int) -> str:
 
 
 class _Token(NamedTuple):
-    """A tag, or the text between two tags."""
+    """A token of HTML: a tag, or the text between two tags."""
 
     source: str
     tag: str = ""  # its name in lower case, with "/" before it in an end tag
 
 
 class _Tokenizer:
-    """Splits HTML into tags and text. Comments, scripts and the like are left out."""
+    """Tokenizer: splits HTML into tags and text, without comments, scripts and the like."""
 
     def __init__(self, text: str) -> None:
         self.text = text.replace("<![CDATA[", "").replace("]]>", "")
         self.missing: set[str] = set()  # what was looked for, and does not come any more
 
     def tokens(self) -> Iterator[_Token]:
-        """The tokens in their order. A "<" that opens no tag is text."""
+        """The tokens of the HTML in their order. A "<" that opens no tag is text."""
         position = text_start = 0
         while (position := self.text.find("<", position)) >= 0:
             end, token = self.markup_at(position)
@@ -126,7 +126,7 @@ class _Tokenizer:
         yield _Token(self.text[text_start:])
 
     def end_of(self, pattern: str, position: int) -> int | None:
-        """Return where `pattern` ends next, in either case; None if it does not come."""
+        """Return where `pattern` ends next in the HTML, in either case; None if nowhere."""
         if pattern in self.missing:  # not looked for again: that keeps the time linear
             return None
         # Not by str.lower, which may change the length of a text that is not ASCII.
@@ -178,7 +178,7 @@ class _Tokenizer:
 
 
 class _Renderer:
-    """Renders tokens as plain text; the white space is tidied up at the end."""
+    """Renderer: writes the tokens of HTML as plain text, with its white space tidied up."""
 
     def __init__(self, *, links: bool, keep_lines: bool) -> None:
         self.links = links
@@ -212,7 +212,7 @@ class _Renderer:
         self.pieces.append(text)
 
     def apply(self, token: _Token) -> None:
-        """Apply a tag: the line breaks, bullets and links that its element stands for."""
+        """Apply a tag's token: the line breaks, bullets and links that its element stands for."""
         name, is_end = token.tag.removeprefix("/"), token.tag[0] == "/"
         if name == "a":
             self.close_link()
@@ -248,7 +248,7 @@ class _Renderer:
 
 
 def _decoded(text: str) -> str:
-    """A text with its character references decoded."""
+    """A text of HTML with its character references decoded."""
 
     def character(entity: re.Match[str]) -> str:
         known = entity[1].startswith("#") or f"{entity[1]};" in html5

@@ -47,7 +47,7 @@ class Cancellation:
     until = math.inf  # by the monotonic clock
 
     def stop_in(self, seconds: float) -> None:
-        """Let requests go on for `seconds` at most."""
+        """Cancel all requests that take more than `seconds` from now."""
         self.until = min(self.until, time.monotonic() + seconds)
 
 
@@ -76,7 +76,7 @@ def limit_scope(most: Scope) -> Iterator[None]:
 
 
 def scope_of(response: httpx.Response) -> Scope:
-    """The scope of the address that a response of one of our clients came from."""
+    """Address scope that a response of one of our clients came from."""
     scope: Scope = response.extensions["network_stream"].get_extra_info("scope")
     return scope
 
@@ -102,7 +102,7 @@ class _NoCookies(CookieJar):
     """Keeps no cookies: one feed's server must not mark the requests for another feed."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Keep none."""
+        """Keep no cookie."""
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:
@@ -127,7 +127,7 @@ def read_bounded(response: httpx.Response, most: int) -> bytes | None:
 
 
 def described(error: Exception) -> str:
-    """An error of a library, in a few words."""
+    """An error of the HTTP client or another library, in a few words."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
@@ -171,7 +171,7 @@ class _Stream(httpcore.NetworkStream):
     scope: Scope
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read in slices, since a cancellation may come while we wait."""
+        """Read a response in slices, since a cancellation may come while we wait."""
         silent_until = time.monotonic() + (timeout if timeout is not None else math.inf)
         while True:
             left = _left(self.cancellation, silent_until - time.monotonic(), httpcore.ReadTimeout)
@@ -205,7 +205,7 @@ class _Stream(httpcore.NetworkStream):
 def _left(
     cancellation: Cancellation, timeout: float | None, error: type[httpcore.TimeoutException]
 ) -> float:
-    """Seconds until the earliest limit. Raises `error` if that has passed."""
+    """Seconds until the earliest deadline or cancellation. Raises `error` if that has passed."""
     left = min(_until.get(), cancellation.until) - time.monotonic()
     left = min(left, timeout if timeout is not None else math.inf)
     if left <= 0:

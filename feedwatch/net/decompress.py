@@ -32,7 +32,7 @@ class TooLargeError(Exception):
 
 
 class _Stream(Protocol):
-    """What zlib and zstd have in common: one stream, and the bytes behind its end."""
+    """A packed stream, as zlib and zstd have it in common, and the bytes behind its end."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
     @property
@@ -42,7 +42,7 @@ class _Stream(Protocol):
 
 
 def _in_steps(stream: _Stream, piece: bytes) -> Iterator[bytes]:
-    """What `piece` unpacks to, step by step."""
+    """What a piece of a packed body unpacks to, step by step."""
     while True:
         out = stream.decompress(piece, STEP)
         yield out
@@ -55,7 +55,7 @@ def _in_steps(stream: _Stream, piece: bytes) -> Iterator[bytes]:
 def _members(
     begin: Callable[[], _Stream], magic: re.Pattern[bytes], pieces: Iterable[bytes]
 ) -> Iterator[bytes]:
-    """Unpack streams one after another: a gzip body may have several (RFC 1952), a zstd body too.
+    """Unpack a gzip or zstd body, which may have several streams (RFC 1952) one after another.
 
     Bytes behind the end that begin no further stream are ignored, as browsers do.
     """
@@ -82,7 +82,7 @@ def _members(
 
 
 def _deflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack RFC 1950, as RFC 9110 says; or RFC 1951 alone, as some servers have always sent it."""
+    """Unpack a deflate body: RFC 1950, as RFC 9110 says, or RFC 1951 alone, as some servers do."""
     begin, stream = b"", None
     for piece in pieces:
         if stream is None:
@@ -98,7 +98,7 @@ def _deflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack RFC 7932."""
+    """Unpack a brotli body (RFC 7932)."""
     stream = brotli.Decompressor()
     for piece in pieces:
         rest = piece
@@ -128,7 +128,7 @@ UNPACKERS: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
 
 
 def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes | None:
-    """A body, unpacked; None if it is larger than `most` bytes, packed or not.
+    """The body of a response, unpacked; None if it is larger than `most` bytes, packed or not.
 
     Raises `ValueError` for a body that is packed in a way we did not ask for, that is not what its
     header says, or that breaks off.
@@ -152,7 +152,7 @@ def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes
 
 
 def _bounded(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The pieces as they are. Raises `TooLargeError` beyond `most` bytes in total."""
+    """The pieces of a body, unchanged. Raises `TooLargeError` beyond `most` bytes in total."""
     for piece in pieces:
         most -= len(piece)
         if most < 0:

@@ -196,7 +196,7 @@ class _ItemParser:
 
 
 def _named(attributes: dict[str, str]) -> dict[str, str]:
-    """The attributes as feedparser passes them on."""
+    """An element's attributes within an item, as feedparser passes them on."""
     named = {key.lower(): value for key, value in attributes.items()}
     return named | {key: named[key].lower() for key in ("rel", "type") if key in named}
 
