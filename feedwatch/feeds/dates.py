@@ -14,7 +14,7 @@ _DURATION = re.compile(r"(?:(?:([0-9]{1,4}):)?([0-9]{1,5}):)?([0-9]{1,9})(?:\.[0
 
 
 def read_duration(text: str) -> int | None:
-    """The seconds of "3723", "62:03", "1:02:03" or "3723.5"; None for anything else."""
+    """An item's duration in seconds, of "3723", "62:03", "1:02:03" or "3723.5"; else None."""
     parts = _DURATION.fullmatch(text.strip())
     if parts is None:
         return None
@@ -55,7 +55,7 @@ _ZONES = {name: hours for hours, names in _EAST.items() for name in names.split(
 
 
 def read_date(text: str, parsed: Any = None) -> datetime | None:
-    """A feed's date in UTC; None if it can't be read for certain, or its year is absurd.
+    """An item's date in UTC; None if it can't be read for certain, or its year is absurd.
 
     `parsed` is what feedparser made of it. That is the last resort: feedparser takes a time zone
     that it does not know for UTC, and some numbers for dates.
@@ -74,7 +74,7 @@ def read_date(text: str, parsed: Any = None) -> datetime | None:
 
 
 def is_plain(text: str) -> bool:
-    """Whether `read_date` needs no `parsed` for this text."""
+    """Whether `read_date` reads an item's date without what feedparser made of it."""
     text = " ".join(text.split())[:100]
     return not text or bool(_RFC822.fullmatch(text) or _ISO.match(text))
 

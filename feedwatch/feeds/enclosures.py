@@ -1,7 +1,4 @@
-"""Enclosures: which of an item's media files is the episode, and its URL, absolute and clean.
-
-The parsers collect the candidates of an item, in the document's order; `choose` picks one URL.
-"""
+"""Enclosures: which of an item's media files is the episode, and its URL, absolute and clean."""
 
 import mimetypes
 import re
@@ -17,34 +14,29 @@ MAX_URL = 8_000
 AUDIO_UNKNOWN = "audio/unknown"
 
 # By the file name, for the many enclosures whose type is missing or says nothing.
-_TYPES = {
-    "mp3": "audio/mpeg",
-    "m4a": "audio/mp4",
-    "m4b": "audio/mp4",
-    "aac": "audio/aac",
-    "ogg": "audio/ogg",
-    "oga": "audio/ogg",
-    "opus": "audio/opus",
-    "spx": "audio/ogg",
-    "flac": "audio/flac",
-    "wav": "audio/wav",
-    "wma": "audio/x-ms-wma",
-    "aif": "audio/aiff",
-    "aiff": "audio/aiff",
-    "mka": "audio/x-matroska",
-    "weba": "audio/webm",
-    "mp4": "video/mp4",
-    "m4v": "video/mp4",
-    "mov": "video/quicktime",
-    "webm": "video/webm",
-    "mkv": "video/x-matroska",
-    "mpg": "video/mpeg",
-    "mpeg": "video/mpeg",
-    "avi": "video/x-msvideo",
-    "wmv": "video/x-ms-wmv",
-    "ogv": "video/ogg",
-    "3gp": "video/3gpp",
+_SUFFIXES = {
+    "audio/mpeg": "mp3",
+    "audio/mp4": "m4a m4b",
+    "audio/aac": "aac",
+    "audio/ogg": "ogg oga spx",
+    "audio/opus": "opus",
+    "audio/flac": "flac",
+    "audio/wav": "wav",
+    "audio/x-ms-wma": "wma",
+    "audio/aiff": "aif aiff",
+    "audio/x-matroska": "mka",
+    "audio/webm": "weba",
+    "video/mp4": "mp4 m4v",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "video/x-matroska": "mkv",
+    "video/mpeg": "mpg mpeg",
+    "video/x-msvideo": "avi",
+    "video/x-ms-wmv": "wmv",
+    "video/ogg": "ogv",
+    "video/3gpp": "3gp",
 }
+_TYPES = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 _OTHER_TYPES = mimetypes.MimeTypes()  # the library's own table: not what this machine has installed
 
 _FAMILIES = {"audio", "video", "image", "text", "application", "font", "model", "message"}
@@ -76,7 +68,7 @@ _PATH = re.compile(r"(?:[a-zA-Z]+://[^/?#]*)?([^?#]*)")  # no host's ".com"
 
 
 class FoundIn(IntEnum):
-    """Where a candidate was found; the lower counts first."""
+    """Where an item's candidate for the enclosure was found; the lower counts first."""
 
     ENCLOSURE = 0
     ATOM_LINK = 1
@@ -87,7 +79,7 @@ class FoundIn(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A media file as an item names it."""
+    """A media file as an item names it: it may be the item's enclosure."""
 
     source: FoundIn
     url: str
@@ -96,40 +88,39 @@ class Candidate:
     default: bool = False  # the publisher marked it as the one to take
 
 
-# Candidates by element. Attributes as feedparser has them: names, and a type, in lower case.
+# Attributes are as feedparser has them: names, and a type, in lower case.
 
 
 def address(attributes: Mapping[str, str]) -> str:
-    """The URL of a media file, by whichever attribute has it."""
+    """The URL of an enclosure or the like, by whichever attribute has it."""
     return attributes.get("url") or attributes.get("uri") or attributes.get("href") or ""
 
 
-def enclosure(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """A candidate by `<enclosure>`."""
+def enclosure(attributes: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<enclosure>`."""
     kind = attributes.get("type", "")
-    return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind, base=base)
+    return Candidate(source=FoundIn.ENCLOSURE, url=address(attributes), type=kind)
 
 
-def media_content(attributes: Mapping[str, str], base: str = "") -> Candidate:
-    """A candidate by `<media:content>`."""
+def media_content(attributes: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<media:content>`."""
     return Candidate(
         source=FoundIn.MEDIA_CONTENT,
         url=address(attributes),
         type=attributes.get("type") or attributes.get("medium", ""),
-        base=base,
         default=_says_true(attributes, "isdefault"),
     )
 
 
-def alternate_source(
-    attributes: Mapping[str, str], of: Mapping[str, str], base: str = ""
-) -> Candidate:
-    """A candidate by `<podcast:source>`; `of`: its `<podcast:alternateEnclosure>`'s attributes."""
+def alternate_source(attributes: Mapping[str, str], of: Mapping[str, str]) -> Candidate:
+    """A candidate for the enclosure, by `<podcast:source>`.
+
+    `of` has the attributes of its `<podcast:alternateEnclosure>`.
+    """
     return Candidate(
         source=FoundIn.ALTERNATE_ENCLOSURE,
         url=address(attributes),
         type=attributes.get("contenttype") or of.get("type", ""),
-        base=base,
         default=_says_true(of, "default"),
     )
 
@@ -141,7 +132,7 @@ def _says_true(attributes: Mapping[str, str], name: str) -> bool:
 def choose(
     candidates: Iterable[Candidate], media_types: Sequence[str], document_url: str
 ) -> str | None:
-    """The URL of the candidate that is the episode; None if none is of a wanted media type.
+    """The URL of an item's enclosure among the candidates; None if none is of a wanted media type.
 
     Audio comes before video, and video before other wanted types; then the source decides, then
     what the publisher marked as default, then the document's order.
@@ -162,7 +153,7 @@ def choose(
 
 
 def media_type(candidate: Candidate) -> str | None:
-    """A candidate's media type, by its file name if need be; None if nothing tells."""
+    """Media type of an enclosure, by its file name if need be; None if nothing tells."""
     stated = candidate.type.partition(";")[0].strip().lower()
     path = _PATH.match(candidate.url.strip())
     name = unquote(path[1] if path else "").rstrip("/").rpartition("/")[2]
@@ -188,7 +179,7 @@ def _matches(kind: str, patterns: tuple[str, ...]) -> bool:
 
 
 def absolute(url: str, base: str, document_url: str) -> str | None:
-    """`url` as an absolute http(s) URI in ASCII; None if it can't be made one.
+    """An enclosure's `url` as an absolute http(s) URI in ASCII; None if it can't be made one.
 
     Whatever is valid stays as it stands: a URL may be signed, and it tells episodes apart.
     """
@@ -204,7 +195,7 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
 
 
 def _trim(url: str) -> str:
-    """A URL without white space at its ends and line breaks inside, which browsers drop, too."""
+    """An enclosure's URL without white space at its ends and line breaks, as browsers take it."""
     url = url.strip().strip("\ufeff\u200b").strip()
     return url if url.isprintable() else re.sub(r"[\t\r\n]", "", url)
 
@@ -235,6 +226,6 @@ def _clean(url: str) -> str | None:
 
 
 def _escape(part: str, also: str) -> str:
-    """Percent-encode what RFC 3986 does not allow; what is encoded already stays."""
+    """Percent-encode what RFC 3986 does not allow in a URL; what is encoded already stays."""
     part = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part)
     return quote(part, safe="%!$&'()*+,;=~" + also)

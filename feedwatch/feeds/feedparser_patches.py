@@ -1,7 +1,7 @@
-"""What feedparser does not say by itself: its two parsers, with a few elements read in our way.
+"""Patches of feedparser: its two parsers, with a few elements of a feed read in our way.
 
 feedparser looks for a method named after each element and keeps both parsers under their names in
-`feedparser.api`. This module puts its own in their place. Each method tells what would be lost.
+`feedparser.api`. This module puts its own in their place.
 """
 
 import html
@@ -12,14 +12,7 @@ from html.entities import name2codepoint
 from feedparser import api
 from feedparser.mixin import _FeedParserMixin
 
-from feedwatch.feeds.enclosures import (
-    Candidate,
-    FoundIn,
-    address,
-    alternate_source,
-    enclosure,
-    media_content,
-)
+from feedwatch.feeds import enclosures
 from feedwatch.feeds.namespaces import OURS
 
 CANDIDATES = "feedwatch_candidates"
@@ -50,7 +43,7 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     _start_entry = _start_item
 
     def _start_description(self, attrs: Attributes) -> None:
-        """Keep all descriptions: after content:encoded, each would replace the one before."""
+        """Keep all of an item's descriptions: each after content:encoded replaces the last."""
         self.hasContent = 0
         super()._start_description(attrs)
 
@@ -67,23 +60,22 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
         self.sourcedata.clear()
 
     def _start_enclosure(self, attrs: Attributes) -> None:
-        self.note(enclosure(attrs, self.baseuri or ""))
+        self.note(enclosures.enclosure(attrs))
 
     def _start_link(self, attrs: Attributes) -> None:
         """Take enclosures before feedparser gives them the type text/html."""
-        if attrs.get("rel", "").strip() == "enclosure" and address(attrs):
-            self.note(replace(enclosure(attrs, self.baseuri or ""), source=FoundIn.ATOM_LINK))
+        if attrs.get("rel", "").strip() == "enclosure" and enclosures.address(attrs):
+            self.note(replace(enclosures.enclosure(attrs), source=enclosures.FoundIn.ATOM_LINK))
         else:
             super()._start_link(attrs)
 
     def _start_media_content(self, attrs: Attributes) -> None:
-        self.note(media_content(attrs, self.baseuri or ""))
+        self.note(enclosures.media_content(attrs))
 
     def _start_enc_enclosure(self, attrs: Attributes) -> None:
-        url = attrs.get("rdf:resource") or attrs.get("resource") or address(attrs)
+        url = attrs.get("rdf:resource") or attrs.get("resource") or enclosures.address(attrs)
         kind = attrs.get("enc:type") or attrs.get("type", "")
-        base = self.baseuri or ""
-        self.note(Candidate(source=FoundIn.RDF_ENCLOSURE, url=url, type=kind, base=base))
+        self.note(enclosures.Candidate(source=enclosures.FoundIn.RDF_ENCLOSURE, url=url, type=kind))
 
     def _start_podcast_alternateenclosure(self, attrs: Attributes) -> None:
         self._get_context()["podcast_alternateenclosure"] = attrs
@@ -91,35 +83,33 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
     def _start_podcast_source(self, attrs: Attributes) -> None:
         """Name each source of an alternate enclosure: feedparser has only the last of all."""
         of = self._get_context().get("podcast_alternateenclosure") or {}
-        self.note(alternate_source(attrs, of, self.baseuri or ""))
+        self.note(enclosures.alternate_source(attrs, of))
 
-    def note(self, candidate: Candidate) -> None:
-        """Keep a candidate for the episode's media file with the item."""
+    def note(self, candidate: enclosures.Candidate) -> None:
+        """Keep a candidate for the enclosure with its item, and the xml:base in force."""
+        candidate = replace(candidate, base=self.baseuri or "")
         self._get_context().setdefault(CANDIDATES, []).append(candidate)
 
 
 class _LooseDialects(_Dialects):
-    """For documents that are not well-formed."""
+    """Patches of feedparser's lenient parser, for documents that are not well-formed."""
 
     def handle_charref(self, ref: str) -> None:
-        """Read references to characters that do not exist, where feedparser raises."""
+        """Read a document's references to characters that do not exist, where feedparser raises."""
         try:
             super().handle_charref(ref)
         except (ValueError, OverflowError):
             self.handle_data("\ufffd")
 
     def handle_entityref(self, ref: str) -> None:
-        """Leave "Q&A" alone, where feedparser makes "Q&A;" of it."""
+        """Leave "Q&A" in a document alone, where feedparser makes "Q&A;" of it."""
         if ref in name2codepoint or ref in self.entities or ref == "apos":
             super().handle_entityref(ref)
         else:
             self.handle_data(f"&{ref}")
 
     def decode_entities(self, element: str, data: str) -> str:
-        """Decode a guid like the strict parser does.
-
-        So that it stays the same when a feed stops being well-formed for a day.
-        """
+        """Decode a guid like the strict parser: a feed may stop being well-formed for a day."""
         if element == "id":
             return BASIC_ENTITY.sub(lambda entity: html.unescape(entity[0]), data)
         decoded: str = super().decode_entities(element, data)

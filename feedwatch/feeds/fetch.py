@@ -30,7 +30,7 @@ ACCEPT = (
 def fetch(
     client: httpx.Client, source: FeedConfig, known: Feed | None, moved: Address | None = None
 ) -> Fetched:
-    """GET a feed; with `known`, only if it has changed since (RFC 9110, section 13).
+    """Conditional GET of a feed: with `known`, only if it has changed since (RFC 9110, section 13).
 
     With `moved`, from that address. Whatever a server does is a value, never raised. `client` must
     not follow redirects: here credentials and headers are kept from every other origin, and no
@@ -82,19 +82,19 @@ def _follow(
 
 
 def _bare(url: httpx.URL) -> str:
-    """A URL without its password, which enclosures must not inherit and nobody else should see."""
+    """A feed's URL without its password, which enclosures must not inherit and nobody may see."""
     return str(url.copy_with(userinfo=b"", fragment=None))
 
 
 def _headers(source: FeedConfig, known: Feed | None) -> dict[str, str]:
-    headers = {"accept": ACCEPT, "accept-encoding": ACCEPTED}
-    if known is not None and known.etag:
-        headers["if-none-match"] = known.etag
-    if known is not None and known.last_modified:
-        headers["if-modified-since"] = known.last_modified
-    if source.user_agent:
-        headers["user-agent"] = source.user_agent
-    return headers
+    headers = {
+        "accept": ACCEPT,
+        "accept-encoding": ACCEPTED,
+        "if-none-match": known and known.etag,
+        "if-modified-since": known and known.last_modified,
+        "user-agent": source.user_agent,
+    }
+    return {name: value for name, value in headers.items() if value}
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -133,6 +133,6 @@ def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
 
 
 def _sendable(validator: str | None) -> str | None:
-    """A validator, if it can be sent back as it came."""
+    """A validator, if a conditional GET can send it back as it came."""
     usable = validator is not None and validator.isascii() and validator.isprintable()
     return validator if usable else None

@@ -1,9 +1,8 @@
-"""HTML, or what publishers take for it, as plain text for people.
+"""HTML to plain text: a tokenizer for HTML, or what publishers take for it, and a renderer.
 
-A scanner of our own: parsers that build a tree take quadratic time on what is nested deeply, the
-standard library's on what is broken, and none keeps words that only look like a tag
-(docs/decisions.md). Every step here goes over the text once; the steps are repeated only for markup
-that was escaped several times over.
+Our own: parsers that build a tree take quadratic time on what is nested deeply, the standard
+library's on what is broken, and none keeps words that only look like a tag (docs/decisions.md).
+Both go over the text once; they are repeated only for markup that was escaped several times over.
 """
 
 import html
@@ -19,20 +18,20 @@ MAX_MARKUP = 200_000  # no publisher writes so much; the rest is not looked at
 _MAX_ROUNDS = 3  # as often is markup decoded that was escaped several times
 
 
-def _names(words: str) -> frozenset[str]:
-    return frozenset(words.split())
+def _elements(names: str) -> frozenset[str]:
+    return frozenset(names.split())
 
 
-_PARAGRAPHS = _names(
+_PARAGRAPHS = _elements(
     "p h1 h2 h3 h4 h5 h6 blockquote pre table hr article section figure header footer dl form "
     "address aside main nav details fieldset"
 )
-_LINES = _names("div br tr dt dd figcaption caption summary option center body html")
-_LISTS = _names("ul ol menu")
+_LINES = _elements("div br tr dt dd figcaption caption summary option center body html")
+_LISTS = _elements("ul ol menu")
 _BLOCKS = _PARAGRAPHS | _LINES | _LISTS | {"li"}
-_CELLS = frozenset(("td", "th"))
-_DROPPED = _names("script style template head svg math noframes")
-_INLINE = _names(
+_CELLS = _elements("td th")
+_DROPPED = _elements("script style template head svg math noframes")  # with their content
+_INLINE = _elements(
     "a abbr acronym audio b bdi bdo big button canvas cite code col colgroup data datalist del dfn "
     "em embed font i iframe img input ins kbd label legend link map mark meta meter nobr noscript "
     "object output param picture progress q rp rt ruby s samp select small source span strike "
@@ -40,9 +39,11 @@ _INLINE = _names(
 )
 _KNOWN = _BLOCKS | _CELLS | _DROPPED | _INLINE
 
-_NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:._-]*)")
-_REST = re.compile(r"""(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
-_REST_OF_UNKNOWN = re.compile(r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*+\s*/?>""")
+_TAG_NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:._-]*)")
+_ATTRIBUTES = re.compile(r"""(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
+_UNKNOWN_ATTRIBUTES = re.compile(
+    r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*+\s*/?>"""
+)
 _CUT_TAG = re.compile(r"</|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+\s*=|\s*\Z)")
 _AUTOLINK = re.compile(r"(?i)<(?:mailto:)?(https?://[^\s<>]+|[^\s<>@/]+@[^\s<>@/]+)>")
 _HREF = re.compile(r"""(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""")
@@ -57,18 +58,18 @@ _MARKUP = re.compile(
 
 def readable(markup: str, *, limit: int = MAX_DESCRIPTION) -> str:
     """Return HTML or plain text as plain text: paragraphs, lists and links kept, no tags."""
-    return _shortened(_plain(markup, links=True), limit)
+    return _truncated(_plain(markup, links=True), limit)
 
 
 def one_line(markup: str, *, limit: int = MAX_TITLE) -> str:
     """Return HTML or plain text as one line of plain text, without links."""
-    if not _MARKUP.search(markup):  # as most titles: a hundredth of the cost
-        return _shortened(" ".join(markup[:MAX_MARKUP].split()), limit)
-    return _shortened(" ".join(_plain(markup, links=False).split()), limit)
+    # Most titles are plain text: a hundredth of the cost.
+    plain = _plain(markup, links=False) if _MARKUP.search(markup) else markup[:MAX_MARKUP]
+    return _truncated(" ".join(plain.split()), limit)
 
 
 def trimmed(text: str) -> str:
-    """Return a text without white space and byte order marks at its ends."""
+    """Return an item's text without white space and byte order marks at its ends."""
     text = text.strip()
     return text if text.isascii() else re.sub(r"^[\s\ufeff]+|[\s\ufeff]+$", "", text)
 
@@ -77,9 +78,9 @@ def _plain(markup: str, *, links: bool) -> str:
     text = markup[:MAX_MARKUP]
     html_seen = False  # then line breaks are of our making, and are kept
     for _ in range(_MAX_ROUNDS):
-        tokens = list(_tokens(text))
-        has_blocks = any(token.name in _BLOCKS for token in tokens)
-        plain = _written(tokens, links=links, keep_lines=html_seen or not has_blocks)
+        tokens = list(_Tokenizer(text).tokens())
+        has_blocks = any(token.tag in _BLOCKS for token in tokens)
+        plain = _Renderer(links=links, keep_lines=html_seen or not has_blocks).render(tokens)
         if plain == text or not re.search("[<&]", plain):
             return plain
         text, html_seen = plain, html_seen or has_blocks
@@ -87,8 +88,8 @@ def _plain(markup: str, *, links: bool) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "", text)
 
 
-def _shortened(text: str, limit: int) -> str:
-    """Cut at a word, unless the last one is longer than any word is."""
+def _truncated(text: str, limit: int) -> str:
+    """Cut plain text at a word, unless the last one is longer than any word is."""
     if len(text) <= limit:
         return text
     room = limit - 1
@@ -96,129 +97,110 @@ def _shortened(text: str, limit: int) -> str:
     return text[: end if end > max(0, room - 100) else room].rstrip() + "…"
 
 
-# Reading: from characters to tags and the text between them
-
-
 class _Token(NamedTuple):
-    text: str  # of a tag: its source
-    name: str = ""  # of a tag only: in lower case, with "/" before it at the end of an element
+    """A token of HTML: a tag, or the text between two tags."""
+
+    source: str
+    tag: str = ""  # its name in lower case, with "/" before it in an end tag
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    """Split into text and tags. Comments, scripts and the like are left out.
-
-    A "<" that opens no tag is text.
-    """
-    text = text.replace("<![CDATA[", "").replace("]]>", "")
-    place = done = 0
-    finder = _Finder(text)
-    while (place := text.find("<", place)) >= 0:
-        end, token = _markup_at(text, place, finder)
-        if end == place:
-            place += 1
-            continue
-        yield _Token(text[done:place])
-        if token:
-            yield token
-        place = done = end
-    yield _Token(text[done:])
-
-
-class _Finder:
-    """Finds strings, and does not look again for what is not there: that keeps the time linear."""
+class _Tokenizer:
+    """Tokenizer: splits HTML into tags and text, without comments, scripts and the like."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.missing: set[str] = set()
+        self.text = text.replace("<![CDATA[", "").replace("]]>", "")
+        self.missing: set[str] = set()  # what was looked for, and does not come any more
 
-    def after(self, wanted: str, place: int) -> int | None:
-        """Return where `wanted` ends next, in either case; None if it does not come."""
-        if wanted in self.missing:
+    def tokens(self) -> Iterator[_Token]:
+        """The tokens of the HTML in their order. A "<" that opens no tag is text."""
+        position = text_start = 0
+        while (position := self.text.find("<", position)) >= 0:
+            end, token = self.markup_at(position)
+            if end == position:
+                position += 1
+                continue
+            yield _Token(self.text[text_start:position])
+            if token:
+                yield token
+            position = text_start = end
+        yield _Token(self.text[text_start:])
+
+    def end_of(self, pattern: str, position: int) -> int | None:
+        """Return where `pattern` ends next in the HTML, in either case; None if nowhere."""
+        if pattern in self.missing:  # not looked for again: that keeps the time linear
             return None
         # Not by str.lower, which may change the length of a text that is not ASCII.
-        found = re.compile(f"(?ai){wanted}").search(self.text, place)
+        found = re.compile(f"(?ai){pattern}").search(self.text, position)
         if found is None:
-            self.missing.add(wanted)
+            self.missing.add(pattern)
             return None
         return found.end()
 
+    def markup_at(self, start: int) -> tuple[int, _Token | None]:
+        """Return where the markup at `start` ends, and its token; `start` itself if it is text."""
+        text = self.text
+        if text.startswith("<!--", start):
+            return self.end_of("-->", start + 4) or start + 4, None
+        if link := _AUTOLINK.match(text, start):
+            return link.end(), _Token(link[1])
+        next_open = text.find("<", start + 1)
+        next_open = len(text) if next_open < 0 else next_open
+        if text.startswith(("<!", "<?"), start):
+            return text.find(">", start, next_open) + 1 or start, None
+        name = _TAG_NAME.match(text, start)
+        if name is None:
+            return start, None
+        end = self.tag_end(name, next_open)
+        token = _Token(text[start:end], name[0][1:].lower())
+        if end > start and token.tag in _DROPPED and not token.source.endswith("/>"):
+            close = self.end_of(f"</{token.tag}", end)
+            if close is None:
+                return (len(text) if token.tag in ("script", "style") else end), None
+            return self.end_of(">", close) or len(text), None
+        return end, token
 
-def _markup_at(text: str, place: int, finder: _Finder) -> tuple[int, _Token | None]:
-    """Return the end of the markup at `place` and what it is; `place` itself if it is text."""
-    if text.startswith("<!--", place):
-        return finder.after("-->", place + 4) or place + 4, None
-    if link := _AUTOLINK.match(text, place):
-        return link.end(), _Token(link[1])
-    next_open = text.find("<", place + 1)
-    next_open = len(text) if next_open < 0 else next_open
-    if text.startswith(("<!", "<?"), place):
-        return text.find(">", place, next_open) + 1 or place, None
-    name = _NAME.match(text, place)
-    if name is None:
-        return place, None
-    end = _tag_end(text, name, next_open)
-    tag = _Token(text[place:end], name[0][1:].lower())
-    if end > place and tag.name in _DROPPED and not tag.text.endswith("/>"):
-        close = finder.after(f"</{tag.name}", end)
-        if close is None:
-            return (len(text) if tag.name in ("script", "style") else end), None
-        return finder.after(">", close) or len(text), None
-    return end, tag
-
-
-def _tag_end(text: str, name: re.Match[str], next_open: int) -> int:
-    """Return where the tag ends whose name was found; its start if it is no tag."""
-    known = name[1].lower() in _KNOWN
-    rest = _REST if known else _REST_OF_UNKNOWN
-    # A quoted value may hold a few "<". To look on without end would take quadratic time.
-    horizon = next_open
-    for _ in range(3):
-        further = text.find("<", horizon + 1)
-        horizon = further if further > 0 else len(text)
-    if whole := rest.match(text, name.end(), horizon):
-        return whole.end()
-    if not known:
-        return name.start()
-    if (close := text.find(">", name.end(), next_open)) >= 0:  # a quote is never closed
-        return close + 1
-    return next_open if _CUT_TAG.match(text, name.start()) else name.start()
-
-
-# Writing: from tags and text to lines
+    def tag_end(self, name: re.Match[str], next_open: int) -> int:
+        """Return where the tag of this name ends; its start if it is no tag."""
+        known = name[1].lower() in _KNOWN
+        # A quoted value may hold a few "<". To look on without end would take quadratic time.
+        horizon = next_open
+        for _ in range(3):
+            further = self.text.find("<", horizon + 1)
+            horizon = further if further > 0 else len(self.text)
+        attributes = _ATTRIBUTES if known else _UNKNOWN_ATTRIBUTES
+        if whole := attributes.match(self.text, name.end(), horizon):
+            return whole.end()
+        if not known:
+            return name.start()
+        if (close := self.text.find(">", name.end(), next_open)) >= 0:  # a quote is never closed
+            return close + 1
+        return next_open if _CUT_TAG.match(self.text, name.start()) else name.start()
 
 
-def _written(tokens: Iterable[_Token], *, links: bool, keep_lines: bool) -> str:
-    writer = _Writer(links=links)
-    for token in tokens:
-        if token.name:
-            writer.tag(token)
-        else:
-            text = _BREAKS.sub("\n", token.text)
-            writer.write(_decoded(text if keep_lines else text.replace("\n", " ")))
-    return writer.text()
+class _Renderer:
+    """Renderer: writes the tokens of HTML as plain text, with its white space tidied up."""
 
-
-def _decoded(text: str) -> str:
-    return _ENTITY.sub(_character, text)
-
-
-def _character(entity: re.Match[str]) -> str:
-    if entity[1].startswith("#"):
-        return html.unescape(entity[0])
-    return html5.get(entity[1] + ";", entity[0])
-
-
-class _Writer:
-    """Puts the pieces one after another; the white space is tidied up at the end."""
-
-    def __init__(self, *, links: bool) -> None:
+    def __init__(self, *, links: bool, keep_lines: bool) -> None:
         self.links = links
+        self.keep_lines = keep_lines  # line breaks of the source mean something
         self.pieces: list[str] = []
         self.breaks = 0  # due before the next word
         self.list_depth = 0
         self.bullet_due = False  # a list item has begun, and nothing was written in it
         self.href = ""  # of the open link
         self.link_start = 0
+
+    def render(self, tokens: Iterable[_Token]) -> str:
+        for token in tokens:
+            if token.tag:
+                self.apply(token)
+            else:
+                text = _BREAKS.sub("\n", token.source)
+                self.write(_decoded(text if self.keep_lines else text.replace("\n", " ")))
+        self.close_link()
+        text = _INVISIBLE.sub("", _BREAKS.sub("\n", "".join(self.pieces)))
+        lines = "\n".join(" ".join(line.split()) for line in text.split("\n"))
+        return re.sub("\n{3,}", "\n\n", lines).strip()
 
     def write(self, text: str) -> None:
         if self.breaks or self.bullet_due:
@@ -229,30 +211,28 @@ class _Writer:
             self.breaks, self.bullet_due = 0, False
         self.pieces.append(text)
 
-    def break_lines(self, least: int) -> None:
-        self.breaks = max(self.breaks, least)
-
-    def tag(self, tag: _Token) -> None:
-        name = tag.name.removeprefix("/")
+    def apply(self, token: _Token) -> None:
+        """Apply a tag's token: the line breaks, bullets and links that its element stands for."""
+        name, is_end = token.tag.removeprefix("/"), token.tag[0] == "/"
         if name == "a":
             self.close_link()
-            if tag.name == "a" and self.links:
-                self.href, self.link_start = _href(tag.text), len(self.pieces)
+            if not is_end and self.links:
+                self.href, self.link_start = _href(token.source), len(self.pieces)
         elif name in _LISTS:
-            self.list_depth = max(0, self.list_depth + (-1 if tag.name[0] == "/" else 1))
-            self.break_lines(1 if self.list_depth else 2)
+            self.list_depth = max(0, self.list_depth + (-1 if is_end else 1))
+            self.breaks = max(self.breaks, 1 if self.list_depth else 2)
         elif name == "br":
             self.breaks = min(2, self.breaks + 1)
         elif name in _PARAGRAPHS and not self.list_depth:
-            self.break_lines(2)
+            self.breaks = 2
         elif name in _BLOCKS:
-            self.break_lines(1)
-            self.bullet_due = tag.name == "li" or (self.bullet_due and tag.name != "/li")
+            self.breaks = max(self.breaks, 1)
+            self.bullet_due = token.tag == "li" or (self.bullet_due and token.tag != "/li")
         elif name in _CELLS:
             self.write(" ")
 
     def close_link(self) -> None:
-        """Write the open link's address after its words, unless they are the address."""
+        """Write the open link's URL after its words, unless they are the URL."""
         if not self.href:
             return
         words = "".join(self.pieces[self.link_start :])
@@ -266,15 +246,19 @@ class _Writer:
             self.pieces[self.link_start :] = [before, f"{bare} ({self.href})", after]
         self.href = ""
 
-    def text(self) -> str:
-        self.close_link()
-        text = _INVISIBLE.sub("", _BREAKS.sub("\n", "".join(self.pieces)))
-        lines = "\n".join(" ".join(line.split()) for line in text.split("\n"))
-        return re.sub("\n{3,}", "\n\n", lines).strip()
+
+def _decoded(text: str) -> str:
+    """A text of HTML with its character references decoded."""
+
+    def character(entity: re.Match[str]) -> str:
+        known = entity[1].startswith("#") or f"{entity[1]};" in html5
+        return html.unescape(entity[0]) if known else entity[0]
+
+    return _ENTITY.sub(character, text)
 
 
 def _href(tag: str) -> str:
-    """Return the address that a link's tag names, if people can use it anywhere."""
+    """Return the URL or mail address that a link's tag names, if people can use it anywhere."""
     found = _HREF.search(tag)
     address = _decoded(found[1] or found[2] or found[3] or "") if found else ""
     address = re.sub(r"[\t\r\n]", "", address.strip()).replace(" ", "%20")

@@ -20,7 +20,7 @@ from feedwatch.feeds.sniff import feed_bytes
 
 
 def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-    """The items of a document, or why it is no whole feed.
+    """Parse a document: its items, or why it is no whole feed.
 
     `media_types` are shell-style patterns of the enclosures that count, like "audio/*".
     """
@@ -63,7 +63,7 @@ def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
 
 
 def _text(values: Any, key: str) -> str:
-    """A text of an entry; "" for a value that feedparser gives in another form.
+    """A text of an item by feedparser; "" for a value that it gives in another form.
 
     By `dict.get`, since feedparser's own `get` answers with one key's value for another key.
     """
@@ -72,10 +72,10 @@ def _text(values: Any, key: str) -> str:
 
 
 class DocumentParser(Protocol):
-    """Turns a document into items; see `parser_process.Parser`."""
+    """Parses documents into items; see `parser_process.Parser`."""
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """The items, or why there are none."""
+        """The items of a document, or why there are none."""
 
     def close(self) -> None:
-        """Break off what is being parsed."""
+        """Break off the document that is being parsed."""

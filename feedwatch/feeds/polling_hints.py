@@ -29,7 +29,7 @@ NEVER_FRESH = re.compile(r"(?:^|[,\s])no-(?:store|cache)(?:$|[,\s])", re.IGNOREC
 
 
 def fresh_for(headers: Mapping[str, str]) -> timedelta | None:
-    """How long a response is fresh (RFC 9111, section 4.2); None if it does not say.
+    """Polling hint of a server: how long its response is fresh (RFC 9111, section 4.2), or None.
 
     By max-age, else by Expires since Date, less its Age. `headers` finds names in lower case.
     """
@@ -53,7 +53,7 @@ def fresh_for(headers: Mapping[str, str]) -> timedelta | None:
 
 
 def hints_of(body: bytes) -> Hints:
-    """The hints of a document's channel, outside of its items.
+    """Polling hints of a document's channel, outside of its items.
 
     RSS 2.0 has `ttl` in minutes, skipHours (0 to 23 GMT; older versions write 24 for 0) and
     skipDays; RSS 1.0's module Syndication has updateFrequency, which is times in an updatePeriod.
@@ -76,7 +76,7 @@ def hints_of(body: bytes) -> Hints:
 
 
 def _content(head: bytes, name: bytes) -> bytes:
-    """The content of the first element of this name."""
+    """The content of a document's first element of this name."""
     start = head.find(b"<" + name + b">")
     end = head.find(b"</" + name + b">", start)
     return head[start:end] if 0 <= start < end else b""

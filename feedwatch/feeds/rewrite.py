@@ -26,7 +26,7 @@ DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 
 
 def republished(document: bytes, document_url: str, processed: Mapping[str, str]) -> bytes:
-    """`document` with the enclosure URLs in `processed` replaced by what they map to.
+    """The document with the enclosure URLs in `processed` replaced by what they map to.
 
     The URLs in `processed` are in the form of `identity.comparable`, so a tracking prefix that was
     added later hides none. The length of a processed file is not known, so it becomes 0.

@@ -1,7 +1,4 @@
-"""Sniffs what a server sent: the document of a whole feed, or the reason why it is none.
-
-Only the outside counts here: packing, character set, the root element and its end.
-"""
+"""Sniffs a document: is it a whole feed, by its packing, character set, root element and end."""
 
 import re
 import zlib
@@ -18,19 +15,19 @@ _HTML_ROOTS = {"html", "head", "body", "meta", "title", "script", "div", "p", "h
 
 
 def feed_bytes(body: bytes) -> bytes | Failed:
-    """The document from its first to its last tag, fit for a parser, or why it is no feed.
+    """A feed's document from its first to its last tag, fit for a parser, or why it is no feed.
 
     The result is ASCII-compatible, without BOM and without anything before or after the document.
     """
-    unpacked: bytes | Failed = body
     for _ in range(2):  # some servers send gzip twice, and announce neither
-        if isinstance(unpacked, bytes) and unpacked.startswith(_GZIP):
-            unpacked = _gunzip(unpacked)
-    if isinstance(unpacked, Failed):
-        return unpacked
-    if unpacked.startswith(_GZIP):
+        if body.startswith(_GZIP):
+            unpacked = _gunzip(body)
+            if isinstance(unpacked, Failed):
+                return unpacked
+            body = unpacked
+    if body.startswith(_GZIP):
         return Failed("the document is packed with gzip more than twice")
-    document = _ascii_compatible(unpacked).strip()
+    document = _ascii_compatible(body).strip()
     if not document:
         return Failed("the server answered with an empty document")
     if document[:1] in (b"{", b"[") and document[-1:] in (b"}", b"]"):
@@ -46,7 +43,7 @@ def feed_bytes(body: bytes) -> bytes | Failed:
         return Failed(f'the server answered with plain text, not a feed: "{words}"')
     name = root[1].decode()
     if name.rpartition(":")[2].lower() not in _ROOTS:
-        return Failed(_not_a_feed(document, name))
+        return _not_a_feed(document, name)
     end = _end(document, root)
     if end is None:
         return Failed(f"the document is cut short: its end, </{name}>, is missing")
@@ -72,7 +69,7 @@ def _gunzip(body: bytes) -> bytes | Failed:
 
 
 def _ascii_compatible(body: bytes) -> bytes:
-    """UTF-16 and UTF-32 become UTF-8, whatever the document declares; a BOM is dropped.
+    """A document with UTF-16 and UTF-32 made UTF-8, whatever it declares, and without a BOM.
 
     In every other character set of the web a "<" is the byte of ASCII.
     """
@@ -98,7 +95,7 @@ _WIDE = {
 
 
 def _beginning(document: bytes) -> int:
-    """Where the root element starts; -1 if there is none.
+    """Where a document's root element starts; -1 if there is none.
 
     What a broken server put before the feed, often a warning of its own, is passed over.
     """
@@ -122,7 +119,7 @@ def _beginning(document: bytes) -> int:
 
 
 def _end(document: bytes, root: re.Match[bytes]) -> int | None:
-    """Where the root element ends; None if it does not."""
+    """Where a document's root element ends; None if it does not."""
     empty = re.compile(rb"""(?:[^<>"']|"[^"]*"|'[^']*')*?/>""").match(document, root.end())
     if empty:
         return empty.end()
@@ -138,17 +135,18 @@ def _end(document: bytes, root: re.Match[bytes]) -> int | None:
     return end
 
 
-def _not_a_feed(document: bytes, root: str) -> str:
-    """Why a document with this root element is none: an HTML page, an error message, or other."""
+def _not_a_feed(document: bytes, root: str) -> Failed:
+    """A document with another root element: an HTML page, an error message, or other."""
     start = document[:100_000].decode(errors="replace")
     if root.lower() in _HTML_ROOTS or re.match(r"(?i)\s*<!doctype html", start):
         title = _content(start, "title")
         words = f': "{title}"' if title else ""
-        return f"the server answered with an HTML page, not a feed{words}"
+        return Failed(f"the server answered with an HTML page, not a feed{words}")
     told = [_content(start, name) for name in ("code", "message", "faultstring")]
     words = ": ".join(filter(None, told))
     said = f' ("{words}")' if words else ""
-    return f"the server answered with XML, but not a feed: its root element is <{root}>{said}"
+    reason = f"the server answered with XML, but not a feed: its root element is <{root}>{said}"
+    return Failed(reason)
 
 
 def _content(document: str, element: str) -> str:

@@ -80,25 +80,17 @@ _SMALLEST_FIRST = sorted(
 
 
 def address_scope(address: str) -> Scope:
-    """The scope of a numeric address, which may have an IPv6 zone."""
+    """Address scope of a numeric address, which may have an IPv6 zone.
+
+    Of an IPv6 address that carries IPv4 addresses it is the most private one among all of theirs,
+    since packets may end up at any of them.
+    """
     ip = ip_address(address.partition("%")[0])
-    if isinstance(ip, IPv4Address):
-        return _scope_of_block(ip)
-    return max([_scope_of_block(ip), *(_scope_of_block(one) for one in _carried(ip))])
-
-
-def _carried(ip: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that packets to `ip` may end up at."""
-    if ip.ipv4_mapped is not None:
-        return [ip.ipv4_mapped]
-    if ip.sixtofour is not None:
-        return [ip.sixtofour]
-    if ip.teredo is not None:
-        return list(ip.teredo)
-    if ip in NAT64 or ip in LOCAL_NAT64:
-        return [IPv4Address(int(ip) & 0xFFFFFFFF)]
-    return []
-
-
-def _scope_of_block(ip: IPv4Address | IPv6Address) -> Scope:
-    return next(scope for block, scope in _SMALLEST_FIRST if ip in block)
+    ends: list[IPv4Address | IPv6Address | None] = [ip]
+    if isinstance(ip, IPv6Address):
+        ends += [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if ip in NAT64 or ip in LOCAL_NAT64:
+            ends.append(IPv4Address(int(ip) & 0xFFFFFFFF))
+    return max(
+        next(scope for block, scope in _SMALLEST_FIRST if end in block) for end in ends if end
+    )

@@ -10,16 +10,18 @@ that is checked is the address that is connected to: no second answer of the DNS
 connection that was kept open is checked again before each request.
 """
 
+import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from ssl import SSLContext
-from threading import local
 from typing import Any
 
 import httpcore
@@ -32,35 +34,31 @@ CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
 SLICE_SECONDS = 0.5  # of a read, after which its deadline is checked again
 
-_limit = local()
+# Of a thread: each starts with a context of its own.
+_until = ContextVar("_until", default=math.inf)  # by the monotonic clock
+_allowed_scope = ContextVar("_allowed_scope", default=Scope.SPECIAL)
+
 _tls_context = cache(httpx.create_ssl_context)  # one for all clients: it is slow to make
 
 
 class Cancellation:
     """Cancellation: the moment at which all requests must end; never, until it is set."""
 
-    def __init__(self) -> None:
-        self._until = float("inf")
+    until = math.inf  # by the monotonic clock
 
     def stop_in(self, seconds: float) -> None:
-        """Let requests go on for `seconds` at most."""
-        self._until = min(self._until, time.monotonic() + seconds)
-
-    @property
-    def until(self) -> float:
-        """The moment, by the monotonic clock."""
-        return self._until
+        """Cancel all requests that take more than `seconds` from now."""
+        self.until = min(self.until, time.monotonic() + seconds)
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Deadline: end all that this thread does on the wire after `seconds` in total."""
-    before = getattr(_limit, "until", float("inf"))
-    _limit.until = min(before, time.monotonic() + seconds)
+    before = _until.set(min(_until.get(), time.monotonic() + seconds))
     try:
         yield
     finally:
-        _limit.until = before
+        _until.reset(before)
 
 
 class TooPrivateError(Exception):
@@ -70,16 +68,15 @@ class TooPrivateError(Exception):
 @contextmanager
 def limit_scope(most: Scope) -> Iterator[None]:
     """Address scope: let this thread send nothing to an address more private than `most`."""
-    before = _allowed_scope()
-    _limit.scope = min(before, most)
+    before = _allowed_scope.set(min(_allowed_scope.get(), most))
     try:
         yield
     finally:
-        _limit.scope = before
+        _allowed_scope.reset(before)
 
 
 def scope_of(response: httpx.Response) -> Scope:
-    """The scope of the address that a response of one of our clients came from."""
+    """Address scope that a response of one of our clients came from."""
     scope: Scope = response.extensions["network_stream"].get_extra_info("scope")
     return scope
 
@@ -92,10 +89,9 @@ def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
     # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
     # tests/test_client.py fails should this attribute ever move.
     transport._pool._network_backend = _Backend(cancellation)  # noqa: SLF001
-    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(
         transport=transport,
-        timeout=timeout,
+        timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=False,
         cookies=_NoCookies(),
         **settings,
@@ -105,11 +101,8 @@ def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
 class _NoCookies(CookieJar):
     """Keeps no cookies: one feed's server must not mark the requests for another feed."""
 
-    def __init__(self) -> None:
-        super().__init__(DefaultCookiePolicy(allowed_domains=[]))
-
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Keep none."""
+        """Keep no cookie."""
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:
@@ -130,18 +123,17 @@ def read_bounded(response: httpx.Response, most: int) -> bytes | None:
     httpx would unpack each piece whole, and a few kilobytes may unpack to gigabytes. Raises
     `ValueError` for a body that can't be unpacked.
     """
-    coding = response.headers.get("content-encoding", "")
-    return unpacked(response.iter_raw(), coding, most)
+    return unpacked(response.iter_raw(), response.headers.get("content-encoding", ""), most)
 
 
 def described(error: Exception) -> str:
-    """An error of a library, in a few words."""
+    """An error of the HTTP client or another library, in a few words."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
+@dataclass(frozen=True)
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, cancellation: Cancellation) -> None:
-        self._cancellation = cancellation
+    cancellation: Cancellation
 
     def connect_tcp(
         self,
@@ -151,52 +143,50 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        refused: str | None = None
         failure: Exception = httpcore.ConnectError("the name has no address")
+        refused: TooPrivateError | None = None
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         for address in (str(entry[4][0]) for entry in found):
-            if (scope := address_scope(address)) > _allowed_scope():
-                refused = address
+            if (scope := address_scope(address)) > _allowed_scope.get():
+                refused = TooPrivateError(address)
                 continue
-            left = _left(self._cancellation, timeout, httpcore.ConnectTimeout)
+            left = _left(self.cancellation, timeout, httpcore.ConnectTimeout)
             try:
                 stream = super().connect_tcp(address, port, left, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
-            return _Stream(stream, self._cancellation, address, scope)
-        raise failure if refused is None else TooPrivateError(refused)
+            return _Stream(stream, self.cancellation, address, scope)
+        raise refused or failure
 
 
+@dataclass(frozen=True)
 class _Stream(httpcore.NetworkStream):
-    def __init__(
-        self, stream: httpcore.NetworkStream, cancellation: Cancellation, address: str, scope: Scope
-    ) -> None:
-        self._stream = stream
-        self._cancellation = cancellation
-        self._address = address
-        self._scope = scope
+    stream: httpcore.NetworkStream
+    cancellation: Cancellation
+    address: str
+    scope: Scope
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read in slices, since a cancellation may come while we wait."""
-        silent_until = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        """Read a response in slices, since a cancellation may come while we wait."""
+        silent_until = time.monotonic() + (timeout if timeout is not None else math.inf)
         while True:
-            left = _left(self._cancellation, silent_until - time.monotonic(), httpcore.ReadTimeout)
+            left = _left(self.cancellation, silent_until - time.monotonic(), httpcore.ReadTimeout)
             try:
-                return self._stream.read(max_bytes, min(left, SLICE_SECONDS))
+                return self.stream.read(max_bytes, min(left, SLICE_SECONDS))
             except httpcore.ReadTimeout:
                 continue
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._scope > _allowed_scope():  # kept open since another thread's request
-            raise TooPrivateError(self._address)
-        self._stream.write(buffer, _left(self._cancellation, timeout, httpcore.WriteTimeout))
+        if self.scope > _allowed_scope.get():  # kept open since another thread's request
+            raise TooPrivateError(self.address)
+        self.stream.write(buffer, _left(self.cancellation, timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
-        self._stream.close()
+        self.stream.close()
 
     def start_tls(
         self,
@@ -204,25 +194,20 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(self._cancellation, timeout, httpcore.ConnectTimeout)
-        secure = self._stream.start_tls(ssl_context, server_hostname, left)
-        return _Stream(secure, self._cancellation, self._address, self._scope)
+        left = _left(self.cancellation, timeout, httpcore.ConnectTimeout)
+        secure = self.stream.start_tls(ssl_context, server_hostname, left)
+        return _Stream(secure, self.cancellation, self.address, self.scope)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._scope if info == "scope" else self._stream.get_extra_info(info)
-
-
-def _allowed_scope() -> Scope:
-    scope: Scope = getattr(_limit, "scope", Scope.SPECIAL)
-    return scope
+        return self.scope if info == "scope" else self.stream.get_extra_info(info)
 
 
 def _left(
     cancellation: Cancellation, timeout: float | None, error: type[httpcore.TimeoutException]
 ) -> float:
-    """Seconds until the earliest limit. Raises `error` if that has passed."""
-    until = min(getattr(_limit, "until", float("inf")), cancellation.until)
-    left = min(until - time.monotonic(), timeout if timeout is not None else float("inf"))
+    """Seconds until the earliest deadline or cancellation. Raises `error` if that has passed."""
+    left = min(_until.get(), cancellation.until) - time.monotonic()
+    left = min(left, timeout if timeout is not None else math.inf)
     if left <= 0:
         raise error("the time limit for the whole request has passed")
     return left

@@ -1,13 +1,15 @@
 """Decompresses the body of a response, with a hard bound on what comes out. Pure.
 
-A few kilobytes may unpack to gigabytes, so each coding is asked for no more than is still allowed,
-piece by piece: a decompression bomb costs the limit and one piece, in every coding.
+A few kilobytes may unpack to gigabytes, so each coding gives a bounded step at a time: a
+decompression bomb costs the limit and one step, in every coding.
 """
 
 import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import brotli
@@ -26,21 +28,11 @@ ERRORS = (zlib.error, zstd.ZstdError, brotli.error)
 
 
 class TooLargeError(Exception):
-    """More than the allowed size was unpacked."""
-
-
-class _Unpacker(Protocol):
-    """Unpacks one body in one coding."""
-
-    def unpack(self, piece: bytes, most: int) -> list[bytes]:
-        """What `piece` unpacks to. Raises `TooLargeError` rather than give more than `most`."""
-
-    def is_whole(self) -> bool:
-        """Whether the end of the body was read."""
+    """A body is larger than the allowed size, packed or unpacked."""
 
 
 class _Stream(Protocol):
-    """What zlib and zstd have in common: one stream, and the bytes behind its end."""
+    """A packed stream, as zlib and zstd have it in common, and the bytes behind its end."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
     @property
@@ -49,13 +41,10 @@ class _Stream(Protocol):
     def unused_data(self) -> bytes: ...
 
 
-def _in_steps(stream: _Stream, piece: bytes, most: int) -> Iterator[bytes]:
-    """What `piece` unpacks to, step by step. Raises `TooLargeError` beyond `most` bytes."""
+def _in_steps(stream: _Stream, piece: bytes) -> Iterator[bytes]:
+    """What a piece of a packed body unpacks to, step by step."""
     while True:
-        out = stream.decompress(piece, min(most + 1, STEP))
-        most -= len(out)
-        if most < 0:
-            raise TooLargeError
+        out = stream.decompress(piece, STEP)
         yield out
         if len(out) < STEP or stream.eof:
             return
@@ -63,148 +52,109 @@ def _in_steps(stream: _Stream, piece: bytes, most: int) -> Iterator[bytes]:
         piece = getattr(stream, "unconsumed_tail", b"")
 
 
-class _Members:
-    """Streams one after another: a gzip body may have several (RFC 1952), a zstd body too.
+def _members(
+    begin: Callable[[], _Stream], magic: re.Pattern[bytes], pieces: Iterable[bytes]
+) -> Iterator[bytes]:
+    """Unpack a gzip or zstd body, which may have several streams (RFC 1952) one after another.
 
     Bytes behind the end that begin no further stream are ignored, as browsers do.
     """
-
-    def __init__(self, begin: Callable[[], _Stream], magic: Callable[[bytes], bool]) -> None:
-        self._begin = begin
-        self._magic = magic
-        self._member = begin()
-        self._begun = 1
-        self._held = b""  # too little to tell whether it begins another one
-
-    def unpack(self, piece: bytes, most: int) -> list[bytes]:
-        found: list[bytes] = []
+    member, begun = begin(), 1
+    held = b""  # too little to tell whether it begins another one
+    for piece in pieces:
         while piece:
-            if self._member.eof:
-                piece, self._held = self._held + piece, b""
+            if member.eof:
+                piece, held = held + piece, b""
                 if len(piece) < 4:
-                    self._held = piece
+                    held = piece
                     break
-                if not self._magic(piece):
+                if not magic.match(piece):
                     break
-                self._begun += 1
-                if self._begun > MOST_MEMBERS:
+                member, begun = begin(), begun + 1
+                if begun > MOST_MEMBERS:
                     raise ValueError(f"more than {MOST_MEMBERS} packed parts")
-                self._member = self._begin()
-            for out in _in_steps(self._member, piece, most):
-                most -= len(out)
-                found.append(out)
-            if not self._member.eof:
+            yield from _in_steps(member, piece)
+            if not member.eof:
                 break
-            piece = self._member.unused_data
-        return found
-
-    def is_whole(self) -> bool:
-        return self._member.eof
+            piece = member.unused_data
+    if not member.eof:
+        raise EOFError
 
 
-class _Deflate:
-    """RFC 1950, as RFC 9110 says; or RFC 1951 alone, as some servers have always sent it."""
-
-    def __init__(self) -> None:
-        self._begin = b""
-        self._stream: zlib._Decompress | None = None
-
-    def unpack(self, piece: bytes, most: int) -> list[bytes]:
-        if self._stream is None:
-            piece = self._begin = self._begin + piece
-            if len(piece) < 2:
-                return []
-            wrapped = piece[0] & 0x0F == 8 and int.from_bytes(piece[:2]) % 31 == 0
-            self._stream = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        return list(_in_steps(self._stream, piece, most))
-
-    def is_whole(self) -> bool:
-        return self._stream is not None and self._stream.eof
+def _deflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack a deflate body: RFC 1950, as RFC 9110 says, or RFC 1951 alone, as some servers do."""
+    begin, stream = b"", None
+    for piece in pieces:
+        if stream is None:
+            begin += piece
+            if len(begin) < 2:
+                continue
+            wrapped = begin[0] & 0x0F == 8 and int.from_bytes(begin[:2]) % 31 == 0
+            stream = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+            piece = begin
+        yield from _in_steps(stream, piece)
+    if stream is None or not stream.eof:
+        raise EOFError
 
 
-class _Brotli:
-    """RFC 7932."""
-
-    def __init__(self) -> None:
-        self._stream = brotli.Decompressor()
-
-    def unpack(self, piece: bytes, most: int) -> list[bytes]:
-        found: list[bytes] = []
-        while not self._stream.is_finished():
-            out = self._stream.process(piece, output_buffer_limit=min(most + 1, STEP))
-            if not out:
-                break
-            most -= len(out)
-            if most < 0:
-                raise TooLargeError
-            found.append(out)
-            piece = b""
-        return found
-
-    def is_whole(self) -> bool:
-        return bool(self._stream.is_finished())
+def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack a brotli body (RFC 7932)."""
+    stream = brotli.Decompressor()
+    for piece in pieces:
+        rest = piece
+        while not stream.is_finished() and (out := stream.process(rest, output_buffer_limit=STEP)):
+            yield out
+            rest = b""  # the stream keeps what is left of its input
+    if not stream.is_finished():
+        raise EOFError
 
 
-def _gzip() -> _Members:
-    return _Members(
-        lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), lambda data: data[:2] == b"\x1f\x8b"
-    )
+_gzip = partial(_members, partial(zlib.decompressobj, zlib.MAX_WBITS | 16), re.compile(b"\x1f\x8b"))
+_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
+_zstd = partial(
+    _members,
+    partial(zstd.ZstdDecompressor, options=_WINDOW),
+    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # RFC 8878, also skippable
+)
 
-
-def _zstd() -> _Members:
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
-    frame = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # RFC 8878, also skippable
-    return _Members(
-        lambda: zstd.ZstdDecompressor(options=options), lambda data: bool(frame.match(data))
-    )
-
-
-UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
+# How to unpack a body's pieces, none of them empty, by coding. Raises `EOFError` if they break off.
+UNPACKERS: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
-    "deflate": _Deflate,
-    "br": _Brotli,
+    "deflate": _deflate,
+    "br": _brotli,
     "zstd": _zstd,
 }
 
 
 def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes | None:
-    """A body, unpacked; None if it is larger than `most` bytes, packed or not.
+    """The body of a response, unpacked; None if it is larger than `most` bytes, packed or not.
 
     Raises `ValueError` for a body that is packed in a way we did not ask for, that is not what its
     header says, or that breaks off.
     """
     given = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [coding for coding in given if coding not in ("", "identity")]
-    if not codings:
-        plain: list[bytes] = []
-        for piece in pieces:
-            most -= len(piece)
-            if most < 0:
-                return None
-            plain.append(piece)
-        return b"".join(plain)
-    begin = UNPACKERS.get(codings[0])
-    if len(codings) > 1 or begin is None:
+    if any(coding not in UNPACKERS for coding in codings) or len(codings) > 1:
         raise ValueError(f"packed as {', '.join(codings)!r}, which was not asked for")
+    packed = filter(None, _bounded(pieces, most))
     try:
-        return _unpacked(pieces, begin(), codings[0], most)
+        first = next(packed, b"")
+        if not codings or not first:
+            return b"".join([first, *packed])
+        return b"".join(_bounded(UNPACKERS[codings[0]](chain([first], packed)), most))
     except TooLargeError:
         return None
+    except EOFError as error:
+        raise ValueError(f"its {codings[0]} breaks off") from error
     except ERRORS as error:
         raise ValueError(f"not {codings[0]}, though it says so ({error})") from error
 
 
-def _unpacked(pieces: Iterable[bytes], unpacker: _Unpacker, coding: str, most: int) -> bytes | None:
-    packed, left = 0, most
-    found: list[bytes] = []
+def _bounded(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The pieces of a body, unchanged. Raises `TooLargeError` beyond `most` bytes in total."""
     for piece in pieces:
-        packed += len(piece)
-        if packed > most:
-            return None
-        for out in unpacker.unpack(piece, left):
-            left -= len(out)
-            found.append(out)
-    if packed and not unpacker.is_whole():
-        raise ValueError(f"its {coding} breaks off")
-    return b"".join(found)
+        most -= len(piece)
+        if most < 0:
+            raise TooLargeError
+        yield piece

@@ -34,7 +34,7 @@ class _Scan:
     parser: DocumentParser
 
     def parsed(self, places: Sequence[int], *, malformed: bool) -> tuple[Item, ...] | None:
-        """What feedparser reads in the items at `places`; None if it finds more or fewer."""
+        """The items at `places`, as feedparser reads them; None if it finds more or fewer."""
         if not places:
             return ()
         body = self.outline.document_of(places, malformed=malformed)
@@ -141,7 +141,7 @@ def all_items(document: Document, rules: Rules, parser: DocumentParser) -> Chang
 
 
 def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
-    """The items that are not in the cache; None if not sure."""
+    """The items of a document that are not in the seen-item cache; None if not sure."""
     seen = {one: cache.seen[one] for one in scan.hashes if one in cache.seen}
     places = [place for place, one in enumerate(scan.hashes) if one not in seen]
     looked = facts.facts(scan.outline, places, scan.rules.media_types, scan.document.url)

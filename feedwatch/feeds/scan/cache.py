@@ -23,7 +23,7 @@ _ENTRY = struct.Struct(f"<{HASH_BYTES}sq")
 
 @dataclass(frozen=True)
 class SeenItem:
-    """What an item was."""
+    """Entry of the seen-item cache: what an item was."""
 
     episode: int  # its id; 0: it is no episode
     has_guid: bool  # one that tells it apart
@@ -44,11 +44,11 @@ class SeenItems:
 
     @property
     def has_malformed(self) -> bool:
-        """Whether any of the items is no well-formed XML."""
+        """Whether any of the seen items is no well-formed XML."""
         return any(one.malformed for one in self.seen.values())
 
     def packed(self) -> bytes:
-        """The cache as bytes, for the database."""
+        """The seen-item cache as bytes, for the database."""
         entries = (
             _ENTRY.pack(item_hash, one.episode << 2 | one.has_guid << 1 | one.malformed)
             for item_hash, one in self.seen.items()
@@ -57,7 +57,7 @@ class SeenItems:
 
     @classmethod
     def unpacked(cls, rules: Rules, packed: bytes) -> Self:
-        """The cache that `packed` was made of, for a feed that has `rules` now."""
+        """The seen-item cache that `packed` was made of, for a feed that has `rules` now."""
         return cls(
             rules=rules,
             cache_key=packed[:KEY_BYTES],

@@ -88,7 +88,7 @@ def _in_utf8(body: bytes) -> bytes:
 
 
 def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int]:
-    """The items from `place` on, one right after another, and where the last one ends.
+    """A document's items from `place` on, one right after another, and where the last one ends.
 
     No items if that is not certain.
     """
@@ -112,7 +112,7 @@ def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...
 
 
 def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
-    """The start tags that the items stand in, and inherit from.
+    """The start tags of a document that its items stand in, and inherit from.
 
     None if what stands around the items is not well-formed, if they stand elsewhere than items do,
     in a comment, say, or if there are other items.
