@@ -177,7 +177,10 @@ def doubted(episode: Episode) -> Episode:
 
 
 def retried(episode: Episode, now: datetime) -> Episode:
-    """A person has decided to submit the episode again, whatever came of it before."""
+    """A person has decided to submit a failed, unknown or skipped episode again.
+
+    It is queued as if it were new: nothing of the earlier submission is left but the history.
+    """
     _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)

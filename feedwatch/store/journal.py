@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The journal, in as many of `paths` as can be written."""
+    """The id of the database and its number of claims, in as many of `paths` as can be written."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
