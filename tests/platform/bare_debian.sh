@@ -16,9 +16,10 @@ It needs root, debootstrap, git, and a network for Debian's packages and pip's. 
   CACHE      where the Debian is kept and the run takes place, about 1.5 GB: /var/tmp/feedwatch-bare
   MIRROR     the Debian mirror, if not debootstrap's own choice
   KEEP=1     leaves the run's folder, with all that the tests left behind
+  FEEDWATCH_TEST_FEEDS   the absolute path of the collection of feeds, or the tests of it are skipped
 
-pip inside is told what pip is told here, by PIP_* and by pip.conf, and sees, read-only, the files and
-folders that these name. Proxies come from the environment, too.
+pip inside is told what pip is told here, by PIP_* and by pip.conf. Proxies come from the environment,
+too. The files and folders that all these name are seen inside, read-only.
 U
 }
 set -euo pipefail
@@ -96,16 +97,17 @@ git=(git -c safe.directory="$checkout" -C "$checkout")
 "${git[@]}" bundle create --quiet "$root/srv/feedwatch.bundle" HEAD
 chmod 644 "$root/srv/feedwatch.bundle"
 
-# What pip is told here: its files, and what these and the environment name. An index called simple has its
-# files beside it. Where each goes inside is where it is here, but for the user's own file.
+# What is seen inside, where it is here: pip's files, and what these and the environment name. An index called
+# simple has its files beside it.
 own=${PIP_CONFIG_FILE:-${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf}
 {
     for file in /etc/pip.conf "$own"; do
         [ ! -f "$file" ] || printf '%s\n' "$file"
     done
+    printf '%s\n' "${FEEDWATCH_TEST_FEEDS:-}"
     { cat /etc/pip.conf "$own" 2>/dev/null || true; env | grep ^PIP_ | grep -v ^PIP_CONFIG_FILE=; } |
         grep -v '^ *[#;]' | grep -oE '(^|[ =,]|file://)/[^ ,]+' | sed -E 's#^([ =,]|file://)##; s#/simple/?$##'
-} | sort -u > "$work/pip" || true
+} | sort -u > "$work/seen" || true
 
 # From here on in the namespaces: as root the mounts and the busy processes, then the user's commands.
 # The environment is emptied in place, for the argument list of `env` is for all to see.
@@ -114,11 +116,11 @@ inside() {
     while read -r path; do
         [ -e "$path" ] || continue
         target=$root$path
-        [ "$path" != "$own" ] || target=$root/run/pip.conf
+        [ "$path" != "$own" ] || target=$root/run/pip.conf # root's home is shut
         if [ -d "$path" ]; then mkdir -p "$target"; else mkdir -p "${target%/*}" && touch "$target"; fi
         mount --bind "$path" "$target"
         mount -o remount,bind,ro "$target"
-    done < "${root%/*}/pip"
+    done < "${root%/*}/seen"
     mount -t proc proc "$root/proc"
     mount -t sysfs -o ro sysfs "$root/sys"
     mount --rbind /dev "$root/dev"
@@ -127,7 +129,7 @@ inside() {
     done
     for name in $(compgen -e); do
         case $name in
-        PATH | PIP_* | *_proxy | *_PROXY) ;;
+        PATH | FEEDWATCH_TEST_FEEDS | PIP_* | *_proxy | *_PROXY) ;;
         *) unset "$name" ;;
         esac
     done
