@@ -25,7 +25,7 @@ help: ## what there is to make
 demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
 	@$(BIN)/feedwatch demo
 
-# Tests wait, for processes and for what is to come true, about as long as they compute.
+# Two a core, for a test spends much of its time waiting: for processes, for what is to come true.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 PYTEST := $(BIN)/python -m pytest
 IN_PARALLEL := --numprocesses $(WORKERS) --dist worksteal

@@ -15,7 +15,7 @@ It needs root, debootstrap, git, and a network for Debian's packages and pip's. 
 
   CACHE      where the Debian is kept and the run takes place, about 1.5 GB: /var/tmp/feedwatch-bare
   MIRROR     the Debian mirror, if not debootstrap's own choice
-  KEEP=1     leaves the run's folder, with all that the tests left behind
+  KEEP=1     leaves the run's folder, with all that the tests left, until the next run
   FEEDWATCH_TEST_FEEDS   the absolute path of the collection of feeds, or the tests of it are skipped
 
 pip inside is told what pip is told here, by PIP_* and by pip.conf. Proxies come from the environment,
@@ -70,6 +70,7 @@ trap 'exit 143' TERM HUP
 mkdir -p "$CACHE"
 exec {lock}> "$CACHE/lock"
 flock --nonblock "$lock" || { say "waits for another run" && flock "$lock"; }
+rm -rf --one-file-system "$CACHE"/run.* # kept, or left by a run that was killed
 work=$(mktemp -d "$CACHE/run.XXXXXX")
 chmod 755 "$work"
 root=$work/root
