@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage lint build image lock bench verify-platform version release-notes clean
+.PHONY: help demo test test-fast coverage lint build image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -25,17 +25,22 @@ help: ## what there is to make
 demo: $(VENV)/installed ## an episode goes from published to processed before your eyes
 	@$(BIN)/feedwatch demo
 
-test: $(VENV)/installed-dev ## all tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+# Two a core, for a test spends much of its time waiting: for processes, for what is to come true.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses $(WORKERS) --dist worksteal
+
+test: $(VENV)/installed-dev ## all tests; WORKERS=n for another number of processes than two a core
+	$(PYTEST) $(IN_PARALLEL)
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds
 coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reach; the floor is in pyproject.toml
-	$(BIN)/python -m pytest --numprocesses 2 -k "$(TIMED)"
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -k "not $(TIMED)" --cov --cov-report=term:skip-covered
+	$(PYTEST) $(IN_PARALLEL) -k "$(TIMED)"
+	$(PYTEST) $(IN_PARALLEL) -k "not $(TIMED)" --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -86,6 +91,9 @@ $(BENCH)/installed: | $(BIN)/python
 
 verify-platform: ## the service and the image, for real: PLATFORM=folder of systemd-run.sh and container-run.sh
 	tests/platform/verify.sh
+
+verify-bare: ## make demo and make test in a bare Debian 12, as root; BUSY=8 for a busy machine
+	tests/platform/bare_debian.sh --busy $(or $(BUSY),0)
 
 clean: ## deletes what make has made
 	rm -rf $(VENV) $(BENCH) .lock dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

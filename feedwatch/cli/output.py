@@ -75,12 +75,12 @@ def shown(document: Any, name: str = "") -> Any:
 
 
 def tell(text: str) -> None:
-    """A line of data, on standard output."""
+    """Print a line of data on standard output, secrets masked."""
     click.echo(masked(text))
 
 
 def say(text: str) -> None:
-    """Progress and remarks, on standard error."""
+    """Print progress or a remark on standard error, secrets masked."""
     click.echo(masked(text), err=True)
 
 

@@ -214,8 +214,9 @@ def doubted(episode: Episode) -> Episode:
 
 
 def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -> Episode:
-    """A person has decided to submit the episode again, whatever came of it before.
+    """A person has decided to submit a failed, unknown or skipped episode again.
 
+    It is queued as if it were new: nothing of the earlier submission is left but the history.
     Claims of other episodes up to `cleared_claim`, which have its keys, no longer forbid it.
     """
     _must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)

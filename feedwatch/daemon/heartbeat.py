@@ -97,7 +97,10 @@ class HeartbeatLoop:
         self._next = 0.0
 
     def tick(self) -> bool:
-        """Write every ten seconds, and at once when a loop has made its first progress."""
+        """Take the snapshot and write the heartbeats.
+
+        Every ten seconds, and at once when a loop has made its first progress.
+        """
         now = self._now()
         times = self._heartbeat.times(now)
         if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:

@@ -109,10 +109,10 @@ class Inlet:
         return _progress(data)
 
     def probe(self) -> Later | None:
-        """Safe read: GET /podcasts, one entry.
+        """Safe read: GET /podcasts, one entry; None if the API answers and takes the key.
 
         The API's main document does not have this call, so its error envelope proves as much as
-        success does, unless it refuses the key.
+        success does, unless it refuses the key or says that API access is off.
         """
         response = get(self._client, "/api/v1/podcasts", {"first": 1})
         if isinstance(response, Later):

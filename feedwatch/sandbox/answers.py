@@ -17,7 +17,7 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One HTTP response, before it is encoded."""
+    """One HTTP response, its body already in bytes."""
 
     status: int
     body: bytes

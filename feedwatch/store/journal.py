@@ -41,7 +41,7 @@ Line = dict[str, Any]  # of a claim, or of what came of it
 
 
 class Journal:
-    """The journal, in as many of `paths` as can be written."""
+    """The id of the database and its number of claims, in as many of `paths` as can be written."""
 
     def __init__(self, paths: Iterable[Path], database_id: str = "") -> None:
         self._paths = tuple(paths)
