@@ -24,8 +24,7 @@ log = logging.getLogger("feedwatch")
 
 def plan_of(settings: Settings) -> Plan:
     """What the loops need of the config."""
-    sources = {source.name: source for source in settings.sources}
-    return Plan(sources=sources, policy=settings.policy)
+    return Plan(sources={one.name: one for one in settings.sources}, policy=settings.policy)
 
 
 class Reload:
