@@ -50,16 +50,16 @@ def know(secrets: Iterable[str]) -> None:
 def masked(text: str) -> str:
     """Text for logs, messages, metrics and alerts: no secret of the config or of a URL in it."""
     text = masked_content(text)
-    return URL.sub(_masked_url, text) if "://" in text else text
+    if "://" not in text:
+        return text
+    return URL.sub(
+        lambda url: "".join(MASK if secret else piece for piece, secret in _pieces(url[0])), text
+    )
 
 
 def masked_content(text: str) -> str:
     """What a publisher wrote, such as a title or a guid, without the config's secrets."""
     return _known.sub(MASK, text) if _known is not None else text
-
-
-def _masked_url(url: re.Match[str]) -> str:
-    return "".join(MASK if secret else piece for piece, secret in _pieces(url[0]))
 
 
 def secrets_in(url: str) -> list[str]:
