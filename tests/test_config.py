@@ -255,7 +255,7 @@ def test_a_key_that_nothing_reads_names_the_nearest_right_one(
         ("FEEDWATCH_FEEDS__Show__FLOOD_LIMIT=3", "spell it one way"),
         ("FEEDWATCH_CHECK_INTERVAL=15", "a number and a unit"),
         ("FEEDWATCH_MAX_CONCURRENT_JOBS=0", "one or more"),
-        ("FEEDWATCH_MAX_SUBMISSIONS_PER_DAY=-3", "zero or more"),
+        ("FEEDWATCH_MAX_SUBMISSIONS_PER_DAY=-3", "one or more"),
         ("FEEDWATCH_FIRST_RUN=latest", "none, latest:N, since:YYYY-MM-DD or all"),
         ("FEEDWATCH_FIRST_RUN=since:2024-02-30", "since:YYYY-MM-DD"),
         ("FEEDWATCH_ON_REPLACED=maybe", "ignore or hold or submit"),

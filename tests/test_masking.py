@@ -17,10 +17,10 @@ SECRETS = ["s3cr3t-key", 'pa"ss wörd/+&\\', "it's%20odd?"]
 
 @pytest.fixture(autouse=True)
 def known() -> Iterator[None]:
-    before = masking._mask
+    before = masking._known
     know(SECRETS)
     yield
-    masking._mask = before
+    masking._known = before
 
 
 @pytest.mark.parametrize("secret", SECRETS)

@@ -64,14 +64,10 @@ def read_settings(
     return settings
 
 
-@contextmanager
-def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> Iterator[Store]:
-    """The database. Raises `StoreError`."""
-    store = Store(settings.database_url, processor=Inlet.name, may_create=may_create, alone=alone)
-    try:
-        yield store
-    finally:
-        store.close()
+def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> closing[Store]:
+    """The database, to be closed by `with`. Raises `StoreError`."""
+    url = settings.database_url
+    return closing(Store(url, processor=Inlet.name, may_create=may_create, alone=alone))
 
 
 @contextmanager
@@ -101,24 +97,22 @@ def target_by(settings: Settings) -> Callable[[Episode], Target]:
     return lambda one: Target(Inlet.name, origin(settings.api_url), podcasts.get(one.feed, ""))
 
 
-@contextmanager
-def feed_client(cancellation: Cancellation) -> Iterator[httpx.Client]:
-    """The client for feeds, which never sees the API's key."""
-    with client(cancellation, headers={"user-agent": USER_AGENT}) as http:
-        yield http
+def feed_client(cancellation: Cancellation) -> httpx.Client:
+    """The client for feeds and channels, which never sees the API's key."""
+    return client(cancellation, headers={"user-agent": USER_AGENT})
 
 
 @contextmanager
 def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[list[Channel]]:
-    """The ways to tell that the config has."""
+    """The channels of the config."""
     channels: list[Channel] = []
     if settings.notify_command:
         channels.append(Command(words=settings.notify_command, cancellation=cancellation))
     channels += [
-        Apprise(url=url, cancellation=cancellation) for url in settings.notify_apprise_urls
+        Apprise(url=one, cancellation=cancellation) for one in settings.notify_apprise_urls
     ]
     url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
-    with client(cancellation, headers={"user-agent": USER_AGENT}) as http:
+    with feed_client(cancellation) as http:
         if url is not None and secret is not None:
             channels.append(Webhook(http=http, url=url, secret=secret.get_secret_value()))
         yield channels
@@ -179,9 +173,6 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
         complaint = channel.complaint()
         if complaint is not None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
-
-
-log = logging.getLogger("feedwatch")
 
 
 @contextmanager

@@ -84,11 +84,16 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         totals = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
         numbers = ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
         tell(f"{source.name}: {len(found)} items, of these {numbers}")
-        print_table(
-            ("decision", "published", "title", "reason"),
-            ((d.verdict, short(d.item.published_at), d.item.title, d.reason) for d in found),
-            "",
-        )
+        rows = [
+            {
+                "decision": one.verdict,
+                "published": short(one.item.published_at),
+                "title": one.item.title,
+                "reason": one.reason,
+            }
+            for one in found
+        ]
+        print_table(rows)
     failed = sum(error is not None for _, _, error in results)
     if failed:
         sys.exit(FAILED if failed == len(results) else PARTLY)

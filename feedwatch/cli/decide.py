@@ -22,8 +22,9 @@ MAX_PREVIEWED = 20  # episodes listed before a question
 
 ids_argument = click.argument("ids", type=NUMBER, nargs=-1, metavar="[ID]...")
 # `skip` and `adopt` ask nothing; scripts that say --yes to everything may say it to them, too.
-ignored_yes = click.option("--yes", is_flag=True, hidden=True)
+ignored_yes = click.option("--yes", is_flag=True, hidden=True, expose_value=False)
 feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
+paused_feed = click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
 
 
 @click.command()
@@ -48,7 +49,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
 @feed_option
 @ignored_yes
 @click.pass_obj
-def skip(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: bool) -> None:  # noqa: ARG001
+def skip(config: Path | None, *, ids: Sequence[int], feed: str | None) -> None:
     """Never submit these episodes. `feedwatch retry` takes it back.
 
     `feedwatch episodes` lists their ids.
@@ -63,9 +64,7 @@ def skip(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: bool
 @click.command()
 @ids_argument
 @click.option(
-    "--state",
-    type=click.Choice([State.FAILED.value]),
-    help="All episodes in this state.",
+    "--state", type=click.Choice([State.FAILED.value]), help="All episodes in this state."
 )
 @yes
 @click.pass_obj
@@ -103,7 +102,7 @@ def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bo
 @click.argument("media_id", metavar="MEDIA_ID")
 @ignored_yes
 @click.pass_obj
-def adopt(config: Path | None, *, episode_id: int, media_id: str, yes: bool) -> None:  # noqa: ARG001
+def adopt(config: Path | None, *, episode_id: int, media_id: str) -> None:
     """Say that an unknown submission was taken, and that MEDIA_ID is its job.
 
     ID is feedwatch's, MEDIA_ID the media API's own. The API is asked whether it knows the job, if
@@ -123,7 +122,7 @@ def adopt(config: Path | None, *, episode_id: int, media_id: str, yes: bool) -> 
 
 
 @click.command()
-@click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
+@paused_feed
 @click.pass_obj
 def pause(config: Path | None, *, feed: str | None) -> None:
     """Stop new submissions. Jobs already accepted are polled on; a restart changes nothing."""
@@ -131,7 +130,7 @@ def pause(config: Path | None, *, feed: str | None) -> None:
 
 
 @click.command()
-@click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
+@paused_feed
 @click.pass_obj
 def resume(config: Path | None, *, feed: str | None) -> None:
     """Restart new submissions."""

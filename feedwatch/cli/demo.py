@@ -4,12 +4,11 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -22,6 +21,7 @@ from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
+from feedwatch.web.http_server import HttpSide, Page
 
 PODCAST, KEY = "podcast-1", "sandbox-key"
 JOB_SECONDS = 4.0
@@ -53,46 +53,6 @@ ITEM = """\
 Found = TypeVar("Found")
 
 
-class Publisher:
-    """A feed whose episodes are published while one looks on, served on loopback."""
-
-    def __init__(self) -> None:
-        self.titles = ["how it began", "what came next"]
-        publisher = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = publisher.document()
-                self.send_response(200)
-                self.send_header("content-type", "application/rss+xml")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/feed.xml"
-
-    def document(self) -> bytes:
-        """The feed as it is now, newest first."""
-        items = [
-            ITEM.format(number=number, title=title)
-            for number, title in enumerate(self.titles, start=1)
-        ]
-        head = '<rss version="2.0"><channel><title>Demo</title>'
-        return f"{head}{''.join(reversed(items))}</channel></rss>".encode()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @click.command()
 def demo() -> None:
     """Show an episode go from published to processed: no key, no network.
@@ -100,20 +60,27 @@ def demo() -> None:
     It takes half a minute. The story goes to standard output, the daemon's log lines to standard
     error.
     """
+    titles = ["how it began", "what came next"]
     with (
         TemporaryDirectory(prefix="feedwatch-demo-") as folder,
         Sandbox(api_key=KEY, podcasts={PODCAST: "Demo"}, job_seconds=JOB_SECONDS) as sandbox,
-        Publisher() as publisher,
+        HttpSide("127.0.0.1", 0, {"/feed.xml": lambda: _feed(titles)}) as publisher,
     ):
-        path = Path(folder, "config.env")
+        path, feed = Path(folder, "config.env"), f"{publisher.url}/feed.xml"
         path.touch(0o600)
-        path.write_text(
-            CONFIG.format(api=sandbox.url, key=KEY, feed=publisher.url, podcast=PODCAST)
-        )
+        path.write_text(CONFIG.format(api=sandbox.url, key=KEY, feed=feed, podcast=PODCAST))
         click.echo(f"A stand-in for the media API runs at {sandbox.url}")
-        click.echo(f"A feed with {len(publisher.titles)} old episodes is at {publisher.url}")
+        click.echo(f"A feed with {len(titles)} old episodes is at {feed}")
         with _daemon(path) as store:
-            _tell(store, sandbox, publisher)
+            _tell(store, sandbox, titles)
+
+
+def _feed(titles: Sequence[str]) -> Page:
+    """The feed with these episodes, newest first."""
+    items = [ITEM.format(number=number, title=title) for number, title in enumerate(titles, 1)]
+    head = '<rss version="2.0"><channel><title>Demo</title>'
+    body = f"{head}{''.join(reversed(items))}</channel></rss>".encode()
+    return Page(body=body, content_type="application/rss+xml")
 
 
 @contextmanager
@@ -133,13 +100,13 @@ def _daemon(config: Path) -> Iterator[Store]:
             thread.join()
 
 
-def _tell(store: Store, sandbox: Sandbox, publisher: Publisher) -> None:
+def _tell(store: Store, sandbox: Sandbox, titles: list[str]) -> None:
     _wait(lambda: store.feeds.all()[0].success_at is not None, "the first check")
     click.echo(
         f"\n1. The first check: {len(store.episodes.find())} old episodes, none submitted "
         f"(FEEDWATCH_FIRST_RUN=none); submissions so far: {len(sandbox.submissions)}"
     )
-    publisher.titles.append("published just now")
+    titles.append("published just now")
     click.echo("\n2. The publisher adds an episode. feedwatch:")
     episode = _follow(store)
     click.echo(f"\n3. Recorded: {episode.processed_url}")
@@ -147,14 +114,17 @@ def _tell(store: Store, sandbox: Sandbox, publisher: Publisher) -> None:
     _wait(lambda: store.feeds.all()[0].checked_at != checked, "another check")
     count = len(sandbox.submissions)
     click.echo(f"\n4. The feed was checked again. Submissions in all: {count}.\n")
-    print_table(
-        ("id", "state", "published", "title", "reason or processed URL"),
-        (
-            (one.id, one.state, short(one.published_at), one.title, one.processed_url or one.reason)
-            for one in store.episodes.find()
-        ),
-        "",
-    )
+    rows = [
+        {
+            "id": one.id,
+            "state": one.state,
+            "published": short(one.published_at),
+            "title": one.title,
+            "reason or processed URL": one.processed_url or one.reason,
+        }
+        for one in store.episodes.find()
+    ]
+    print_table(rows)
     if count != 1:
         sys.exit(FAILED)
 
@@ -163,22 +133,18 @@ def _follow(store: Store) -> Episode:
     """Tell each step of the newest episode until it is ready."""
     begun, told = time.monotonic(), ""
 
-    def moved() -> Episode | None:
-        episode = store.episodes.find(limit=1)[0]
-        return episode if episode.state is not State.SKIPPED and _word(episode) != told else None
+    def step() -> tuple[Episode, str] | None:
+        (episode,) = store.episodes.find(limit=1)
+        word = f"{episode.state}"
+        if episode.state is State.PROCESSING:
+            word = f"{episode.state}, the API says {episode.remote_status}"
+        return (episode, word) if episode.state is not State.SKIPPED and word != told else None
 
     while True:
-        episode = _wait(moved, f"a step after {told or 'publishing'}")
-        told = _word(episode)
+        episode, told = _wait(step, f"a step after {told or 'publishing'}")
         click.echo(f"   {time.monotonic() - begun:5.1f} s  {told}")
         if episode.state is State.READY:
             return episode
-
-
-def _word(episode: Episode) -> str:
-    if episode.state is State.PROCESSING:
-        return f"{episode.state}, the API says {episode.remote_status}"
-    return episode.state
 
 
 def _wait(look: Callable[[], Found | None], what: str) -> Found:

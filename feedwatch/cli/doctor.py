@@ -1,26 +1,19 @@
-"""`doctor`, `healthcheck` and `podcasts`."""
+"""`doctor` and `podcasts`: whether all that the daemon needs works."""
 
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import httpx
 
 from feedwatch.cli.assembly import api, feed_client, notify_channels, opened, read_settings
 from feedwatch.cli.check import error_of
-from feedwatch.cli.output import (
-    FAILED,
-    as_json,
-    print_json,
-    print_table,
-    stop,
-    tell,
-)
+from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
@@ -37,14 +30,17 @@ from feedwatch.watcher.checks import look
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What one check of `doctor` found; `mend` says what to do where it is not ok."""
+class Finding(NamedTuple):
+    """What one check of `doctor` found; `mend` says what to do where that is not ok."""
 
     check: str
-    ok: bool
     found: str
     mend: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.mend is None
 
 
 @click.command()
@@ -65,13 +61,23 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
             if finding.mend:
                 tell(f"      → {finding.mend}")
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        print_json(
+            [
+                {"check": one.check, "ok": one.ok, "found": one.found, "mend": one.mend}
+                for one in findings
+            ]
+        )
     if not all(finding.ok for finding in findings):
         sys.exit(FAILED)
 
 
 def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
-    yield _config(settings)
+    yield Finding(
+        "config",
+        f"{settings.path or 'the environment'}, {len(settings.sources)} feeds",
+        "; ".join(settings.warnings)
+        or (None if settings.sources else "add a feed: FEEDWATCH_FEEDS__NAME__URL"),
+    )
     yield _database(settings)
     yield _journal(settings)
     cancellation = Cancellation()
@@ -83,37 +89,23 @@ def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield from _notifications(settings, cancellation, notify=notify)
 
 
-def _config(settings: Settings) -> Finding:
-    return Finding(
-        check="config",
-        ok=not settings.warnings and bool(settings.sources),
-        found=f"{settings.path or 'the environment'}, {len(settings.sources)} feeds",
-        mend="; ".join(settings.warnings)
-        or (None if settings.sources else "add a feed: FEEDWATCH_FEEDS__NAME__URL"),
-    )
-
-
 def _database(settings: Settings) -> Finding:
     try:
         with opened(settings) as store:
-            number = sum(store.statistics.by_state().values())
-            found = f"{store.place}, {number} episodes"
-            path = store.path
-            if path is not None and not path.exists():
-                found = f"{store.place}, not made yet"
+            path, number = store.path, sum(store.statistics.by_state().values())
     except StoreError as error:
-        return Finding(check="database", ok=False, found=str(error), mend="see the message")
+        return Finding("database", str(error), "see the message")
+    exists = path is None or path.exists()
+    found = f"{store.place}, {number} episodes" if exists else f"{store.place}, not made yet"
     if path is not None and is_mount_point(path):
         mend = "mount its folder instead: the write-ahead log beside it must go where it goes"
-        return Finding(
-            check="database", ok=False, found=f"{found}, a file mounted by itself", mend=mend
-        )
-    if path is None or os.access(path if path.exists() else path.parent, os.W_OK):
-        return Finding(check="database", ok=True, found=found)
+        return Finding("database", f"{found}, a file mounted by itself", mend)
+    if path is None or os.access(path if exists else path.parent, os.W_OK):
+        return Finding("database", found)
     mend = f"give this user the right to write {path.parent}, or run this as the daemon's user"
     if not path.parent.exists():
         mend = f"make the folder {path.parent}"
-    return Finding(check="database", ok=False, found=f"{found}, not writable", mend=mend)
+    return Finding("database", f"{found}, not writable", mend)
 
 
 def _journal(settings: Settings) -> Finding:
@@ -122,55 +114,46 @@ def _journal(settings: Settings) -> Finding:
     paths = places(settings.path, database, os.environ)
     usable = [one for one in paths if os.access(one if one.exists() else one.parent, os.W_OK)]
     if usable:
-        return Finding(check="journal", ok=True, found=", ".join(map(str, usable)))
+        return Finding("journal", ", ".join(map(str, usable)))
     return Finding(
-        check="journal",
-        ok=False,
-        found=f"no place can be written: {', '.join(map(str, paths)) or 'none is known'}",
-        mend="a lost or restored database would not be noticed: let feedwatch write beside the "
-        "config, or set CACHE_DIRECTORY",
+        "journal",
+        f"no place can be written: {', '.join(map(str, paths)) or 'none is known'}",
+        "a lost or restored database would not be noticed: let feedwatch write beside the config, "
+        "or set CACHE_DIRECTORY",
     )
 
 
 def _clock(http: httpx.Client, settings: Settings) -> Finding:
-    """Ours against the API's: published dates and deadlines depend on it."""
+    """Our clock against the API's: published dates and deadlines depend on it."""
     try:
         with deadline(20):
             theirs = parsedate_to_datetime(http.get(settings.api_url).headers.get("date", ""))
     except (httpx.HTTPError, ValueError, TypeError) as error:
         found = f"cannot be compared with the API's ({described(error)})"
-        return Finding(check="clock", ok=False, found=found, mend="see whether the API answers")
+        return Finding("clock", found, "see whether the API answers")
     off = abs(datetime.now(UTC) - theirs)
-    return Finding(
-        check="clock",
-        ok=off < CLOCK_MAY_DIFFER,
-        found=f"{off.total_seconds():.0f} s off the API's",
-        mend=None if off < CLOCK_MAY_DIFFER else "set this machine's clock, by NTP for example",
-    )
+    mend = None if off < CLOCK_MAY_DIFFER else "set this machine's clock, by NTP for example"
+    return Finding("clock", f"{off.total_seconds():.0f} s off the API's", mend)
 
 
 def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
     failure = inlet.probe()
     if failure is not None:
         mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
-        yield Finding(check="API key", ok=False, found=failure.reason, mend=mend)
+        yield Finding("API key", failure.reason, mend)
         return
-    yield Finding(check="API key", ok=True, found=f"taken by {settings.api_url}")
+    yield Finding("API key", f"taken by {settings.api_url}")
     for source in settings.sources:
-        name = f"podcast id of {source.name}"
-        key = f"FEEDWATCH_FEEDS__{source.name.upper()}__PODCAST_ID"
-        match inlet.has_podcast(source.podcast_id):
+        name, podcast = f"podcast id of {source.name}", source.podcast_id
+        match inlet.has_podcast(podcast):
             case True:
-                yield Finding(check=name, ok=True, found=source.podcast_id)
+                yield Finding(name, podcast)
             case Later(reason):
-                yield Finding(check=name, ok=False, found=reason, mend="try again later")
+                yield Finding(name, reason, "try again later")
             case _:
-                yield Finding(
-                    check=name,
-                    ok=False,
-                    found=f"the API key reaches no podcast {source.podcast_id}",
-                    mend=f"see `feedwatch podcasts`, then set {key}",
-                )
+                key = f"FEEDWATCH_FEEDS__{source.name.upper()}__PODCAST_ID"
+                mend = f"see `feedwatch podcasts`, then set {key}"
+                yield Finding(name, f"the API key reaches no podcast {podcast}", mend)
 
 
 def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
@@ -179,16 +162,13 @@ def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
             outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
-                mend = f"see FEEDWATCH_FEEDS__{source.name.upper()}__URL"
-                yield Finding(check=name, ok=False, found=error_of(outcome), mend=mend)
+                key = f"FEEDWATCH_FEEDS__{source.name.upper()}__URL"
+                yield Finding(name, error_of(outcome), f"see {key}")
                 continue
             playable = sum(item.enclosure_url is not None for item in outcome.items)
-            yield Finding(
-                check=name,
-                ok=playable > 0,
-                found=f"{len(outcome.items)} items, {playable} with an enclosure",
-                mend=None if playable else "is it a podcast? MEDIA_TYPES says what counts",
-            )
+            found = f"{len(outcome.items)} items, {playable} with an enclosure"
+            mend = None if playable else "is it a podcast? MEDIA_TYPES says what counts"
+            yield Finding(name, found, mend)
 
 
 def _notifications(
@@ -197,15 +177,14 @@ def _notifications(
     test = events.test(datetime.now(UTC))
     with notify_channels(settings, cancellation) as channels:
         for channel in channels:
+            name = f"notifications by {channel.name}"
             complaint = channel.complaint()
             if complaint is None and notify:
                 complaint = channel.deliver(test)
-            yield Finding(
-                check=f"notifications by {channel.name}",
-                ok=complaint is None,
-                found=complaint or ("took a test" if notify else "configured; --notify tries it"),
-                mend=None if complaint is None else "see the FEEDWATCH_NOTIFY_… keys",
-            )
+            if complaint is not None:
+                yield Finding(name, complaint, "see the FEEDWATCH_NOTIFY_… keys")
+            else:
+                yield Finding(name, "took a test" if notify else "configured; --notify tries it")
 
 
 @click.command()
@@ -219,14 +198,10 @@ def podcasts(config: Path | None, *, as_json: bool) -> None:
     settings = read_settings(config, needs_key=True, needs_feeds=False)
     with api(settings, Cancellation()) as inlet:
         found = inlet.podcasts()
-        if isinstance(found, Later):
-            stop(found.reason)
-        rows = [{"id": one.get("id"), "name": one.get("name")} for one in found]
+    if isinstance(found, Later):
+        stop(found.reason)
+    rows = [{"id": one.get("id"), "name": one.get("name")} for one in found]
     if as_json:
         print_json(rows)
     else:
-        print_table(
-            ("id", "name"),
-            ((row["id"], row["name"]) for row in rows),
-            "The API key reaches no podcast.",
-        )
+        print_table(rows, "The API key reaches no podcast.")

@@ -7,10 +7,7 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.assembly import opened, read_settings
-from feedwatch.cli.output import (
-    UNHEALTHY,
-    say,
-)
+from feedwatch.cli.output import UNHEALTHY, say
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.overview import daemon_problems
 
@@ -20,9 +17,8 @@ from feedwatch.watcher.overview import daemon_problems
 def healthcheck(config: Path | None) -> None:
     """Is the daemon making progress? The exit status says it.
 
-    It is 0 if so; else 5, and the reason goes to standard error.
-
-    It asks the database, so it works from any process that may read it.
+    It is 0 if so; else 5, and the reason goes to standard error. It asks the database, so it works
+    from any process that may read it.
     """
     settings = read_settings(config, needs_feeds=False)
     try:

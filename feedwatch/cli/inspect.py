@@ -1,4 +1,4 @@
-"""`feeds`, `episodes`, `show` and `status`."""
+"""`feeds`, `episodes`, `show` and `status`: what feedwatch knows."""
 
 import sys
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from feedwatch.cli.output import (
     WAITING,
     Exact,
     as_json,
+    in_words,
     print_json,
     print_table,
     shown,
@@ -58,23 +59,20 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
             ]
         )
         return
-    print_table(
-        ("feed", "state", "last success", "last new", "next check", "failures", "held", "remark"),
-        (
-            (
-                name,
-                feed_state(feed, breaker),
-                short(feed.success_at),
-                short(feed.last_new_at),
-                short(feed.due_at),
-                feed.failures,
-                counts(by_feed.get(name))["held"],
-                remark(feed),
-            )
-            for name, feed in known.items()
-        ),
-        "No feed is configured.",
-    )
+    rows = [
+        {
+            "feed": name,
+            "state": feed_state(feed, breaker),
+            "last success": short(feed.success_at),
+            "last new": short(feed.last_new_at),
+            "next check": short(feed.due_at),
+            "failures": feed.failures,
+            "held": counts(by_feed.get(name))["held"],
+            "remark": remark(feed),
+        }
+        for name, feed in known.items()
+    ]
+    print_table(rows, "No feed is configured.")
 
 
 @click.command()
@@ -99,21 +97,20 @@ def episodes(
     if as_json:
         print_json([episode_json(episode) for episode in found])
         return
-    print_table(
-        ("id", "feed", "state", "published", "title", "reason or processed URL"),
-        (
-            (
-                episode.id,
-                episode.feed,
-                episode.state,
-                short(episode.published_at),
-                episode.title,
-                Exact(episode.processed_url) if episode.processed_url else episode.reason,
-            )
-            for episode in found
-        ),
-        "No episodes.",
-    )
+    rows = [
+        {
+            "id": episode.id,
+            "feed": episode.feed,
+            "state": episode.state,
+            "published": short(episode.published_at),
+            "title": episode.title,
+            "reason or processed URL": (
+                Exact(episode.processed_url) if episode.processed_url else episode.reason
+            ),
+        }
+        for episode in found
+    ]
+    print_table(rows, "No episodes.")
 
 
 @click.command()
@@ -198,8 +195,7 @@ def _print_status(status: Status) -> None:
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"
     )
-    numbers = [f"{number} {state}" for state, number in totals(status.counts).items() if number]
-    tell(f"episodes     {', '.join(numbers) or 'none'}")
+    tell(f"episodes     {in_words(totals(status.counts)) or 'none'}")
     failing = sum(feed.error is not None for feed in status.feeds)
     paused = sum(feed_state(feed, status.breaker) == "paused" for feed in status.feeds)
     silent = sum(feed.silent_since is not None for feed in status.feeds)
@@ -218,8 +214,5 @@ def _print_status(status: Status) -> None:
         tell(f"- {printable(trouble.text)}")
     if status.waiting:
         tell("\nThese wait for a person (`feedwatch show ID` says more):")
-        print_table(
-            ("id", "feed", "state", "title", "reason"),
-            ((one.id, one.feed, one.state, one.title, one.reason) for one in status.waiting),
-            "",
-        )
+        columns = ("id", "feed", "state", "title", "reason")
+        print_table([{name: getattr(one, name) for name in columns} for one in status.waiting])

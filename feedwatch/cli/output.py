@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -33,26 +33,34 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(shown(document), ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """A table for people, or `empty`: in colour on a terminal, as wide as needed elsewhere."""
+def print_table(rows: Sequence[Mapping[str, object]], empty: str = "") -> None:
+    """A table for people, or `empty`: in colour on a terminal, as wide as needed elsewhere.
+
+    Each row maps the names of all columns to its cells.
+    """
+    if not rows:
+        tell(empty)
+        return
     # Here, since verbs and `--help` that print no table start faster without it.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+    for column in rows[0]:
         table.add_column(column, overflow="fold", no_wrap=column in ("id", "state", "published"))
     for row in rows:
-        cells = ["" if cell is None else cell for cell in row]
+        cells = ["" if cell is None else cell for cell in row.values()]
         # What stands in a cell is data: neither rich's markup nor control codes work in it.
         texts = [cell if isinstance(cell, Exact) else masked(str(cell)) for cell in cells]
         table.add_row(*(Text(printable(text)) for text in texts))
-    if table.row_count:
-        width = None if sys.stdout.isatty() else 200
-        Console(width=width, highlight=False).print(table, markup=False)
-    else:
-        tell(empty)
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False).print(table, markup=False)
+
+
+def in_words(numbers: Mapping[Any, int]) -> str:
+    """How many episodes are in each state, states with none left out."""
+    return ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
 
 
 def shown(document: Any, name: str = "") -> Any:

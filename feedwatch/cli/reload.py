@@ -24,8 +24,7 @@ log = logging.getLogger("feedwatch")
 
 def plan_of(settings: Settings) -> Plan:
     """What the loops need of the config."""
-    sources = {source.name: source for source in settings.sources}
-    return Plan(sources=sources, policy=settings.policy)
+    return Plan(sources={one.name: one for one in settings.sources}, policy=settings.policy)
 
 
 class Reload:
@@ -46,7 +45,11 @@ class Reload:
             fresh = load(before.path, os.environ)
             require_feeds(fresh)
             told = changes(before, fresh)
-            self._take(_but_what_needs_a_restart(before, fresh))
+            keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
+            given = {key: text for key, text in fresh.given.items() if key not in keys}
+            given |= {key: text for key, text in before.given.items() if key in keys}
+            kept = {name: getattr(before, name) for name in NEEDS_RESTART}
+            self._take(replace(fresh, given=given, **kept))
         except (ConfigError, StoreError) as error:
             wrong = error.problems if isinstance(error, ConfigError) else [str(error)]
         else:
@@ -84,15 +87,6 @@ class Reload:
             context.processor = old
             raise
         self._settings = fresh
-
-
-def _but_what_needs_a_restart(before: Settings, fresh: Settings) -> Settings:
-    """`fresh`, but for the values that a running process can't change."""
-    keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
-    given = {key: text for key, text in fresh.given.items() if key not in keys}
-    given |= {key: text for key, text in before.given.items() if key in keys}
-    kept = {name: getattr(before, name) for name in NEEDS_RESTART}
-    return replace(fresh, given=given, **kept)
 
 
 def require_feeds(settings: Settings) -> None:

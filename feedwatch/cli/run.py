@@ -1,4 +1,4 @@
-"""`run` and `check`."""
+"""`run`: watch the feeds until told to stop, or once."""
 
 import faulthandler
 import logging
@@ -10,13 +10,7 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.assembly import assembled, read_settings
-from feedwatch.cli.output import (
-    FAILED,
-    PARTLY,
-    WAITING,
-    say,
-    shows_progress,
-)
+from feedwatch.cli.output import FAILED, PARTLY, WAITING, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
@@ -77,8 +71,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
     summary = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
-    summary += [", ".join(f"{number} {state}" for state, number in states.items() if number)]
-    say("; ".join(filter(None, summary)))
+    say("; ".join(filter(None, [*summary, in_words(states)])))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
     breaker = store.breakers.get(Inlet.name)
@@ -111,8 +104,7 @@ class Progress:
         """Print how many episodes are in each state, if that has changed."""
         if not shows_progress():
             return
-        states = self._store.statistics.by_state()
-        line = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+        line = in_words(self._store.statistics.by_state())
         if line != self._shown:
             say(line)
             self._shown = line

@@ -95,8 +95,8 @@ class Keys(_Keys):
     flood_limit: values.Whole = Rules.flood_limit
     on_replaced: values.OnReplacedValue = Rules.on_replaced
     on_unknown: values.OnUnknownValue = Policy.on_unknown
-    log_format: values.LogFormatValue = values.LogFormat.TEXT
-    log_level: values.LogLevelValue = values.LogLevel.INFO
+    log_format: values.LogFormatValue = "text"
+    log_level: values.LogLevelValue = "info"
     notify_command: values.CommandValue = ()
     notify_webhook_secret: values.WebhookSecret | None = None
     notify_webhook_url: values.HttpUrl | None = None

@@ -57,10 +57,7 @@ def load(
         if value.strip() and (needs_feeds or not key.startswith(f"{PREFIX}FEEDS__"))
     }  # empty is unset
     folder = path.resolve().parent if path is not None else Path.cwd()
-    key_problems: list[str] = []
-    api_key = read_api_key(given, folder, environ, key_problems)
-    if needs_key:
-        problems += key_problems
+    api_key = read_api_key(given, folder, environ, problems if needs_key else [])
     read_webhook_secret(given, folder, problems if needs_key else None)
     tree = _nested(given, problems)
     problems += duplicate_feeds(tree["feeds"])

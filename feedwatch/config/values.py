@@ -6,9 +6,10 @@ import importlib.util
 import json
 import re
 import shlex
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, timedelta
-from enum import StrEnum
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes
@@ -18,9 +19,10 @@ from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
 HIGHEST_PORT = 65_535
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Listen(NamedTuple):
@@ -35,9 +37,41 @@ def expected(what: str) -> NoReturn:
     raise ValueError(f"expected {what}")
 
 
-def duration(value: object) -> timedelta:
+def _matching(pattern: str, what: str) -> BeforeValidator:
+    """Text that matches the pattern as a whole."""
+
+    def check(value: str) -> str:
+        text = value.strip()
+        return text if re.fullmatch(pattern, text, re.DOTALL) else expected(what)
+
+    return BeforeValidator(check)
+
+
+def _words(pattern: str, what: str) -> BeforeValidator:
+    """One or more words, with commas between them, each of which matches the pattern."""
+
+    def check(value: str) -> list[str]:
+        words = [word.strip().lower() for word in value.split(",") if word.strip()]
+        if not words or not all(re.fullmatch(pattern, word) for word in words):
+            expected(what)
+        return words
+
+    return BeforeValidator(check)
+
+
+def _one_of(choices: Iterable[str]) -> BeforeValidator:
+    names = list(choices)
+
+    def check(value: str) -> str:
+        name = value.strip().lower()
+        return name if name in names else expected(" or ".join(names))
+
+    return BeforeValidator(check)
+
+
+def duration(value: str) -> timedelta:
     """90s, 15m, 6h, 1d."""
-    match = DURATION.match(str(value).strip())
+    match = DURATION.match(value.strip())
     if match is None:
         expected("a number and a unit, such as 90s, 15m, 6h or 1d")
     try:
@@ -49,23 +83,9 @@ def duration(value: object) -> timedelta:
     return length
 
 
-def whole(value: object) -> int:
-    """Zero or more."""
-    text = str(value).strip()
-    if not (text.isascii() and text.isdecimal()):
-        expected("a whole number, zero or more")
-    return int(text)
-
-
-def at_least_one(value: object) -> int:
-    """One or more."""
-    number = whole(value)
-    return number if number >= 1 else expected("a whole number, one or more")
-
-
-def http_url(value: object) -> str:
+def http_url(value: str) -> str:
     """An address of the web."""
-    text = str(value).strip()
+    text = value.strip()
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -76,7 +96,7 @@ def http_url(value: object) -> str:
     return text
 
 
-def api_url(value: object) -> str:
+def api_url(value: str) -> str:
     """A host, with its scheme and port; a path would be doubled."""
     parts = urlsplit(http_url(value))
     if parts.username is not None or parts.password is not None:
@@ -86,106 +106,49 @@ def api_url(value: object) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def database_url(value: object) -> str:
-    """An SQLAlchemy URL, as far as can be told without SQLAlchemy."""
-    text = str(value).strip()
-    if not re.match(r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://", text):
-        expected("an SQLAlchemy URL, such as sqlite:///feedwatch.db")
-    return text
-
-
-def listen(value: object) -> Listen:
+def listen(value: str) -> Listen:
     """HOST:PORT, [IPv6]:PORT, :PORT."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):(\d{1,5})", str(value).strip())
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):(\d{1,5})", value.strip())
     if match is None or int(match[3]) > HIGHEST_PORT:
         expected("HOST:PORT, such as 127.0.0.1:9464, [::1]:9464, or :9464 for every address")
     return Listen(host=match[1] or match[2] or "", port=int(match[3]))
 
 
-def first_run(value: object) -> FirstRun:
-    """none, latest:N, since:YYYY-MM-DD, all."""
-    kind, _, rest = str(value).strip().partition(":")
-    if kind == "none" and not rest:
-        return FirstRun()
-    if kind == "all" and not rest:
-        return FirstRun(everything=True)
-    if kind == "latest" and rest.isascii() and rest.isdecimal():
-        return FirstRun(latest=int(rest))
-    if kind == "since" and re.fullmatch(r"\d{4}-\d{2}-\d{2}", rest):
-        try:
-            return FirstRun(since=date.fromisoformat(rest))
-        except ValueError:
-            pass
+def first_run(value: str) -> FirstRun:
+    """First run: none, latest:N, since:YYYY-MM-DD, all."""
+    match value.strip().partition(":"):
+        case "none", _, "":
+            return FirstRun()
+        case "all", _, "":
+            return FirstRun(everything=True)
+        case "latest", _, number if re.fullmatch(r"[0-9]+", number):
+            return FirstRun(latest=int(number))
+        case "since", _, day if re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
+            with suppress(ValueError):
+                return FirstRun(since=date.fromisoformat(day))
     expected("none, latest:N, since:YYYY-MM-DD or all")
 
 
-def pattern(value: object) -> re.Pattern[str]:
-    """A regular expression."""
+def title_pattern(value: str) -> re.Pattern[str]:
+    """A regular expression that is searched for in titles."""
     try:
-        return re.compile(str(value))
+        return re.compile(value)
     except re.error as error:
         expected(f"a regular expression of Python's ({error})")
 
 
-def _one_of(choices: type[StrEnum]) -> BeforeValidator:
-    def choose(value: object) -> StrEnum:
-        try:
-            return choices(str(value).strip().lower())
-        except ValueError:
-            expected(" or ".join(choices))
-
-    return BeforeValidator(choose)
-
-
-def _words(value: object) -> tuple[str, ...]:
-    words = tuple(word.strip().lower() for word in str(value).split(",") if word.strip())
-    return words or expected("one or more words, with commas between them")
-
-
-def episode_types(value: object) -> frozenset[str]:
-    """Words of itunes:episodeType."""
-    words = frozenset(_words(value))
-    if not words <= {"full", "bonus", "trailer"}:
-        expected("some of full, bonus, trailer, with commas between them")
-    return words
-
-
-def media_types(value: object) -> tuple[str, ...]:
-    """Media types, * for any."""
-    words = _words(value)
-    if not all(re.fullmatch(r"[\w.+*-]+/[\w.+*-]+", word) for word in words):
-        expected("media types with commas between them, such as audio/*,video/mp4")
-    return words
-
-
-def podcast_id(value: object) -> str:
-    """An id at the media API (contract: PodcastId)."""
-    text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        expected("an id as `feedwatch podcasts` shows it: letters, digits, - and _")
-    return text
-
-
-def user_agent(value: object) -> str:
-    """The value of a header field."""
-    text = str(value).strip()
-    if not printable_ascii(text):
-        expected("printable ASCII characters, as HTTP wants them")
-    return text
-
-
-def command(value: object) -> tuple[str, ...]:
-    """A program and its arguments, quoted as a shell has it; no shell runs it."""
+def command(value: str) -> tuple[str, ...]:
+    """A program and its arguments, quoted as in a shell; no shell runs it."""
     try:
-        words = tuple(shlex.split(str(value)))
+        words = tuple(shlex.split(value))
     except ValueError as error:
         expected(f"a program and its arguments, quoted as in a shell ({error})")
-    return words if words and "\0" not in str(value) else expected("a program and its arguments")
+    return words if words and "\0" not in value else expected("a program and its arguments")
 
 
-def webhook_secret(value: object) -> SecretBytes:
-    """As Standard Webhooks writes it: whsec_ and 24 to 64 bytes in base64."""
-    prefix, _, text = str(value).strip().rpartition("whsec_")
+def webhook_secret(value: str) -> SecretBytes:
+    """The secret of a webhook as Standard Webhooks has it: whsec_ and 24 to 64 bytes in base64."""
+    prefix, _, text = value.strip().rpartition("whsec_")
     try:
         secret = base64.b64decode(text, validate=True)
     except binascii.Error:
@@ -195,9 +158,9 @@ def webhook_secret(value: object) -> SecretBytes:
     return SecretBytes(secret)
 
 
-def apprise_urls(value: object) -> tuple[str, ...]:
+def apprise_urls(value: str) -> tuple[str, ...]:
     """Addresses of Apprise's, with spaces or commas between them; each may hold commas itself."""
-    urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", str(value).strip(" ,"))
+    urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip(" ,"))
     if not all(re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", url) for url in urls):
         expected("addresses of Apprise's, such as discord://…, with spaces between them")
     if importlib.util.find_spec("apprise") is None:
@@ -205,58 +168,56 @@ def apprise_urls(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(urls))
 
 
-def printable_ascii(text: str) -> bool:
-    """Whether HTTP can carry it in a header field as it stands."""
-    return text.isascii() and text.isprintable()
-
-
-def headers(value: object) -> dict[str, str]:
+def headers(value: str) -> dict[str, str]:
     """Header fields, as a JSON object."""
     try:
-        fields: Any = json.loads(str(value))
+        fields: Any = json.loads(value)
     except (ValueError, RecursionError):
         fields = {"": None}
     if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
         expected('a JSON object of texts, such as {"X-Token": "abc"}')
     for name, text in fields.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not printable_ascii(text):
+        is_value = text.isascii() and text.isprintable()
+        if not is_value or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             expected(f"header names and values as HTTP allows them, which {name!r} is not")
     return dict(fields)
 
 
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """The least of what is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 Duration = Annotated[timedelta, BeforeValidator(duration)]
-Whole = Annotated[int, BeforeValidator(whole)]
-AtLeastOne = Annotated[int, BeforeValidator(at_least_one)]
+Whole = Annotated[int, _matching(r"[0-9]+", "a whole number, zero or more")]
+AtLeastOne = Annotated[int, _matching(r"0*[1-9][0-9]*", "a whole number, one or more")]
 FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
 OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
 OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
 ListenValue = Annotated[Listen, BeforeValidator(listen)]
-LogFormatValue = Annotated[LogFormat, _one_of(LogFormat)]
-LogLevelValue = Annotated[LogLevel, _one_of(LogLevel)]
-TitlePattern = Annotated[re.Pattern[str], BeforeValidator(pattern)]
+LogFormatValue = Annotated[LogFormat, _one_of(get_args(LogFormat))]
+LogLevelValue = Annotated[LogLevel, _one_of(get_args(LogLevel))]
+TitlePattern = Annotated[re.Pattern[str], BeforeValidator(title_pattern)]
 HttpUrl = Annotated[str, BeforeValidator(http_url)]
 ApiUrl = Annotated[str, BeforeValidator(api_url)]
-DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
-PodcastId = Annotated[str, BeforeValidator(podcast_id)]
-EpisodeTypes = Annotated[frozenset[str], BeforeValidator(episode_types)]
-MediaTypes = Annotated[tuple[str, ...], BeforeValidator(media_types)]
-UserAgent = Annotated[str, BeforeValidator(user_agent)]
+DatabaseUrl = Annotated[  # as far as can be told without SQLAlchemy
+    str,
+    _matching(
+        r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.*", "an SQLAlchemy URL, such as sqlite:///feedwatch.db"
+    ),
+]
+PodcastId = Annotated[  # contract: PodcastId
+    str,
+    _matching(
+        r"[A-Za-z0-9_-]+", "an id as `feedwatch podcasts` shows it: letters, digits, - and _"
+    ),
+]
+EpisodeTypes = Annotated[
+    frozenset[str],
+    _words("full|bonus|trailer", "some of full, bonus, trailer, with commas between them"),
+]
+MediaTypes = Annotated[
+    tuple[str, ...],
+    _words(
+        r"[\w.+*-]+/[\w.+*-]+", "media types with commas between them, such as audio/*,video/mp4"
+    ),
+]
+UserAgent = Annotated[str, _matching("[ -~]*", "printable ASCII characters, as HTTP wants them")]
 CommandValue = Annotated[tuple[str, ...], BeforeValidator(command)]
 WebhookSecret = Annotated[SecretBytes, BeforeValidator(webhook_secret)]
 AppriseUrls = Annotated[tuple[str, ...], BeforeValidator(apprise_urls)]

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -39,13 +40,13 @@ class TextLines(logging.Formatter):
     """For people: time, level, message; a traceback below."""
 
     layout = "{asctime} {levelname:<8} {message}"
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__(self.layout, "%Y-%m-%dT%H:%M:%SZ", style="{")
-        self.converter = lambda seconds: datetime.fromtimestamp(seconds or 0, UTC).timetuple()
 
     def format(self, record: logging.LogRecord) -> str:
-        """A record as text; masked as a whole, so that tracebacks are, too."""
+        """A record as text, masked as a whole, so that tracebacks are masked, too."""
         return masked(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
@@ -69,8 +70,8 @@ class ForJournal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """A record, with the level before each line, since the journal splits tracebacks."""
-        sign = f"<{PRIORITIES.get(record.levelname, 6)}>"
-        return "\n".join(sign + line for line in self._lines.format(record).splitlines())
+        priority = f"<{PRIORITIES.get(record.levelname, 6)}>"
+        return "\n".join(priority + line for line in self._lines.format(record).splitlines())
 
 
 class JsonLines(logging.Formatter):
@@ -78,19 +79,18 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """A record as one JSON object."""
-        event: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": masked(printable(record.getMessage())),
         }
-        event |= {
+        fields |= {
             name: masked(value) if isinstance(value, str) else value
             for name in FIELDS
             if (value := getattr(record, name, None)) is not None
         }
         if record.exc_info:
-            event["traceback"] = masked(self.formatException(record.exc_info))
-        return json.dumps(
-            event, ensure_ascii=False
-        )  # masked before, since JSON's escapes would hide a secret
+            fields["traceback"] = masked(self.formatException(record.exc_info))
+        # Masked before, since JSON's escapes would hide a secret.
+        return json.dumps(fields, ensure_ascii=False)

@@ -35,50 +35,31 @@ SECRET_KEYS = re.compile(
 IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
 
 
-class Mask:
-    """Masks the given secrets, and what looks like one in a URL."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
-        self._known = (
-            re.compile("|".join("".join(map(_forms, secret)) for secret in longest_first))
-            if wanted
-            else None
-        )
-
-    def known(self, text: str) -> str:
-        """`text` without the given secrets, and otherwise as it is."""
-        return self._known.sub(MASK, text) if self._known is not None else text
-
-    def __call__(self, text: str) -> str:
-        """`text` without the given secrets, and without what looks like one in a URL."""
-        text = self.known(text)
-        return URL.sub(lambda url: masked_url(url[0]), text) if "://" in text else text
-
-
-_mask = Mask()
+_known: re.Pattern[str] | None = None  # the secrets of the config
 
 
 def know(secrets: Iterable[str]) -> None:
     """Mask these secrets from now on, in place of those given before."""
-    global _mask  # one process has one config, and everything that is shown needs it
-    _mask = Mask(secrets)
+    global _known  # one process has one config, and everything that is shown needs it
+    wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+    longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
+    pattern = "|".join("".join(map(_forms, secret)) for secret in longest_first)
+    _known = re.compile(pattern) if pattern else None
 
 
 def masked(text: str) -> str:
-    """`text` fit for logs, messages, metrics and alerts."""
-    return _mask(text)
+    """Text for logs, messages, metrics and alerts: no secret of the config or of a URL in it."""
+    text = masked_content(text)
+    if "://" not in text:
+        return text
+    return URL.sub(
+        lambda url: "".join(MASK if secret else piece for piece, secret in _pieces(url[0])), text
+    )
 
 
 def masked_content(text: str) -> str:
     """What a publisher wrote, such as a title or a guid, without the config's secrets."""
-    return _mask.known(text)
-
-
-def masked_url(url: str) -> str:
-    """A URL without what looks like a secret in it."""
-    return "".join(MASK if secret else piece for piece, secret in _pieces(url))
+    return _known.sub(MASK, text) if _known is not None else text
 
 
 def secrets_in(url: str) -> list[str]:

@@ -39,8 +39,15 @@ def current_troubles(
     feeds: Collection[Feed], breaker: CircuitBreaker, waiting: Collection[Waiting]
 ) -> list[Trouble]:
     """Everything that needs a person, the gravest first."""
+    found: list[Trouble | None] = []
+    if breaker.tripped_until is not None and breaker.blocked:
+        text = f"submissions stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
+        found.append(Trouble(kind="blocked", feed=None, text=text))
+    elif breaker.tripped_until is not None and breaker.failures >= FAILED_SUBMISSIONS:
+        text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
+        found.append(Trouble(kind="stopped", feed=None, text=text))
     active = [feed for feed in feeds if feed.active]
-    found = [_of_breaker(breaker), *map(_of_waiting, waiting), *map(_of_feed, active)]
+    found += [*map(_of_waiting, waiting), *map(_of_feed, active)]
     silent = "no new episode for much longer than it ever took; has it moved, or ended?"
     found += [
         Trouble(kind="silent", feed=feed.name, text=f"feed {feed.name}: {silent}")
@@ -79,18 +86,6 @@ def transitions(
             over = Trouble(kind=kind, feed=feed, text=text)
             ended = _event("trouble.ended", over, alert, now)
             yield Change(alert=alert, over=True, event=ended)
-
-
-def _of_breaker(breaker: CircuitBreaker) -> Trouble | None:
-    if breaker.tripped_until is None:
-        return None
-    if breaker.blocked:
-        text = f"submissions stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
-        return Trouble(kind="blocked", feed=None, text=text)
-    if breaker.failures >= FAILED_SUBMISSIONS:
-        text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
-        return Trouble(kind="stopped", feed=None, text=text)
-    return None
 
 
 def _of_feed(feed: Feed) -> Trouble | None:
