@@ -11,8 +11,10 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -78,6 +80,8 @@ class Outcome:
 class Replay(World):
     """A world with one feed, for which versions of it are shown one after another."""
 
+    begins_at = datetime(2000, 1, 1, tzinfo=UTC)
+
     def __init__(
         self,
         path: Path,
@@ -126,6 +130,7 @@ class Replay(World):
         taken, asked = len(self.sandbox.taken), self.feeds.count()
         self.feeds.serve(body)
         self.later(hours=6)
+        self.now = max(self.now, latest_date(body) + timedelta(seconds=1))
         self.check()
         assert self.feeds.count() == asked + 1, "it was looked at, once"
         new = self._news()
@@ -140,6 +145,19 @@ class Replay(World):
             skipped=sum(one.state is State.SKIPPED for one in new),
             error=feed.error,
         )
+
+
+def latest_date(body: bytes) -> datetime:
+    """When the newest item of a document was published, as its publisher says; never after today.
+
+    So each version is looked at after what it has was published, and before what comes next.
+    """
+    dates = [datetime(2000, 1, 1, tzinfo=UTC)]
+    for text in re.findall(rb"<pubDate>\s*([^<]+?)\s*</pubDate>", body):
+        with suppress(ValueError):
+            date = parsedate_to_datetime(text.decode("ascii", "replace"))
+            dates.append(date if date.tzinfo is not None else date.replace(tzinfo=UTC))
+    return max(date for date in dates if date <= datetime.now(UTC))
 
 
 def described(episode: Episode) -> str:

@@ -37,6 +37,7 @@ Found = TypeVar("Found")
 KEY = "k3y-that-nobody-may-see"  # the sandbox's key in every test
 PODCAST = "podcast-1"
 PODCASTS = {PODCAST: "The show", "podcast-2": "Another show"}
+MORE_PODCASTS = tuple(f"podcast-{number}" for number in range(3, 9))
 PATIENCE = 300.0  # seconds that a test waits for what should come soon: only a hang meets it
 LONG = 1000.0  # seconds that no test waits for: longer than pytest's own limit
 ROOT = Path(feedwatch.__file__).parent.parent
@@ -139,8 +140,11 @@ class FeedServer(Loopback):
     set to False.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", *, as_time_passes: bool = False) -> None:
+        """With `as_time_passes`, a number that `publish` did not have at first is dated now."""
         self._host = host
+        self._as_time_passes = as_time_passes
+        self._dates: dict[tuple[str, int], datetime] = {}
         self.etags = True
         self.over = threading.Event()
         self.seen: list[tuple[str, dict[str, str]]] = []  # path and headers of every request
@@ -186,7 +190,20 @@ class FeedServer(Loopback):
 
     def publish(self, *items: str | int, path: str = "/feed.xml") -> bytes:
         """Serve an RSS document of these items from now on, and return it."""
-        document = rss(*items)
+        new = sorted(
+            one for one in items if isinstance(one, int) and (path, one) not in self._dates
+        )
+        is_first = path not in {known for known, _ in self._dates}
+        for place, number in enumerate(new):
+            fresh = self._as_time_passes and not is_first
+            date = datetime.now(UTC) + timedelta(seconds=place)  # feeds state whole seconds
+            self._dates[path, number] = date if fresh else published(number)
+        document = rss(
+            *(
+                item(one, when=self._dates[path, one]) if isinstance(one, int) else one
+                for one in items
+            )
+        )
         self.serve(document, path=path)
         return document
 
@@ -504,8 +521,12 @@ class Scene:
 def scene(folder: Path, *, job_seconds: float = 0.05) -> Iterator[Scene]:
     """The same as the fixtures give: a feed `show` with episode 1, which is to be submitted."""
     with (
-        Sandbox(api_key=KEY, podcasts=PODCASTS, job_seconds=job_seconds) as sandbox,
-        FeedServer() as feeds,
+        Sandbox(
+            api_key=KEY,
+            podcasts=PODCASTS | dict.fromkeys(MORE_PODCASTS, "One more"),
+            job_seconds=job_seconds,
+        ) as sandbox,
+        FeedServer(as_time_passes=True) as feeds,
     ):
         feeds.publish(1)
         workspace = Workspace(folder, sandbox.url)

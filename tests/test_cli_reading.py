@@ -44,7 +44,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feedwatch]:
     Feed `show`: 1 skipped, 2 ready, 3 failed. Feed `other`: 11 skipped, 12 held. Feed `broken`
     fails, feed `fresh` was never checked.
     """
-    with Sandbox(api_key=KEY, job_seconds=0) as sandbox, FeedServer() as feeds:
+    with Sandbox(api_key=KEY, job_seconds=0) as sandbox, FeedServer(as_time_passes=True) as feeds:
         workspace = Workspace(tmp_path_factory.mktemp("lived"), sandbox.url)
         workspace.add_feed("show", feeds.url, FIRST_RUN="latest:1")
         workspace.add_feed("other", feeds.url_of("/other.xml"), FLOOD_LIMIT=0)
@@ -53,7 +53,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feedwatch]:
         feeds.publish(1, item(2, title=LONG))
         feeds.publish(11, path="/other.xml")
         assert feedwatch.once().status == 3
-        feeds.publish(1, 2, 3)
+        feeds.publish(1, item(2), 3)
         bare = f'<item><enclosure url="{audio(12)}" length="1" type="audio/mpeg"/></item>'
         feeds.publish(11, bare, path="/other.xml")
         sandbox.faults.add(Fault(on="submit", kind="job_status", statuses=["AI_ERROR"]))

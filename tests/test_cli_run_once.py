@@ -6,7 +6,7 @@ from typing import Any
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import FeedServer, Feedwatch, Workspace, audio, item
+from tests.support import MORE_PODCASTS, FeedServer, Feedwatch, Workspace, audio, item
 
 
 def urls(sandbox: Sandbox) -> list[Any]:
@@ -29,7 +29,8 @@ def test_first_run_says_which_old_items_are_submitted_and_the_rest_is_skipped_wi
     for place, policy in enumerate(policies):
         path = f"/{place}.xml"
         feed_server.publish(2, 4, 1, 3, path=path)
-        workspace.add_feed(f"feed{place}", feed_server.url_of(path), FIRST_RUN=policy)
+        podcast = MORE_PODCASTS[place]  # what one of them pays for, the others need not
+        workspace.add_feed(f"feed{place}", feed_server.url_of(path), podcast, FIRST_RUN=policy)
     assert feedwatch.once().status == 0
     for place, wanted in enumerate(policies.values()):
         for episode in feedwatch.json("episodes", "--feed", f"feed{place}"):
@@ -157,9 +158,9 @@ def test_a_known_episode_in_new_clothes_is_not_submitted(
         "audio": item(1, url="https://media.example.org/another.mp3"),
         "twin": item(1) + item(1, guid="twin"),
     }
-    for name in clothes:
+    for podcast, name in zip(MORE_PODCASTS, clothes, strict=False):
         feed_server.publish(1, path=f"/{name}.xml")
-        workspace.add_feed(name, feed_server.url_of(f"/{name}.xml"), FIRST_RUN="all")
+        workspace.add_feed(name, feed_server.url_of(f"/{name}.xml"), podcast, FIRST_RUN="all")
     assert feedwatch.once().status == 0
     assert len(sandbox.submissions) == 6
     for name, again in clothes.items():
@@ -312,9 +313,9 @@ def test_what_is_no_feed_is_a_failed_check_with_a_reason_and_the_next_run_goes_o
         "json": b"{}",
     }
     workspace.set(FEEDS__SHOW__URL=None, FEEDS__SHOW__PODCAST_ID=None, FEEDS__SHOW__FIRST_RUN=None)
-    for name, document in documents.items():
+    for podcast, (name, document) in zip(MORE_PODCASTS, documents.items(), strict=False):
         feed_server.serve(document, path=f"/{name}.xml")
-        workspace.add_feed(name, feed_server.url_of(f"/{name}.xml"), FIRST_RUN="all")
+        workspace.add_feed(name, feed_server.url_of(f"/{name}.xml"), podcast, FIRST_RUN="all")
     assert feedwatch.once().status == 1
     for feed in feedwatch.json("feeds"):
         assert (feed["state"], feed["failures"]) == ("failing", 1)

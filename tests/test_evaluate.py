@@ -195,7 +195,7 @@ def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
     show.feeds.etags = False
     show.feeds.publish(1, 2)
     show.check()
-    show.feeds.publish(3, 1, 2)
+    show.feeds.publish(item(3, when=show.now), 1, 2)
     show.later(hours=1)
     show.check()
     assert show.states()["guid-3"] is State.QUEUED

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio
+from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio, item
 
 # What differs from run to run, and what may be reworded; and what stands for it here.
 VARYING = (
@@ -22,7 +23,10 @@ VARYING = (
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feedwatch]:
     """Held, skipped, unknown, overdue and failed episodes, a failing feed, a failing channel."""
-    with Sandbox(api_key=KEY, job_seconds=1000) as sandbox, FeedServer() as feeds:
+    with (
+        Sandbox(api_key=KEY, job_seconds=1000) as sandbox,
+        FeedServer(as_time_passes=True) as feeds,
+    ):
         workspace = Workspace(tmp_path_factory.mktemp("lived"), sandbox.url)
         workspace.set(NOTIFY_COMMAND="/bin/false", POLL_INTERVAL="0.1s", JOB_DEADLINE="0.1s")
         workspace.add_feed("show", feeds.url_of("/show.xml"), FIRST_RUN="latest:1")
@@ -33,7 +37,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feedwatch]:
         feeds.publish(11, path="/other.xml")
         feedwatch.once("--timeout", 0)
         feeds.publish(1, 2, 3, 4, path="/show.xml")
-        feeds.publish(11, 12, path="/other.xml")
+        newer = datetime.now(UTC) + timedelta(minutes=1)
+        feeds.publish(11, item(12, when=newer), path="/other.xml")
         refusal = '{"error":"Bad","message":"too short"}'
         sandbox.faults.add(Fault(on="submit", kind="status", status=500, body="?"))
         sandbox.faults.add(Fault(on="submit", kind="status", status=400, body=refusal))
@@ -86,7 +91,7 @@ DOCUMENT = {
     "submissions": {
         "open": False,
         "reason": "WORDS",
-        "last_24_hours": 3,
+        "last_24_hours": 4,  # the refused one, too
         "per_day": 100,
         "live_jobs": 2,
         "max_concurrent_jobs": 4,

@@ -80,7 +80,7 @@ SERIES = {
         versions=8, first=516, new=each(range(2, 9)), part=(1, 3), restarted=(1, 2)
     ),
     "fireside-selfhosted-polls": Series(
-        versions=49, first=126, new={17: 1}, part=(15, 18), restarted=(16, 18)
+        versions=49, first=126, new={17: 1}, part=(1, 18), restarted=(1, 18)
     ),
     "fireside-twib-fountain": Series(
         versions=35,
@@ -556,7 +556,8 @@ def test_a_document_that_is_no_feed_is_no_first_run(
         assert show.show(BROKEN[broken]).error
         first = show.show(rss(item(2), item(1)))
         assert (first.submitted, first.skipped) == ((), 2)
-        assert list(show.show(rss(item(3), item(2), item(1))).submitted) == names([3])
+        # The broken document was looked at after what it had was published.
+        assert list(show.show(rss(item(30), item(2), item(1))).submitted) == names([30])
 
 
 def test_a_feed_at_another_address_keeps_its_memory(

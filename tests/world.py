@@ -72,8 +72,10 @@ class HookedJournal(Journal):
 class World:
     """A publisher, an API and the three loops of a process between them."""
 
+    begins_at = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
     def __init__(self, path: Path, sandbox: Sandbox, feeds: FeedServer) -> None:
-        self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        self.now = self.begins_at
         self.policy = Policy(poll_interval=timedelta(seconds=30))
         self.sandbox = sandbox
         self.feeds = feeds

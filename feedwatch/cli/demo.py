@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -17,6 +19,7 @@ from feedwatch.cli.output import FAILED, print_table, stop
 from feedwatch.config.load import load
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import short
+from feedwatch.core.schedule import DAY
 from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
 from feedwatch.sandbox.server import Sandbox
@@ -42,7 +45,7 @@ ITEM = """\
 <item>
 <title>Episode {number}: {title}</title>
 <guid isPermaLink="false">demo-{number}</guid>
-<pubDate>{number:02d} Nov 2026 06:00:00 +0000</pubDate>
+<pubDate>{published}</pubDate>
 <description>&lt;p&gt;About {title}. See &lt;a href="https://example.org/{number}"&gt;the notes\
 &lt;/a&gt;.&lt;/p&gt;</description>
 <enclosure url="https://media.example.org/demo/{number}.mp3" length="1000" type="audio/mpeg"/>
@@ -60,24 +63,28 @@ def demo() -> None:
     It takes half a minute. The story goes to standard output, the daemon's log lines to standard
     error.
     """
-    titles = ["how it began", "what came next"]
+    now = datetime.now(UTC)
+    episodes = [("how it began", now - 14 * DAY), ("what came next", now - 7 * DAY)]
     with (
         TemporaryDirectory(prefix="feedwatch-demo-") as folder,
         Sandbox(api_key=KEY, podcasts={PODCAST: "Demo"}, job_seconds=JOB_SECONDS) as sandbox,
-        HttpSide("127.0.0.1", 0, {"/feed.xml": lambda: _feed(titles)}) as publisher,
+        HttpSide("127.0.0.1", 0, {"/feed.xml": lambda: _feed(episodes)}) as publisher,
     ):
         path, feed = Path(folder, "config.env"), f"{publisher.url}/feed.xml"
         path.touch(0o600)
         path.write_text(CONFIG.format(api=sandbox.url, key=KEY, feed=feed, podcast=PODCAST))
         click.echo(f"A stand-in for the media API runs at {sandbox.url}")
-        click.echo(f"A feed with {len(titles)} old episodes is at {feed}")
+        click.echo(f"A feed with {len(episodes)} old episodes is at {feed}")
         with _daemon(path) as store:
-            _tell(store, sandbox, titles)
+            _tell(store, sandbox, episodes)
 
 
-def _feed(titles: Sequence[str]) -> Page:
+def _feed(episodes: Sequence[tuple[str, datetime]]) -> Page:
     """The feed with these episodes, newest first."""
-    items = [ITEM.format(number=number, title=title) for number, title in enumerate(titles, 1)]
+    items = [
+        ITEM.format(number=number, title=title, published=format_datetime(published))
+        for number, (title, published) in enumerate(episodes, 1)
+    ]
     head = '<rss version="2.0"><channel><title>Demo</title>'
     body = f"{head}{''.join(reversed(items))}</channel></rss>".encode()
     return Page(body=body, content_type="application/rss+xml")
@@ -100,13 +107,13 @@ def _daemon(config: Path) -> Iterator[Store]:
             thread.join()
 
 
-def _tell(store: Store, sandbox: Sandbox, titles: list[str]) -> None:
+def _tell(store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]]) -> None:
     _wait(lambda: store.feeds.all()[0].success_at is not None, "the first check")
     click.echo(
         f"\n1. The first check: {len(store.episodes.find())} old episodes, none submitted "
         f"(FEEDWATCH_FIRST_RUN=none); submissions so far: {len(sandbox.submissions)}"
     )
-    titles.append("published just now")
+    episodes.append(("published just now", datetime.now(UTC)))
     click.echo("\n2. The publisher adds an episode. feedwatch:")
     episode = _follow(store)
     click.echo(f"\n3. Recorded: {episode.processed_url}")
