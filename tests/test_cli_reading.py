@@ -110,7 +110,7 @@ def test_episodes_json_has_the_promised_fields_and_null_for_what_is_not_known(
 def test_episodes_are_listed_newest_first(lived: Feedwatch) -> None:
     guids = [one["guid"] for one in lived.json("episodes")]
     # The one without a date is new by when it was seen.
-    assert guids == [None, "guid-11", "guid-3", "guid-2", "guid-1"]
+    assert guids == [None, "guid-3", "guid-11", "guid-2", "guid-1"]
 
 
 def test_episodes_can_be_narrowed_down_by_feed_state_and_number(lived: Feedwatch) -> None:
