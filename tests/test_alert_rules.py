@@ -119,7 +119,7 @@ def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
 
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
     refused = Later("the API key is refused (401)", blocked=True)
-    breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), refused, NOW, Policy())
+    breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), 7, refused, NOW, Policy())
     (trouble,) = current_troubles([], breaker, [])
     assert (trouble.kind, str(trouble.key)) == ("blocked", "blocked")
     assert AlertKey.parse("blocked") == trouble.key

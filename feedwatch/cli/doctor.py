@@ -125,7 +125,8 @@ def _clock(http: httpx.Client, settings: Settings) -> Finding:
 
 
 def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
-    failure = inlet.probe()
+    podcast_id = settings.sources[0].podcast_id if settings.sources else ""
+    failure = inlet.probe(podcast_id, None)
     if failure is not None:
         mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
         yield Finding(check="API key", ok=False, found=failure.reason, mend=mend)
@@ -137,6 +138,8 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
         match inlet.has_podcast(source.podcast_id):
             case True:
                 yield Finding(check=name, ok=True, found=source.podcast_id)
+            case None:
+                yield Finding(check=name, ok=True, found="the API does not say")
             case Later(reason):
                 yield Finding(check=name, ok=False, found=reason, mend="try again later")
             case _:

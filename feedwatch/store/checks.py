@@ -29,12 +29,10 @@ from feedwatch.store.schema import digests, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks
 
 LATEST = 100  # episodes from which a feed's rhythm is learned
-# All that a check may change of a feed: not what a person or the config may change meanwhile.
-CHECK_COLUMNS = tuple(
-    field.name
-    for field in fields(Feed)
-    if field.name not in ("id", "name", "url", "active", "paused", "full_reads_requested")
-)
+# All that a check may change of a feed: not what a person, the config or the media API's answers
+# may change meanwhile.
+OF_OTHERS = ("id", "name", "url", "active", "paused", "full_reads_requested", "missing_podcast")
+CHECK_COLUMNS = tuple(field.name for field in fields(Feed) if field.name not in OF_OTHERS)
 # A full read that was requested while the check ran has made the feed due at once: that stays so.
 _NEXT_CHECK = case(
     (

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, select, update
 
 from feedwatch.core import events
 from feedwatch.core.episode import LIVE, Episode, State
@@ -29,13 +29,17 @@ class ClaimStore:
         self._outbox = outbox
 
     def claim(
-        self, processor: str, now: datetime, policy: Policy, claimed: Callable[[Episode], Episode]
+        self,
+        processor: str,
+        now: datetime,
+        policy: Policy,
+        claimed: Callable[[Episode], Episode | None],
     ) -> Episode | None:
         """Claim the oldest episode that may be submitted now: save what `claimed` makes of it.
 
         The same transaction checks everything that can forbid a submission: pauses, the circuit
         breaker, the limits of concurrent jobs and of submissions in any 24 hours. None if one does,
-        or if no episode is due.
+        if no episode is due, or if `claimed` makes none of it.
         """
         with self._engine.begin() as db:
             breaker = breakers.load(db, processor, lock=True)
@@ -49,8 +53,10 @@ class ClaimStore:
             if not queued:
                 return None
             (before,) = queued
+            if (after := claimed(before)) is None:
+                return None
             db.execute(update(imprint).values(claims=imprint.c.claims + 1))
-            return move_episode(db, before, claimed(before), now)
+            return move_episode(db, before, after, now)
 
     def may_claim_later(self, processor: str, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted once time passes, with no person's help."""
@@ -71,6 +77,11 @@ class ClaimStore:
         """How many submissions since `moment` were taken, or may have been."""
         with reading(self._engine) as db:
             return submissions_since(db, moment)
+
+    def refusals_in_a_row(self, feed: str) -> int:
+        """How many of a feed's POSTs were refused since one was taken or its queue approved."""
+        with reading(self._engine) as db:
+            return refusals_in_a_row(db, feed)
 
     def database_id(self) -> DatabaseId:
         """Which database this is, and how many submissions were ever claimed from it."""
@@ -103,6 +114,7 @@ def _next_queued() -> Select[Any]:
             episodes.c.description.is_not(None),
             feeds.c.active,
             ~feeds.c.paused,
+            feeds.c.missing_podcast.is_(None),
         )
         .order_by(oldest, episodes.c.id)
         .limit(1)
@@ -119,6 +131,24 @@ def jobs_in_flight(db: Connection, *, but_overdue: bool = False) -> int:
     """How many jobs are not final. An overdue one may never be: it must not make others wait."""
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
     return db.scalars(query.where(~episodes.c.overdue) if but_overdue else query).one()
+
+
+def refusals_in_a_row(db: Connection, feed: str) -> int:
+    """The same, within a transaction. What was surely not taken, or is in doubt, says nothing."""
+    entry = history.c
+    approved = and_(entry.previous == State.HELD, entry.state == State.QUEUED)
+    refused = and_(entry.previous == State.SUBMITTING, entry.state == State.FAILED)
+    accepted = and_(entry.previous == State.SUBMITTING, entry.state == State.PROCESSING)
+    of_feed = (
+        select(entry.id, refused.label("refused"))
+        .select_from(history.join(episodes, episodes.c.id == entry.episode_id).join(feeds))
+        .where(feeds.c.name == feed, or_(approved, refused, accepted))
+    ).subquery()
+    last_other = (
+        select(func.coalesce(func.max(of_feed.c.id), 0)).where(~of_feed.c.refused).scalar_subquery()
+    )
+    count = select(func.count()).select_from(of_feed)
+    return db.scalars(count.where(of_feed.c.refused, of_feed.c.id > last_other)).one()
 
 
 def submissions_since(db: Connection, moment: datetime) -> int:

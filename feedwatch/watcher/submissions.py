@@ -1,22 +1,48 @@
 """The loop `submissions`: submit what is queued. The one place from which money is spent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
-from feedwatch.core.job import Accepted, Answer, Later, Task, Unknown
+from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
 from feedwatch.core.settings import FeedConfig, OnUnknown
+from feedwatch.net.post_deadline import Deadline
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
+from feedwatch.watcher.podcast_lookups import PodcastLookups
+from feedwatch.watcher.set_asides import set_others_aside
 
 log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
+
+
+class Claim:
+    """What a claim makes of the episode that is next; called within the claim's transaction."""
+
+    def __init__(
+        self, sources: Mapping[str, FeedConfig], podcasts: PodcastLookups, now: datetime
+    ) -> None:
+        self.sources = sources
+        self.now = now
+        self.deadline = Deadline.from_now()
+        self.unasked: str | None = None  # a podcast that has to be looked up first
+        self._podcasts = podcasts
+
+    def __call__(self, episode: Episode) -> Episode | None:
+        """The episode as claimed; None if its podcast is `unasked`."""
+        self.deadline = Deadline.from_now()  # not later than the commit, whatever stops us then
+        podcast_id = self.sources[episode.feed].podcast_id
+        if not self._podcasts.is_usable(podcast_id):
+            self.unasked = podcast_id
+            return None
+        return episode_lifecycle.claimed(episode, podcast_id, self.now)
 
 
 class Submissions:
@@ -25,6 +51,7 @@ class Submissions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._proven: Processor | None = None  # the one whose safe read has succeeded here
+        self._podcasts = PodcastLookups(context)
         self._unsaved: list[tuple[Episode, Answer]] = []  # answers that are not in the database yet
 
     def tick(self) -> bool:
@@ -35,6 +62,7 @@ class Submissions:
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
                 context.move(episode, episode_lifecycle.resubmitted(episode, now))
+        self._podcasts.begin_round()
         while not context.stopping.is_set() and self._may_submit():
             context.worked(SUBMISSIONS)  # a safe read, which may have taken long
             claimed = self._claim()
@@ -73,45 +101,61 @@ class Submissions:
             return True
         if breaker.paused or circuit_breaker.is_tripped(breaker, now):
             return False
-        if not context.store.episodes.due(State.QUEUED, now, 1):
+        # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
+        if not breaker.blocked and not context.store.episodes.due(State.QUEUED, now, 1):
             return False
-        failure = processor.probe()
+        job = context.store.episodes.latest_job()
+        podcast_id = job.podcast_id if job is not None else None
+        podcast_id = podcast_id or next(iter(context.plan.sources.values())).podcast_id
+        failure = processor.probe(podcast_id, job.media_id if job is not None else None)
+        self._record_read(processor, failure)
+        self._proven = processor if failure is None else None
+        return failure is None
+
+    def _record_read(self, processor: Processor, failure: Later | None) -> None:
+        """Record a safe read, or a look-up that failed, in the circuit breaker."""
+        context = self._context
+        before = context.store.breakers.get(processor.name)
         context.store.breakers.change(
             processor.name,
             lambda breaker: circuit_breaker.breaker_after_read(
                 breaker, failure, context.clock(), context.plan.policy
             ),
         )
-        self._proven = processor if failure is None else None
-        if failure is not None and breaker.reason != failure.reason:
+        if failure is not None and before.reason != failure.reason:
             log.error("submissions paused, queued episodes will wait: %s", failure.reason)
-        return failure is None
 
-    def _claim(self) -> tuple[Episode, FeedConfig] | None:
-        """Claim an episode, and read the config of its feed at the same moment."""
-        context, now = self._context, self._context.clock()
-        with context.steady:
-            sources = context.plan.sources
-            claimed = context.store.claims.claim(
-                context.processor.name,
-                now,
-                context.plan.policy,
-                lambda episode: episode_lifecycle.claimed(
-                    episode, sources[episode.feed].podcast_id, now
-                ),
-            )
+    def _claim(self) -> tuple[Episode, FeedConfig, Deadline] | None:
+        """Claim an episode, and read the config of its feed at the same moment.
+
+        The podcast is looked up before its first POST, outside of the transaction of the claim.
+        """
+        context, processor = self._context, self._context.processor
+        while True:
+            with context.steady:
+                claim = Claim(context.plan.sources, self._podcasts, context.clock())
+                claimed = context.store.claims.claim(
+                    processor.name, claim.now, context.plan.policy, claim
+                )
+            context.worked(SUBMISSIONS)
+            if claim.unasked is None:
+                break
+            if (failure := self._podcasts.look_up(claim.unasked)) is not None:
+                self._record_read(processor, failure)
+                return None
         if claimed is None:
             return None
         try:
             context.before_post()
         except StoreError as error:
             log.warning("the journal could not be written before a submission: %s", error)
-        return claimed, sources[claimed.feed]
+        return claimed, claim.sources[claimed.feed], claim.deadline
 
-    def _submit(self, claimed: Episode, source: FeedConfig) -> None:
+    def _submit(self, claimed: Episode, source: FeedConfig, deadline: Deadline) -> None:
         """POST, and record the answer. The claim is committed already."""
         try:
-            answer: Answer = self._context.processor.submit(submission_of(claimed, source))
+            task = submission_of(claimed, source)
+            answer: Answer = self._context.processor.submit(task, deadline)
         except Exception as error:
             # The request may have left before the bug, so `unknown` is the safe state.
             log.exception(
@@ -151,25 +195,35 @@ class Submissions:
             self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, answer: Answer) -> None:
-        """Record an answer in its episode and in the circuit breaker."""
-        context, store = self._context, self._context.store
+        """Record an answer in its episode, in others that it speaks of, and in the breaker."""
+        context, store, name = self._context, self._context.store, self._context.processor.name
         now, policy = context.clock(), context.plan.policy
-        saved = store.episodes.save(
-            claimed, episode_lifecycle.answered(claimed, answer, now, policy), now
-        )
+        if isinstance(answer, Accepted):
+            owner = store.episodes.by_media_id(answer.media_id)
+            if owner is not None and owner.id != claimed.id:
+                answer = Unknown(
+                    f"the API answered with the media id {answer.media_id}, which is that of "
+                    f"episode {owner.id}"
+                )
+        before = store.breakers.get(name)
+        after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
+        moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers)
+        saved = store.episodes.save(claimed, moved, now)
         if saved is None:
             self._record_late(claimed, answer)
         else:
             log_move(claimed, saved)
-        before = store.breakers.get(context.processor.name)
+        set_others_aside(context, before, claimed, answer)
         store.breakers.change(
-            context.processor.name,
-            lambda breaker: circuit_breaker.breaker_after_answer(breaker, answer, now, policy),
+            name,
+            lambda breaker: circuit_breaker.breaker_after_answer(
+                breaker, claimed.id, answer, now, policy
+            ),
         )
-        if not isinstance(answer, Later | Unknown):
+        if isinstance(answer, Accepted | Refused):
             if before.reason is not None:
                 log.info("submissions go on")
-        elif before.reason != answer.reason:
+        elif after.tripped_until is not None and before.reason != answer.reason:
             needs_person = isinstance(answer, Later) and answer.blocked
             log.log(
                 logging.ERROR if needs_person else logging.WARNING,
