@@ -209,7 +209,7 @@ def test_retry_of_a_job_that_is_under_way_is_refused_and_it_is_polled_on(
     assert "PUBLISHING" in ended.stderr
     assert mended.states() == {"guid-1": "failed"}
     sandbox.set_status(media_id, "READY")
-    wait_for(lambda: mended.once("--timeout", 1) and mended.states() == {"guid-1": "ready"})
+    wait_for(lambda: mended.once().status == 0 and mended.states() == {"guid-1": "ready"})
     assert len(sandbox.submissions) == 1
 
 

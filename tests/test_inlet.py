@@ -132,14 +132,14 @@ IN_DOUBT = [  # no job exists, and we can't know that either
     Fault("submit", "status", status=504),
     Fault("submit", "status", status=408),
     Fault("submit", "status", status=302),
+    Fault("submit", "html", status=403),
+    Fault("submit", "html", status=503),
 ]
 LATER = [
     (Fault("submit", "status", status=429, retry_after=7), timedelta(seconds=7), False),
     (Fault("submit", "status", status=503), None, False),
     (Fault("submit", "status", status=401), None, True),
     (Fault("submit", "api_disabled"), None, True),
-    (Fault("submit", "html", status=403), None, True),
-    (Fault("submit", "html", status=404), None, True),
 ]
 
 
@@ -208,19 +208,6 @@ def test_an_answer_that_drips_ends_at_the_total_limit(
             break
     assert isinstance(answer, Unknown)
     assert len(api.taken) == 1
-
-
-@pytest.mark.parametrize(
-    "body",
-    ['{"message": "Forbidden"}', '{"error": "Forbidden"}', '{"error": 1, "message": null}', "[]"],
-)
-def test_a_refusal_that_is_not_in_the_apis_envelope_is_no_verdict(
-    api: Sandbox, inlet: Inlet, body: str
-) -> None:
-    api.faults.add(Fault("submit", "status", status=403, body=body))
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
-    assert isinstance(answer, Later)
-    assert answer.blocked
 
 
 def test_an_unpaid_bill_is_not_the_episodes_fault(api: Sandbox, inlet: Inlet) -> None:
@@ -377,6 +364,47 @@ def test_a_poll_that_fails_says_nothing_about_the_job(
         assert progress.retry_after == timedelta(seconds=9)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("poll", "wrong_id", id="another"),
+        Fault("poll", "unsuccessful"),
+        Fault("poll", "wrong_url", url="/files/1.mp3"),
+    ],
+    ids=lambda f: f.kind,
+)
+def test_a_poll_that_cannot_be_true_proves_nothing(
+    api: Sandbox, inlet: Inlet, fault: Fault
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(fault)
+    assert isinstance(inlet.poll("podcast-1", media_id), Unreachable)
+    assert isinstance(inlet.poll("podcast-1", media_id), Finished)
+
+
+@pytest.mark.parametrize(
+    ("fault", "blocked"),
+    [
+        (Fault("poll", "status", status=401), True),
+        (Fault("poll", "html", status=402), True),
+        (Fault("poll", "html", status=407), True),
+        (Fault("poll", "api_disabled"), True),
+        (Fault("poll", "html", status=403), False),
+        (Fault("poll", "status", status=403), False),
+        (Fault("poll", "status", status=400), False),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_a_poll_that_refuses_us_says_so(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, blocked: bool
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(fault)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Unreachable)
+    assert progress.blocked == blocked
+
+
 # Reads that cost nothing
 
 
@@ -409,6 +437,73 @@ def test_a_probe_is_content_with_an_api_that_lists_no_podcasts(api: Sandbox, inl
     body = json.dumps({"error": "Not Found", "message": "no such endpoint"})
     api.faults.add(Fault("podcasts", "status", status=404, body=body))
     assert inlet.probe(SUBMISSION.podcast_id, None) is None
+
+
+FORMS = ["<html>Cannot GET", "", '{"message": "Not Found"}', '{"error": "No", "message": "none"}']
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("body", FORMS)
+@pytest.mark.parametrize("knows_a_job", [False, True])
+def test_where_podcasts_cannot_be_listed_a_job_is_asked_for(
+    api: Sandbox, inlet: Inlet, status: int, body: str, *, knows_a_job: bool
+) -> None:
+    media_id = accepted(api, inlet) if knows_a_job else None
+    api.faults.add(Fault("podcasts", "status", status=status, body=body))
+    assert inlet.probe("podcast-1", media_id) is None
+    assert list(api.polls) == [media_id or 24 * "0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "works", "blocked"),
+    [
+        (Fault("poll", "status", status=403), True, None),
+        (Fault("poll", "status", status=400), False, True),
+        (Fault("poll", "status", status=401), False, True),
+        (Fault("poll", "status", status=402), False, True),
+        (Fault("poll", "html", status=404), False, True),
+        (Fault("poll", "html", status=403), False, True),
+        (Fault("poll", "api_disabled"), False, True),
+        (Fault("poll", "html", status=200), False, True),
+        (Fault("poll", "status", status=500), False, False),
+        (Fault("poll", "drop_before"), False, False),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_only_the_apis_own_form_proves_that_the_key_is_taken(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, works: bool, blocked: bool | None
+) -> None:
+    api.faults.add(Fault("podcasts", "status", status=404, body="<html>"), fault)
+    failure = inlet.probe("podcast-1", None)
+    assert (failure is None) == works
+    assert failure is None or failure.blocked == blocked
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("podcasts", "status", status=404), False),
+        (Fault("podcasts", "status", status=403), False),
+        (Fault("podcasts", "html", status=404), None),
+        (Fault("podcasts", "html", status=405), None),
+        (Fault("podcasts", "status", status=405), None),
+        (Fault("podcasts", "html", status=403), None),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_a_podcast_is_missing_only_if_the_api_says_so_in_its_own_form(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, said: bool | None
+) -> None:
+    api.faults.add(fault)
+    assert inlet.has_podcast("podcast-1") is said
+
+
+@pytest.mark.parametrize("status", [401, 402, 407, 429, 500])
+def test_a_look_up_that_fails_says_why(api: Sandbox, inlet: Inlet, status: int) -> None:
+    api.faults.add(Fault("podcasts", "status", status=status))
+    failure = inlet.has_podcast("podcast-1")
+    assert isinstance(failure, Later)
+    assert failure.blocked == (status in (401, 402, 407))
 
 
 def test_podcasts_are_listed_over_all_pages() -> None:

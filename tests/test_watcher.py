@@ -16,6 +16,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.job import Accepted, Answer
 from feedwatch.core.settings import OnUnknown, Rules
+from feedwatch.net.post_deadline import Deadline
 from feedwatch.sandbox.faults import Fault
 from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
 from tests.world import World
@@ -73,7 +74,7 @@ def test_a_job_accepted_before_a_restart_is_polled_after_it(world: World) -> Non
 def test_an_outage_puts_one_episode_in_doubt_and_not_the_queue(world: World) -> None:
     world.feeds.publish(4, 3, 2, 1)
     world.check()
-    world.sandbox.faults.add(Fault("any", "drop_before", times=None, after=1))
+    world.sandbox.faults.add(Fault("any", "drop_before", times=None, after=2))
     for _ in range(60):
         world.submit()
         world.later(minutes=1)
@@ -161,6 +162,33 @@ def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
     assert adopted.media_id in world.sandbox.jobs
 
 
+def test_a_post_that_comes_too_late_after_its_claim_does_not_leave(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    monkeypatch.setattr("feedwatch.net.post_deadline.FIRST_BYTE_SECONDS", -1.0)
+    world.submit()
+    assert (world.episode().state, posts(world)) == (State.QUEUED, 0)
+    monkeypatch.undo()
+    world.later(minutes=1)
+    world.submit()
+    assert (world.episode().state, posts(world)) == (State.PROCESSING, 1)
+
+
+def test_the_deadline_of_a_post_is_counted_from_before_its_claim_is_committed(
+    world: World,
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    after_commit: list[Deadline] = []
+    world.context.before_post = lambda: after_commit.append(Deadline.from_now())
+    begun = Deadline.from_now()
+    claimed = world.submissions._claim()
+    assert claimed is not None
+    assert begun.boot < claimed[2].boot < after_commit[0].boot
+
+
 # Refusals
 
 
@@ -181,7 +209,7 @@ def test_a_refused_key_stops_submissions_with_one_line_and_they_resume_by_themse
     assert len(errors) == 1, [record.message for record in errors]
     assert "the API refuses the key" in errors[0].getMessage()
     assert set(world.states().values()) == {State.QUEUED}
-    assert posts(world) == 1
+    assert posts(world) == 0, "the look-up of the podcast found it out"
     world.sandbox.faults.clear()
     world.later(minutes=10)
     with caplog.at_level(logging.INFO):

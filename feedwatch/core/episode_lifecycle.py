@@ -134,29 +134,21 @@ def polled(
                 overdue=False,
                 finished_at=now,
             )
-        case job.Broken(remote_status=status, remote_updated_at=stamp):
-            seen = replace(
-                _standing(episode, status, stamp, now), failed_attempts=progress.failed_attempts
-            )
-            due_at = _next_poll(seen, now, policy)
-            if seen.state is State.PROCESSING and _stands(seen, ERROR_STANDS, now):
-                return _failed(seen, f"{status}: {progress.reason}", now, due_at=due_at)
-            return _polled_on(seen, f"{status}: {progress.reason}", due_at, now, policy)
-        case job.Lost():
+        case job.Broken(remote_status=status, remote_updated_at=stamp, failed_attempts=attempts):
+            seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
+            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy)
+        case job.Lost(reason):
             seen = _standing(episode, LOST, None, now)
-            due_at = _next_poll(seen, now, policy)
-            reason = f"lost: {progress.reason}"
-            if seen.state is State.PROCESSING and _stands(seen, LOST_STANDS, now) and not all_lost:
-                return _failed(seen, reason, now, Cause.LOST, due_at=due_at)
-            return _polled_on(seen, reason, due_at, now, policy)
+            if all_lost:
+                return _polled_on(seen, f"lost: {reason}", now, policy)
+            return _failing(seen, f"lost: {reason}", LOST_STANDS, now, policy, Cause.LOST)
         case job.Running(remote_status=status, remote_updated_at=stamp):
-            seen = _standing(episode, status, stamp, now)
-            return _polled_on(seen, None, _next_poll(seen, now, policy), now, policy)
+            return _polled_on(_standing(episode, status, stamp, now), None, now, policy)
         case job.Unreachable(reason, retry_after):
             most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
             wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
-            due_at = max(_next_poll(episode, now, policy, retry_after), now + wait)
-            return _polled_on(episode, reason, due_at, now, policy)
+            at_least = max(wait, retry_after or timedelta())
+            return _polled_on(episode, reason, now, policy, at_least)
 
 
 def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -> Episode:
@@ -171,23 +163,30 @@ def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -
     )
 
 
-def _stands(episode: Episode, polls: int, now: datetime) -> bool:
-    stood_for = now - (episode.remote_since or now)
-    return episode.remote_stood >= polls and stood_for >= STANDS_FOR
-
-
-def _next_poll(
-    episode: Episode, now: datetime, policy: Policy, retry_after: timedelta | None = None
-) -> datetime:
-    since = episode.submitted_at or episode.first_seen_at
-    key = str(episode.id)
-    return next_poll(now, since, policy.poll_interval, key=key, retry_after=retry_after)
+def _failing(
+    episode: Episode,
+    reason: str,
+    polls: int,
+    now: datetime,
+    policy: Policy,
+    cause: Cause | None = None,
+) -> Episode:
+    """The episode fails once the API has said the same for so many polls, and for an hour."""
+    stands = episode.remote_stood >= polls and now - (episode.remote_since or now) >= STANDS_FOR
+    if episode.state is State.FAILED or not stands:
+        return _polled_on(episode, reason, now, policy)
+    return replace(_failed(episode, reason, now, cause), due_at=_next_poll(episode, now, policy))
 
 
 def _polled_on(
-    episode: Episode, reason: str | None, due_at: datetime, now: datetime, policy: Policy
+    episode: Episode,
+    reason: str | None,
+    now: datetime,
+    policy: Policy,
+    at_least: timedelta | None = None,
 ) -> Episode:
     """The job is not done. Without `reason` it is under way, so it is never given up."""
+    due_at = _next_poll(episode, now, policy, at_least)
     if episode.state is State.FAILED:
         is_over = reason is not None and now - (episode.finished_at or now) >= POLLED_ON_FOR
         return replace(episode, due_at=None if is_over else due_at)
@@ -197,16 +196,15 @@ def _polled_on(
     return replace(_moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
 
 
-def _failed(
-    episode: Episode,
-    reason: str,
-    now: datetime,
-    cause: Cause | None = None,
-    *,
-    due_at: datetime | None = None,
-) -> Episode:
-    failed = _moved(episode, State.FAILED, reason, cause, due_at=due_at)
-    return replace(failed, finished_at=now)
+def _next_poll(
+    episode: Episode, now: datetime, policy: Policy, at_least: timedelta | None = None
+) -> datetime:
+    since, key = episode.submitted_at or episode.first_seen_at, str(episode.id)
+    return next_poll(now, since, policy.poll_interval, key=key, retry_after=at_least)
+
+
+def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = None) -> Episode:
+    return replace(_moved(episode, State.FAILED, reason, cause), finished_at=now)
 
 
 # What a person decides

@@ -171,7 +171,8 @@ class Fault:
 
 def _with_data(answer: Reply, **fields: object) -> Reply:
     document = json.loads(answer.body)
-    document["data"] = document.get("data", {}) | fields
+    if "data" in document:  # else it is a refusal
+        document["data"] |= fields
     return replace(answer, body=json.dumps(document).encode())
 
 

@@ -152,7 +152,7 @@ def refusals_in_a_row(db: Connection, feed: str) -> int:
 
 
 def submissions_since(db: Connection, moment: datetime) -> int:
-    """How many POSTs were answered by other than "surely not taken", or have no answer yet."""
+    """How many POSTs were taken, refused or in doubt, or have no answer yet."""
     answered = (
         select(func.count())
         .select_from(history)
@@ -160,7 +160,7 @@ def submissions_since(db: Connection, moment: datetime) -> int:
             history.c.previous == State.SUBMITTING,
             history.c.at > moment,
             history.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
-            history.c.state.in_((State.PROCESSING, State.UNKNOWN)),
+            history.c.state.in_((State.PROCESSING, State.UNKNOWN, State.FAILED, State.HELD)),
         )
     )
     waiting = select(func.count()).select_from(episodes).where(episodes.c.state == State.SUBMITTING)
