@@ -420,7 +420,7 @@ def test_three_refusals_in_a_row_hold_the_rest_of_the_feeds_queue(world: World) 
 def test_approve_counts_refusals_anew_and_an_accepted_episode_does_as_well(world: World) -> None:
     world.feeds.publish(*range(20, 0, -1))
     world.check()
-    for number in (1, 2, 4, 5, 6, 8, 9):
+    for number in (1, 2, 4, 5, 6, 7, 8):
         odd(world, f"Episode {number}", WORDS)
     run_on(world)
     assert sent(world) == [f"Episode {number}" for number in range(1, 7)]

@@ -131,6 +131,7 @@ class Submissions:
         The podcast is looked up before its first POST, outside of the transaction of the claim.
         """
         context, processor = self._context, self._context.processor
+        asked: set[str] = set()
         while True:
             with context.steady:
                 claim = Claim(context.plan.sources, self._podcasts, context.clock())
@@ -140,6 +141,9 @@ class Submissions:
             context.worked(SUBMISSIONS)
             if claim.unasked is None:
                 break
+            if claim.unasked in asked:  # it is missing, and yet its feed is not left out
+                return None
+            asked.add(claim.unasked)
             if (failure := self._podcasts.look_up(claim.unasked)) is not None:
                 self._record_read(processor, failure)
                 return None
