@@ -259,7 +259,7 @@ def test_past_its_deadline_no_byte_of_a_post_leaves(
 
     with server(listens) as url, inlet_at(url) as inlet:
         assert word(inlet.submit(TASK, late)) == "not taken, never sent"
-    assert wait_for(lambda: got) == [b""]
+        assert wait_for(lambda: got) == [b""]
 
 
 def test_past_the_whole_time_of_a_post_not_even_a_connection_is_made(inlet: Inlet) -> None:
@@ -285,8 +285,8 @@ def test_the_deadline_is_looked_at_once_the_connection_stands() -> None:
     now = Deadline.from_now()
     with server(listens) as url, inlet_at(url) as inlet:
         answer = inlet.submit(TASK, LapsesMeanwhile(boot=now.boot, wall=now.wall))
-    assert word(answer) == "not taken, never sent"
-    assert wait_for(lambda: got) == [b""]
+        assert word(answer) == "not taken, never sent"
+        assert wait_for(lambda: got) == [b""]
 
 
 def test_a_deadline_counts_the_time_that_the_machine_sleeps() -> None:
