@@ -26,8 +26,8 @@ from feedwatch.core.job import (
     Unreachable,
 )
 from feedwatch.net.client import Cancellation, client
-from feedwatch.net.post_deadline import Deadline
 from feedwatch.processors import inlet as inlet_module
+from feedwatch.processors.clocks import moment
 from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
@@ -69,7 +69,7 @@ def inlet(api: Sandbox) -> Iterator[Inlet]:
 
 
 def test_the_body_is_what_the_document_asks_for(api: Sandbox, inlet: Inlet) -> None:
-    assert isinstance(inlet.submit(SUBMISSION, Deadline.from_now()), Accepted)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Accepted)
     assert api.taken == [
         {
             "url": "https://media.example.org/1.mp3",
@@ -146,7 +146,7 @@ LATER = [
 @pytest.mark.parametrize("fault", TAKEN + IN_DOUBT, ids=lambda f: f"{f.kind}-{f.status or ''}")
 def test_what_may_have_been_taken_is_unknown(api: Sandbox, inlet: Inlet, fault: Fault) -> None:
     api.faults.add(fault)
-    assert isinstance(inlet.submit(SUBMISSION, Deadline.from_now()), Unknown)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Unknown)
     assert len(api.submissions) <= 1, "a POST was repeated"
     assert len(api.taken) == (fault in TAKEN)
 
@@ -158,7 +158,7 @@ def test_what_was_surely_not_taken_waits(
     api: Sandbox, inlet: Inlet, fault: Fault, retry_after: timedelta | None, *, blocked: bool
 ) -> None:
     api.faults.add(fault)
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert (answer.retry_after, answer.blocked) == (retry_after, blocked)
     assert api.taken == []
@@ -166,7 +166,7 @@ def test_what_was_surely_not_taken_waits(
 
 def test_a_server_that_is_not_there_was_surely_not_asked(api: Sandbox, inlet: Inlet) -> None:
     api.stop()
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert not answer.blocked
 
@@ -177,21 +177,21 @@ def test_the_apis_own_refusal_is_final_and_says_why(
 ) -> None:
     body = json.dumps({"error": "No", "message": "not this one"})
     api.faults.add(Fault("submit", "status", status=status, body=body))
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Refused)
     assert answer.reason.startswith(f"{status} No: not this one")
     assert ("feedwatch podcasts" in answer.reason) == (status == 404)
 
 
 def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:
-    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}), Deadline.from_now())
+    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}), moment())
     assert isinstance(answer, Refused)
     assert "404" in answer.reason
 
 
 def test_a_wrong_key_blocks_and_is_not_repeated_in_the_reason(api: Sandbox) -> None:
     with connected(api, "wrong-key") as inlet:
-        answer = inlet.submit(SUBMISSION, Deadline.from_now())
+        answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert answer.blocked
     assert "wrong-key" not in answer.reason
@@ -202,8 +202,8 @@ def test_an_answer_that_drips_ends_at_the_total_limit(
 ) -> None:
     api.faults.add(Fault("submit", "drip", seconds=0.2))
     for seconds in (1.0, 10.0):  # so long that it leaves
-        monkeypatch.setattr("feedwatch.net.post_deadline.POST_SECONDS", seconds)
-        answer = inlet.submit(SUBMISSION, Deadline.from_now())
+        monkeypatch.setattr("feedwatch.core.post_deadline.POST_SECONDS", seconds)
+        answer = inlet.submit(SUBMISSION, moment())
         if api.submissions:
             break
     assert isinstance(answer, Unknown)
@@ -213,7 +213,7 @@ def test_an_answer_that_drips_ends_at_the_total_limit(
 def test_an_unpaid_bill_is_not_the_episodes_fault(api: Sandbox, inlet: Inlet) -> None:
     body = json.dumps({"error": "Payment Required", "message": "no credit"})
     api.faults.add(Fault("submit", "status", status=402, body=body))
-    assert isinstance(inlet.submit(SUBMISSION, Deadline.from_now()), Later)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Later)
 
 
 def test_what_the_api_says_is_recorded_on_one_line_without_our_key(
@@ -221,7 +221,7 @@ def test_what_the_api_says_is_recorded_on_one_line_without_our_key(
 ) -> None:
     body = json.dumps({"error": "No", "message": f"bad \ud83d\x1b[2J\n{KEY} title"})
     api.faults.add(Fault("submit", "status", status=400, body=body))
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Refused)
     assert answer.reason.isprintable()
     assert KEY not in answer.reason
@@ -232,7 +232,7 @@ def test_an_answer_without_end_is_given_up(
     api: Sandbox, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("feedwatch.processors.http.MAX_BYTES", 50)
-    assert isinstance(inlet.submit(SUBMISSION, Deadline.from_now()), Unknown)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Unknown)
     assert isinstance(inlet.poll("podcast-1", "x"), Unreachable)
 
 
@@ -240,7 +240,7 @@ def test_an_answer_without_end_is_given_up(
 
 
 def accepted(api: Sandbox, inlet: Inlet) -> str:
-    answer = inlet.submit(SUBMISSION, Deadline.from_now())
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Accepted)
     return answer.media_id
 

@@ -39,9 +39,9 @@ from feedwatch.core.job import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.post_deadline import POST_SECONDS
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import OnUnknown, Policy
-from feedwatch.net.post_deadline import POST_SECONDS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOLD = Policy()

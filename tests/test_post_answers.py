@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
+from feedwatch.core.post_deadline import Moment, lapsed, seconds_left
 from feedwatch.net.client import Cancellation, client
-from feedwatch.net.post_deadline import Deadline
+from feedwatch.processors.clocks import moment
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
@@ -103,13 +104,13 @@ def test_each_status_proves_what_the_table_says(voice: str) -> None:
         found = {}
         for status in range(100, 600):
             task = replace(TASK, podcast_id=f"{status}-{voice}")
-            found[status] = word(inlet.submit(task, Deadline.from_now()))
+            found[status] = word(inlet.submit(task, moment()))
     assert found == {status: proven(status, voice) for status in range(100, 600)}
 
 
 def answer_to(inlet: Inlet, sandbox: Sandbox, status: int, body: str) -> Answer:
     sandbox.faults.add(Fault("submit", "status", status=status, body=body))
-    return inlet.submit(TASK, Deadline.from_now())
+    return inlet.submit(TASK, moment())
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_a_reason_keeps_the_status_and_the_beginning_of_the_answer_without_our_k
 
 def test_a_503_asks_for_its_wait(inlet: Inlet, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("submit", "status", status=503, retry_after=9))
-    answer = inlet.submit(TASK, Deadline.from_now())
+    answer = inlet.submit(TASK, moment())
     assert isinstance(answer, Later)
     assert answer.retry_after is not None
     assert answer.retry_after.total_seconds() == 9
@@ -210,7 +211,7 @@ def test_a_failure_once_a_byte_may_have_left_proves_nothing(
     serve: Callable[[socket.socket, threading.Event], None],
 ) -> None:
     with server(serve) as url, inlet_at(url) as inlet:
-        assert word(inlet.submit(TASK, Deadline.from_now())) == "unknown"
+        assert word(inlet.submit(TASK, moment())) == "unknown"
 
 
 @pytest.mark.parametrize("scheme", ["https", "ftp"])
@@ -219,13 +220,13 @@ def test_a_failure_before_the_first_byte_proves_that_nothing_was_taken(scheme: s
         server(closes_at_once) as url,  # in plain text, where TLS is asked for
         inlet_at(url.replace("http:", f"{scheme}:")) as inlet,
     ):
-        assert word(inlet.submit(TASK, Deadline.from_now())) == "not taken, never sent"
+        assert word(inlet.submit(TASK, moment())) == "not taken, never sent"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nobody.invalid"])
 def test_nobody_there_means_that_nothing_was_sent(url: str) -> None:
     with inlet_at(url) as inlet:
-        assert word(inlet.submit(TASK, Deadline.from_now())) == "not taken, never sent"
+        assert word(inlet.submit(TASK, moment())) == "not taken, never sent"
 
 
 def test_a_post_never_goes_by_a_connection_that_was_kept_open(
@@ -235,16 +236,16 @@ def test_a_post_never_goes_by_a_connection_that_was_kept_open(
     reads = []
     for _ in range(4):
         reads.append(inlet.probe("podcast-1", None))
-        assert word(inlet.submit(TASK, Deadline.from_now())) == "accepted"
+        assert word(inlet.submit(TASK, moment())) == "accepted"
     assert any(reads), "reads do, and the fault has met them"
 
 
 # The deadline
 
 
-def claimed(seconds_ago: float, clocks_part_by: float = 0.0) -> Deadline:
-    now = Deadline.from_now()
-    return Deadline(boot=now.boot - seconds_ago, wall=now.wall - seconds_ago + clocks_part_by)
+def claimed(seconds_ago: float, clocks_part_by: float = 0.0) -> Moment:
+    now = moment()
+    return Moment(boot=now.boot - seconds_ago, wall=now.wall - seconds_ago + clocks_part_by)
 
 
 @pytest.mark.parametrize(("seconds_ago", "clocks_part_by"), [(11, 0), (50, 0), (1, 7), (1, -7)])
@@ -278,20 +279,25 @@ def test_the_deadline_is_looked_at_once_the_connection_stands() -> None:
         connected.set()
         got.append(connection.recv(10))
 
-    class LapsesMeanwhile(Deadline):
-        def lapsed(self) -> str | None:
-            return "late" if connected.wait(PATIENCE) else None
+    def lapsed(*_: Moment) -> str | None:
+        return "late" if connected.wait(PATIENCE) else None
 
-    now = Deadline.from_now()
-    with server(listens) as url, inlet_at(url) as inlet:
-        answer = inlet.submit(TASK, LapsesMeanwhile(boot=now.boot, wall=now.wall))
+    with (
+        server(listens) as url,
+        inlet_at(url) as inlet,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("feedwatch.processors.http.lapsed", lapsed)
+        answer = inlet.submit(TASK, moment())
         assert word(answer) == "not taken, never sent"
         assert wait_for(lambda: got) == [b""]
 
 
 def test_a_deadline_counts_the_time_that_the_machine_sleeps() -> None:
-    deadline = Deadline.from_now()
+    claimed = moment()
     boot = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-    assert 0 <= boot - deadline.boot < 5
-    assert deadline.lapsed() is None
-    assert 0 < deadline.seconds_left() <= 60
+    assert 0 <= boot - claimed.boot < PATIENCE
+    asleep = replace(claimed, boot=claimed.boot + 3600, wall=claimed.wall + 3600)
+    assert lapsed(claimed, claimed) is None
+    assert lapsed(claimed, asleep) is not None
+    assert (seconds_left(claimed, claimed), seconds_left(claimed, asleep)) == (60, -3540)

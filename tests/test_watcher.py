@@ -15,8 +15,9 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.job import Accepted, Answer
+from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import OnUnknown, Rules
-from feedwatch.net.post_deadline import Deadline
+from feedwatch.processors.clocks import moment
 from feedwatch.sandbox.faults import Fault
 from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
 from tests.world import World
@@ -167,7 +168,7 @@ def test_a_post_that_comes_too_late_after_its_claim_does_not_leave(
 ) -> None:
     world.feeds.publish(1)
     world.check()
-    monkeypatch.setattr("feedwatch.net.post_deadline.FIRST_BYTE_SECONDS", -1.0)
+    monkeypatch.setattr("feedwatch.core.post_deadline.FIRST_BYTE_SECONDS", -1.0)
     world.submit()
     assert (world.episode().state, posts(world)) == (State.QUEUED, 0)
     monkeypatch.undo()
@@ -181,9 +182,9 @@ def test_the_deadline_of_a_post_is_counted_from_before_its_claim_is_committed(
 ) -> None:
     world.feeds.publish(1)
     world.check()
-    after_commit: list[Deadline] = []
-    world.context.before_post = lambda: after_commit.append(Deadline.from_now())
-    begun = Deadline.from_now()
+    after_commit: list[Moment] = []
+    world.context.before_post = lambda: after_commit.append(moment())
+    begun = moment()
     claimed = world.submissions._claim()
     assert claimed is not None
     assert begun.boot < claimed[2].boot < after_commit[0].boot

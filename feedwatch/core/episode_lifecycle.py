@@ -11,7 +11,7 @@ from feedwatch.core.episode import Cause, Episode, State
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
 
-LEASE = timedelta(minutes=3)  # longer than a POST can take, see net.post_deadline.POST_SECONDS
+LEASE = timedelta(minutes=3)  # longer than a POST can take, see post_deadline.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # time for a person to see a job that was accepted after all
 MOST_DOUBTFUL_POSTS = 3  # of one episode; then it waits for a person whatever the policy
 MOST_ODD_ANSWERS = 3  # to the POSTs of one episode; then it waits for a person

@@ -25,8 +25,8 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import HealthRecord, problems
 from feedwatch.core.job import Answer, Later, Progress, Task
+from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import Policy
-from feedwatch.net.post_deadline import Deadline
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.statistics import Figures
@@ -124,7 +124,7 @@ class Counted:
         """As the API's own."""
         return self._processor.name
 
-    def submit(self, submission: Task, claimed: Deadline) -> Answer:
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
         """Submit, and count the answer."""
         answer = self._processor.submit(submission, claimed)
         self._metrics.answered("submit", _word(answer))

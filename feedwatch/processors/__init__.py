@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from feedwatch.core.job import Answer, Later, Progress, Task
-from feedwatch.net.post_deadline import Deadline
+from feedwatch.core.post_deadline import Moment
 
 
 class Processor(Protocol):
@@ -13,7 +13,7 @@ class Processor(Protocol):
     def name(self) -> str:
         """The processor's name in the database, for example of its circuit breaker."""
 
-    def submit(self, submission: Task, claimed: Deadline) -> Answer:
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
         """Submit a task by one POST, which is never repeated: a second one may be paid again.
 
         `claimed` is when its claim was committed; past its deadline no byte leaves.

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 
 from feedwatch.core.job import Later, Unknown
+from feedwatch.core.post_deadline import Moment, lapsed, seconds_left
 from feedwatch.net.client import deadline, described, read_bounded, retry_after
 from feedwatch.net.decompress import ACCEPTED
-from feedwatch.net.post_deadline import Deadline
+from feedwatch.processors.clocks import moment
 
 READ_SECONDS = 30.0
 MAX_BYTES = 1_000_000  # of an answer; real ones have a few hundred
@@ -27,7 +28,7 @@ class _LapsedError(Exception):
 
 
 def post(
-    client: httpx.Client, path: str, body: Any, claimed: Deadline
+    client: httpx.Client, path: str, body: Any, claimed: Moment
 ) -> httpx.Response | Later | Unknown:
     """POST once. The response, whatever its status; without one, `Later` or `Unknown`.
 
@@ -40,14 +41,14 @@ def post(
         nonlocal has_left
         # A proxy is first sent a CONNECT of httpcore's own.
         if event.endswith("send_request_headers.started") and info["request"].method == b"POST":
-            if (reason := claimed.lapsed()) is not None:
+            if (reason := lapsed(claimed, moment())) is not None:
                 raise _LapsedError(reason)
             has_left = True
 
     try:
         extensions = {"trace": before_first_byte}
         request = client.build_request("POST", path, json=body, extensions=extensions)
-        with deadline(claimed.seconds_left()):
+        with deadline(seconds_left(claimed, moment())):
             return _bounded(client, request)
     except _LapsedError as error:
         return Later(f"too late for its POST: {error}", sent=False)

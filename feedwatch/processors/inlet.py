@@ -21,8 +21,8 @@ from feedwatch.core.job import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.post_deadline import Moment
 from feedwatch.net.client import retry_after
-from feedwatch.net.post_deadline import Deadline
 from feedwatch.processors.http import excerpt, first_line, get, json_object, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
@@ -75,7 +75,7 @@ class Inlet:
         """`client` has the API's base URL and the header `Authorization: Token …`."""
         self._client = client
 
-    def submit(self, submission: Task, claimed: Deadline) -> Answer:
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
         """POST /media/process. The API has no idempotency key, no lookup and no cancel."""
         path = f"{_podcast(submission.podcast_id)}/media/process"
         response = post(self._client, path, body_of(submission), claimed)

@@ -10,9 +10,10 @@ from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
+from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import FeedConfig, OnUnknown
-from feedwatch.net.post_deadline import Deadline
 from feedwatch.processors import Processor
+from feedwatch.processors.clocks import moment
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
@@ -31,13 +32,13 @@ class Claim:
     ) -> None:
         self.sources = sources
         self.now = now
-        self.deadline = Deadline.from_now()
+        self.at = moment()
         self.unasked: str | None = None  # a podcast that has to be looked up first
         self._podcasts = podcasts
 
     def __call__(self, episode: Episode) -> Episode | None:
         """The episode as claimed; None if its podcast is `unasked`."""
-        self.deadline = Deadline.from_now()  # not later than the commit, whatever stops us then
+        self.at = moment()  # not later than the commit, whatever stops us then
         podcast_id = self.sources[episode.feed].podcast_id
         if not self._podcasts.is_usable(podcast_id):
             self.unasked = podcast_id
@@ -125,7 +126,7 @@ class Submissions:
         if failure is not None and before.reason != failure.reason:
             log.error("submissions paused, queued episodes will wait: %s", failure.reason)
 
-    def _claim(self) -> tuple[Episode, FeedConfig, Deadline] | None:
+    def _claim(self) -> tuple[Episode, FeedConfig, Moment] | None:
         """Claim an episode, and read the config of its feed at the same moment.
 
         The podcast is looked up before its first POST, outside of the transaction of the claim.
@@ -153,13 +154,13 @@ class Submissions:
             context.before_post()
         except StoreError as error:
             log.warning("the journal could not be written before a submission: %s", error)
-        return claimed, claim.sources[claimed.feed], claim.deadline
+        return claimed, claim.sources[claimed.feed], claim.at
 
-    def _submit(self, claimed: Episode, source: FeedConfig, deadline: Deadline) -> None:
+    def _submit(self, claimed: Episode, source: FeedConfig, at: Moment) -> None:
         """POST, and record the answer. The claim is committed already."""
         try:
             task = submission_of(claimed, source)
-            answer: Answer = self._context.processor.submit(task, deadline)
+            answer: Answer = self._context.processor.submit(task, at)
         except Exception as error:
             # The request may have left before the bug, so `unknown` is the safe state.
             log.exception(
