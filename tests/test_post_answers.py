@@ -300,4 +300,4 @@ def test_a_deadline_counts_the_time_that_the_machine_sleeps() -> None:
     asleep = replace(claimed, boot=claimed.boot + 3600, wall=claimed.wall + 3600)
     assert lapsed(claimed, claimed) is None
     assert lapsed(claimed, asleep) is not None
-    assert (seconds_left(claimed, claimed), seconds_left(claimed, asleep)) == (60, -3540)
+    assert seconds_left(claimed, asleep) < 0 < seconds_left(claimed, claimed)
