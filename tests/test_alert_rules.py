@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
-from feedwatch.core.alert import Alert, AlertKey, Trouble, Waiting
+from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
@@ -117,9 +117,24 @@ def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
     assert of_feed(replace(failed(9), active=False)) == []
 
 
+def test_a_podcast_that_is_missing_is_its_feeds_trouble_and_says_the_way_out() -> None:
+    feed = replace(failed(0), missing_podcast="pod-9")
+    (trouble,) = current_troubles([feed], CircuitBreaker(), [])
+    assert str(trouble.key) == "podcast show"
+    assert "pod-9" in trouble.text
+    assert "FEEDWATCH_FEEDS__SHOW__PODCAST_ID" in trouble.text
+
+
+def test_jobs_that_are_all_lost_are_one_trouble() -> None:
+    lost = LostPodcast(feed="show", podcast_id="pod-9", jobs=7)
+    (trouble,) = current_troubles([], CircuitBreaker(), [], [lost])
+    assert (str(trouble.key), trouble.episodes) == ("lost show", 7)
+    assert "pod-9" in trouble.text
+
+
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
     refused = Later("the API key is refused (401)", blocked=True)
-    breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), refused, NOW, Policy())
+    breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), 7, refused, NOW, Policy())
     (trouble,) = current_troubles([], breaker, [])
     assert (trouble.kind, str(trouble.key)) == ("blocked", "blocked")
     assert AlertKey.parse("blocked") == trouble.key
@@ -141,9 +156,12 @@ def test_every_kind_has_words_for_its_end() -> None:
         CircuitBreaker(tripped_until=NOW, failures=99, reason="503"),
     ]
     feeds = [failed(3), failed(1, Gone())]
-    feeds.append(replace(feeds[0], error=None, silent_since=NOW))
+    feeds.append(replace(feeds[0], error=None, silent_since=NOW, missing_podcast="p"))
+    lost = [LostPodcast(feed="show", podcast_id="p", jobs=2)]
     kinds = {
-        trouble.kind for breaker in gates for trouble in current_troubles(feeds, breaker, waiting)
+        trouble.kind
+        for breaker in gates
+        for trouble in current_troubles(feeds, breaker, waiting, lost)
     }
     assert kinds == OVER.keys()
 

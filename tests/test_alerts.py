@@ -96,6 +96,19 @@ def told(tmp_path: Path) -> Iterator[Told]:
         told.http.close()
 
 
+def test_a_key_that_a_poll_finds_refused_is_told_within_five_seconds(told: Told) -> None:
+    told.world.feeds.publish(1)
+    told.world.check()
+    told.world.submit()
+    told.world.later(minutes=1)
+    told.tell()
+    told.world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
+    told.world.poll()
+    told.world.later(seconds=3)
+    assert told.tell()[-1:] == ["trouble.began"]
+    assert "401" in told.receiver.events[-1].text
+
+
 # What is ready
 
 

@@ -1,12 +1,14 @@
 """`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
 
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
+from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +173,91 @@ def test_retry_takes_a_skipped_episode_back_but_no_held_one(held: Feedwatch) -> 
     assert ended.status == 1
     assert "held" in ended.stderr
     assert held.states() == {"guid-1": "queued", "guid-2": "held", "guid-3": "held"}
+
+
+@pytest.fixture
+def mended(feedwatch: Feedwatch, sandbox: Sandbox, workspace: Workspace) -> Feedwatch:
+    """Episode 1 is failed by an error that stood; its job is set by the test."""
+    sandbox.faults.add(Fault("submit", "job_status", statuses=["ERROR"]))
+    feedwatch.once("--timeout", 0)
+    with closing(sqlite3.connect(workspace.database)) as db, db:
+        db.execute("UPDATE episodes SET state = 'failed', reason = 'ERROR: r', due_at = NULL")
+    assert feedwatch.states() == {"guid-1": "failed"}
+    return feedwatch
+
+
+def test_retry_takes_over_a_job_that_is_done_and_pays_nothing(
+    mended: Feedwatch, sandbox: Sandbox
+) -> None:
+    (media_id,) = sandbox.jobs
+    sandbox.set_status(media_id, "READY")
+    ended = mended.here("retry", 1)
+    assert ended.status == 0, "nothing is submitted, so nothing is asked"
+    assert "ready" in ended.output
+    assert mended.states() == {"guid-1": "ready"}
+    assert mended.once().status == 0
+    assert len(sandbox.submissions) == 1
+
+
+def test_retry_of_a_job_that_is_under_way_is_refused_and_it_is_polled_on(
+    mended: Feedwatch, sandbox: Sandbox
+) -> None:
+    (media_id,) = sandbox.jobs
+    sandbox.set_status(media_id, "PUBLISHING")
+    ended = mended.here("retry", 1, "--yes")
+    assert ended.status == 1
+    assert "PUBLISHING" in ended.stderr
+    assert mended.states() == {"guid-1": "failed"}
+    sandbox.set_status(media_id, "READY")
+    wait_for(lambda: mended.once().status == 0 and mended.states() == {"guid-1": "ready"})
+    assert len(sandbox.submissions) == 1
+
+
+def test_retry_of_a_job_that_shows_an_error_goes_on(mended: Feedwatch, sandbox: Sandbox) -> None:
+    assert mended.here("retry", 1, "--yes").status == 0
+    assert mended.once().status == 0
+    assert mended.states() == {"guid-1": "ready"}
+    assert len(sandbox.submissions) == 2
+
+
+def test_retry_of_a_job_that_cannot_be_read_is_refused(mended: Feedwatch, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("poll", "status", status=503, times=None))
+    ended = mended.here("retry", 1, "--yes")
+    assert ended.status == 1
+    assert "must be read first" in ended.stderr
+    assert mended.states() == {"guid-1": "failed"}
+
+
+def test_retry_of_many_leaves_out_those_that_are_under_way(
+    mended: Feedwatch, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    (media_id,) = sandbox.jobs
+    sandbox.set_status(media_id, "PUBLISHING")
+    feed_server.publish(1, 2)
+    body = '{"error":"Bad","message":"too short"}'
+    sandbox.faults.add(Fault("submit", "status", status=400, body=body))
+    mended.once("--timeout", 0)
+    assert mended.states() == {"guid-1": "failed", "guid-2": "failed"}
+    ended = mended.here("retry", "--state", "failed", "--yes")
+    assert ended.status == 0
+    assert "PUBLISHING" in ended.output
+    assert mended.states() == {"guid-1": "failed", "guid-2": "queued"}
+
+
+def test_adopt_of_a_lost_episode_reads_the_job_that_it_has_first(
+    mended: Feedwatch, sandbox: Sandbox, workspace: Workspace
+) -> None:
+    with closing(sqlite3.connect(workspace.database)) as db, db:
+        db.execute("UPDATE episodes SET cause = 'lost'")
+    (media_id,) = sandbox.jobs
+    sandbox.set_status(media_id, "PUBLISHING")
+    refused = mended.here("adopt", 1, "another")
+    assert refused.status == 1
+    assert "PUBLISHING" in refused.stderr
+    sandbox.set_status(media_id, "READY")
+    assert mended.here("adopt", 1, "another").status == 0
+    assert mended.states() == {"guid-1": "ready"}
+    assert mended.episode()["media_id"] == media_id
 
 
 def test_adopt_of_what_is_not_unknown_is_a_clear_error(held: Feedwatch) -> None:

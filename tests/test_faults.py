@@ -12,6 +12,8 @@ from tests.world import World
 from tests.world import world as a_world
 
 WORDS = '{"error": "No", "message": "not this one"}'
+RICHER = '{"error": "No", "message": "not this one", "statusCode": 1}'
+ODD = '{"message": ["too long"]}'
 ENOUGH = 8  # polls; an error that stands so long is final
 
 
@@ -56,17 +58,29 @@ MATRIX = [
     at_submit("status", State.UNKNOWN, State.UNKNOWN, 0, status=504),
     at_submit("status", State.UNKNOWN, State.UNKNOWN, 0, status=302),
     at_submit("status_after", State.UNKNOWN, State.UNKNOWN, 1, status=502),
+    at_submit("unsuccessful", State.UNKNOWN, State.UNKNOWN, 1),
+    at_submit("wrong_id", State.UNKNOWN, State.UNKNOWN, 1, id="not one"),
+    at_submit("html", State.UNKNOWN, State.UNKNOWN, 0, status=403),
+    at_submit("html", State.UNKNOWN, State.UNKNOWN, 0, status=404),
+    at_submit("html", State.UNKNOWN, State.UNKNOWN, 0, status=413),
+    at_submit("html", State.UNKNOWN, State.UNKNOWN, 0, status=503),
+    at_submit("status", State.UNKNOWN, State.UNKNOWN, 0, status=400, body="[]"),
+    at_submit("status", State.UNKNOWN, State.UNKNOWN, 0, status=503, body=RICHER),
+    at_submit("status_after", State.UNKNOWN, State.UNKNOWN, 1, status=503, body="<html>"),
+    at_submit("status_after", State.UNKNOWN, State.UNKNOWN, 1, status=403, body="<html>"),
     # Surely not taken: once more, later.
     at_submit("status", State.QUEUED, State.READY, 1, status=429, retry_after=60),
     at_submit("status", State.QUEUED, State.READY, 1, status=503),
     at_submit("status", State.QUEUED, State.READY, 1, status=401),
     at_submit("api_disabled", State.QUEUED, State.READY, 1),
-    at_submit("html", State.QUEUED, State.READY, 1, status=403),
-    at_submit("html", State.QUEUED, State.READY, 1, status=404),
+    at_submit("status", State.QUEUED, State.READY, 1, status=402, body="no credit"),
+    at_submit("status", State.QUEUED, State.READY, 1, status=407, body="<html>"),
+    at_submit("status", State.QUEUED, State.READY, 1, status=400, body=ODD),
     # Refused: final, with the API's words.
     at_submit("status", State.FAILED, State.FAILED, 0, status=400, body=WORDS),
     at_submit("status", State.FAILED, State.FAILED, 0, status=403, body=WORDS),
     at_submit("status", State.FAILED, State.FAILED, 0, status=404, body=WORDS),
+    at_submit("status", State.FAILED, State.FAILED, 0, status=422, body=RICHER),
     # Slow, and yet in time.
     at_submit("delay", State.PROCESSING, State.READY, 1, seconds=0.2),
     # A poll that says nothing about the job.
@@ -78,6 +92,11 @@ MATRIX = [
     at_poll("html", status=404),
     at_poll("status", status=401),
     at_poll("status", status=429, retry_after=60),
+    at_poll("stale"),
+    at_poll("unsuccessful"),
+    at_poll("wrong_id", id="another"),
+    at_poll("wrong_url", url="/files/1.mp3"),
+    at_poll("status", status=402),
     at_poll("status", status=500),
     at_poll("status", status=503),
     Cell(Fault("poll", "delay", seconds=0.2), State.READY, State.READY),
@@ -91,6 +110,12 @@ MATRIX = [
     at_read("status", status=429),
     at_read("status", status=500),
     at_read("api_disabled"),
+    # One that the API does not have: it is asked for a job instead.
+    *(
+        Cell(Fault("podcasts", "status", status=status, body=body), State.PROCESSING, State.READY)
+        for status in (404, 405)
+        for body in (WORDS, ODD, "<html>", "")
+    ),
 ]
 
 

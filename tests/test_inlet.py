@@ -27,6 +27,7 @@ from feedwatch.core.job import (
 )
 from feedwatch.net.client import Cancellation, client
 from feedwatch.processors import inlet as inlet_module
+from feedwatch.processors.clocks import moment
 from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
@@ -68,7 +69,7 @@ def inlet(api: Sandbox) -> Iterator[Inlet]:
 
 
 def test_the_body_is_what_the_document_asks_for(api: Sandbox, inlet: Inlet) -> None:
-    assert isinstance(inlet.submit(SUBMISSION), Accepted)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Accepted)
     assert api.taken == [
         {
             "url": "https://media.example.org/1.mp3",
@@ -131,21 +132,21 @@ IN_DOUBT = [  # no job exists, and we can't know that either
     Fault("submit", "status", status=504),
     Fault("submit", "status", status=408),
     Fault("submit", "status", status=302),
+    Fault("submit", "html", status=403),
+    Fault("submit", "html", status=503),
 ]
 LATER = [
     (Fault("submit", "status", status=429, retry_after=7), timedelta(seconds=7), False),
     (Fault("submit", "status", status=503), None, False),
     (Fault("submit", "status", status=401), None, True),
     (Fault("submit", "api_disabled"), None, True),
-    (Fault("submit", "html", status=403), None, True),
-    (Fault("submit", "html", status=404), None, True),
 ]
 
 
 @pytest.mark.parametrize("fault", TAKEN + IN_DOUBT, ids=lambda f: f"{f.kind}-{f.status or ''}")
 def test_what_may_have_been_taken_is_unknown(api: Sandbox, inlet: Inlet, fault: Fault) -> None:
     api.faults.add(fault)
-    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Unknown)
     assert len(api.submissions) <= 1, "a POST was repeated"
     assert len(api.taken) == (fault in TAKEN)
 
@@ -157,7 +158,7 @@ def test_what_was_surely_not_taken_waits(
     api: Sandbox, inlet: Inlet, fault: Fault, retry_after: timedelta | None, *, blocked: bool
 ) -> None:
     api.faults.add(fault)
-    answer = inlet.submit(SUBMISSION)
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert (answer.retry_after, answer.blocked) == (retry_after, blocked)
     assert api.taken == []
@@ -165,7 +166,7 @@ def test_what_was_surely_not_taken_waits(
 
 def test_a_server_that_is_not_there_was_surely_not_asked(api: Sandbox, inlet: Inlet) -> None:
     api.stop()
-    answer = inlet.submit(SUBMISSION)
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert not answer.blocked
 
@@ -176,21 +177,21 @@ def test_the_apis_own_refusal_is_final_and_says_why(
 ) -> None:
     body = json.dumps({"error": "No", "message": "not this one"})
     api.faults.add(Fault("submit", "status", status=status, body=body))
-    answer = inlet.submit(SUBMISSION)
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Refused)
     assert answer.reason.startswith(f"{status} No: not this one")
     assert ("feedwatch podcasts" in answer.reason) == (status == 404)
 
 
 def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:
-    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}))
+    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}), moment())
     assert isinstance(answer, Refused)
     assert "404" in answer.reason
 
 
 def test_a_wrong_key_blocks_and_is_not_repeated_in_the_reason(api: Sandbox) -> None:
     with connected(api, "wrong-key") as inlet:
-        answer = inlet.submit(SUBMISSION)
+        answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Later)
     assert answer.blocked
     assert "wrong-key" not in answer.reason
@@ -201,31 +202,18 @@ def test_an_answer_that_drips_ends_at_the_total_limit(
 ) -> None:
     api.faults.add(Fault("submit", "drip", seconds=0.2))
     for seconds in (1.0, 10.0):  # so long that it leaves
-        monkeypatch.setattr("feedwatch.processors.http.POST_SECONDS", seconds)
-        answer = inlet.submit(SUBMISSION)
+        monkeypatch.setattr("feedwatch.core.post_deadline.POST_SECONDS", seconds)
+        answer = inlet.submit(SUBMISSION, moment())
         if api.submissions:
             break
     assert isinstance(answer, Unknown)
     assert len(api.taken) == 1
 
 
-@pytest.mark.parametrize(
-    "body",
-    ['{"message": "Forbidden"}', '{"error": "Forbidden"}', '{"error": 1, "message": null}', "[]"],
-)
-def test_a_refusal_that_is_not_in_the_apis_envelope_is_no_verdict(
-    api: Sandbox, inlet: Inlet, body: str
-) -> None:
-    api.faults.add(Fault("submit", "status", status=403, body=body))
-    answer = inlet.submit(SUBMISSION)
-    assert isinstance(answer, Later)
-    assert answer.blocked
-
-
 def test_an_unpaid_bill_is_not_the_episodes_fault(api: Sandbox, inlet: Inlet) -> None:
     body = json.dumps({"error": "Payment Required", "message": "no credit"})
     api.faults.add(Fault("submit", "status", status=402, body=body))
-    assert isinstance(inlet.submit(SUBMISSION), Later)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Later)
 
 
 def test_what_the_api_says_is_recorded_on_one_line_without_our_key(
@@ -233,7 +221,7 @@ def test_what_the_api_says_is_recorded_on_one_line_without_our_key(
 ) -> None:
     body = json.dumps({"error": "No", "message": f"bad \ud83d\x1b[2J\n{KEY} title"})
     api.faults.add(Fault("submit", "status", status=400, body=body))
-    answer = inlet.submit(SUBMISSION)
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Refused)
     assert answer.reason.isprintable()
     assert KEY not in answer.reason
@@ -244,7 +232,7 @@ def test_an_answer_without_end_is_given_up(
     api: Sandbox, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("feedwatch.processors.http.MAX_BYTES", 50)
-    assert isinstance(inlet.submit(SUBMISSION), Unknown)
+    assert isinstance(inlet.submit(SUBMISSION, moment()), Unknown)
     assert isinstance(inlet.poll("podcast-1", "x"), Unreachable)
 
 
@@ -252,7 +240,7 @@ def test_an_answer_without_end_is_given_up(
 
 
 def accepted(api: Sandbox, inlet: Inlet) -> str:
-    answer = inlet.submit(SUBMISSION)
+    answer = inlet.submit(SUBMISSION, moment())
     assert isinstance(answer, Accepted)
     return answer.media_id
 
@@ -307,11 +295,27 @@ def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     assert progress.remote_created_at == record["createdAt"]
 
 
-@pytest.mark.parametrize("url", [None, "", 5, "https://x/\n"])
-def test_ready_without_a_usable_url_is_not_ready(url: object) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        5,
+        "https://x/\n",
+        "/files/1.mp3",
+        "//x/1.mp3",
+        "x",
+        "ftp://x/1.mp3",
+        "https:///1",
+        "https://x/a b",
+        "http://[x/",
+    ],
+)
+def test_ready_without_an_absolute_http_url_proves_nothing(url: object) -> None:
     data = {"mediaId": "m", "status": "READY", "url": url}
-    progress = inlet_module._progress(data)
-    assert progress == Running(remote_status="READY", known=False)
+    progress = inlet_module._progress(data, "m")
+    assert isinstance(progress, Unreachable)
+    assert "READY" in progress.reason
 
 
 @pytest.mark.parametrize("number", [1e30, float("inf"), float("nan"), True, "5", None, -(10**40)])
@@ -322,7 +326,7 @@ def test_numbers_that_nothing_can_hold_are_left_out(number: object) -> None:
         "duration": number,
         "failedAttempts": number,
     }
-    progress = inlet_module._progress(data)
+    progress = inlet_module._progress(data, "m")
     assert isinstance(progress, Finished)
     assert (progress.duration, progress.failed_attempts) == (None, None)
 
@@ -360,11 +364,52 @@ def test_a_poll_that_fails_says_nothing_about_the_job(
         assert progress.retry_after == timedelta(seconds=9)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("poll", "wrong_id", id="another"),
+        Fault("poll", "unsuccessful"),
+        Fault("poll", "wrong_url", url="/files/1.mp3"),
+    ],
+    ids=lambda f: f.kind,
+)
+def test_a_poll_that_cannot_be_true_proves_nothing(
+    api: Sandbox, inlet: Inlet, fault: Fault
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(fault)
+    assert isinstance(inlet.poll("podcast-1", media_id), Unreachable)
+    assert isinstance(inlet.poll("podcast-1", media_id), Finished)
+
+
+@pytest.mark.parametrize(
+    ("fault", "blocked"),
+    [
+        (Fault("poll", "status", status=401), True),
+        (Fault("poll", "html", status=402), True),
+        (Fault("poll", "html", status=407), True),
+        (Fault("poll", "api_disabled"), True),
+        (Fault("poll", "html", status=403), False),
+        (Fault("poll", "status", status=403), False),
+        (Fault("poll", "status", status=400), False),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_a_poll_that_refuses_us_says_so(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, blocked: bool
+) -> None:
+    media_id = accepted(api, inlet)
+    api.faults.add(fault)
+    progress = inlet.poll("podcast-1", media_id)
+    assert isinstance(progress, Unreachable)
+    assert progress.blocked == blocked
+
+
 # Reads that cost nothing
 
 
 def test_a_probe_succeeds_where_the_key_is_taken(api: Sandbox, inlet: Inlet) -> None:
-    assert inlet.probe() is None
+    assert inlet.probe(SUBMISSION.podcast_id, None) is None
     assert api.submissions == []
 
 
@@ -383,7 +428,7 @@ def test_a_probe_fails_where_nothing_should_be_submitted(
     api: Sandbox, inlet: Inlet, fault: Fault, *, blocked: bool
 ) -> None:
     api.faults.add(fault)
-    failure = inlet.probe()
+    failure = inlet.probe(SUBMISSION.podcast_id, None)
     assert failure is not None
     assert failure.blocked == blocked
 
@@ -391,7 +436,74 @@ def test_a_probe_fails_where_nothing_should_be_submitted(
 def test_a_probe_is_content_with_an_api_that_lists_no_podcasts(api: Sandbox, inlet: Inlet) -> None:
     body = json.dumps({"error": "Not Found", "message": "no such endpoint"})
     api.faults.add(Fault("podcasts", "status", status=404, body=body))
-    assert inlet.probe() is None
+    assert inlet.probe(SUBMISSION.podcast_id, None) is None
+
+
+FORMS = ["<html>Cannot GET", "", '{"message": "Not Found"}', '{"error": "No", "message": "none"}']
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("body", FORMS)
+@pytest.mark.parametrize("knows_a_job", [False, True])
+def test_where_podcasts_cannot_be_listed_a_job_is_asked_for(
+    api: Sandbox, inlet: Inlet, status: int, body: str, *, knows_a_job: bool
+) -> None:
+    media_id = accepted(api, inlet) if knows_a_job else None
+    api.faults.add(Fault("podcasts", "status", status=status, body=body))
+    assert inlet.probe("podcast-1", media_id) is None
+    assert list(api.polls) == [media_id or 24 * "0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "works", "blocked"),
+    [
+        (Fault("poll", "status", status=403), True, None),
+        (Fault("poll", "status", status=400), False, True),
+        (Fault("poll", "status", status=401), False, True),
+        (Fault("poll", "status", status=402), False, True),
+        (Fault("poll", "html", status=404), False, True),
+        (Fault("poll", "html", status=403), False, True),
+        (Fault("poll", "api_disabled"), False, True),
+        (Fault("poll", "html", status=200), False, True),
+        (Fault("poll", "status", status=500), False, False),
+        (Fault("poll", "drop_before"), False, False),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_only_the_apis_own_form_proves_that_the_key_is_taken(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, works: bool, blocked: bool | None
+) -> None:
+    api.faults.add(Fault("podcasts", "status", status=404, body="<html>"), fault)
+    failure = inlet.probe("podcast-1", None)
+    assert (failure is None) == works
+    assert failure is None or failure.blocked == blocked
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("podcasts", "status", status=404), False),
+        (Fault("podcasts", "status", status=403), False),
+        (Fault("podcasts", "html", status=404), None),
+        (Fault("podcasts", "html", status=405), None),
+        (Fault("podcasts", "status", status=405), None),
+        (Fault("podcasts", "html", status=403), None),
+    ],
+    ids=lambda f: f"{f.kind}-{f.status}" if isinstance(f, Fault) else "",
+)
+def test_a_podcast_is_missing_only_if_the_api_says_so_in_its_own_form(
+    api: Sandbox, inlet: Inlet, fault: Fault, *, said: bool | None
+) -> None:
+    api.faults.add(fault)
+    assert inlet.has_podcast("podcast-1") is said
+
+
+@pytest.mark.parametrize("status", [401, 402, 407, 429, 500])
+def test_a_look_up_that_fails_says_why(api: Sandbox, inlet: Inlet, status: int) -> None:
+    api.faults.add(Fault("podcasts", "status", status=status))
+    failure = inlet.has_podcast("podcast-1")
+    assert isinstance(failure, Later)
+    assert failure.blocked == (status in (401, 402, 407))
 
 
 def test_podcasts_are_listed_over_all_pages() -> None:

@@ -39,9 +39,9 @@ from feedwatch.core.job import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.post_deadline import POST_SECONDS
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import OnUnknown, Policy
-from feedwatch.processors.http import POST_SECONDS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOLD = Policy()
@@ -55,7 +55,9 @@ ANSWERS: list[Answer] = [
     Later("down"),
     Later("slow down", timedelta(minutes=9)),
     Later("401", blocked=True),
+    Later("400 in another form", odd=True),
     Unknown("no answer"),
+    Unknown("400 by a gateway", odd=True),
 ]
 PROGRESS: list[Progress] = [
     Running(remote_status="PUBLISHING"),
@@ -82,7 +84,7 @@ def episode(state: State, **values: object) -> Episode:
         due_at=NOW,
         attempts=1,
         podcast_id="p",
-        media_id="m" if state in (State.PROCESSING, State.READY) else None,
+        media_id="m" if state in (State.PROCESSING, State.READY, State.FAILED) else None,
         submitted_at=NOW - MINUTE if state is not State.QUEUED else None,
     )
     return replace(base, **values)  # type: ignore[arg-type]
@@ -100,10 +102,14 @@ def moves() -> Iterator[HistoryEntry]:
     yield lambda e: episode_lifecycle.retried(e, NOW)
     yield lambda e: episode_lifecycle.resubmitted(e, NOW)
     yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
+    yield lambda e: episode_lifecycle.set_aside(e, "odd")
     for policy in (HOLD, RESUBMIT):
         yield lambda e, p=policy: episode_lifecycle.presumed_lost(e, NOW, p)  # type: ignore[misc]
         for answer in ANSWERS:
-            yield lambda e, a=answer, p=policy: episode_lifecycle.answered(e, a, NOW, p)  # type: ignore[misc]
+            for odd in (0, 1, 3):
+                yield lambda e, a=answer, p=policy, n=odd: episode_lifecycle.answered(
+                    e, a, NOW, p, n
+                )  # type: ignore[misc]
         for progress in PROGRESS:
             yield lambda e, g=progress, p=policy: episode_lifecycle.polled(e, g, NOW, p)  # type: ignore[misc]
 
@@ -116,6 +122,8 @@ def episodes() -> Iterator[Episode]:
                 attempts=attempts,
                 remote_status=status,
                 remote_stood=stood,
+                remote_since=NOW - HOUR,
+                finished_at=NOW - age * HOUR,
                 submitted_at=NOW - age * HOUR,
                 reason="r",
                 cause=Cause.LOST if status == "lost" else None,
@@ -144,7 +152,7 @@ def test_the_diagram_is_the_code() -> None:
 def test_whoever_waits_for_time_is_due_and_nobody_else() -> None:
     for before, after in ARROWS:
         waits_for_time = after.state in (State.QUEUED, State.SUBMITTING, State.PROCESSING)
-        if after.state is not State.UNKNOWN:
+        if after.state not in (State.UNKNOWN, State.FAILED):
             assert (after.due_at is not None) == waits_for_time, (before, after)
 
 
@@ -227,14 +235,88 @@ def test_what_blocks_everybody_does_not_put_one_episode_off() -> None:
 # Jobs
 
 
-def test_an_error_is_final_only_after_it_has_stood_for_several_polls() -> None:
+FINAL_AFTER = [
+    (Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1"), 5, "AI_ERROR: r"),
+    (Lost("404"), 3, "lost: 404"),
+]
+
+
+@pytest.mark.parametrize(("progress", "polls", "reason"), FINAL_AFTER)
+def test_what_speaks_against_a_job_is_final_after_several_polls_and_an_hour(
+    progress: Progress, polls: int, reason: str
+) -> None:
     current = episode(State.PROCESSING)
-    broken = Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1")
-    for _ in range(episode_lifecycle.ERROR_STANDS - 1):
-        current = episode_lifecycle.polled(current, broken, NOW, HOLD)
+    for _ in range(2 * polls):
+        current = episode_lifecycle.polled(current, progress, NOW, HOLD)
+        assert current.state is State.PROCESSING, "polls alone are not enough"
+    failed = episode_lifecycle.polled(current, progress, NOW + HOUR, HOLD)
+    assert (failed.state, failed.reason) == (State.FAILED, reason)
+    current = episode(State.PROCESSING)
+    for count in range(polls):
+        assert current.state is State.PROCESSING, "an hour alone is not enough"
+        current = episode_lifecycle.polled(current, progress, NOW + count * HOUR, HOLD)
+    assert current.state is State.FAILED
+
+
+@pytest.mark.parametrize(("progress", "polls", "reason"), FINAL_AFTER)
+def test_the_job_of_a_failed_episode_is_polled_on_for_a_day_ever_more_slowly(
+    progress: Progress, polls: int, reason: str
+) -> None:
+    current, now, waits = episode(State.PROCESSING), NOW, []
+    while current.due_at is not None:
+        now = current.due_at
+        current = episode_lifecycle.polled(current, progress, now, HOLD)
+        if current.state is State.FAILED and current.due_at is not None:
+            waits.append(current.due_at - now)
+    assert (current.state, current.reason) == (State.FAILED, reason)
+    assert current.finished_at is not None
+    assert DAY <= now - current.finished_at < DAY + 2 * HOUR
+    assert waits[-1] > 10 * waits[0]
+    assert 20 < len(waits) < 150
+    assert polls
+
+
+def test_a_failed_job_that_mends_itself_makes_its_episode_ready() -> None:
+    failed = episode(State.FAILED, due_at=NOW, finished_at=NOW - HOUR, cause=Cause.LOST)
+    ready = episode_lifecycle.polled(failed, PROGRESS[2], NOW, HOLD)
+    assert (ready.state, ready.cause, ready.due_at) == (State.READY, None, None)
+    assert ready.processed_url
+
+
+def test_a_failed_job_that_is_under_way_again_is_polled_on_without_end() -> None:
+    failed = episode(State.FAILED, finished_at=NOW - 9 * DAY, reason="ERROR: r")
+    after = episode_lifecycle.polled(failed, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    assert (after.state, after.reason) == (State.FAILED, "ERROR: r")
+    assert after.due_at is not None
+
+
+def test_where_all_jobs_of_a_podcast_are_lost_none_fails() -> None:
+    current = episode(State.PROCESSING)
+    for hours in range(9):
+        current = episode_lifecycle.polled(
+            current, Lost("404"), NOW + hours * HOUR, HOLD, all_lost=True
+        )
         assert current.state is State.PROCESSING
-    failed = episode_lifecycle.polled(current, broken, NOW, HOLD)
-    assert (failed.state, failed.reason) == (State.FAILED, "AI_ERROR: r")
+    assert (current.reason or "").startswith("lost:")
+
+
+def test_polls_that_say_nothing_come_ever_less_often_but_every_ten_minutes() -> None:
+    current, waits = episode(State.PROCESSING), []
+    for failures in range(1, 12):
+        current = episode_lifecycle.polled(
+            current, Unreachable("down"), NOW, HOLD, failures=failures
+        )
+        assert current.due_at is not None
+        waits.append(current.due_at - NOW)
+    assert waits[0] < waits[2] < waits[4]
+    assert waits[0] < 2 * HOLD.poll_interval
+    assert 10 * MINUTE <= waits[-1] <= 12.5 * MINUTE
+
+
+def test_a_processed_url_that_is_the_originals_is_said() -> None:
+    done = Finished(remote_status="READY", processed_url="https://h/a.mp3")
+    ready = episode_lifecycle.polled(episode(State.PROCESSING), done, NOW, HOLD)
+    assert (ready.state, ready.reason) == (State.READY, "its URL is the original's")
 
 
 @pytest.mark.parametrize(
@@ -250,8 +332,10 @@ def test_an_error_that_moves_is_counted_anew(between: Progress) -> None:
     broken = Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1")
     for _ in range(episode_lifecycle.ERROR_STANDS - 1):
         current = episode_lifecycle.polled(current, broken, NOW, HOLD)
-    current = episode_lifecycle.polled(current, between, NOW, HOLD)
-    assert episode_lifecycle.polled(current, broken, NOW, HOLD).state is State.PROCESSING
+    current = episode_lifecycle.polled(current, between, NOW + HOUR, HOLD)
+    for _ in range(episode_lifecycle.ERROR_STANDS):
+        current = episode_lifecycle.polled(current, broken, NOW + HOUR, HOLD)
+        assert current.state is State.PROCESSING
 
 
 def test_an_unreachable_api_is_no_verdict_on_a_job() -> None:
@@ -263,8 +347,8 @@ def test_an_unreachable_api_is_no_verdict_on_a_job() -> None:
 
 def test_a_job_that_the_api_does_not_know_is_lost() -> None:
     current = episode(State.PROCESSING)
-    for _ in range(episode_lifecycle.LOST_STANDS):
-        current = episode_lifecycle.polled(current, Lost("404"), NOW, HOLD)
+    for hours in range(episode_lifecycle.LOST_STANDS):
+        current = episode_lifecycle.polled(current, Lost("404"), NOW + hours * HOUR, HOLD)
     assert (current.state, current.cause) == (State.FAILED, Cause.LOST)
     assert (current.reason or "").startswith("lost:")
 
@@ -272,6 +356,9 @@ def test_a_job_that_the_api_does_not_know_is_lost() -> None:
 def test_a_cause_goes_with_the_state_that_it_explains() -> None:
     for before, after in ARROWS:
         polled_to_its_end = (before.state, after.state) == (State.PROCESSING, State.FAILED)
+        if before.state is State.FAILED and after.state is State.FAILED:
+            assert after.cause is before.cause
+            continue
         lost = polled_to_its_end and after.remote_status == "lost"
         assert (after.cause is Cause.LOST) == lost, (before, after)
 
@@ -370,7 +457,7 @@ def test_a_feed_without_items_is_a_failure_but_what_comes_next_is_new() -> None:
 def test_a_doubtful_answer_shuts_the_gate_ever_longer_even_if_reads_succeed() -> None:
     breaker, waits = CircuitBreaker(), []
     for _ in range(14):
-        breaker = circuit_breaker.breaker_after_answer(breaker, Unknown("x"), NOW, HOLD)
+        breaker = circuit_breaker.breaker_after_answer(breaker, 7, Unknown("x"), NOW, HOLD)
         assert breaker.tripped_until is not None
         waits.append(breaker.tripped_until - NOW)
         breaker = circuit_breaker.breaker_after_read(breaker, None, NOW, HOLD)
@@ -384,7 +471,7 @@ def test_a_clear_answer_opens_the_gate_for_good_and_leaves_a_persons_pause() -> 
         paused=True, tripped_until=NOW, reason="x", failures=4, doubtful_posts=2, blocked=True
     )
     for answer in (Accepted("m"), Refused("400")):
-        assert circuit_breaker.breaker_after_answer(shut, answer, NOW, HOLD) == CircuitBreaker(
+        assert circuit_breaker.breaker_after_answer(shut, 7, answer, NOW, HOLD) == CircuitBreaker(
             paused=True
         )
 
@@ -399,11 +486,88 @@ def test_a_failed_read_keeps_the_gate_shut_and_looks_again_within_minutes() -> N
 
 def test_what_a_person_must_mend_is_told_from_what_passes() -> None:
     assert circuit_breaker.breaker_after_answer(
-        CircuitBreaker(), Later("401", blocked=True), NOW, HOLD
+        CircuitBreaker(), 7, Later("401", blocked=True), NOW, HOLD
     ).blocked
     assert not circuit_breaker.breaker_after_answer(
-        CircuitBreaker(), Later("503"), NOW, HOLD
+        CircuitBreaker(), 7, Later("503"), NOW, HOLD
     ).blocked
+
+
+# Odd answers
+
+ODD_LATER, ODD_UNKNOWN = Later("400 {}", odd=True), Unknown("403 <html>", odd=True)
+CLEAR: list[Answer] = [Accepted("m"), Refused("400")]
+
+
+def breaker_after(*answers: tuple[int, Answer]) -> CircuitBreaker:
+    """The breaker after these answers, each to the POST of an episode; reads succeed in between."""
+    breaker = CircuitBreaker()
+    for number, answer in answers:
+        breaker = circuit_breaker.breaker_after_read(breaker, None, NOW, HOLD)
+        breaker = circuit_breaker.breaker_after_answer(breaker, number, answer, NOW, HOLD)
+    return breaker
+
+
+def test_an_odd_answer_in_the_apis_voice_leaves_the_breaker_as_it_was() -> None:
+    for times in range(1, 5):
+        breaker = breaker_after(*[(1, ODD_LATER)] * times)
+        assert breaker.tripped_until is None
+        assert breaker.odd_answers == times
+
+
+def test_an_odd_answer_in_another_voice_trips_the_breaker_for_one_poll_interval() -> None:
+    for times in range(1, 5):
+        breaker = breaker_after(*[(1, ODD_UNKNOWN)] * times)
+        assert breaker.tripped_until == NOW + HOLD.poll_interval
+        assert breaker.doubtful_posts == 0
+
+
+@pytest.mark.parametrize("first", [ODD_LATER, ODD_UNKNOWN])
+@pytest.mark.parametrize("second", [ODD_LATER, ODD_UNKNOWN])
+def test_odd_answers_about_two_episodes_are_the_apis(first: Answer, second: Answer) -> None:
+    answers, waits = [(1, first)], []
+    for number in (2, 1, 1, 2, 3, 3, 3, 1):
+        answers.append((number, second))
+        breaker = breaker_after(*answers)
+        assert breaker.tripped_until is not None
+        waits.append(breaker.tripped_until - NOW)
+        assert breaker.odd_answers == 0, "it counts towards nobody's three"
+    assert waits[0] < waits[3] < waits[6]
+
+
+@pytest.mark.parametrize("clear", CLEAR)
+def test_a_clear_answer_in_between_makes_them_the_episodes_own(clear: Answer) -> None:
+    breaker = breaker_after((1, ODD_LATER), (3, clear), (2, ODD_LATER))
+    assert (breaker.tripped_until, breaker.odd_answers) == (None, 1)
+    stopped = breaker_after((1, ODD_LATER), (2, ODD_LATER), (3, clear), (2, ODD_LATER))
+    assert (stopped.tripped_until, stopped.odd_answers) == (None, 1)
+
+
+@pytest.mark.parametrize("other", [Later("503"), Unknown("no answer"), Later("401", blocked=True)])
+def test_what_is_not_clear_in_between_changes_nothing(other: Answer) -> None:
+    breaker = breaker_after((1, ODD_LATER), (3, other), (2, ODD_LATER))
+    assert breaker.odd_answers == 0
+    assert breaker.tripped_until is not None
+
+
+def test_an_episode_that_gets_odd_answers_backs_off_alone_and_is_held_at_its_third() -> None:
+    sent = episode(State.SUBMITTING)
+    for odd_answers, state in ((1, State.QUEUED), (2, State.QUEUED), (3, State.HELD)):
+        after = episode_lifecycle.answered(sent, ODD_LATER, NOW, HOLD, odd_answers)
+        assert (after.state, after.reason) == (state, ODD_LATER.reason)
+        assert after.due_at is None or after.due_at >= NOW + HOLD.poll_interval
+    everybodys = episode_lifecycle.answered(sent, ODD_LATER, NOW, HOLD, 0)
+    assert (everybodys.state, everybodys.due_at) == (State.QUEUED, NOW), "the breaker waits for it"
+    other = episode_lifecycle.answered(sent, Later("429"), NOW, HOLD, 3)
+    assert other.state is State.QUEUED
+
+
+def test_refused_polls_trip_the_breaker_once_however_many_there_are() -> None:
+    first = circuit_breaker.breaker_after_refused_poll(CircuitBreaker(), "401", NOW, HOLD)
+    assert first.blocked
+    assert first.tripped_until is not None
+    again = circuit_breaker.breaker_after_refused_poll(first, "401", NOW, HOLD)
+    assert again == first
 
 
 # Hints

@@ -527,11 +527,61 @@ def test_no_id(client: httpx.Client, sandbox: Sandbox) -> None:
     assert len(sandbox.jobs) == 1
 
 
+def test_wrong_id(client: httpx.Client, sandbox: Sandbox) -> None:
+    media_id = submit(client)
+    sandbox.faults.add(
+        Fault("submit", "wrong_id", id=media_id), Fault("poll", "wrong_id", id="another")
+    )
+    assert submit(client) == media_id
+    assert len(sandbox.jobs) == 2
+    assert poll(client, media_id)["mediaId"] == "another"
+
+
+def test_wrong_url(client: httpx.Client, sandbox: Sandbox) -> None:
+    media_id = submit(client)
+    sandbox.set_status(media_id, "READY")
+    sandbox.faults.add(Fault("poll", "wrong_url", url="/files/1.mp3"))
+    assert poll(client, media_id)["url"] == "/files/1.mp3"
+    assert poll(client, media_id)["url"].startswith("https://")
+
+
+def test_unsuccessful(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("submit", "unsuccessful"))
+    response = client.post(PROCESS, json=BODY)
+    assert (response.status_code, response.json()["success"]) == (201, False)
+    assert len(sandbox.jobs) == 1
+
+
+def test_stale_meets_only_a_connection_that_was_kept_open(
+    client: httpx.Client, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("any", "stale"))
+    assert client.get(PODCASTS).status_code == 200
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post(PROCESS, json=BODY)
+    assert sandbox.faults.active() == []
+    assert sandbox.submissions == []
+    submit(client)
+
+
+def test_a_fault_may_be_for_submissions_with_a_certain_body(
+    client: httpx.Client, sandbox: Sandbox
+) -> None:
+    odd = Fault("submit", "status", status=400, match={"name": "odd"}, times=None)
+    sandbox.faults.add(odd)
+    for name, status in (("odd", 400), ("even", 201), ("odd", 400)):
+        assert client.post(PROCESS, json=BODY | {"name": name}).status_code == status
+    assert client.post(PROCESS, content=b"[").status_code == 400, "no JSON, so no fault's"
+    assert [one.status for one in sandbox.submissions] == [400, 201, 400, 400]
+    assert client.get(PODCASTS).status_code == 200
+
+
 def test_faults_after_the_work_take_nothing_that_is_refused(
     client: httpx.Client, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("submit", "no_id"), Fault("submit", "junk"))
-    for _ in range(2):
+    sandbox.faults.add(Fault("submit", "wrong_id", id="m"), Fault("submit", "unsuccessful"))
+    for _ in range(4):
         assert client.post(PROCESS, json={}).status_code == 400
     assert sandbox.jobs == {}
 
@@ -643,6 +693,10 @@ BAD_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"on": "poll", "kind": "refuse", "second": 1}, "second: "),
     ({"on": "poll", "kind": "refuse", "seconds": 1}, "refuse has no use for seconds"),
     ({"on": "poll", "kind": "delay"}, "delay needs seconds"),
+    ({"on": "poll", "kind": "wrong_id"}, "wrong_id needs id"),
+    ({"on": "submit", "kind": "wrong_url", "url": "x"}, "wrong_url can only be on poll"),
+    ({"on": "poll", "kind": "junk", "match": {}}, "match can only be given on submit"),
+    ({"on": "submit", "kind": "refuse", "match": {}}, "and not for refuse, stale"),
     ({"on": "poll", "kind": "delay", "seconds": -1}, "seconds: "),
     ({"on": "poll", "kind": "delay", "seconds": "1"}, "seconds: "),
     ({"on": "poll", "kind": "status"}, "status needs status"),

@@ -476,6 +476,14 @@ def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Sto
         assert figures.feeds_by_state == {state: shown[state] for state in FeedState}
 
 
+def test_no_two_episodes_get_one_media_id(store: Store) -> None:
+    first, second = admit(store, 1, 2)
+    taken = replace(first, media_id="m1")
+    assert store.episodes.save(first, taken, NOW) is not None
+    assert store.episodes.save(second, replace(second, media_id="m1"), NOW) is None
+    assert store.episodes.get(second.id) == second
+
+
 # Migrations
 
 

@@ -16,6 +16,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.job import Accepted, Answer
 from feedwatch.core.settings import OnUnknown, Rules
+from feedwatch.processors.clocks import moment
 from feedwatch.sandbox.faults import Fault
 from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
 from tests.world import World
@@ -73,7 +74,7 @@ def test_a_job_accepted_before_a_restart_is_polled_after_it(world: World) -> Non
 def test_an_outage_puts_one_episode_in_doubt_and_not_the_queue(world: World) -> None:
     world.feeds.publish(4, 3, 2, 1)
     world.check()
-    world.sandbox.faults.add(Fault("any", "drop_before", times=None, after=1))
+    world.sandbox.faults.add(Fault("any", "drop_before", times=None, after=2))
     for _ in range(60):
         world.submit()
         world.later(minutes=1)
@@ -161,6 +162,31 @@ def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
     assert adopted.media_id in world.sandbox.jobs
 
 
+def test_a_post_that_comes_too_late_after_its_claim_does_not_leave(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    monkeypatch.setattr("feedwatch.core.post_deadline.FIRST_BYTE_SECONDS", -1.0)
+    world.submit()
+    assert (world.episode().state, posts(world)) == (State.QUEUED, 0)
+    monkeypatch.undo()
+    world.later(minutes=1)
+    world.submit()
+    assert (world.episode().state, posts(world)) == (State.PROCESSING, 1)
+
+
+def test_the_deadline_of_a_post_is_counted_from_before_its_claim_is_committed(
+    world: World,
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    begun = moment()
+    claimed = world.submissions._claim()
+    assert claimed is not None
+    assert begun.boot < claimed.at.boot < moment().boot
+
+
 # Refusals
 
 
@@ -181,7 +207,7 @@ def test_a_refused_key_stops_submissions_with_one_line_and_they_resume_by_themse
     assert len(errors) == 1, [record.message for record in errors]
     assert "the API refuses the key" in errors[0].getMessage()
     assert set(world.states().values()) == {State.QUEUED}
-    assert posts(world) == 1
+    assert posts(world) == 0, "the look-up of the podcast found it out"
     world.sandbox.faults.clear()
     world.later(minutes=10)
     with caplog.at_level(logging.INFO):
@@ -221,6 +247,272 @@ def test_too_many_requests_waits_as_long_as_asked(world: World) -> None:
     world.later(minutes=2)
     world.submit()
     assert world.episode().state is State.PROCESSING
+
+
+# Odd answers
+
+ODD = '{"message": ["description is too long"]}'
+PAGE = "<html>blocked</html>"
+
+
+def odd(world: World, name: str, body: str = ODD, status: int = 400) -> None:
+    """Have every POST for this episode answered so."""
+    fault = Fault("submit", "status", status=status, body=body, match={"name": name}, times=None)
+    world.sandbox.faults.add(fault)
+
+
+def run_on(world: World, rounds: int = 12, minutes: float = 10) -> None:
+    for _ in range(rounds):
+        world.submit()
+        world.later(minutes=minutes)
+
+
+def sent(world: World) -> list[str]:
+    return [one.body["name"] for one in world.sandbox.submissions if isinstance(one.body, dict)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_odd_answer_for_one_episode_holds_that_one_and_lets_the_others_pass(
+    world: World, number: int
+) -> None:
+    world.feeds.publish(3, 2, 1)
+    world.check()
+    odd(world, f"Episode {number}")
+    run_on(world)
+    states = world.states()
+    assert states.pop(f"guid-{number}") is State.HELD
+    assert set(states.values()) == {State.PROCESSING}
+    assert 1 <= sent(world).count(f"Episode {number}") <= 3
+    reason = world.episode(f"guid-{number}").reason or ""
+    assert "400" in reason
+    assert "description is too long" in reason
+
+
+def test_an_odd_answer_for_the_only_episode_is_tried_three_times(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    odd(world, "Episode 1")
+    run_on(world)
+    assert (world.episode().state, posts(world)) == (State.HELD, 3)
+    assert world.store.breakers.get("inlet").tripped_until is None
+
+
+def test_a_gateways_page_for_one_episode_is_one_post_and_the_others_go_on(world: World) -> None:
+    world.feeds.publish(3, 2, 1)
+    world.check()
+    odd(world, "Episode 1", PAGE, 403)
+    world.submit()
+    world.later(minutes=1)
+    world.submit()
+    assert world.states() == {
+        "guid-1": State.UNKNOWN,
+        "guid-2": State.PROCESSING,
+        "guid-3": State.PROCESSING,
+    }
+    assert posts(world) == 3
+    assert "403: <html>blocked" in (world.episode().reason or "")
+
+
+@pytest.mark.parametrize(("body", "unknown"), [(ODD, 0), (PAGE, 14)])
+def test_odd_answers_for_everybody_stop_the_queue_and_hold_nobody(
+    world: World, body: str, unknown: int
+) -> None:
+    world.feeds.publish(*range(40, 0, -1))
+    world.check()
+    world.sandbox.faults.add(Fault("submit", "status", status=400, body=body, times=None))
+    run_on(world, rounds=24 * 60, minutes=1)
+    states = list(world.states().values())
+    assert states.count(State.HELD) == 0
+    assert states.count(State.UNKNOWN) <= unknown
+    assert posts(world) <= 14
+    world.sandbox.faults.clear()
+    run_on(world, rounds=8, minutes=60)
+    assert State.PROCESSING in world.states().values(), "and it goes on by itself"
+
+
+# A podcast that is missing, and refusals in a row
+
+
+def test_a_podcast_that_the_api_does_not_have_costs_nothing_and_stops_its_feed_alone(
+    world: World,
+) -> None:
+    wrong = replace(world.source("wrong", "/wrong.xml"), podcast_id="nobody")
+    world.sources = [wrong, world.source("show")]
+    world.restart()
+    world.feeds.publish(*range(9, 1, -1), path="/wrong.xml")
+    world.feeds.publish(1)
+    world.check()
+    run_on(world, rounds=24 * 6)
+    assert sent(world) == ["Episode 1"]
+    (feed,) = world.store.feeds.in_trouble()
+    assert (feed.name, feed.missing_podcast) == ("wrong", "nobody")
+    assert not world.store.claims.may_claim_later("inlet", world.now, world.policy)
+    asked = world.sandbox.requests["GET", "/api/v1/podcasts/{podcastId}"]
+    assert 10 < asked < 40, "asked again, ever less often"
+    world.sources = [replace(wrong, podcast_id=PODCAST), world.source("show")]
+    world.restart()
+    world.submit()
+    assert posts(world) > 1
+    assert [one.missing_podcast for one in world.store.feeds.all()] == [None, None]
+
+
+def test_a_podcast_is_looked_up_once_in_a_process(world: World) -> None:
+    world.feeds.publish(3, 2, 1)
+    world.check()
+    run_on(world, rounds=3)
+    assert world.sandbox.requests["GET", "/api/v1/podcasts/{podcastId}"] == 1
+    world.feeds.publish(4, 3, 2, 1)
+    world.check()
+    world.restart()
+    world.submit()
+    assert posts(world) == 4
+    assert world.sandbox.requests["GET", "/api/v1/podcasts/{podcastId}"] == 2
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("body", ["<html>Cannot GET", "", ODD])
+def test_where_podcasts_cannot_be_looked_up_submissions_go_on(
+    world: World, status: int, body: str
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("podcasts", "status", status=status, body=body, times=None))
+    world.submit()
+    assert world.episode().state is State.PROCESSING
+
+
+def test_a_look_up_that_fails_for_ever_keeps_nobody_waiting_for_ever(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("podcasts", "status", status=500, after=1, times=1))
+    world.submit()
+    assert world.episode().state is State.QUEUED
+    for _ in range(2):
+        world.sandbox.faults.add(Fault("podcasts", "status", status=500, after=1, times=1))
+        world.later(minutes=10)
+        world.submit()
+    assert world.episode().state is State.PROCESSING
+
+
+WORDS = '{"error": "Bad Request", "message": "adOptions are not allowed here"}'
+
+
+def test_three_refusals_in_a_row_hold_the_rest_of_the_feeds_queue(world: World) -> None:
+    world.sources = [world.source("show"), world.source("other", "/other.xml")]
+    world.restart()
+    world.feeds.publish(*range(30, 10, -1))
+    world.feeds.publish(9, 8, path="/other.xml")
+    world.check()
+    for number in range(11, 31):
+        odd(world, f"Episode {number}", WORDS)
+    run_on(world)
+    states = list(world.states().values())
+    assert (states.count(State.FAILED), states.count(State.HELD)) == (3, 17)
+    assert states.count(State.PROCESSING) == 2, "the other feed goes on"
+    assert posts(world) == 5
+    held = next(one for one in world.store.episodes.find() if one.state is State.HELD)
+    assert "feedwatch approve --feed show" in (held.reason or "")
+    assert "adOptions are not allowed" in (held.reason or "")
+
+
+def test_approve_counts_refusals_anew_and_an_accepted_episode_does_as_well(world: World) -> None:
+    world.feeds.publish(*range(20, 0, -1))
+    world.check()
+    for number in (1, 2, 4, 5, 6, 7, 8):
+        odd(world, f"Episode {number}", WORDS)
+    run_on(world)
+    assert sent(world) == [f"Episode {number}" for number in range(1, 7)]
+    held = [one for one in world.store.episodes.find() if one.state is State.HELD]
+    assert len(held) == 14
+    for one in held:
+        world.store.episodes.save(one, episode_lifecycle.approved(one, world.now), world.now)
+    run_on(world)
+    assert posts(world) >= 10, "two refusals after the approval are not three"
+
+
+# Polls
+
+
+def test_polls_that_are_refused_trip_the_breaker_and_reads_reset_it_without_a_queue(
+    world: World,
+) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    world.submit()
+    world.later(minutes=1)
+    world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
+    world.poll()
+    breaker = world.store.breakers.get("inlet")
+    assert breaker.blocked
+    assert "401" in (breaker.reason or "")
+    assert breaker.failures == 1, "once, for two jobs"
+    world.later(minutes=10)
+    world.submit()
+    assert world.store.breakers.get("inlet").blocked, "the read was refused as well"
+    world.sandbox.faults.clear()
+    world.later(minutes=10)
+    world.submit()
+    breaker = world.store.breakers.get("inlet")
+    assert (breaker.blocked, breaker.tripped_until) == (False, None)
+    assert posts(world) == 2
+
+
+def test_a_failed_job_that_mends_itself_becomes_ready(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    statuses = ["ERROR"] * 12 + ["READY"]
+    world.sandbox.faults.add(Fault("submit", "job_status", statuses=statuses))
+    world.submit()
+    seen = set()
+    for _ in range(20):
+        world.later(minutes=20)
+        world.poll()
+        seen.add(world.episode().state)
+    assert seen == {State.PROCESSING, State.FAILED, State.READY}
+    assert world.episode().state is State.READY
+
+
+def test_jobs_that_are_all_lost_are_told_as_the_podcasts_trouble(world: World) -> None:
+    world.feeds.publish(2, 1)
+    world.check()
+    world.submit()
+    world.sandbox.faults.add(Fault("poll", "lost", times=None))
+    for _ in range(12):
+        world.later(minutes=20)
+        world.poll()
+    assert set(world.states().values()) == {State.PROCESSING}
+    (lost,) = world.store.statistics.lost_podcasts()
+    assert (lost.feed, lost.podcast_id, lost.jobs) == ("show", PODCAST, 2)
+    world.sandbox.faults.clear()
+    world.later(minutes=20)
+    world.poll()
+    assert set(world.states().values()) == {State.READY}
+    assert world.store.statistics.lost_podcasts() == []
+
+
+def test_a_processed_url_that_is_the_originals_is_warned_of(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+    url = world.episode().enclosure_url
+    world.sandbox.faults.add(Fault("poll", "wrong_url", url=url))
+    world.later(minutes=1)
+    world.poll()
+    assert (world.episode().state, world.episode().processed_url) == (State.READY, url)
+    assert any("original" in one.getMessage() for one in caplog.records if one.levelno > 20)
+
+
+def test_of_two_episodes_with_one_media_id_the_second_is_unknown(world: World) -> None:
+    world.feeds.publish(3, 2, 1)
+    world.check()
+    world.sandbox.faults.add(Fault("submit", "wrong_id", id="0123456789abcdef", times=None))
+    run_on(world)
+    assert sorted(world.states().values()) == [State.PROCESSING, State.UNKNOWN, State.UNKNOWN]
+    assert world.episode("guid-1").media_id == "0123456789abcdef"
+    assert world.episode("guid-2").media_id is None
+    assert "0123456789abcdef" in (world.episode("guid-2").reason or "")
 
 
 # Isolation

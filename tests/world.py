@@ -137,7 +137,9 @@ class World:
     def poll(self) -> None:
         """Poll what is due, to the end."""
         due = {
-            one.id: one.version for one in self.store.episodes.due(State.PROCESSING, self.now, 99)
+            one.id: one.version
+            for state in (State.PROCESSING, State.FAILED)
+            for one in self.store.episodes.due(state, self.now, 99)
         }
 
         def concluded() -> bool:

@@ -1,7 +1,7 @@
 """`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import click
 
 from feedwatch.cli.assembly import api, opened, read_settings, target_by
 from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
+from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.core.episode_lifecycle import may_be_taken
 from feedwatch.net.client import Cancellation
@@ -40,6 +41,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
         proposal = decisions.approval(store, settings.sources, ids, feed, now, target_by(settings))
         if proposal.moves:
             _preview(proposal)
+            _remark(proposal)
             confirm("Approve?", given=yes)
         _carry_out(store, proposal, now, "approved")
 
@@ -74,12 +76,23 @@ def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bo
     `feedwatch episodes` lists their ids.
     """
     settings, now = read_settings(config), datetime.now(UTC)
-    with opened(settings) as store:
+    with opened(settings) as store, _api_if_key(settings) as processor:
         _require_one_choice(ids, state, "--state failed")
         in_state = State(state) if state else None
         proposal = decisions.retrial(
-            store, settings.sources, ids, in_state, now, target_by(settings)
+            store,
+            settings.sources,
+            processor,
+            ids,
+            in_state,
+            settings.policy,
+            now,
+            target_by(settings),
         )
+        _remark(proposal)
+        if not proposal.moves and proposal.done:
+            _carry_out(store, proposal, now, "queued")
+            return
         _preview(proposal)
         doubtful = sum(may_be_taken(episode) for episode in proposal.episodes)
         if doubtful:
@@ -109,15 +122,11 @@ def adopt(config: Path | None, *, episode_id: int, media_id: str) -> None:
     the API key is at hand.
     """
     settings, now = read_settings(config), datetime.now(UTC)
-    with (
-        opened(settings) as store,
-        api(settings, Cancellation()) if settings.api_key else nullcontext() as processor,
-    ):
+    with opened(settings) as store, _api_if_key(settings) as processor:
         if not decisions.MEDIA_ID.fullmatch(media_id):
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
-        proposal = decisions.adoption(store, processor, episode_id, media_id, now)
-        if proposal.remark:
-            say(proposal.remark)
+        proposal = decisions.adoption(store, processor, episode_id, media_id, settings.policy, now)
+        _remark(proposal)
         _carry_out(store, proposal, now, "adopted")
 
 
@@ -152,6 +161,17 @@ def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> N
         stop(f"say which episodes: either ids or {option}", USAGE)
 
 
+def _api_if_key(settings: Settings) -> AbstractContextManager[Inlet | None]:
+    return api(settings, Cancellation()) if settings.api_key else nullcontext()
+
+
+def _remark(proposal: Proposal) -> None:
+    for before, after in proposal.done:
+        say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
+    for remark in proposal.remarks:
+        say(remark)
+
+
 def _preview(proposal: Proposal) -> None:
     episodes = proposal.episodes
     number = f"{len(episodes)} episodes" if len(episodes) != 1 else "1 episode"
@@ -160,8 +180,6 @@ def _preview(proposal: Proposal) -> None:
         say(f"  {episode.id}  {episode.feed}  {episode.title}")
     if len(episodes) > MAX_PREVIEWED:
         say(f"  and {len(episodes) - MAX_PREVIEWED} more")
-    if proposal.remark:
-        say(proposal.remark)
 
 
 def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> None:
@@ -169,6 +187,8 @@ def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> No
     if proposal.feed is not None and not proposal.moves:
         say(f"{proposal.feed} has no held episodes")
         return
-    tell(f"{len(proposal.moves) - len(overtaken)} {what}")
+    moved = sum(before.id not in overtaken for before in proposal.episodes)
+    if moved or not proposal.done:
+        tell(f"{moved} {what}")
     if overtaken:
         stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, overtaken))}")

@@ -137,7 +137,8 @@ def _clock(http: httpx.Client, settings: Settings) -> Finding:
 
 
 def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
-    failure = inlet.probe()
+    podcast_id = settings.sources[0].podcast_id if settings.sources else ""
+    failure = inlet.probe(podcast_id, None)
     if failure is not None:
         mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
         yield Finding("API key", failure.reason, mend)
@@ -148,6 +149,8 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
         match inlet.has_podcast(podcast):
             case True:
                 yield Finding(name, podcast)
+            case None:
+                yield Finding(name, "the API does not say")
             case Later(reason):
                 yield Finding(name, reason, "try again later")
             case _:

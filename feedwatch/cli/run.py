@@ -79,6 +79,9 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
         say(f"{waiting} episodes wait for a person: see `feedwatch status`")
+    resting = [feed for feed in feeds.values() if feed.missing_podcast is not None]
+    for feed in resting:
+        say(f"feed {feed.name}: the API key reaches no podcast {feed.missing_podcast}")
     stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
     if stopped:
         say(f"{states[State.QUEUED]} episodes could not be submitted: {breaker.reason}")
@@ -90,7 +93,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     failed = sum(at is not None and at >= begun for at in ended)
     if failed:
         say(f"{failed} episodes failed: see `feedwatch episodes --state failed`")
-    return FAILED if stopped or failed else 0
+    return FAILED if stopped or resting or failed else 0
 
 
 class Progress:

@@ -20,6 +20,15 @@ class Waiting:
     newest_reason: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class LostPodcast:
+    """A podcast of whose jobs the API knows none, several though they are."""
+
+    feed: str  # that its episodes come from
+    podcast_id: str
+    jobs: int
+
+
 class AlertKey(NamedTuple):
     """What an alert is known by until it is over. Stored, and shown, as "kind" or "kind feed"."""
 

@@ -23,6 +23,13 @@ class CircuitBreaker:
     failures: int = 0  # POSTs and safe reads in a row that surely did nothing
     doubtful_posts: int = 0  # POSTs in a row that may or may not have been taken
     blocked: bool = False  # tripped by something that a person has to mend, not time alone
+    # Odd answers with no clear one between them: those about one episode are that episode's own,
+    # those about several are the API's, and stop everybody.
+    odd_episode: int | None = None  # which one they are about, or `SEVERAL`
+    odd_answers: int = 0  # how many there were about that one; 0 if they are the API's
+
+
+SEVERAL = 0  # no episode's id
 
 
 def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
@@ -31,12 +38,25 @@ def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
 
 
 def breaker_after_answer(
-    breaker: CircuitBreaker, answer: Answer, now: datetime, policy: Policy
+    breaker: CircuitBreaker, episode_id: int, answer: Answer, now: datetime, policy: Policy
 ) -> CircuitBreaker:
-    """The breaker after a POST: a clear answer resets it for good, anything else trips it."""
+    """The breaker after a POST for an episode: a clear answer resets it for good.
+
+    Anything else trips it, but for an odd answer about one episode alone, which must not keep the
+    others waiting: in the API's own voice it leaves the breaker as it was, in another one it trips
+    the breaker for one poll interval.
+    """
     match answer:
         case Accepted() | Refused():
             return CircuitBreaker(paused=breaker.paused)
+        case Later(odd=True) | Unknown(odd=True) if breaker.odd_episode not in (None, episode_id):
+            several = replace(breaker, odd_episode=SEVERAL, odd_answers=0)
+            return breaker_after_doubt(several, answer.reason, now, policy)
+        case Later(odd=True):
+            return _after_odd_answer(breaker, episode_id)
+        case Unknown(odd=True):
+            odd = _after_odd_answer(breaker, episode_id)
+            return replace(odd, tripped_until=now + policy.poll_interval, reason=answer.reason)
         case Later():
             return _tripped(breaker, answer, now, policy)
         case Unknown(reason):
@@ -69,9 +89,22 @@ def breaker_after_block(breaker: CircuitBreaker, reason: str, now: datetime) -> 
     return replace(breaker, tripped_until=now, reason=reason, blocked=True)
 
 
+def breaker_after_refused_poll(
+    breaker: CircuitBreaker, reason: str, now: datetime, policy: Policy
+) -> CircuitBreaker:
+    """The breaker after a poll that the API refused us: it trips once, however many are refused."""
+    if breaker.blocked and breaker.tripped_until is not None:
+        return breaker
+    return _tripped(breaker, Later(reason, blocked=True), now, policy)
+
+
 def breaker_after_new_access(breaker: CircuitBreaker, now: datetime) -> CircuitBreaker:
     """The breaker after a change of the API's key or URL, which may have mended what blocks it."""
     return replace(breaker, tripped_until=now) if breaker.blocked else breaker
+
+
+def _after_odd_answer(breaker: CircuitBreaker, episode_id: int) -> CircuitBreaker:
+    return replace(breaker, odd_episode=episode_id, odd_answers=breaker.odd_answers + 1)
 
 
 def _tripped(

@@ -17,7 +17,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"  # the POST may or may not have been taken
     PROCESSING = "processing"  # accepted, the media id is recorded; polled
     READY = "ready"  # final: the processed URL is recorded
-    FAILED = "failed"  # final: refused, or ended in an error status
+    FAILED = "failed"  # final: refused, or ended in an error status; its job may mend itself
 
 
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
@@ -54,6 +54,7 @@ class Episode:
     remote_updated_at: str | None = None  # the API's own time stamps, opaque
     remote_created_at: str | None = None
     remote_stood: int = 0  # polls in a row that gave the same status and time stamp
+    remote_since: datetime | None = None  # when the first of them was
     processed_url: str | None = None
     duration: float | None = None  # seconds, of the processed file
     ad_removal_markers: list[Any] | None = None

@@ -9,14 +9,22 @@ from datetime import datetime, timedelta
 from feedwatch.core import job
 from feedwatch.core.episode import Cause, Episode, State
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
-from feedwatch.core.schedule import HOUR, backoff, fraction, next_poll
+from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, fraction, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
 
-LEASE = timedelta(minutes=3)  # longer than a POST can take, see processors.http.POST_SECONDS
+LEASE = timedelta(minutes=3)  # longer than a POST can take, see post_deadline.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # time for a person to see a job that was accepted after all
 MOST_DOUBTFUL_POSTS = 3  # of one episode; then it waits for a person whatever the policy
-ERROR_STANDS = 5  # polls in a row; the server retries by itself, so an error may pass
-LOST_STANDS = 3  # polls in a row; a job that was just accepted may not be readable at once
+MOST_ODD_ANSWERS = 3  # to the POSTs of one episode; then it waits for a person
+MOST_REFUSALS = 3  # in a row to one feed's POSTs; then the rest of its queue waits for a person
+# How long the API must say the same of a job until that is final: polls in a row, and a time. It
+# tries again by itself, so an error may pass, and a job that is new may not be readable at once.
+ERROR_STANDS = 5
+LOST_STANDS = 3
+STANDS_FOR = HOUR
+LOST = "lost"  # in place of the API's word for a job that it does not know
+POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
+FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
 
 
 class IllegalMoveError(Exception):
@@ -37,21 +45,29 @@ def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
     )
 
 
-def answered(episode: Episode, answer: job.Answer, now: datetime, policy: Policy) -> Episode:
-    """The media API has answered the POST, or has failed to."""
+def answered(
+    episode: Episode, answer: job.Answer, now: datetime, policy: Policy, odd_answers: int = 0
+) -> Episode:
+    """The media API has answered the POST, or has failed to.
+
+    `odd_answers` is what the circuit breaker has counted after an odd one.
+    """
     _must_be(episode, "answered", State.SUBMITTING)
     match answer:
         case job.Accepted(media_id, remote_status):
             return _accepted(episode, media_id, now + policy.poll_interval, remote_status)
         case job.Refused(reason):
             return _failed(episode, f"refused: {reason}", now)
-        case job.Later(reason, retry_after, blocked):
+        case job.Later(reason, retry_after, blocked, odd=odd):
             deferrals = episode.deferrals + 1
+            waiting = replace(episode, deferrals=deferrals, submitted_at=None)
+            if odd and odd_answers >= MOST_ODD_ANSWERS:
+                return _moved(waiting, State.HELD, reason)
             wait = backoff(deferrals, first=policy.poll_interval, most=HOUR, key=str(episode.id))
             # What blocks all submissions trips the circuit breaker; no episode backs off for it.
-            due_at = now if blocked else now + max(wait, retry_after or timedelta())
-            queued = _moved(episode, State.QUEUED, reason, due_at=due_at)
-            return replace(queued, deferrals=deferrals, submitted_at=None)
+            is_everybodys = blocked or (odd and odd_answers == 0)
+            due_at = now if is_everybodys else now + max(wait, retry_after or timedelta())
+            return _moved(waiting, State.QUEUED, reason, due_at=due_at)
         case job.Unknown(reason):
             return _doubtful(episode, reason, now, policy)
 
@@ -77,6 +93,7 @@ def _accepted(
         media_id=media_id,
         remote_status=remote_status,
         remote_stood=0,
+        remote_since=None,
         deferrals=0,
     )
 
@@ -93,38 +110,49 @@ def _doubtful(episode: Episode, reason: str, now: datetime, policy: Policy) -> E
 # Jobs
 
 
-def polled(episode: Episode, progress: job.Progress, now: datetime, policy: Policy) -> Episode:
-    """The media API was asked about the job."""
-    _must_be(episode, "polled", State.PROCESSING)
+def polled(
+    episode: Episode,
+    progress: job.Progress,
+    now: datetime,
+    policy: Policy,
+    *,
+    failures: int = 1,
+    all_lost: bool = False,
+) -> Episode:
+    """The media API was asked about the job; that of a failed episode may have mended itself.
+
+    `failures` is how many polls in a row have now said nothing, `all_lost` whether the API knows
+    none of this podcast's jobs: then the key or the podcast is what is wrong, and no job fails.
+    """
+    _must_be(episode, "polled", State.PROCESSING, State.FAILED)
     match progress:
         case job.Finished():
+            is_original = progress.processed_url == episode.enclosure_url
             return replace(
-                _moved(episode, State.READY),
+                _moved(episode, State.READY, "its URL is the original's" if is_original else None),
                 **vars(progress),  # a job's result has the episode's names
                 remote_stood=1,
                 overdue=False,
                 finished_at=now,
             )
-        case job.Broken(remote_status=status, remote_updated_at=stamp):
-            reason = f"{status}: {progress.reason}"
-            seen = _standing(episode, status, stamp)
-            if seen.remote_stood >= ERROR_STANDS:
-                seen = replace(seen, failed_attempts=progress.failed_attempts)
-                return _failed(seen, reason, now)
-            return _still_processing(seen, reason, now, policy)
-        case job.Lost():
-            reason = f"lost: {progress.reason}"
-            seen = _standing(episode, "lost", None)
-            if seen.remote_stood >= LOST_STANDS:
-                return _failed(seen, reason, now, Cause.LOST)
-            return _still_processing(seen, reason, now, policy)
+        case job.Broken(remote_status=status, remote_updated_at=stamp, failed_attempts=attempts):
+            seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
+            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy)
+        case job.Lost(reason):
+            seen = _standing(episode, LOST, None, now)
+            if all_lost:
+                return _polled_on(seen, f"lost: {reason}", now, policy)
+            return _failing(seen, f"lost: {reason}", LOST_STANDS, now, policy, Cause.LOST)
         case job.Running(remote_status=status, remote_updated_at=stamp):
-            return _still_processing(_standing(episode, status, stamp), None, now, policy)
+            return _polled_on(_standing(episode, status, stamp, now), None, now, policy)
         case job.Unreachable(reason, retry_after):
-            return _still_processing(episode, reason, now, policy, retry_after)
+            most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
+            wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
+            at_least = max(wait, retry_after or timedelta())
+            return _polled_on(episode, reason, now, policy, at_least)
 
 
-def _standing(episode: Episode, status: str, stamp: str | None) -> Episode:
+def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -> Episode:
     """Count for how many polls in a row the API has given the same status and time stamp."""
     same = episode.remote_status == status and episode.remote_updated_at == stamp
     return replace(
@@ -132,23 +160,48 @@ def _standing(episode: Episode, status: str, stamp: str | None) -> Episode:
         remote_status=status,
         remote_updated_at=stamp,
         remote_stood=episode.remote_stood + 1 if same else 1,
+        remote_since=(same and episode.remote_since) or now,
     )
 
 
-def _still_processing(
+def _failing(
+    episode: Episode,
+    reason: str,
+    polls: int,
+    now: datetime,
+    policy: Policy,
+    cause: Cause | None = None,
+) -> Episode:
+    """The episode fails once the API has said the same for so many polls, and for an hour."""
+    stands = episode.remote_stood >= polls and now - (episode.remote_since or now) >= STANDS_FOR
+    if episode.state is State.FAILED or not stands:
+        return _polled_on(episode, reason, now, policy)
+    return replace(_failed(episode, reason, now, cause), due_at=_next_poll(episode, now, policy))
+
+
+def _polled_on(
     episode: Episode,
     reason: str | None,
     now: datetime,
     policy: Policy,
-    retry_after: timedelta | None = None,
+    at_least: timedelta | None = None,
 ) -> Episode:
-    since = episode.submitted_at or episode.first_seen_at
-    overdue = now - since >= policy.job_deadline
+    """The job is not done. Without `reason` it is under way, so it is never given up."""
+    due_at = _next_poll(episode, now, policy, at_least)
+    if episode.state is State.FAILED:
+        is_over = reason is not None and now - (episode.finished_at or now) >= POLLED_ON_FOR
+        return replace(episode, due_at=None if is_over else due_at)
+    overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
     if overdue and reason is None:
         reason = f"overdue: not final {policy.job_deadline} after it was submitted"
-    interval, key = policy.poll_interval, str(episode.id)
-    due_at = next_poll(now, since, interval, key=key, retry_after=retry_after)
     return replace(_moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
+
+
+def _next_poll(
+    episode: Episode, now: datetime, policy: Policy, at_least: timedelta | None = None
+) -> datetime:
+    since, key = episode.submitted_at or episode.first_seen_at, str(episode.id)
+    return next_poll(now, since, policy.poll_interval, key=key, retry_after=at_least)
 
 
 def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = None) -> Episode:
@@ -206,6 +259,20 @@ def skipped(episode: Episode) -> Episode:
     return _moved(episode, State.SKIPPED, "skipped by a person")
 
 
+def set_aside(episode: Episode, reason: str) -> Episode:
+    """The media API's answers make it unlikely that this episode, of all, would be taken."""
+    _must_be(episode, "set aside", State.QUEUED)
+    return _moved(episode, State.HELD, reason)
+
+
+def refusals_reason(feed: str, reason: str) -> str:
+    """Why the rest of a feed's queue is held after so many refusals in a row."""
+    return (
+        f"the API refused the last {MOST_REFUSALS} episodes of this feed ({reason}); once that is "
+        f"mended, `feedwatch approve --feed {feed}` submits the rest and counts anew"
+    )
+
+
 def doubted(episode: Episode) -> Episode:
     """The database turned out to lack claims, so a queued episode may have been submitted."""
     _must_be(episode, "held", State.QUEUED)
@@ -232,6 +299,7 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
         remote_updated_at=None,
         remote_created_at=None,
         remote_stood=0,
+        remote_since=None,
         failed_attempts=None,
         overdue=False,
         submitted_at=None,
@@ -257,6 +325,11 @@ def may_be_taken(episode: Episode) -> bool:
     """
     skipped_in_doubt = episode.state is State.SKIPPED and episode.submitted_at is not None
     return episode.state is State.UNKNOWN or skipped_in_doubt or is_lost(episode)
+
+
+def seems_lost(episode: Episode) -> bool:
+    """Whether the last poll that said anything said that the API does not know the job."""
+    return episode.state is State.PROCESSING and episode.remote_status == LOST
 
 
 def is_lost(episode: Episode) -> bool:

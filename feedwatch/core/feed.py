@@ -62,6 +62,7 @@ class Feed:
     url_scope: int | None = None  # the address scope of `url`, as in `net.address_scope.Scope`
     expected_by: datetime | None = None  # by its own rhythm, the next episode comes before this
     silent_since: datetime | None = None  # when it was found that none had come
+    missing_podcast: str | None = None  # its podcast's id, which the API says that it does not have
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,12 +37,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Later:
-    """No job exists, for a cause outside of this episode. `blocked`: a person must mend it."""
+    """No job exists, and the same submission may be taken another time."""
 
     reason: str
     retry_after: timedelta | None = None
-    blocked: bool = False
-    sent: bool = True  # False: the request surely never left
+    blocked: bool = False  # a person must mend what all submissions wait for
+    sent: bool = True  # False: not one byte of the request has left
+    odd: bool = False  # a refusal in the API's voice, but not in its form
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Unknown:
     """A job may or may not exist."""
 
     reason: str
+    odd: bool = False  # a refusal in some other voice: a gateway's, which proves nothing
 
 
 Answer = Accepted | Refused | Later | Unknown
@@ -99,10 +101,11 @@ class Lost:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """The API said nothing about the job."""
+    """The API said nothing about the job. `blocked`: it refused us, and a person must mend that."""
 
     reason: str
     retry_after: timedelta | None = None
+    blocked: bool = False
 
 
 Progress = Running | Finished | Broken | Lost | Unreachable

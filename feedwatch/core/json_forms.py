@@ -109,6 +109,8 @@ def remark(feed: Feed) -> str | None:
     """What a person should know of a feed, in one sentence; None if nothing."""
     if feed.error is not None:
         return feed.error
+    if feed.missing_podcast is not None:
+        return f"nothing is submitted: the API key reaches no podcast {feed.missing_podcast}"
     if feed.silent_since is not None:
         expected = short(feed.expected_by)
         return f"answers, but has brought nothing new for long: expected by {expected}"

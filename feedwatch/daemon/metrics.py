@@ -25,6 +25,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import HealthRecord, problems
 from feedwatch.core.job import Answer, Later, Progress, Task
+from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import Policy
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
@@ -128,9 +129,9 @@ class Counted:
         """As the API's own."""
         return self._processor.api
 
-    def submit(self, submission: Task) -> Answer:
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
         """Submit, and count the answer."""
-        answer = self._processor.submit(submission)
+        answer = self._processor.submit(submission, claimed)
         self._metrics.answered("submit", _word(answer))
         return answer
 
@@ -140,11 +141,15 @@ class Counted:
         self._metrics.answered("poll", _word(progress))
         return progress
 
-    def probe(self) -> Later | None:
+    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
         """Probe, and count the answer."""
-        failure = self._processor.probe()
+        failure = self._processor.probe(podcast_id, media_id)
         self._metrics.answered("probe", "works" if failure is None else _word(failure))
         return failure
+
+    def has_podcast(self, podcast_id: str) -> bool | Later | None:
+        """As the API's own; a look-up is not counted."""
+        return self._processor.has_podcast(podcast_id)
 
 
 def _word(answer: Answer | Progress) -> str:

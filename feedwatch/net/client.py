@@ -5,6 +5,9 @@ bounds everything that the thread does on the wire: connecting, sending, and rea
 body. When it passes, httpx raises its own timeout errors. `Cancellation` shortens every deadline at
 once, so that a process can stop.
 
+A POST never goes by a connection that was kept open: the server may close it in the same moment,
+and nobody could tell whether the POST was taken.
+
 `limit_scope` bounds where the thread may connect to. A name is resolved once, here, and the address
 that is checked is the address that is connected to: no second answer of the DNS can differ. A
 connection that was kept open is checked again before each request.
@@ -83,19 +86,39 @@ def scope_of(response: httpx.Response) -> Scope:
 
 def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
     """An `httpx.Client` that obeys deadline, scope and cancellation; no redirects, no retries."""
-    transport = httpx.HTTPTransport(
-        verify=_tls_context(), limits=httpx.Limits(max_connections=64, max_keepalive_connections=16)
-    )
-    # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
-    # tests/test_client.py fails should this attribute ever move.
-    transport._pool._network_backend = _Backend(cancellation)  # noqa: SLF001
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(
-        transport=transport,
-        timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+        transport=_Transport(cancellation),
+        timeout=timeout,
         follow_redirects=False,
         cookies=_NoCookies(),
         **settings,
     )
+
+
+class _Transport(httpx.BaseTransport):
+    """Sends each POST by a fresh connection, and keeps some open for all other requests."""
+
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._kept = _transport(cancellation, kept=16)
+        self._fresh = _transport(cancellation, kept=0)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        transport = self._fresh if request.method == "POST" else self._kept
+        return transport.handle_request(request)
+
+    def close(self) -> None:
+        self._kept.close()
+        self._fresh.close()
+
+
+def _transport(cancellation: Cancellation, *, kept: int) -> httpx.HTTPTransport:
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=kept)
+    transport = httpx.HTTPTransport(verify=_tls_context(), limits=limits)
+    # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
+    # tests/test_client.py fails should this attribute ever move.
+    transport._pool._network_backend = _Backend(cancellation)  # noqa: SLF001
+    return transport
 
 
 class _NoCookies(CookieJar):

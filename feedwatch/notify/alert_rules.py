@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from feedwatch.core.alert import Alert, AlertKey, Trouble, Waiting
+from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
@@ -21,7 +21,8 @@ FAILED_CHECKS = 3  # in a row: one or two happen to every server
 FAILED_SUBMISSIONS = 12  # in a row, about three quarters of an hour: an outage that lasts
 AGAIN = timedelta(hours=1)  # between two events about one trouble that grows
 # What ends by itself may come again by itself: it is over only once it has not come for so long.
-CALM = {kind: timedelta(minutes=10) for kind in ("failing", "gone", "blocked", "stopped")}
+ENDS_BY_ITSELF = ("failing", "gone", "blocked", "stopped", "podcast", "lost")
+CALM = {kind: timedelta(minutes=10) for kind in ENDS_BY_ITSELF}
 OVER = {
     "held": "no episode is held any more",
     "unknown": "no submission is in doubt any more",
@@ -30,13 +31,18 @@ OVER = {
     "failing": "its checks no longer fail",
     "silent": "a new episode has come",
     "gone": "it is no longer said to be gone",
+    "podcast": "the API key reaches its podcast",
+    "lost": "the API knows its jobs again",
     "blocked": "submissions are possible again",
     "stopped": "submissions are possible again",
 }
 
 
 def current_troubles(
-    feeds: Collection[Feed], breaker: CircuitBreaker, waiting: Collection[Waiting]
+    feeds: Collection[Feed],
+    breaker: CircuitBreaker,
+    waiting: Collection[Waiting],
+    lost: Collection[LostPodcast] = (),
 ) -> list[Trouble]:
     """Everything that needs a person, the gravest first."""
     found: list[Trouble | None] = []
@@ -47,6 +53,7 @@ def current_troubles(
         text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
         found.append(Trouble(kind="stopped", feed=None, text=text))
     active = [feed for feed in feeds if feed.active]
+    found += [*map(_of_podcast, active), *map(_of_lost, lost)]
     found += [*map(_of_waiting, waiting), *map(_of_feed, active)]
     silent = "no new episode for much longer than it ever took; has it moved, or ended?"
     found += [
@@ -86,6 +93,25 @@ def transitions(
             over = Trouble(kind=kind, feed=feed, text=text)
             ended = _event("trouble.ended", over, alert, now)
             yield Change(alert=alert, over=True, event=ended)
+
+
+def _of_podcast(feed: Feed) -> Trouble | None:
+    if feed.missing_podcast is None:
+        return None
+    key = f"FEEDWATCH_FEEDS__{feed.name.upper()}__PODCAST_ID"
+    text = (
+        f"feed {feed.name}: nothing is submitted, the API key reaches no podcast "
+        f"{feed.missing_podcast}; see `feedwatch podcasts`, then set {key}"
+    )
+    return Trouble(kind="podcast", feed=feed.name, text=text)
+
+
+def _of_lost(lost: LostPodcast) -> Trouble:
+    text = (
+        f"feed {lost.feed}: the API knows none of the {lost.jobs} jobs of podcast "
+        f"{lost.podcast_id}; was the podcast or the API key changed? They are polled on"
+    )
+    return Trouble(kind="lost", feed=lost.feed, text=text, episodes=lost.jobs)
 
 
 def _of_feed(feed: Feed) -> Trouble | None:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from feedwatch.core.job import Answer, Later, Progress, Task
+from feedwatch.core.post_deadline import Moment
 
 
 class Processor(Protocol):
@@ -16,11 +17,20 @@ class Processor(Protocol):
     def api(self) -> str:
         """The API's scheme, host and port."""
 
-    def submit(self, submission: Task) -> Answer:
-        """Submit a task by one POST, which is never repeated: a second one may be paid again."""
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
+        """Submit a task by one POST, which is never repeated: a second one may be paid again.
+
+        `claimed` is when its claim was committed; past its deadline no byte leaves.
+        """
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:
         """Ask for the state of a job."""
 
-    def probe(self) -> Later | None:
-        """Safe read: a GET that costs nothing. None if the API works and accepts our key."""
+    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
+        """Safe read: a GET that costs nothing. None if the API works and accepts our key.
+
+        Where the API can only be asked for a job, it is asked for this one.
+        """
+
+    def has_podcast(self, podcast_id: str) -> bool | Later | None:
+        """Whether the API has this podcast for our key. None: it cannot be told."""

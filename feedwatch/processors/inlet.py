@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -22,7 +22,9 @@ from feedwatch.core.job import (
     Unreachable,
 )
 from feedwatch.core.ledger import origin
-from feedwatch.processors.http import first_line, get, json_object, post
+from feedwatch.core.post_deadline import Moment
+from feedwatch.net.client import retry_after
+from feedwatch.processors.http import excerpt, first_line, get, json_object, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
 # AD_BREAK_READY and REMOVE_ADS_READY are stages on the way.
@@ -57,7 +59,10 @@ ERRORS = {
 }
 API_DISABLED = re.compile(r"api access|access (is )?not enabled", re.IGNORECASE)
 MEDIA_ID = re.compile(r"[!-~]{1,200}")
+ENVELOPE = {"error", "message"}  # the form of the API's own errors, both of them strings
 ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about this episode
+NO_SUCH_CALL = {404, 405}
+NO_JOB = "0" * 24  # in the form of a media id
 MAX_PAGES = 1000
 LARGEST = 2**31
 
@@ -72,57 +77,59 @@ class Inlet:
         self._client = client
         self.api = origin(str(client.base_url))
 
-    def submit(self, submission: Task) -> Answer:
+    def submit(self, submission: Task, claimed: Moment) -> Answer:
         """POST /media/process. The API has no idempotency key, no lookup and no cancel."""
         path = f"{_podcast(submission.podcast_id)}/media/process"
-        response = post(self._client, path, body_of(submission))
+        response = post(self._client, path, body_of(submission), claimed)
         if isinstance(response, Later | Unknown):
             return response
-        answer = json_object(response)
+        answer, status = json_object(response), response.status_code
         if response.is_success:
-            data = answer.get("data") if answer is not None else None
-            data = data if isinstance(data, dict) else {}
-            media_id = data.get("mediaId")
-            if not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
-                status = response.status_code
-                return Unknown(f"the API answered {status} without a media id that could be polled")
-            return Accepted(media_id, _text(data.get("status")))
-        # A 4xx proves that no job exists. Only the API's envelope refuses this very episode.
-        message = _message(answer)
-        if response.status_code in ABOUT_US or not message or _is_disabled(answer):
-            return _blocked(response, answer)
-        hint = "; `feedwatch podcasts` lists the ids" if response.status_code == 404 else ""
-        return Refused(f"{response.status_code} {message}{hint}")
+            return _taken(response, answer)
+        if status == 503 and answer is not None and answer.keys() == ENVELOPE and _message(answer):
+            # Routers answer 503 too, after the application took the job; their JSON has more in it.
+            return Later(f"the API answered 503 {_message(answer)}", retry_after(response))
+        if response.is_client_error:
+            return _refusal(response, answer)
+        return Unknown(f"the API answered {excerpt(response)}")
 
     def poll(self, podcast_id: str, media_id: str) -> Progress:
         """GET /media/{mediaId}."""
-        response = get(self._client, f"{_podcast(podcast_id)}/media/{quote(media_id, safe='')}")
+        response = get(self._client, _job(podcast_id, media_id))
         if isinstance(response, Later):
             return Unreachable(response.reason, response.retry_after)
         answer = json_object(response)
+        if _is_about_us(response, answer):
+            return Unreachable(_blocked(response, answer).reason, blocked=True)
         if response.status_code == 404 and _message(answer):
             return Lost(f"the API does not know the job any more ({_message(answer)})")
-        data = answer.get("data") if answer is not None and response.is_success else None
-        if not isinstance(data, dict) or not isinstance(data.get("status"), str):
-            said = _message(answer) or "no status in it"
+        if not response.is_success or answer is None or answer.get("success", True) is not True:
+            said = _message(answer) or "no state of a job"
             return Unreachable(f"the API answered {response.status_code}: {said}")
-        return _progress(data)
+        return _progress(answer.get("data"), media_id)
 
-    def probe(self) -> Later | None:
-        """Safe read: GET /podcasts, one entry; None if the API answers and takes the key.
+    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
+        """Safe read: GET /podcasts, one entry; where there is no such call, GET /media/{mediaId}.
 
-        The API's main document does not have this call, so its error envelope proves as much as
-        success does, unless it refuses the key or says that API access is off.
+        Only the second is in the API's main document. What it says of the job does not matter: an
+        answer in the API's own form proves that it works and took the key.
         """
         response = get(self._client, "/api/v1/podcasts", {"first": 1})
         if isinstance(response, Later):
             return response
+        proofs = {400, 403}
+        if response.status_code in NO_SUCH_CALL:
+            response = get(self._client, _job(podcast_id, media_id or NO_JOB))
+            if isinstance(response, Later):
+                return response
+            proofs = {403, 404}
         answer = json_object(response)
         if response.is_success and answer is not None:
             return None
-        if response.status_code == 401 or not _message(answer) or _is_disabled(answer):
-            return _blocked(response, answer)
-        return None
+        is_proof = response.status_code in proofs and _message(answer)
+        if is_proof and not _is_about_us(response, answer):
+            return None
+        return _blocked(response, answer)
 
     def podcasts(self) -> list[dict[str, Any]] | Later:
         """All podcasts that the key reaches, or why they cannot be listed."""
@@ -143,19 +150,17 @@ class Inlet:
                 break
         return found
 
-    def has_podcast(self, podcast_id: str) -> bool | Later:
-        """Whether the key reaches this podcast."""
+    def has_podcast(self, podcast_id: str) -> bool | Later | None:
+        """Whether the key reaches this podcast. None: the API does not say, in its own form."""
         response = get(self._client, _podcast(podcast_id))
         if isinstance(response, Later):
             return response
+        answer = json_object(response)
+        if _is_about_us(response, answer):
+            return _blocked(response, answer)
         if response.is_success:
             return True
-        answer = json_object(response)
-        if response.status_code == 404 and _message(answer):
-            return False
-        if response.status_code == 403 and not _is_disabled(answer) and _message(answer):
-            return False
-        return _blocked(response, answer)
+        return False if response.status_code in (403, 404) and _message(answer) else None
 
 
 def body_of(submission: Task) -> dict[str, Any]:
@@ -179,19 +184,53 @@ def _podcast(podcast_id: str) -> str:
     return f"/api/v1/podcasts/{quote(podcast_id, safe='')}"
 
 
+def _job(podcast_id: str, media_id: str) -> str:
+    return f"{_podcast(podcast_id)}/media/{quote(media_id, safe='')}"
+
+
+def _taken(response: httpx.Response, answer: dict[str, Any] | None) -> Accepted | Unknown:
+    """What a 2xx to a POST proves: with a usable media id that a job exists, else nothing."""
+    data = answer.get("data") if answer is not None else None
+    data = data if isinstance(data, dict) else {}
+    media_id, succeeded = data.get("mediaId"), answer is None or answer.get("success", True) is True
+    if not succeeded or not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
+        said = excerpt(response, 500)
+        return Unknown(f"the API answered without a media id that could be polled, {said}")
+    return Accepted(media_id, _text(data.get("status")))
+
+
+def _refusal(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later | Unknown:
+    """What a 4xx to a POST proves. Only the API's envelope refuses this very episode."""
+    status, message = response.status_code, _message(answer)
+    if _is_about_us(response, answer):
+        return _blocked(response, answer)
+    if status == 429:
+        return Later(f"the API answered 429 {message}".rstrip(), retry_after(response))
+    if status != 408 and message:
+        hint = "; `feedwatch podcasts` lists the ids" if status == 404 else ""
+        return Refused(f"{status} {message}{hint}")
+    said = f"the API answered, not in its own form, {excerpt(response)}"
+    if status != 408 and answer is not None:
+        return Later(said, odd=True)
+    return Unknown(said, odd=True)  # a gateway's outbound rule speaks after the API has acted
+
+
+def _is_about_us(response: httpx.Response, answer: dict[str, Any] | None) -> bool:
+    """Whether it refuses our key, account or proxy, and not what was asked for."""
+    if response.status_code in ABOUT_US:
+        return True
+    return response.status_code == 403 and bool(API_DISABLED.search(_message(answer)))
+
+
 def _blocked(response: httpx.Response, answer: dict[str, Any] | None) -> Later:
     status, message = response.status_code, _message(answer)
     if status == 401:
         reason = f"the API refuses the key (401 {message}): mend FEEDWATCH_API_KEY"
         return Later(reason, blocked=True)
-    if _is_disabled(answer):
+    if status == 403 and _is_about_us(response, answer):
         return Later(f"API access is off for this key's user (403 {message})", blocked=True)
     said = message or "and not in the API's own words; is FEEDWATCH_API_URL right?"
     return Later(f"the API answered {status} {said}", blocked=True)
-
-
-def _is_disabled(answer: dict[str, Any] | None) -> bool:
-    return bool(API_DISABLED.search(_message(answer)))
 
 
 def _message(answer: dict[str, Any] | None) -> str:
@@ -204,7 +243,11 @@ def _message(answer: dict[str, Any] | None) -> str:
     return f"{first_line(error)}: {first_line(message)}"
 
 
-def _progress(data: dict[str, Any]) -> Progress:
+def _progress(data: object, media_id: str) -> Progress:
+    if not isinstance(data, dict) or not isinstance(data.get("status"), str):
+        return Unreachable("the API answered without a status")
+    if data.get("mediaId", media_id) != media_id:
+        return Unreachable(f"the API answered about another job, {data['mediaId']!r:.100}")
     status = first_line(data["status"])
     stamp = _text(data.get("updatedAt"))
     attempts = _number(data.get("failedAttempts"))
@@ -216,20 +259,29 @@ def _progress(data: dict[str, Any]) -> Progress:
             remote_updated_at=stamp,
             failed_attempts=attempts,
         )
-    url = data.get("url")
-    if status == DONE and isinstance(url, str) and first_line(url) == url != "":
-        markers = data.get("adRemovalMarkers")
-        return Finished(
-            remote_status=status,
-            processed_url=url,
-            remote_updated_at=stamp,
-            remote_created_at=_text(data.get("createdAt")),
-            duration=_number(data.get("duration")),
-            ad_removal_markers=markers if isinstance(markers, list) else [],
-            failed_attempts=attempts,
-        )
-    # READY without a URL is not in the contract either: logged, and polled on.
-    return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
+    if status != DONE:
+        return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
+    url, markers = data.get("url"), data.get("adRemovalMarkers")
+    if not isinstance(url, str) or not _is_absolute(url):
+        return Unreachable(f"the API answered {DONE} without an absolute http(s) URL: {url!r:.200}")
+    return Finished(
+        remote_status=status,
+        processed_url=url,
+        remote_updated_at=stamp,
+        remote_created_at=_text(data.get("createdAt")),
+        duration=_number(data.get("duration")),
+        ad_removal_markers=markers if isinstance(markers, list) else [],
+        failed_attempts=attempts,
+    )
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_clean = first_line(url) == url and not any(sign.isspace() for sign in url)
+    return is_clean and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _text(value: object) -> str | None:

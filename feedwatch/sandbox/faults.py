@@ -1,5 +1,6 @@
 """Faults on demand: the kinds, their parameters, and which request each of them affects."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ On = Literal["submit", "poll", "podcasts", "any"]
 Kind = Literal[
     # The request is not carried out
     "refuse",  # the connection is reset before the body is read
+    "stale",  # a connection that was kept open is closed as a request comes by it
     "drop_before",  # the whole request is read, then the connection is closed without an answer
     "status",  # an answer with any status
     "html",  # an HTML page, as from a proxy in front of the API
@@ -30,6 +32,9 @@ Kind = Literal[
     "status_after",  # an answer with any status
     "junk",  # the answer is not JSON
     "no_id",  # the answer is JSON without a mediaId
+    "wrong_id",  # the answer names the mediaId `id`
+    "wrong_url",  # the answer names the processed URL `url`
+    "unsuccessful",  # the answer says `"success": false`
     # The request is carried out and answered
     "delay",  # only after `seconds`
     "job_status",  # the new job takes the next of `statuses` at each poll and keeps the last
@@ -39,16 +44,35 @@ _NEEDED_BY: Mapping[str, set[Kind]] = {
     "seconds": {"delay", "hang_after", "drip"},
     "status": {"status", "status_after", "html"},
     "statuses": {"job_status"},
+    "id": {"wrong_id"},
+    "url": {"wrong_url"},
 }
 _OPTIONAL_FOR: Mapping[str, set[Kind]] = {
     "status": {"junk"},
     "retry_after": {"status", "status_after"},
     "body": {"status", "status_after"},
 }
-_ONLY_ON: Mapping[str, On] = {"lost": "poll", "no_id": "submit", "job_status": "submit"}
+_ONLY_ON: Mapping[str, On] = {
+    "lost": "poll",
+    "wrong_url": "poll",
+    "no_id": "submit",
+    "job_status": "submit",
+}
+_UNREAD: set[Kind] = {"refuse", "stale"}  # the body of the request is not looked at
 
 _PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 _JUNK = b"<<< this is not JSON"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a fault is chosen by. `body` is that of a submission, if it is a JSON object."""
+
+    target: Target | None
+    podcast_id: str | None
+    media_id: str | None
+    by_kept_connection: bool
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -61,11 +85,14 @@ class Fault:
     after: Annotated[int, Field(ge=0)] = 0  # requests that pass unaffected first
     podcast_id: str | None = None  # only requests for this podcast
     media_id: str | None = None  # only polls of this job
+    match: dict[str, Any] | None = None  # only submissions whose body has these fields
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     retry_after: int | Annotated[str, Field(pattern="^[ -~]*$")] | None = None
     body: str | None = None  # sent as HTML if it begins with "<", else as JSON
     statuses: Annotated[list[str], Field(min_length=1)] | None = None
+    id: str | None = None
+    url: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -81,14 +108,19 @@ class Fault:
             raise ValueError(f"{self.kind} can only be on {_ONLY_ON[self.kind]}")
         if self.media_id is not None and self.on != "poll":
             raise ValueError("media_id can only be given on poll")
+        if self.match is not None and (self.on != "submit" or self.kind in _UNREAD):
+            unread = ", ".join(sorted(_UNREAD))
+            raise ValueError(f"match can only be given on submit, and not for {unread}")
         return self
 
-    def matches(self, target: Target | None, podcast_id: str | None, media_id: str | None) -> bool:
+    def matches(self, request: Request) -> bool:
         """Whether this fault is for such a request."""
         return (
-            self.on in ("any", target)
-            and self.podcast_id in (None, podcast_id)
-            and self.media_id in (None, media_id)
+            self.on in ("any", request.target)
+            and self.podcast_id in (None, request.podcast_id)
+            and self.media_id in (None, request.media_id)
+            and (request.by_kept_connection or self.kind != "stale")
+            and all(request.body.get(name) == value for name, value in (self.match or {}).items())
         )
 
     def replacement(self) -> Reply | None:
@@ -116,6 +148,13 @@ class Fault:
                 document = json.loads(answer.body)
                 document.get("data", {}).pop("mediaId", None)
                 return replace(answer, body=json.dumps(document).encode())
+            case "wrong_id":
+                return _with_data(answer, mediaId=self.id)
+            case "wrong_url":
+                return _with_data(answer, url=self.url)
+            case "unsuccessful":
+                document = json.loads(answer.body) | {"success": False}
+                return replace(answer, body=json.dumps(document).encode())
             case _:
                 return answer
 
@@ -128,6 +167,13 @@ class Fault:
         return Reply(
             status=self.status, body=body.encode(), content_type=media_type, headers=headers
         )
+
+
+def _with_data(answer: Reply, **fields: object) -> Reply:
+    document = json.loads(answer.body)
+    if "data" in document:  # else it is a refusal
+        document["data"] |= fields
+    return replace(answer, body=json.dumps(document).encode())
 
 
 _ONE = TypeAdapter(Fault)
@@ -170,13 +216,15 @@ class Faults:
             for fault in self.active()
         ]
 
-    def pick(
-        self, target: Target | None, podcast_id: str | None, media_id: str | None
-    ) -> Fault | None:
+    def look_at_bodies(self) -> bool:
+        """Whether it takes a request's body to tell which fault affects it."""
+        return any(fault.match is not None for fault in self.active())
+
+    def pick(self, request: Request) -> Fault | None:
         """Choose the fault that affects this request, and count the request against it."""
         with self._lock:
             for place, fault in enumerate(self._queue):
-                if not fault.matches(target, podcast_id, media_id):
+                if not fault.matches(request):
                     continue
                 if fault.after:
                     self._queue[place] = replace(fault, after=fault.after - 1)

@@ -12,9 +12,10 @@ from typing import Any
 
 from feedwatch.sandbox.answers import Reply, refusal
 from feedwatch.sandbox.control import PREFIX, answer_control
-from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.faults import Fault, Request
 from feedwatch.sandbox.http_server import HttpServer
 from feedwatch.sandbox.inlet import Call, parse_call
+from feedwatch.sandbox.state import json_object
 
 MAX_BODY = 10 * 1024 * 1024  # bytes
 _MAX_LINE = 65_536  # bytes, as in the parent class
@@ -30,6 +31,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: HttpServer
+    _requests = 0  # that came by this connection
 
     def handle_one_request(self) -> None:
         """Read and answer one request; unlike the parent, whatever its method is."""
@@ -71,13 +73,28 @@ class Handler(BaseHTTPRequestHandler):
         podcast_id, media_id = call.ids.get("podcastId"), call.ids.get("mediaId")
         polled = media_id if call.target == "poll" else None
         state.count(self.command, call.route.template if call.route else "other", polled)
-        fault = state.faults.pick(call.target, podcast_id, media_id)
+        body = None
+        if state.faults.look_at_bodies() and (body := self._read_body()) is None:
+            return
+        fault = state.faults.pick(
+            Request(
+                target=call.target,
+                podcast_id=podcast_id,
+                media_id=media_id,
+                by_kept_connection=self._requests > 0,
+                body=json_object(body or b"") or {},
+            )
+        )
+        self._requests += 1
+        if fault and fault.kind == "stale":
+            self._log("closed", fault.kind)
+            self.close_connection = True
+            return
         if fault and fault.kind == "refuse":
             self._log("reset", fault.kind)
             self._reset_connection()
             return
-        body = self._read_body()
-        if body is None:
+        if body is None and (body := self._read_body()) is None:
             return
         submission = None
         if call.target == "submit":

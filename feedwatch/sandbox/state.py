@@ -129,9 +129,8 @@ class SandboxState:
     def record_submission(self, podcast_id: str, raw: bytes) -> Received:
         """Record a submission before it is carried out; `record_outcome` completes the record."""
         body: dict[str, Any] | str = raw.decode(errors="replace")
-        with suppress(BadRequestError):
-            document = parse_json(raw)
-            body = document if isinstance(document, dict) else body
+        if (document := json_object(raw)) is not None:
+            body = document
         submission = Received(time=time.time(), podcast_id=podcast_id, body=body)
         with self._lock:
             self._received.append(submission)
@@ -201,6 +200,14 @@ class SandboxState:
             "requests": {" ".join(key): count for key, count in self.requests().items()},
             "faults": self.faults.snapshot(),
         }
+
+
+def json_object(raw: bytes) -> dict[str, Any] | None:
+    """The body of a request, if it is a JSON object."""
+    with suppress(BadRequestError):
+        document = parse_json(raw)
+        return document if isinstance(document, dict) else None
+    return None
 
 
 def _stamp(moment: datetime) -> str:

@@ -29,9 +29,13 @@ from feedwatch.store.schema import digests, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks
 
 LATEST = 100  # episodes from which a feed's rhythm is learned
-# All that a check may change of a feed: not what a person or the config may change meanwhile.
-NOT_BY_A_CHECK = {"id", "name", "url", "active", "paused", "version", "full_reads_requested"}
-CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in NOT_BY_A_CHECK)
+# All that a check may change of a feed: not what a person, the config or the media API's answers
+# may change meanwhile.
+OF_OTHERS = {
+    *("id", "name", "url", "active", "paused", "version"),
+    *("full_reads_requested", "missing_podcast"),
+}
+CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in OF_OTHERS)
 # A full read that was requested while the check ran has made the feed due at once: that stays so.
 _NEXT_CHECK = case(
     (

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import episode_lifecycle, events
@@ -39,7 +39,7 @@ from feedwatch.store.episodes import (
 )
 from feedwatch.store.errors import StoreError
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
+from feedwatch.store.schema import claim_keys, claims, episodes, feeds, history, imprint
 from feedwatch.store.sql import chunks, columns_of, is_due
 
 OF_TARGET = ("processor", "api", "target")
@@ -182,6 +182,11 @@ class ClaimStore:
         with reading(self._engine) as db:
             return submissions_since(db, moment)
 
+    def refusals_in_a_row(self, feed: str) -> int:
+        """How many of a feed's POSTs were refused since one was taken or its queue approved."""
+        with reading(self._engine) as db:
+            return refusals_in_a_row(db, feed)
+
     def database_id(self) -> DatabaseId:
         """Which database this is, and the number of its last claim."""
         with reading(self._engine) as db:
@@ -230,6 +235,24 @@ def jobs_in_flight(db: Connection, *, but_overdue: bool = False) -> int:
     """How many jobs are not final. An overdue one may never be: it must not make others wait."""
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
     return db.scalars(query.where(~episodes.c.overdue) if but_overdue else query).one()
+
+
+def refusals_in_a_row(db: Connection, feed: str) -> int:
+    """The same, within a transaction. What was surely not taken, or is in doubt, says nothing."""
+    entry = history.c
+    approved = and_(entry.previous == State.HELD, entry.state == State.QUEUED)
+    refused = and_(entry.previous == State.SUBMITTING, entry.state == State.FAILED)
+    accepted = and_(entry.previous == State.SUBMITTING, entry.state == State.PROCESSING)
+    of_feed = (
+        select(entry.id, refused.label("refused"))
+        .select_from(history.join(episodes, episodes.c.id == entry.episode_id).join(feeds))
+        .where(feeds.c.name == feed, or_(approved, refused, accepted))
+    ).subquery()
+    last_other = (
+        select(func.coalesce(func.max(of_feed.c.id), 0)).where(~of_feed.c.refused).scalar_subquery()
+    )
+    count = select(func.count()).select_from(of_feed)
+    return db.scalars(count.where(of_feed.c.refused, of_feed.c.id > last_other)).one()
 
 
 def submissions_since(db: Connection, moment: datetime) -> int:
@@ -297,6 +320,7 @@ def _next_queued(
             episodes.c.description.is_not(None),
             feeds.c.active,
             ~feeds.c.paused,
+            feeds.c.missing_podcast.is_(None),
         )
         .order_by(oldest, episodes.c.id)
         .limit(1)

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, exists, func, insert, select, update
 
 from feedwatch.core import events
 from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
@@ -34,6 +34,21 @@ class EpisodeStore:
         """The episode whose job has this id at the media API."""
         return self._first(select_episodes().where(episodes.c.media_id == media_id).limit(1))
 
+    def latest_job(self) -> Episode | None:
+        """The newest episode whose job has an id at the media API."""
+        query = select_episodes().where(episodes.c.media_id.is_not(None))
+        return self._first(query.order_by(episodes.c.id.desc()).limit(1))
+
+    def other_jobs(self, job: Episode) -> list[Episode]:
+        """The episodes besides `job` whose jobs, of the same podcast, are not final."""
+        return self._all(
+            select_episodes().where(
+                episodes.c.state == State.PROCESSING,
+                episodes.c.podcast_id == job.podcast_id,
+                episodes.c.id != job.id,
+            )
+        )
+
     def find(
         self, *, feed: str | None = None, states: Collection[State] = (), limit: int | None = None
     ) -> list[Episode]:
@@ -44,8 +59,7 @@ class EpisodeStore:
             query = query.where(feeds.c.name == feed)
         if states:
             query = query.where(episodes.c.state.in_(states))
-        with reading(self._engine) as db:
-            return fetch_episodes(db, query)
+        return self._all(query)
 
     def due(
         self, state: State, now: datetime, limit: int, but: Collection[int] = ()
@@ -61,8 +75,7 @@ class EpisodeStore:
             .order_by(episodes.c.due_at)
             .limit(limit)
         )
-        with reading(self._engine) as db:
-            return fetch_episodes(db, query)
+        return self._all(query)
 
     def history(self, episode_id: int) -> list[HistoryEntry]:
         """An episode's history, oldest entry first."""
@@ -86,7 +99,7 @@ class EpisodeStore:
         """Replace `before` by `after`, and put an event into the outbox if it has become ready.
 
         Returns the episode as saved; None, with nothing written, if somebody else has changed it
-        since `before` was read.
+        since `before` was read, or if its media id is another episode's.
         """
         with self._engine.begin() as db:
             saved = move_episode(db, before, after, now)
@@ -95,8 +108,11 @@ class EpisodeStore:
         return saved
 
     def _first(self, query: Select[Any]) -> Episode | None:
+        return next(iter(self._all(query)), None)
+
+    def _all(self, query: Select[Any]) -> list[Episode]:
         with reading(self._engine) as db:
-            return next(iter(fetch_episodes(db, query)), None)
+            return fetch_episodes(db, query)
 
 
 def select_episodes() -> Select[Any]:
@@ -121,13 +137,20 @@ def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
 
 
 def move_episode(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
-    """Write an episode and its history entry; None if `before` is not what is stored.
+    """Write an episode and its history entry.
+
+    None if `before` is not what is stored, or if the media id is another episode's: two of them
+    would get one audio, and one of two payments would be forgotten.
 
     An episode that becomes queued before its description was read makes its feed due, so that the
     whole document is parsed for it.
     """
     after = replace(after, version=before.version + 1)
     unchanged = and_(episodes.c.id == before.id, episodes.c.version == before.version)
+    if after.media_id is not None and after.media_id != before.media_id:
+        other = episodes.alias("other")
+        of_another = and_(other.c.media_id == after.media_id, other.c.id != before.id)
+        unchanged = and_(unchanged, ~exists().where(of_another))
     values = {name: getattr(after, name) for name in EPISODE_COLUMNS}
     if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
         return None

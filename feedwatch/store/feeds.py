@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, or_, select, update
 
 from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.settings import FeedConfig
@@ -93,9 +93,10 @@ class FeedStore:
         """All feeds, by name, with those that are no longer in the config."""
         return self._ordered(_SELECT_FEEDS)
 
-    def failing_or_silent(self) -> list[Feed]:
-        """Feeds of the config whose last check failed or that have been silent for too long."""
-        needs_a_look = feeds.c.error.is_not(None) | feeds.c.silent_since.is_not(None)
+    def in_trouble(self) -> list[Feed]:
+        """Feeds of the config that fail, that are silent or whose podcast is missing."""
+        signs = (feeds.c.error, feeds.c.silent_since, feeds.c.missing_podcast)
+        needs_a_look = or_(*(sign.is_not(None) for sign in signs))
         return self._ordered(_SELECT_FEEDS.where(feeds.c.active, needs_a_look))
 
     def due(
@@ -154,6 +155,13 @@ class FeedStore:
         was_checked = feeds.c.doubted_at.is_(None) | (feeds.c.success_at > feeds.c.doubted_at)
         with self._engine.begin() as db:
             db.execute(change.where(feeds.c.name == name, was_checked))
+
+    def set_missing_podcasts(self, names: Collection[str], podcast_id: str | None) -> None:
+        """Record that these feeds' podcast is missing; None: that it is there, or may be."""
+        change = update(feeds).values(missing_podcast=podcast_id)
+        with self._engine.begin() as db:
+            for chunk in chunks(names):
+                db.execute(change.where(feeds.c.name.in_(chunk)))
 
     def url_changes(self) -> dict[str, list[UrlChange]]:
         """The URLs that each feed was fetched from before, by the feed's name, oldest first."""

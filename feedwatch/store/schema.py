@@ -89,6 +89,7 @@ feeds = Table(
     Column("address_reach", Integer, key="url_scope"),
     Column("expected_by", UtcDateTime),
     Column("silent_since", UtcDateTime),
+    Column("missing_podcast", Text),
 )
 
 # URL changes: the URLs that feeds are no longer fetched from, and why. Append only.
@@ -130,6 +131,7 @@ episodes = Table(
     Column("remote_updated_at", Text),
     Column("remote_created_at", Text),
     Column("remote_stood", Integer, nullable=False),
+    Column("remote_since", UtcDateTime),
     Column("processed_url", Text),
     Column("duration", Float),
     Column("ad_removal_markers", JSON(none_as_null=True)),
@@ -188,6 +190,8 @@ gates = Table(
     Column("failures", Integer, nullable=False),
     Column("doubts", Integer, nullable=False, key="doubtful_posts"),
     Column("blocked", Boolean, nullable=False),
+    Column("odd_episode", Integer),
+    Column("odd_answers", Integer, nullable=False),
 )
 
 # The ledger: every claim of a POST. Rows are never deleted. The last four columns go from open to

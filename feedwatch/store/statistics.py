@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 
-from feedwatch.core.alert import Waiting
+from feedwatch.core.alert import LostPodcast, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, EpisodeCounts, State
+from feedwatch.core.episode_lifecycle import LOST, LOST_STANDS
 from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
@@ -96,6 +97,24 @@ class Statistics:
                     )
                 )
         return found
+
+    def lost_podcasts(self) -> list[LostPodcast]:
+        """Podcasts with several jobs of which the API knows none, and that for some polls."""
+        stand = episodes.c.remote_stood
+        is_lost = case((episodes.c.remote_status == LOST, 1), else_=0)
+        query = (
+            select(func.min(feeds.c.name), episodes.c.podcast_id, func.count())
+            .join_from(episodes, feeds)
+            .where(episodes.c.state == State.PROCESSING)
+            .group_by(episodes.c.podcast_id)
+            .having(func.count() > 1, func.min(is_lost) == 1, func.max(stand) >= LOST_STANDS)
+            .order_by(episodes.c.podcast_id)
+        )
+        with reading(self._engine) as db:
+            return [
+                LostPodcast(feed=feed, podcast_id=podcast_id, jobs=jobs)
+                for feed, podcast_id, jobs in db.execute(query)
+            ]
 
     def snapshot(self, now: datetime) -> HealthSnapshot:
         """The health snapshot: what shows whether the daemon gets its work done."""

@@ -16,7 +16,7 @@ from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
-TROUBLES_EVERY = timedelta(seconds=5)
+TROUBLES_EVERY = timedelta(seconds=2)  # a refused key is told within five, as users are promised
 FIRST_RETRY = timedelta(seconds=10)
 RETRY_AT_LEAST_EVERY = timedelta(hours=1)  # of one event
 TRY_AT_LEAST_EVERY = timedelta(minutes=5)  # of a channel that fails, whichever event is due
@@ -62,9 +62,10 @@ class Alerts:
         now, store = self._context.clock(), self._context.store
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
             current = current_troubles(
-                store.feeds.failing_or_silent(),
+                store.feeds.in_trouble(),
                 store.breakers.get(self._context.processor.name),
                 store.statistics.waiting(now - FAILED_FOR),
+                store.statistics.lost_podcasts(),
             )
             store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
             for entry in store.outbox.drop_before(now - GIVEN_UP_AFTER):

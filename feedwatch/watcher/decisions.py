@@ -14,15 +14,16 @@ from functools import partial
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed_lifecycle import may_settle
-from feedwatch.core.job import Lost, Unreachable
+from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, paid_reason
 from feedwatch.core.schedule import first_checks
-from feedwatch.core.settings import FeedConfig
+from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
 from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 
+POLLED = (State.PROCESSING, State.FAILED)  # whose jobs may turn out to be done
 TargetOf = Callable[[Episode], Target]  # what a POST for an episode is for, by the config
 MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -32,8 +33,11 @@ class Proposal:
     """State changes that are allowed and not written yet."""
 
     moves: Sequence[tuple[Episode, Episode]]  # each episode before and after
+    done: Sequence[
+        tuple[Episode, Episode]
+    ] = ()  # further ones, whose jobs are done: nothing is paid
     feed: str | None = None  # the decision is about all held episodes of this feed
-    remark: str | None = None  # what the person should know of it
+    remarks: Sequence[str] = ()  # what the person should know of it
 
     @property
     def episodes(self) -> list[Episode]:
@@ -65,23 +69,47 @@ def skipping(
 def retrial(
     store: Store,
     sources: Collection[FeedConfig],
+    processor: Processor | None,
     ids: Sequence[int],
     state: State | None,
+    policy: Policy,
     now: datetime,
     target_of: TargetOf,
 ) -> Proposal:
-    """Submit again episodes: those with these ids or, where a state is given, all in that state."""
+    """Submit again episodes: those with these ids or, where a state is given, all in that state.
+
+    The processor, if there is one, is asked for the jobs that they have: one that is done makes its
+    episode ready, one that is under way is polled on, and its episode is not submitted again.
+    """
     episodes = store.episodes.find(states=[state]) if state else _by_id(store, ids)
     _require_configured(sources, episodes)
-    return _submitting(store, episodes, episode_lifecycle.retried, now, target_of)
+    done, rest, remarks = [], [], []
+    for episode in episodes:
+        after = _after_reading(store, processor, episode, policy, now)
+        if isinstance(after, str):
+            remarks.append(after)
+        elif after.state is State.READY and episode.state is not State.READY:
+            done.append((episode, after))
+        else:
+            rest.append(episode)
+    if remarks and not done and not rest:
+        raise RequestError("nothing was done:\n  " + "\n  ".join(remarks))
+    proposal = _submitting(store, rest, episode_lifecycle.retried, now, target_of)
+    return replace(proposal, done=done, remarks=[*remarks, *proposal.remarks])
 
 
 def adoption(
-    store: Store, processor: Processor | None, episode_id: int, media_id: str, now: datetime
+    store: Store,
+    processor: Processor | None,
+    episode_id: int,
+    media_id: str,
+    policy: Policy,
+    now: datetime,
 ) -> Proposal:
     """Record that an unknown submission was taken as the job `media_id`.
 
-    The processor, if there is one, is asked whether it knows the job.
+    The processor, if there is one, is asked whether it knows the job. Where the episode has another
+    job already, that one is asked for first: if it is done, it is what makes the episode ready.
     """
     episode = find_episode(store, episode_id)
     owner = store.episodes.by_media_id(media_id)
@@ -91,14 +119,41 @@ def adoption(
         )
     adopted = partial(episode_lifecycle.adopted, media_id=media_id, now=now)
     proposal = _proposal([episode], adopted)
+    after = _after_reading(store, processor, episode, policy, now)
+    if isinstance(after, str):
+        raise RequestError(f"nothing was done: {after}")
+    if after.state is State.READY:
+        return Proposal(moves=[], done=[(episode, after)])
     if processor is None:
         return proposal
     match processor.poll(episode.podcast_id or "", media_id):
         case Lost():
             raise RequestError(f"nothing was done: the API knows no job {media_id} of this podcast")
         case Unreachable(reason):
-            return replace(proposal, remark=f"not checked, {reason}; the next polls will show")
+            return replace(proposal, remarks=[f"not checked, {reason}; the next polls will show"])
     return proposal
+
+
+def _after_reading(
+    store: Store, processor: Processor | None, episode: Episode, policy: Policy, now: datetime
+) -> Episode | str:
+    """The episode after its job, if it has one, was read; or why nothing else can be done now."""
+    if processor is None or episode.media_id is None or episode.state not in POLLED:
+        return episode
+    progress = processor.poll(episode.podcast_id or "", episode.media_id)
+    after = episode_lifecycle.polled(episode, progress, now, policy)
+    name = f"episode {episode.id}: its job {episode.media_id}"
+    match progress:
+        case Running(remote_status=status):
+            store.episodes.save(episode, after, now)  # it may have been given up
+            return f"{name} is under way ({status}), so it is polled on and not submitted again"
+        case Unreachable(reason):
+            return f"{name} must be read first, and cannot be ({reason})"
+        case Broken() if episode.state is State.PROCESSING:
+            return f"{name} shows an error that may pass ({after.reason}), so it is polled on"
+        case Lost() if episode.state is State.PROCESSING:
+            return f"{name} is not found, which may pass ({after.reason}), so it is polled on"
+    return after
 
 
 def carry_out(store: Store, proposal: Proposal, now: datetime) -> list[int]:
@@ -108,7 +163,9 @@ def carry_out(store: Store, proposal: Proposal, now: datetime) -> list[int]:
     next check are no longer held because the database was restored.
     """
     overtaken = [
-        before.id for before, after in proposal.moves if _save(store, before, after, now) is None
+        before.id
+        for before, after in (*proposal.moves, *proposal.done)
+        if _save(store, before, after, now) is None
     ]
     if proposal.feed is not None and not overtaken:
         store.feeds.clear_doubt(proposal.feed)
@@ -147,12 +204,12 @@ def _submitting(
     paid = {one.id: store.claims.conflict(one, target_of(one)) for one in episodes}
     cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
     proposal = _proposal(episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
-    if not cleared:
-        return proposal
-    reasons = "; ".join(
-        f"{number}: {paid_reason(claim)}" for number, claim in paid.items() if claim
-    )
-    return replace(proposal, remark=f"paid for and published already: {reasons}")
+    remarks = [
+        f"episode {number} is paid for and published: {paid_reason(claim)}"
+        for number, claim in paid.items()
+        if claim is not None
+    ]
+    return replace(proposal, remarks=remarks)
 
 
 def _save(store: Store, before: Episode, after: Episode, now: datetime) -> Episode | None:

@@ -32,7 +32,10 @@ def status(
         counts=store.statistics.by_feed(),
         feeds=list(configured_feeds(store, sources).values()),
         troubles=current_troubles(
-            store.feeds.failing_or_silent(), breaker, store.statistics.waiting(now - FAILED_FOR)
+            store.feeds.in_trouble(),
+            breaker,
+            store.statistics.waiting(now - FAILED_FOR),
+            store.statistics.lost_podcasts(),
         ),
         undelivered=store.outbox.stuck(),
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),

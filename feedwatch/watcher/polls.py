@@ -1,13 +1,14 @@
 """The loop `polls`: ask the media API about the jobs that are due."""
 
 import logging
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
-from feedwatch.core.job import Progress, Running, Unreachable
+from feedwatch.core.job import Lost, Progress, Running, Unreachable
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named
 from feedwatch.watcher.worker_pool import WorkerPool
@@ -23,6 +24,7 @@ class Polls:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._polls: WorkerPool[Episode, Progress] = WorkerPool(MAX_CONCURRENT_POLLS, "poll")
+        self._failures: Counter[int] = Counter()  # polls in a row that said nothing, by episode
 
     def tick(self) -> bool:
         """Record the polls that have ended, and start those that are due."""
@@ -33,7 +35,9 @@ class Polls:
         if context.stopping.is_set():
             return True
         now, free, running = context.clock(), self._polls.free, self._polls.ids
-        for episode in context.store.episodes.due(State.PROCESSING, now, free, but=running):
+        due = context.store.episodes.due(State.PROCESSING, now, free, but=running)
+        due += context.store.episodes.due(State.FAILED, now, free - len(due), but=running)
+        for episode in due:
             self._polls.start(
                 episode.id,
                 episode,
@@ -52,9 +56,7 @@ class Polls:
             progress = poll.result()
             if isinstance(progress, Unreachable) and context.stopping.is_set():
                 return  # broken off by us: the API is not to blame
-            after = episode_lifecycle.polled(
-                episode, progress, context.clock(), context.plan.policy
-            )
+            after = self._polled(episode, progress)
             if (
                 isinstance(progress, Running)
                 and not progress.known
@@ -66,9 +68,47 @@ class Polls:
                     *(named(episode), progress.remote_status),
                     extra=about(episode),
                 )
-            context.move(episode, after)
+            if isinstance(progress, Unreachable) and progress.blocked:
+                self._block(progress.reason)
+            saved = context.move(episode, after)
+            if saved is not None and saved.state is State.READY and saved.reason is not None:
+                log.warning("%s: %s", named(saved), saved.reason, extra=about(saved))
         except StoreError:
             raise
         except Exception:
             log.exception("%s: a bug has ended the poll", named(episode), extra=about(episode))
             context.move(episode, replace(episode, due_at=context.clock() + RETRY_AFTER_BUG))
+
+    def _polled(self, episode: Episode, progress: Progress) -> Episode:
+        """The episode after its poll, and after those before that said nothing."""
+        context, policy = self._context, self._context.plan.policy
+        if isinstance(progress, Unreachable):
+            self._failures[episode.id] += 1
+        else:
+            self._failures.pop(episode.id, None)
+        all_lost = False
+        if isinstance(progress, Lost):
+            others = context.store.episodes.other_jobs(episode)
+            all_lost = bool(others) and all(map(episode_lifecycle.seems_lost, others))
+        return episode_lifecycle.polled(
+            episode,
+            progress,
+            context.clock(),
+            policy,
+            failures=self._failures[episode.id],
+            all_lost=all_lost,
+        )
+
+    def _block(self, reason: str) -> None:
+        """Trip the circuit breaker: the API refused us, and would refuse a submission as well."""
+        context, name = self._context, self._context.processor.name
+        now, policy = context.clock(), context.plan.policy
+        before = context.store.breakers.get(name)
+        after = context.store.breakers.change(
+            name,
+            lambda breaker: circuit_breaker.breaker_after_refused_poll(
+                breaker, reason, now, policy
+            ),
+        )
+        if after.reason != before.reason:
+            log.error("submissions paused, queued episodes will wait: %s", reason)

@@ -9,14 +9,18 @@ from urllib.parse import unquote, urlsplit
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
-from feedwatch.core.job import Accepted, Answer, Later, Task, Unknown
+from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
 from feedwatch.core.ledger import Claim, Outcome, outcome_of
+from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import FeedConfig, OnUnknown
 from feedwatch.processors import Processor
+from feedwatch.processors.clocks import moment
 from feedwatch.store.claims import Intent
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, about, log_move, named
+from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
+from feedwatch.watcher.set_asides import set_others_aside
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +39,46 @@ class Answered(NamedTuple):
     answer: Answer
 
 
+class Claimed(NamedTuple):
+    """A committed claim, and what its POST needs."""
+
+    episode: Episode
+    claim: Claim
+    source: FeedConfig
+    at: Moment
+
+
+class ClaimPlan:
+    """What a claim makes of the episode that is next; called within the claim's transaction."""
+
+    def __init__(self, context: Context, podcasts: PodcastLookups) -> None:
+        self.sources = context.plan.sources
+        self.now = context.clock()
+        self.at = moment()
+        self.unasked: str | None = None  # a podcast that has to be looked up first
+        self._context = context
+        self._podcasts = podcasts
+
+    def __call__(self, episode: Episode) -> Intent | None:
+        """The episode as claimed; None without its feed in the config, or if it is `unasked`."""
+        self.at = moment()  # not later than the commit, whatever stops us then
+        source = self.sources.get(episode.feed)
+        if source is None:
+            return None
+        if not self._podcasts.is_usable(source.podcast_id):
+            self.unasked = self.unasked or source.podcast_id
+            return None
+        claimed = episode_lifecycle.claimed(episode, source.podcast_id, self.now)
+        return Intent(claimed, self._context.target(source.podcast_id))
+
+
 class Submissions:
     """Submits one episode after another. Each answer is recorded before the next POST."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._proven: Processor | None = None  # the one whose safe read has succeeded here
+        self._podcasts = PodcastLookups(context)
         self._unsaved: list[Answered] = []  # answers that are not in the database yet
         self._last: str | None = None  # the token of the last claim that the database must have
 
@@ -52,6 +90,7 @@ class Submissions:
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
                 context.move(episode, episode_lifecycle.resubmitted(episode, now))
+        self._podcasts.begin_round()
         while not context.stopping.is_set() and self._may_submit():
             context.worked(SUBMISSIONS)  # a safe read, which may have taken long
             claimed = self._claim()
@@ -102,50 +141,64 @@ class Submissions:
             return True
         if breaker.paused or circuit_breaker.is_tripped(breaker, now):
             return False
-        if not context.store.episodes.due(State.QUEUED, now, 1):
+        # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
+        if not breaker.blocked and not context.store.episodes.due(State.QUEUED, now, 1):
             return False
-        failure = processor.probe()
+        job = context.store.episodes.latest_job()
+        podcast_id = job.podcast_id if job is not None else None
+        podcast_id = podcast_id or next(iter(context.plan.sources.values())).podcast_id
+        failure = processor.probe(podcast_id, job.media_id if job is not None else None)
+        self._record_read(processor, failure)
+        self._proven = processor if failure is None else None
+        return failure is None
+
+    def _record_read(self, processor: Processor, failure: Later | None) -> None:
+        """Record a safe read, or a look-up that failed, in the circuit breaker."""
+        context = self._context
+        before = context.store.breakers.get(processor.name)
         context.store.breakers.change(
             processor.name,
             lambda breaker: circuit_breaker.breaker_after_read(
                 breaker, failure, context.clock(), context.plan.policy
             ),
         )
-        self._proven = processor if failure is None else None
-        if failure is not None and breaker.reason != failure.reason:
+        if failure is not None and before.reason != failure.reason:
             log.error("submissions paused, queued episodes will wait: %s", failure.reason)
-        return failure is None
 
-    def _claim(self) -> tuple[Episode, Claim, FeedConfig] | None:
-        """Claim an episode, and read the config of its feed at the same moment."""
-        context, now = self._context, self._context.clock()
+    def _claim(self) -> Claimed | None:
+        """Claim an episode, and read the config of its feed at the same moment.
+
+        The podcast is looked up before its first POST, outside of the transaction of the claim.
+        """
+        context, processor = self._context, self._context.processor
         if context.journal.was_changed():
             self._last = compare(context)
-        with context.steady:
-            sources = context.plan.sources
+        asked: set[str] = set()
+        while True:
+            with context.steady:
+                plan = ClaimPlan(context, self._podcasts)
+                result = context.store.claims.claim(
+                    processor.name, plan.now, context.plan.policy, plan, self._last
+                )
+            context.worked(SUBMISSIONS)
+            if result.ledger_differs:
+                log.error("this is not the database of the last submission: comparing it again")
+                self._last = compare(context, self._last)
+                return None
+            for before, after in result.paid_already:
+                log_move(before, after)
+            if result.episode is not None and result.claim is not None:
+                self._last = result.claim.token
+                source = plan.sources[result.episode.feed]
+                return Claimed(result.episode, result.claim, source, plan.at)
+            if plan.unasked is None or plan.unasked in asked:
+                return None  # nothing is due, or a missing podcast's feed is not left out
+            asked.add(plan.unasked)
+            if (failure := self._podcasts.look_up(plan.unasked)) is not None:
+                self._record_read(processor, failure)
+                return None
 
-            def intent(episode: Episode) -> Intent | None:
-                source = sources.get(episode.feed)
-                if source is None:  # the config of this process does not have the feed
-                    return None
-                claimed = episode_lifecycle.claimed(episode, source.podcast_id, now)
-                return Intent(claimed, context.target(source.podcast_id))
-
-            result = context.store.claims.claim(
-                context.processor.name, now, context.plan.policy, intent, self._last
-            )
-        if result.ledger_differs:
-            log.error("this is not the database of the last submission: comparing it again")
-            self._last = compare(context, self._last)
-            return None
-        for before, after in result.paid_already:
-            log_move(before, after)
-        if result.episode is None or result.claim is None:
-            return None
-        self._last = result.claim.token
-        return result.episode, result.claim, sources[result.episode.feed]
-
-    def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig) -> None:
+    def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig, at: Moment) -> None:
         """POST, and record the answer. The claim is committed already."""
         context = self._context
         answer: Answer
@@ -154,7 +207,7 @@ class Submissions:
             answer = Later(f"the journal cannot be written any more: {problems}", sent=False)
         else:
             try:
-                answer = context.processor.submit(submission_of(claimed, source))
+                answer = context.processor.submit(submission_of(claimed, source), at)
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
                 log.exception(
@@ -196,14 +249,24 @@ class Submissions:
             self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
-        """Record an answer in its claim, in its episode and in the circuit breaker."""
-        context, store = self._context, self._context.store
+        """Record an answer in its claim, its episode, others that it is about, and the breaker."""
+        context, store, name = self._context, self._context.store, self._context.processor.name
         now, policy = context.clock(), context.plan.policy
+        if isinstance(answer, Accepted):
+            owner = store.episodes.by_media_id(answer.media_id)
+            if owner is not None and owner.id != claimed.id:
+                answer = Unknown(
+                    f"the API answered with the media id {answer.media_id}, which is that of "
+                    f"episode {owner.id}"
+                )
+        before = store.breakers.get(name)
+        after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
+        moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers)
         saved = store.claims.settle(
             claim.token,
             outcome_of(answer),
             claimed,
-            episode_lifecycle.answered(claimed, answer, now, policy),
+            moved,
             now,
             sent=not isinstance(answer, Later) or answer.sent,
         )
@@ -211,15 +274,17 @@ class Submissions:
             self._record_late(claimed, answer)
         else:
             log_move(claimed, saved)
-        before = store.breakers.get(context.processor.name)
+        set_others_aside(context, before, claimed, answer)
         store.breakers.change(
-            context.processor.name,
-            lambda breaker: circuit_breaker.breaker_after_answer(breaker, answer, now, policy),
+            name,
+            lambda breaker: circuit_breaker.breaker_after_answer(
+                breaker, claimed.id, answer, now, policy
+            ),
         )
-        if not isinstance(answer, Later | Unknown):
+        if isinstance(answer, Accepted | Refused):
             if before.reason is not None:
                 log.info("submissions go on")
-        elif before.reason != answer.reason:
+        elif after.tripped_until is not None and before.reason != answer.reason:
             needs_person = isinstance(answer, Later) and answer.blocked
             log.log(
                 logging.ERROR if needs_person else logging.WARNING,

@@ -1,0 +1,13 @@
+"""The clocks that the deadline of a POST is counted by."""
+
+import time
+
+from feedwatch.core.post_deadline import Moment
+
+# Linux's monotonic clock stands still while the machine sleeps; this one goes on.
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def moment() -> Moment:
+    """The present moment."""
+    return Moment(boot=time.clock_gettime(_BOOT_CLOCK), wall=time.time())

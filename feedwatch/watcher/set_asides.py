@@ -1,0 +1,37 @@
+"""Set asides: queued episodes that the API's answers speak against wait for a person."""
+
+import logging
+
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.circuit_breaker import SEVERAL, CircuitBreaker
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.job import Accepted, Answer, Refused
+from feedwatch.watcher.context import Context, named
+
+log = logging.getLogger(__name__)
+
+
+def set_others_aside(
+    context: Context, before: CircuitBreaker, claimed: Episode, answer: Answer
+) -> None:
+    """Hold what the answer to `claimed` speaks against; `before` is the breaker before it.
+
+    An episode that got an odd answer is odd itself once another one got a clear answer. Refusals in
+    a row are the feed's, not the episodes'.
+    """
+    if not isinstance(answer, Accepted | Refused):
+        return
+    if before.odd_episode not in (None, SEVERAL, claimed.id):
+        odd = context.store.episodes.get(before.odd_episode or SEVERAL)
+        if odd is not None and odd.state is State.QUEUED:
+            context.move(odd, episode_lifecycle.set_aside(odd, odd.reason or "an odd answer"))
+    if not isinstance(answer, Refused):
+        return
+    if context.store.claims.refusals_in_a_row(claimed.feed) >= episode_lifecycle.MOST_REFUSALS:
+        reason = episode_lifecycle.refusals_reason(claimed.feed, answer.reason)
+        queued = context.store.episodes.find(feed=claimed.feed, states=[State.QUEUED])
+        for episode in queued:
+            aside = episode_lifecycle.set_aside(episode, reason)
+            context.store.episodes.save(episode, aside, context.clock())
+        if queued:
+            log.error("%s: %d queued episodes are held: %s", named(claimed), len(queued), reason)
