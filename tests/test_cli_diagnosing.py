@@ -8,7 +8,7 @@ import pytest
 
 from feedwatch.sandbox.server import Sandbox
 from tests.receiver import Receiver
-from tests.support import FeedServer, Feedwatch, Workspace
+from tests.support import MORE_PODCASTS, FeedServer, Feedwatch, Workspace
 
 # doctor
 
@@ -115,6 +115,7 @@ def test_podcasts_lists_ids_and_names(feedwatch: Feedwatch) -> None:
     assert [{"id": one["id"], "name": one["name"]} for one in ended.json] == [
         {"id": "podcast-1", "name": "The show"},
         {"id": "podcast-2", "name": "Another show"},
+        *({"id": podcast, "name": "One more"} for podcast in MORE_PODCASTS),
     ]
     said = feedwatch.here("podcasts").stdout
     assert re.search(r"podcast-2\s+Another show", said)

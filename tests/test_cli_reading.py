@@ -56,7 +56,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feedwatch]:
         feeds.publish(1, item(2), 3)
         bare = f'<item><enclosure url="{audio(12)}" length="1" type="audio/mpeg"/></item>'
         feeds.publish(11, bare, path="/other.xml")
-        sandbox.faults.add(Fault(on="submit", kind="job_status", statuses=["AI_ERROR"]))
+        refusal = '{"error":"Bad Request","message":"too short"}'
+        sandbox.faults.add(Fault(on="submit", kind="status", status=400, body=refusal))
         assert feedwatch.once().status == 3
         workspace.add_feed("fresh", feeds.url_of("/fresh.xml"))
         yield feedwatch
@@ -101,8 +102,7 @@ def test_episodes_json_has_the_promised_fields_and_null_for_what_is_not_known(
     held = of(episodes, state="held")
     assert (held["guid"], held["published_at"]) == (None, None)
     failed = of(episodes, state="failed")
-    assert failed["remote_status"] == "AI_ERROR"
-    assert "AI_ERROR" in failed["reason"]
+    assert "too short" in failed["reason"]
     assert failed["processed_url"] is None
     assert is_stamp(failed["finished_at"])
 
@@ -150,7 +150,7 @@ def test_show_tells_why_an_episode_was_skipped_or_failed_and_what_can_be_done(
     lived: Feedwatch,
 ) -> None:
     episodes = lived.json("episodes")
-    for guid, words in (("guid-1", "first run"), ("guid-3", "AI_ERROR")):
+    for guid, words in (("guid-1", "first run"), ("guid-3", "too short")):
         number = of(episodes, guid=guid)["id"]
         assert any(
             words in (move["reason"] or "") for move in lived.json("show", number)["history"]

@@ -106,7 +106,7 @@ def test_an_outage_puts_one_episode_in_doubt_and_the_rest_waits_for_a_read_that_
     feed_server.publish(1, 2, 3)
     sandbox.faults.add(
         Fault(on="submit", kind="drop_before", times=None),
-        Fault(on="podcasts", kind="status", status=502, times=None, after=1),
+        Fault(on="podcasts", kind="status", status=502, times=None, after=2),
     )
     assert feedwatch.once("--timeout", 1).status == 4
     assert feedwatch.states() == {"guid-1": "unknown", "guid-2": "queued", "guid-3": "queued"}

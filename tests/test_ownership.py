@@ -5,7 +5,7 @@ import shutil
 import signal
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,12 @@ def lose(workspace: Workspace) -> None:
         path.unlink()
 
 
+def after(moment: datetime) -> datetime:
+    """A later moment, now: feeds state whole seconds."""
+    wait_for(lambda: datetime.now(UTC) >= moment + timedelta(seconds=1))
+    return datetime.now(UTC)
+
+
 def back_up(workspace: Workspace) -> Path:
     copy = workspace.folder / "copy.db"
     with closing(sqlite3.connect(workspace.database)) as db:
@@ -96,7 +102,7 @@ def test_a_lost_database_rebuilds_itself_from_the_journal_and_pays_for_nothing_a
     paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
 ) -> None:
     lose(workspace)
-    feed_server.publish(item(2, when=datetime.now(UTC)), 1)
+    feed_server.publish(item(2, when=after(datetime.now(UTC))), 1)
     again = paid.once()
     assert again.status == 0
     assert "the journal has 1 claims that it did not know" in again.stderr
@@ -125,7 +131,7 @@ def test_a_restored_copy_pays_for_nothing_again_however_often_it_is_put_back(
         put_back(workspace, copy)
         assert paid.once().status == 0
         assert paid.states() == {"guid-2": "ready", "guid-1": "ready"}
-    feed_server.publish(item(3, when=datetime.now(UTC)), 2, 1)
+    feed_server.publish(item(3, when=after(datetime.now(UTC))), 2, 1)
     assert paid.once().status == 0
     assert [body["name"] for body in sandbox.taken] == ["Episode 1", "Episode 2", "Episode 3"]
 
@@ -156,11 +162,11 @@ def test_what_looks_new_and_is_older_than_the_missing_claims_is_held_until_it_wa
     too_early = paid.here("skip", "--feed", "show")
     assert too_early.status == 1
     assert "not checked yet since" in too_early.stderr
-    feed_server.publish(7, 2, 1)  # all are dated long ago
+    feed_server.publish(item(7), 2, 1)  # dated long ago
     assert paid.once().status == 4
     assert paid.states() == {"guid-7": "held", "guid-2": "ready", "guid-1": "ready"}
     assert paid.here("skip", "--feed", "show").status == 0
-    feed_server.publish(8, 7, 2, 1)
+    feed_server.publish(8, item(7), 2, 1)
     assert paid.once().status == 0
     assert paid.states()["guid-8"] == "ready", "what is new after that check is new"
     assert len(sandbox.submissions) == 3

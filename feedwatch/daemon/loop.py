@@ -233,7 +233,7 @@ class Daemon:
 
     def _settled(self) -> bool:
         context = self._context
-        if context.store.claims.in_flight() > 0:
+        if context.store.claims.worth_waiting_for() > 0:
             return False
         return not context.store.claims.may_claim_later(
             context.processor.name, context.clock(), context.plan.policy

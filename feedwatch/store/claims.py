@@ -42,6 +42,7 @@ from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, history, imprint
 from feedwatch.store.sql import chunks, columns_of, is_due
 
+MANY_POLLS = 20  # in a row
 OF_TARGET = ("processor", "api", "target")
 CLAIM_COLUMNS = tuple(column.key for column in claims.columns if column.key not in OF_TARGET)
 
@@ -176,6 +177,16 @@ class ClaimStore:
         """How many jobs are accepted and not final, with the submissions under way."""
         with reading(self._engine) as db:
             return jobs_in_flight(db)
+
+    def worth_waiting_for(self) -> int:
+        """The same without those that have said the same wrong thing many times in a row.
+
+        They are final only after an hour, and polled on for a day: no pass should wait for that.
+        """
+        stands = and_(episodes.c.reason.is_not(None), episodes.c.remote_stood >= MANY_POLLS)
+        query = select(func.count()).where(episodes.c.state.in_(LIVE), ~stands)
+        with reading(self._engine) as db:
+            return db.scalars(query).one()
 
     def submitted_since(self, moment: datetime) -> int:
         """How many POSTs have left since `moment`, or may have."""
