@@ -51,8 +51,8 @@ class FeedKeys(_Keys):
     check_interval: values.Duration | None = None
     flood_limit: values.Whole | None = None
     on_replaced: values.OnReplacedValue | None = None
-    include_title: values.TitlePattern | None = None
-    exclude_title: values.TitlePattern | None = None
+    include_title: values.TitleFilter | None = None
+    exclude_title: values.TitleFilter | None = None
     episode_types: values.EpisodeTypes = Rules.episode_types
     media_types: values.MediaTypes = Rules.media_types
     min_duration: values.Duration | None = None
