@@ -94,6 +94,12 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "a head of one tag, 1 MB": lambda: rss(head=attributes(MEGABYTE)),
     "a head of namespaces": lambda: rss(head=attributes(PIECE, NAMESPACES)),
     "a head of small tags": lambda: rss(head=repeated("<x/>", PIECE)),
+    "a head of entities": lambda: (
+        "<!DOCTYPE rss [<!ENTITY a '"
+        + "y" * 100_000
+        + "'>]>"
+        + rss(head="<x>" + "&a;" * 200 + "</x>")
+    ),
     "a root with many attributes": lambda: rss().replace(
         "<rss ", attributes(PIECE).replace("<x", "<rss").removesuffix("/>")
     ),

@@ -186,8 +186,10 @@ class Daemon:
             if self._checks.is_idle(due_by=begun):
                 break
             time.sleep(ONCE_TICK_SECONDS)
-        until = time.monotonic() + timeout
+        until, wall_clock = time.monotonic() + timeout, WallClock()
         while not stopping.is_set():
+            if step := wall_clock.step():
+                context.store.upkeep.follow_clock(context.clock(), step)
             self._submissions.tick()
             if timeout > 0:
                 self._polls.tick()
