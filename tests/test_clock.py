@@ -117,6 +117,20 @@ def test_a_daemon_that_starts_by_a_clock_set_back_checks_its_feeds_at_once(
     assert "the clock was set back by 12 h since" in daemon.stderr
 
 
+def test_one_pass_ends_and_polls_on_whose_clock_is_set_back_meanwhile(
+    slow: Scene, library: Path, tmp_path: Path
+) -> None:
+    clock = Clock(library, tmp_path)
+    slow.workspace.set(CHECK_INTERVAL="15m", POLL_INTERVAL="1s")
+    run = slow.feedwatch.start("run", "--once", "--timeout", 15, env=clock.env)
+    run.until(lambda: polls(slow), "a poll")
+    clock.set(-2 * HOUR)
+    polled = polls(slow)
+    ended = run.wait()
+    assert polls(slow) > polled + 2, ended
+    assert slow.feeds.count() == 1
+
+
 # What stands in the database
 
 

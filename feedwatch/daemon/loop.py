@@ -180,16 +180,18 @@ class Daemon:
         self._begin()
         begun = context.clock()
         context.store.feeds.make_due(begun)
+        wall_clock = WallClock()
         while not stopping.is_set():
+            self._follow(wall_clock)
+            begun = min(begun, context.clock())  # or a feed would be due again once it is checked
             self._checks.tick(due_by=begun)  # checks each feed once, however short its interval
             progress()
             if self._checks.is_idle(due_by=begun):
                 break
             time.sleep(ONCE_TICK_SECONDS)
-        until, wall_clock = time.monotonic() + timeout, WallClock()
+        until = time.monotonic() + timeout
         while not stopping.is_set():
-            if step := wall_clock.step():
-                context.store.upkeep.follow_clock(context.clock(), step)
+            self._follow(wall_clock)
             self._submissions.tick()
             if timeout > 0:
                 self._polls.tick()
@@ -243,6 +245,11 @@ class Daemon:
                 "the clock was set back by %s since the last check of a feed", spoken(ahead)
             )
             store.upkeep.follow_clock(now, -ahead)
+
+    def _follow(self, wall_clock: WallClock) -> None:
+        """Have the database follow the wall clock, where that was set."""
+        if step := wall_clock.step():
+            self._context.store.upkeep.follow_clock(self._context.clock(), step)
 
     def _settled(self) -> bool:
         context = self._context
