@@ -4,6 +4,7 @@ Containers and timers call `healthcheck` every few seconds: it takes the short w
 click, since to import that costs more than to look.
 """
 
+import gc
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def main() -> None:
             _look(None)
         case ["--config", config, "healthcheck"]:
             _look(config)
+    gc.disable()  # nothing that is imported is garbage, and to look for some takes its time
     from feedwatch.cli import verbs
 
     verbs.main()

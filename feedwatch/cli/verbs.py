@@ -42,15 +42,14 @@ VERBS = {  # the module of each verb, and the first sentence of its help
 # httpx imports its own command line, and with it rich and pygments, if it can. It takes a fifth of
 # all that `run` imports, and nobody here calls it.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+# pydantic looks for plugins in the metadata of all that is installed, at the first model.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def verb(name: str) -> click.Command:
     """A verb of `VERBS`. Imports its module."""
-    gc.disable()  # nothing that is imported is garbage: to look for some takes a tenth of the time
-    try:
-        command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
-    finally:
-        gc.enable()
+    command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
+    gc.enable()  # see `app.main`
     return command
 
 
