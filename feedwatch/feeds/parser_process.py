@@ -268,17 +268,13 @@ def serve(max_memory: int) -> None:
             signal.setitimer(signal.ITIMER_PROF, limit)  # ends us, even if the parent was killed
             answer = parse.parse(document, media_types)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            _answer(answers, answer)
-
-
-def _answer(pipe: IO[bytes], answer: ParsedFeed | Failed) -> None:
-    if isinstance(answer, Failed):
-        _send(pipe, answer)
-        return
-    _send(pipe, replace(answer, items=()))
-    for start in range(0, len(answer.items), ITEMS_AT_ONCE):
-        _send(pipe, answer.items[start : start + ITEMS_AT_ONCE])
-    _send(pipe, ())
+            if isinstance(answer, Failed):
+                _send(answers, answer)
+                continue
+            _send(answers, replace(answer, items=()))
+            for start in range(0, len(answer.items), ITEMS_AT_ONCE):
+                _send(answers, answer.items[start : start + ITEMS_AT_ONCE])
+            _send(answers, ())
 
 
 if __name__ == "__main__":
