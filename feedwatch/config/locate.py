@@ -28,29 +28,24 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def sqlite_path(file: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The database's file by this config; None if it has none, or one that is not certain."""
-    url = _given(DATABASE_KEY, file, environ) or DATABASE_URL
-    found = _PLAIN_SQLITE.fullmatch(url.strip())
-    folder = file.resolve().parent if file is not None else Path.cwd()
-    return folder / found[1] if found is not None else None
+    """The database's file by this config; None if it has none, or one that is not certain.
 
-
-def _given(key: str, file: Path | None, environ: Mapping[str, str]) -> str:
-    """What environment or file say of a key; an empty text is as good as none.
-
-    Raises `ConfigError` if the file does not say one thing.
+    Raises `ConfigError` if the config cannot be read.
     """
-    if key in environ or file is None:
-        return environ.get(key, "").strip()
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            bindings = list(dotenv_parser().parse_stream(stream))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"the config file {file} cannot be read: {error}"]) from error
-    found = [one.value or "" for one in bindings if one.key == key]
-    if len(found) > 1 or any(one.error for one in bindings):
-        raise ConfigError([f"{file} is not in order"])
-    return "".join(found).strip()
+    url = environ.get(DATABASE_KEY, "")
+    if file is not None and DATABASE_KEY not in environ:
+        try:
+            with file.open(encoding="utf-8-sig") as stream:
+                bindings = list(dotenv_parser().parse_stream(stream))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"the config file {file} cannot be read: {error}"]) from error
+        found = [one.value or "" for one in bindings if one.key == DATABASE_KEY]
+        if len(found) > 1 or any(one.error for one in bindings):
+            return None
+        url = "".join(found)
+    plain = _PLAIN_SQLITE.fullmatch(url.strip() or DATABASE_URL)
+    folder = file.resolve().parent if file is not None else Path.cwd()
+    return folder / plain[1] if plain is not None else None
 
 
 def dotenv_parser() -> Any:
