@@ -1,12 +1,13 @@
 """What becomes of the items of a document: first run, floods, filters."""
 
-import re
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from feedwatch.core.admission import Verdict, admitted
+from feedwatch.config.title_pattern import TITLE_SECONDS, TitlePattern
+from feedwatch.core.admission import UNDECIDED_AT_MOST, Verdict, admitted
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Item
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
@@ -81,10 +82,30 @@ def test_more_new_items_than_the_limit_are_all_held() -> None:
 
 
 def test_what_a_filter_keeps_out_is_no_part_of_a_flood() -> None:
-    rules = replace(RULES, exclude_title=re.compile("^Rerun"), flood_limit=1)
+    rules = replace(RULES, exclude_title=TitlePattern("^Rerun"), flood_limit=1)
     reruns = [item(number, title=f"Rerun {number}") for number in range(9)]
     decisions = Memory(rules).look(item(20), *reruns)
     assert verdicts(decisions) == [Verdict.SUBMIT] + [Verdict.SKIP] * 9
+
+
+CATASTROPHE = "^(a|aa)+$"  # takes Python's `re` years for what is below
+ON_WHICH = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize("filters", ["include_title", "exclude_title"])
+def test_a_title_on_which_a_pattern_takes_too_long_is_held(filters: str) -> None:
+    rules = replace(RULES, **{filters: TitlePattern(CATASTROPHE)})  # type: ignore[arg-type]
+    (held,) = Memory(rules).look(item(1, title=ON_WHICH))
+    assert held.verdict is Verdict.HOLD
+    assert "takes too long to tell" in held.reason
+
+
+def test_after_several_such_titles_no_other_one_of_the_document_is_tried() -> None:
+    rules = replace(RULES, exclude_title=TitlePattern(CATASTROPHE))
+    begun = time.process_time()
+    decisions = Memory(rules).look(*(item(n, title=f"{ON_WHICH} {n}") for n in range(500)))
+    assert time.process_time() - begun < 10 * UNDECIDED_AT_MOST * TITLE_SECONDS
+    assert verdicts(decisions) == [Verdict.HOLD] * 500
 
 
 def test_new_items_are_held_when_most_known_ones_have_vanished() -> None:
@@ -181,8 +202,8 @@ def test_audio_that_is_replaced_at_every_check_is_paid_for_once_at_most(policy: 
     ("rules", "values", "reason"),
     [
         ({"episode_types": frozenset({"full"})}, {"episode_type": "bonus"}, "episode type 'bonus'"),
-        ({"include_title": re.compile("Part")}, {}, "does not match 'Part'"),
-        ({"exclude_title": re.compile("isode")}, {}, "matches 'isode'"),
+        ({"include_title": TitlePattern("Part")}, {}, "does not match 'Part'"),
+        ({"exclude_title": TitlePattern("isode")}, {}, "matches 'isode'"),
         ({"min_duration": timedelta(minutes=5)}, {"duration": 299}, "shorter than 0:05:00"),
         ({"max_duration": timedelta(hours=1)}, {"duration": 3601}, "longer than 1:00:00"),
     ],

@@ -44,7 +44,7 @@ LIBRARIES = {
     "processors": {"httpx"},
     "store": {"sqlalchemy", "alembic", "psycopg"},
     "notify": {"httpx", "apprise"},
-    "config": {"pydantic", "pydantic_core", "dotenv"},
+    "config": {"pydantic", "pydantic_core", "dotenv", "regex"},
     "watcher": {"httpx"},
     "daemon": {"apscheduler", "prometheus_client"},
     "web": set[str](),

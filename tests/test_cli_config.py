@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch.sandbox.server import Sandbox
-from tests.support import KEY, PODCAST, FeedServer, Feedwatch, Workspace
+from tests.support import KEY, PATIENCE, PODCAST, FeedServer, Feedwatch, Workspace
 
 # Where it is
 
@@ -311,15 +311,60 @@ def test_run_without_a_feed_says_how_to_add_one(feedwatch: Feedwatch, workspace:
         assert "FEEDWATCH_FEEDS__NAME__URL" in ended.stderr
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_start_without_the_heavy_libraries(option: str) -> None:
-    heavy = "'sqlalchemy', 'alembic', 'httpx', 'feedparser', 'pydantic', 'rich', 'dotenv'"
+HEAVY = {"sqlalchemy", "alembic", "httpx", "feedparser", "pydantic", "rich", "apscheduler"}
+
+
+@pytest.mark.parametrize(
+    ("args", "but"),
+    [
+        (["--help"], {"dotenv"}),
+        (["--version"], {"dotenv"}),
+        (["healthcheck"], {"dotenv", "click", "logging"}),
+        (["status", "--help"], {"httpx", "feedparser", "apscheduler"}),
+        (["status"], {"httpx", "feedparser", "apscheduler", "alembic"}),
+    ],
+    ids=["help", "version", "healthcheck", "help of status", "status"],
+)
+def test_what_is_called_often_imports_no_more_than_it_needs(
+    feedwatch: Feedwatch, args: list[str], but: set[str]
+) -> None:
+    assert feedwatch("run", "--once").status == 0
     script = (
-        f"import sys; sys.argv = ['feedwatch', '{option}']; from feedwatch.cli import app\n"
-        "import feedwatch.config.locate\n"
-        f"try: app.main()\nfinally: print([name for name in ({heavy}) if name in sys.modules])"
+        "import sys; from feedwatch.cli import app\n"
+        "try: app.main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
     )
+    command = feedwatch.command(*args)
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+        [command[0], "-c", script, *command[3:]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        env=feedwatch.environment(),
     )
-    assert done.stdout.endswith("[]\n")
+    light = but if args[0] == "status" else HEAVY | but
+    assert not light & set(done.stderr.split())
+
+
+def test_completion_imports_no_more_than_it_needs(feedwatch: Feedwatch) -> None:
+    script = (
+        "import sys; from feedwatch.cli import app\n"
+        "try: app.main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    asked = {
+        "_FEEDWATCH_COMPLETE": "bash_complete",
+        "COMP_WORDS": "feedwatch he",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        env=feedwatch.environment(asked),
+    )
+    assert "healthcheck" in done.stdout
+    assert not HEAVY & set(done.stderr.split())

@@ -321,6 +321,25 @@ def test_pause_works_before_the_first_run(
     assert sandbox.submissions == []
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_verb_with_an_edited_config_changes_nothing_that_the_daemon_watches(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox, verb: str
+) -> None:
+    daemon = feedwatch.start("run")
+    daemon.until(lambda: sandbox.submissions, "the first submission")
+    before = {feed["name"]: feed for feed in feedwatch.json("feeds")}
+    workspace.add_feed("late", feed_server.url_of("/late.xml"))
+    workspace.set(FEEDS__SHOW__URL=None, FEEDS__SHOW__PODCAST_ID=None, FEEDS__SHOW__FIRST_RUN=None)
+    assert feedwatch.here(verb, "--feed", "late").status == 0
+    feed_server.publish(1, 2)
+    daemon.until(lambda: len(sandbox.submissions) == 2, "a submission of its own feed")
+    assert before.keys() == {"show"}
+    assert daemon.stop().status == 0
+    assert feed_server.count("/late.xml") == 0
+    (late,) = feedwatch.json("feeds")
+    assert late["state"] == ("paused" if verb == "pause" else "new")
+
+
 def test_pause_of_an_unknown_feed_is_a_clear_error(held: Feedwatch) -> None:
     ended = held.here("pause", "--feed", "shaw")
     assert ended.status in (1, 2)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import click
 import pytest
 
-from feedwatch.cli.app import VERBS, verb
+from feedwatch.cli.verbs import VERBS, verb
 from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,

@@ -5,7 +5,6 @@ import socket
 import sqlite3
 import threading
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,9 +30,10 @@ from feedwatch.core.health import (
 )
 from feedwatch.daemon import systemd
 from feedwatch.daemon.heartbeat import Heartbeat
+from feedwatch.store.peek import peek
 from feedwatch.store.store import Store
 from tests.support import PATIENCE, Feedwatch, Workspace, wait_for
-from tests.world import HookedJournal
+from tests.world import HookedJournal, world
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -45,12 +45,12 @@ VITALS = HealthSnapshot(
 
 def record(up: timedelta = HOUR, **changed: LoopHealth) -> HealthRecord:
     """Of a daemon in good health, but for the loops given."""
-    loops = {name: replace(FRESH, name=name) for name in LOOPS} | changed
+    loops = {name: FRESH._replace(name=name) for name in LOOPS} | changed
     return HealthRecord(up=up, loops=tuple(loops.values()))
 
 
 def loop(name: str, **ages: timedelta | str) -> LoopHealth:
-    return replace(FRESH, name=name, **ages)  # type: ignore[arg-type]
+    return FRESH._replace(name=name, **ages)  # type: ignore[arg-type]
 
 
 def test_a_daemon_whose_loops_go_round_is_healthy_and_ready() -> None:
@@ -125,7 +125,7 @@ def test_another_process_reads_the_same_record_out_of_the_database() -> None:
     for name in LOOPS:
         heartbeat.finished(name)
     beats = heartbeat.times(NOW)
-    later = record_of(beats, replace(VITALS, at=NOW + 90 * SECOND))
+    later = record_of(beats, VITALS._replace(at=NOW + 90 * SECOND))
     assert later is not None
     assert [problem.partition(":")[0] for problem in problems(later)] == [
         "checks", "polls", "vitals"
@@ -137,7 +137,7 @@ def test_a_beat_from_a_future_that_was_set_back_counts_as_old() -> None:
     beats = {START: NOW} | dict.fromkeys(LOOPS, NOW + HOUR)
     found = record_of(beats, VITALS)
     assert found is not None
-    assert problems(replace(found, up=HOUR))
+    assert problems(found._replace(up=HOUR))
 
 
 def test_no_beat_no_daemon() -> None:
@@ -168,6 +168,36 @@ def test_healthcheck_says_whether_the_daemon_makes_progress(
     assert feedwatch.here("healthcheck").status == 5
 
 
+def test_the_short_way_sees_what_the_store_sees(tmp_path: Path) -> None:
+    path = tmp_path / "feedwatch.db"
+    with world(path) as loops:
+        loops.feeds.publish(1, 2)
+        loops.check()
+        loops.submit()
+        loops.later(hours=1)
+        beats = {START: loops.now - HOUR} | dict.fromkeys(LOOPS, loops.now - MINUTE)
+        for moments in ({}, beats):
+            loops.store.heartbeats.write(moments) if moments else loops.store.heartbeats.clear()
+            snapshot = loops.store.statistics.snapshot(loops.now)
+            assert snapshot.feed_due_at is not None
+            assert snapshot.job_due_at is not None
+            assert peek(path, loops.now) == record_of(loops.store.heartbeats.read(), snapshot)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///other.db", "sqlite+pysqlite:///feedwatch.db", "sqlite:///feedwatch.db?x=1"]
+)
+def test_where_the_short_way_is_not_certain_healthcheck_takes_the_long_one(
+    feedwatch: Feedwatch, workspace: Workspace, url: str
+) -> None:
+    workspace.set(DATABASE_URL=url)
+    assert "not running: no daemon has this database\n" in feedwatch("healthcheck").stderr
+    workspace.write("FEEDWATCH_DATABASE_URL='half a quote\n")
+    ended = feedwatch("healthcheck")
+    assert ended.status == 2
+    assert "line 1" in ended.stderr
+
+
 def test_a_database_that_cannot_be_read_is_ill_health(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
@@ -185,7 +215,7 @@ def age_beats(database: Path) -> None:
 
 def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
-    assert store.statistics.snapshot(NOW) == replace(VITALS, feeds=0)
+    assert store.statistics.snapshot(NOW) == VITALS._replace(feeds=0)
     store.close()
 
 

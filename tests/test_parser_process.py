@@ -18,7 +18,7 @@ import pytest
 import feedwatch
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.feeds import parse, parser_process
-from feedwatch.feeds.parser_process import Parser, Parsers
+from feedwatch.feeds.parser_process import ATTEMPTS, ITEMS_AT_ONCE, Parser, Parsers
 from tests.support import LONG, PATIENCE
 
 AUDIO = ["audio/*"]
@@ -52,6 +52,12 @@ def child_of(parser: Parser) -> subprocess.Popen[bytes]:
 def at_work() -> bool:
     """Tell whether a child has been given a document: then there is a watchdog."""
     return any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+def is_reading(parser: Parser) -> bool:
+    """Tell whether its child has been given a document: it takes processor time since."""
+    child = parser._child
+    return child is not None and child.poll() is None and at_work() and not parser.is_starting
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -115,6 +121,7 @@ def test_a_document_may_take_longer_while_the_machine_is_busy_with_something_els
 
 def test_a_child_that_does_not_get_on_at_all_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parser_process, "BUSY", 2)
+    monkeypatch.setattr(parser_process, "ATTEMPTS", 1)  # the second child would get on
     with Parser() as parser:
         parser.parse(document(), AUDIO)
         child_of(parser).send_signal(signal.SIGSTOP)
@@ -131,18 +138,66 @@ def test_large_documents_get_more_time() -> None:
         assert "1 s" in answer.reason
 
 
-def test_a_child_that_dies_at_work_costs_one_document(parser: Parser) -> None:
+def test_a_child_that_is_killed_at_work_costs_no_document(parser: Parser) -> None:
     parser.parse(document(), AUDIO)
     child = child_of(parser)
+    child.send_signal(signal.SIGSTOP)  # or it would be done
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(parser.parse, slow_document(), AUDIO)
+        answer = pool.submit(parser.parse, document(), AUDIO)
         wait_for(at_work)
         child.kill()
+        assert isinstance(answer.result(), ParsedFeed)
+    assert child_of(parser).pid != child.pid
+
+
+def test_children_that_die_at_work_twice_cost_one_document(parser: Parser) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(parser.parse, slow_document(), AUDIO)
+        for _ in range(ATTEMPTS):
+            wait_for(lambda: is_reading(parser))
+            child_of(parser).kill()
+            child_of(parser).wait()
         assert answer.result() == Failed(
             "the parser ran out of memory or crashed; the document was given up"
         )
     assert isinstance(parser.parse(document(), AUDIO), ParsedFeed)
-    assert child_of(parser).pid != child.pid
+
+
+def test_no_limit_of_a_document_begins_before_its_child_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parser_process, "BUSY", PATIENCE)
+    with Parser(seconds=0.1, seconds_per_megabyte=0) as parser:  # a start takes longer
+        assert isinstance(parser.parse(document(), AUDIO), ParsedFeed)
+
+
+def test_a_child_that_does_not_get_ready_is_nobodys_fault_and_the_next_one_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = parser_process._start
+
+    def dies(max_memory: int) -> subprocess.Popen[bytes]:
+        monkeypatch.setattr(parser_process, "_start", start)
+        child = start(max_memory)
+        child.kill()
+        return child
+
+    monkeypatch.setattr(parser_process, "_start", dies)
+    with Parser() as parser:
+        assert isinstance(parser.parse(document(), AUDIO), ParsedFeed)
+
+
+def test_many_items_come_in_pieces_and_in_their_order(parser: Parser) -> None:
+    item = b"<item><guid>%d</guid><title>x</title></item>"
+
+    def of(number: int) -> Document:
+        return document(
+            b"<rss><channel>%s</channel></rss>" % b"".join(item % n for n in range(number))
+        )
+
+    answer = parser.parse(of(2 * ITEMS_AT_ONCE + 1), AUDIO)
+    assert isinstance(answer, ParsedFeed)
+    assert [item.guid for item in answer.items] == [str(n) for n in range(2 * ITEMS_AT_ONCE + 1)]
 
 
 def test_a_child_that_died_while_idle_costs_none(parser: Parser) -> None:
@@ -214,8 +269,8 @@ def test_the_child_ends_when_its_parent_is_gone() -> None:
     child = parser_process._start(parser_process.MAX_MEMORY)
     assert child.stdin is not None
     assert child.stdout is not None
-    parser_process._send(child.stdin, (document(), AUDIO, 10.0))
-    assert isinstance(parser_process._receive(child.stdout), ParsedFeed)
+    assert parser_process._receive(child.stdout)  # ready
+    assert isinstance(parser_process._ask(child, (document(), AUDIO, 10.0)), ParsedFeed)
     child.stdin.close()
     assert child.wait(timeout=PATIENCE) == 0
     child.stdout.close()

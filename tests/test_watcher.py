@@ -602,6 +602,25 @@ def test_polls_go_to_the_podcast_that_took_the_job_whatever_the_config_says_now(
     assert world.episode().state is State.READY
 
 
+def test_a_queued_episode_whose_feed_this_config_lacks_is_passed_over_and_stops_nobody_else(
+    world: World,
+) -> None:
+    world.sources = [world.source("show"), world.source("other", "/other.xml")]
+    world.feeds.publish(1)
+    world.feeds.publish(12, path="/other.xml")
+    world.restart()
+    world.check()
+    plan = world.context.plan  # of a daemon that does not know of what another one added
+    world.context.plan = replace(plan, sources={"other": plan.sources["other"]})
+    world.submit()
+    states = {one.feed: one.state for one in world.store.episodes.find()}
+    assert states == {"show": State.QUEUED, "other": State.PROCESSING}
+    world.context.plan = plan
+    world.later(minutes=6)
+    world.submit()
+    assert posts(world) == 2
+
+
 # What the config does to a feed's memory
 
 

@@ -1,106 +1,31 @@
-"""The command line. Data goes to standard output, logs and progress to standard error."""
+"""The program's entry.
 
-import os
+Containers and timers call `healthcheck` every few seconds: it takes the short way, which imports no
+click, since to import that costs more than to look.
+"""
+
+import gc
 import sys
-import traceback
-from importlib import import_module
 from pathlib import Path
-
-import click
-
-from feedwatch import __version__
-from feedwatch.cli.output import FAILED, USAGE, say
-from feedwatch.config.errors import ConfigError
-from feedwatch.store.errors import StoreError
-from feedwatch.watcher.errors import RequestError
-
-VERBS = {  # the module of each verb, and the first sentence of its help
-    "adopt": ("decide", "Say that an unknown submission was taken, and that MEDIA_ID is its job."),
-    "approve": ("decide", "Let held episodes be submitted."),
-    "backup": ("maintenance", "Copy the SQLite database to a file, while the daemon runs."),
-    "check": ("check", "Dry run: fetch the feeds and say what would happen to each item, and why."),
-    "demo": ("demo", "Show an episode go from published to processed: no key, no network."),
-    "doctor": ("doctor", "Check config, database, clock, API key, podcast ids and feeds."),
-    "episodes": ("inspect", "List the episodes, newest first."),
-    "export": ("export", "Write the processed URLs of all ready episodes to standard output."),
-    "feeds": ("inspect", "List the feeds: state, last success, next check, failures."),
-    "healthcheck": ("healthcheck", "Is the daemon making progress? The exit status says it."),
-    "pause": ("decide", "Stop new submissions."),
-    "podcasts": ("doctor", "List the podcasts that the API key reaches, with their ids."),
-    "prune": ("maintenance", "Delete old lines of the history of finished episodes."),
-    "resume": ("decide", "Restart new submissions."),
-    "retry": ("decide", "Submit failed, unknown or skipped episodes again."),
-    "run": ("run", "Watch the feeds, in the foreground, until SIGTERM or SIGINT."),
-    "sandbox": ("sandbox", "Run a local stand-in for the media API that follows its contract."),
-    "show": ("inspect", "Show an episode: every field, and every decision about it."),
-    "skip": ("decide", "Never submit these episodes."),
-    "status": ("inspect", "Show the daemon's health, counts by state, what needs a person."),
-}
-
-
-def verb(name: str) -> click.Command:
-    """A verb of `VERBS`. Imports its module."""
-    command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
-    return command
-
-
-class LazyGroup(click.Group):
-    """Imports a verb's module when the verb is called; help and completion go by `VERBS`.
-
-    So they start without SQLAlchemy, httpx, feedparser, pydantic and rich.
-    """
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The verb that is called, in place of the stub that stands for it in the help."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, verb(name) if name in VERBS else command, rest
-
-
-@click.group(
-    cls=LazyGroup,
-    commands=[click.Command(name, short_help=summary) for name, (_, summary) in VERBS.items()],
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 some feeds failed, "
-    "4 something waits for a person, 5 unhealthy.",
-)
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The config file. Else $FEEDWATCH_CONFIG, ./config.env or /etc/feedwatch/config.env.",
-)
-@click.version_option(__version__, prog_name="feedwatch")
-@click.pass_context
-def cli(context: click.Context, config: Path | None) -> None:
-    """Watch podcast feeds and have each new episode processed, exactly once.
-
-    First steps: `feedwatch demo` shows it at work, with no key and no network. Then write a config
-    (see config.example.env), let `feedwatch doctor` look at it, `feedwatch check` say what would
-    happen, and start `feedwatch run`.
-    """
-    context.obj = config
 
 
 def main() -> None:
     """Run one verb, and say in plain words what is wrong where it cannot be run."""
-    try:
-        try:
-            cli.main(prog_name="feedwatch", standalone_mode=True)
-        finally:
-            sys.stdout.flush()
-    except ConfigError as error:
-        say("The configuration cannot be used:")
-        for problem in error.problems:
-            say(f"  {problem}")
-        sys.exit(USAGE)
-    except (StoreError, RequestError) as error:
-        say(f"Error: {error}")
-        sys.exit(FAILED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; what is left must not be flushed at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
-    except Exception:  # noqa: BLE001 - a traceback may quote a secret, and Python masks nothing
-        say(traceback.format_exc())
-        sys.exit(FAILED)
+    match sys.argv[1:]:
+        case ["healthcheck"]:
+            _look(None)
+        case ["--config", config, "healthcheck"]:
+            _look(config)
+    gc.disable()  # nothing that is imported is garbage, and to look for some takes its time
+    from feedwatch.cli import verbs
+
+    verbs.main()
+
+
+def _look(config: str | None) -> None:
+    """End with the daemon's health, if the short way can tell it."""
+    from feedwatch.cli.health import end_with, problems_by_peek
+
+    problems = problems_by_peek(Path(config) if config is not None else None)
+    if problems is not None:
+        end_with(problems)

@@ -6,25 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from errno import EADDRINUSE
-from pathlib import Path
 
 import httpx
 
 from feedwatch import __version__
 from feedwatch.cli.output import stop
 from feedwatch.cli.reload import Reload, plan_of
+from feedwatch.cli.settings import opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
-from feedwatch.config.load import load
-from feedwatch.config.locate import find_file
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.feeds.parser_process import Parsers
-from feedwatch.logs import formatters
-from feedwatch.logs.masking import know
 from feedwatch.net.client import Cancellation, client
 from feedwatch.notify import Channel
 from feedwatch.notify.apprise import Apprise
@@ -46,28 +42,6 @@ from feedwatch.web.monitoring import Monitored
 log = logging.getLogger("feedwatch")
 
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
-
-
-def read_settings(
-    config: Path | None, *, needs_key: bool = False, needs_feeds: bool = True
-) -> Settings:
-    """The configuration, read now, with the logs set up as it says. Raises `ConfigError`.
-
-    `config` is the file that stands before the verb, if one does.
-    """
-    path = find_file(config, os.environ)
-    settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
-    know(settings.secrets())
-    formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
-    for warning in settings.warnings:
-        log.warning("%s", warning)
-    return settings
-
-
-def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> closing[Store]:
-    """The database, to be closed by `with`. Raises `StoreError`."""
-    url = settings.database_url
-    return closing(Store(url, processor=Inlet.name, may_create=may_create, alone=alone))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import feed_client, opened, read_settings
+from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -23,6 +23,7 @@ from feedwatch.cli.output import (
     tell,
 )
 from feedwatch.cli.reload import require_feeds
+from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed

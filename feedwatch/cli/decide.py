@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import api, opened, read_settings, target_by
+from feedwatch.cli.assembly import api, target_by
 from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
+from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.core.episode_lifecycle import may_be_taken

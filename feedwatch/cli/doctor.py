@@ -11,9 +11,10 @@ from typing import NamedTuple
 import click
 import httpx
 
-from feedwatch.cli.assembly import api, feed_client, notify_channels, opened, read_settings
+from feedwatch.cli.assembly import api, feed_client, notify_channels
 from feedwatch.cli.check import error_of
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
+from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import feed_client, opened, read_settings
+from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, shown, stop
+from feedwatch.cli.settings import opened, read_settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable

@@ -1,15 +1,10 @@
-"""`healthcheck`: whether the daemon makes progress."""
+"""`healthcheck` among the verbs; called alone it takes the short way, see `app.py`."""
 
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import opened, read_settings
-from feedwatch.cli.output import UNHEALTHY, say
-from feedwatch.store.errors import StoreError
-from feedwatch.watcher.overview import daemon_problems
+from feedwatch.cli.health import end_with, problems_by_peek, problems_by_store
 
 
 @click.command()
@@ -20,12 +15,5 @@ def healthcheck(config: Path | None) -> None:
     It is 0 if so; else 5, and the reason goes to standard error. It asks the database, so it works
     from any process that may read it.
     """
-    settings = read_settings(config, needs_feeds=False)
-    try:
-        with opened(settings) as store:
-            wrong = daemon_problems(store, datetime.now(UTC))
-    except StoreError as error:
-        wrong = [str(error)]
-    if wrong:
-        say("; ".join(wrong))
-        sys.exit(UNHEALTHY)
+    problems = problems_by_peek(config)
+    end_with(problems_by_store(config) if problems is None else problems)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import (
     NUMBER,
     WAITING,
@@ -18,6 +17,7 @@ from feedwatch.cli.output import (
     shown,
     tell,
 )
+from feedwatch.cli.settings import opened, read_settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import is_lost
 from feedwatch.core.feed_lifecycle import feed_state
@@ -34,7 +34,7 @@ from feedwatch.core.json_forms import (
 )
 from feedwatch.core.printable import printable
 from feedwatch.core.status import Status
-from feedwatch.processors.inlet import Inlet
+from feedwatch.processors import INLET
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
@@ -49,7 +49,7 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     """
     settings = read_settings(config)
     with opened(settings) as store:
-        breaker, by_feed = store.breakers.get(Inlet.name), store.statistics.by_feed()
+        breaker, by_feed = store.breakers.get(INLET), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
     if as_json:
         print_json(
@@ -177,7 +177,7 @@ def status(config: Path | None, *, as_json: bool) -> None:
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
-        current = overview.status(store, Inlet.name, settings.sources, settings.policy, now)
+        current = overview.status(store, INLET, settings.sources, settings.policy, now)
     if as_json:
         print_json(status_json(current))
     else:

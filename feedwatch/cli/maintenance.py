@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import opened, read_settings
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
+from feedwatch.cli.settings import opened, read_settings
 
 LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, for some more
 

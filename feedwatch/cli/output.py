@@ -12,7 +12,7 @@ from feedwatch.core.printable import printable
 from feedwatch.logs.masking import masked, masked_content
 
 NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
-FAILED, USAGE, PARTLY, WAITING, UNHEALTHY = 1, 2, 3, 4, 5
+FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`
 
 # Of an episode: what others must find as it was submitted, and what is the publisher's own words.
 EXACT = {"enclosure_url", "processed_url"}

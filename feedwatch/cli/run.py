@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import assembled, read_settings
+from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
+from feedwatch.cli.settings import read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.daemon import memory

@@ -6,6 +6,7 @@ from pathlib import Path
 PREFIX = "FEEDWATCH_"
 CONFIG_KEY = f"{PREFIX}CONFIG"  # where the file is: no setting, and only in the environment
 KEY_KEY, KEY_FILE_KEY = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"
+DATABASE_KEY, DATABASE_URL = f"{PREFIX}DATABASE_URL", "sqlite:///feedwatch.db"  # and its default
 WEBHOOK_URL_KEY = f"{PREFIX}NOTIFY_WEBHOOK_URL"
 WEBHOOK_SECRET_KEY = f"{PREFIX}NOTIFY_WEBHOOK_SECRET"
 WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"

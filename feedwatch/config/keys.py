@@ -25,7 +25,7 @@ from pydantic import (
 
 from feedwatch.config import values
 from feedwatch.config.ad_options import AdOptions
-from feedwatch.config.key_names import PREFIX
+from feedwatch.config.key_names import DATABASE_URL, PREFIX
 from feedwatch.config.values import expected
 from feedwatch.core.settings import FeedConfig, Policy, Rules
 from feedwatch.logs.masking import secrets_in
@@ -51,8 +51,8 @@ class FeedKeys(_Keys):
     check_interval: values.Duration | None = None
     flood_limit: values.Whole | None = None
     on_replaced: values.OnReplacedValue | None = None
-    include_title: values.TitlePattern | None = None
-    exclude_title: values.TitlePattern | None = None
+    include_title: values.TitleFilter | None = None
+    exclude_title: values.TitleFilter | None = None
     episode_types: values.EpisodeTypes = Rules.episode_types
     media_types: values.MediaTypes = Rules.media_types
     min_duration: values.Duration | None = None
@@ -85,7 +85,7 @@ class Keys(_Keys):
     """The whole config."""
 
     api_url: values.ApiUrl = "https://api.studio.inlet.fm"
-    database_url: values.DatabaseUrl = "sqlite:///feedwatch.db"
+    database_url: values.DatabaseUrl = DATABASE_URL
     check_interval: values.Duration = FeedConfig.check_interval
     poll_interval: values.Duration = Policy.poll_interval
     job_deadline: values.Duration = Policy.job_deadline

@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -22,6 +21,7 @@ from feedwatch.config.key_names import (
     SYSTEM_FILE,
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
+from feedwatch.config.locate import dotenv_parser
 from feedwatch.config.problems import duplicate_feeds, explain, unknown_key
 from feedwatch.config.secrets import read_api_key, read_webhook_secret
 from feedwatch.core.settings import FeedConfig, Policy, Rules
@@ -103,7 +103,7 @@ def _made(kind: type[Made], values: Mapping[str, Any]) -> Made:
 def _read_file(path: Path, problems: list[str]) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
+            bindings = list(dotenv_parser().parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"the config file {path} cannot be read: {error}"]) from error
     values: dict[str, str] = {}

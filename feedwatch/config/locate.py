@@ -1,10 +1,17 @@
-"""Finds the config file. Imports no more than it needs, since `healthcheck` starts here."""
+"""Finds the config file, and the database. Imports no more than that needs: `healthcheck` does."""
 
+import re
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from feedwatch.config.errors import ConfigError
-from feedwatch.config.key_names import CONFIG_KEY, SYSTEM_FILE
+from feedwatch.config.key_names import CONFIG_KEY, DATABASE_KEY, DATABASE_URL, SYSTEM_FILE
+
+# Without a query, an escape or a driver: what else an SQLite URL may say is SQLAlchemy's business.
+_PLAIN_SQLITE = re.compile(r"sqlite:///([^?%#\s:]+)")
 
 
 def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -18,6 +25,42 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
             raise ConfigError([f"there is no config file {named}"])
         return named
     return next((path for path in (Path("config.env"), SYSTEM_FILE) if _is_file(path)), None)
+
+
+def sqlite_path(file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The database's file by this config; None if it has none, or one that is not certain.
+
+    Raises `ConfigError` if the config cannot be read.
+    """
+    url = environ.get(DATABASE_KEY, "")
+    if file is not None and DATABASE_KEY not in environ:
+        try:
+            with file.open(encoding="utf-8-sig") as stream:
+                bindings = list(dotenv_parser().parse_stream(stream))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"the config file {file} cannot be read: {error}"]) from error
+        found = [one.value or "" for one in bindings if one.key == DATABASE_KEY]
+        if len(found) > 1 or any(one.error for one in bindings):
+            return None
+        url = "".join(found)
+    plain = _PLAIN_SQLITE.fullmatch(url.strip() or DATABASE_URL)
+    folder = file.resolve().parent if file is not None else Path.cwd()
+    return folder / plain[1] if plain is not None else None
+
+
+def dotenv_parser() -> Any:
+    """dotenv.parser without the rest of dotenv, whose import takes longer than all else here."""
+    package = find_spec("dotenv")
+    if package is None or not package.submodule_search_locations:
+        raise ConfigError(["python-dotenv is not installed"])
+    place = Path(package.submodule_search_locations[0], "parser.py")
+    spec = spec_from_file_location("dotenv.parser", place)
+    if spec is None or spec.loader is None:
+        raise ConfigError([f"python-dotenv has no {place}"])
+    module = module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)  # its named tuples look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def _is_file(path: Path) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes
 
-from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown
+from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown, TitlePattern
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)
@@ -129,11 +129,13 @@ def first_run(value: str) -> FirstRun:
     expected("none, latest:N, since:YYYY-MM-DD or all")
 
 
-def title_pattern(value: str) -> re.Pattern[str]:
+def pattern(value: str) -> TitlePattern:
     """A regular expression that is searched for in titles."""
+    from feedwatch.config import title_pattern  # few configs need it
+
     try:
-        return re.compile(value)
-    except re.error as error:
+        return title_pattern.TitlePattern(value)
+    except ValueError as error:
         expected(f"a regular expression of Python's ({error})")
 
 
@@ -192,7 +194,7 @@ OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
 ListenValue = Annotated[Listen, BeforeValidator(listen)]
 LogFormatValue = Annotated[LogFormat, _one_of(get_args(LogFormat))]
 LogLevelValue = Annotated[LogLevel, _one_of(get_args(LogLevel))]
-TitlePattern = Annotated[re.Pattern[str], BeforeValidator(title_pattern)]
+TitleFilter = Annotated[Any, BeforeValidator(pattern)]
 HttpUrl = Annotated[str, BeforeValidator(http_url)]
 ApiUrl = Annotated[str, BeforeValidator(api_url)]
 DatabaseUrl = Annotated[  # as far as can be told without SQLAlchemy

@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     KNOWN = "known"
 
 
+UNDECIDED_AT_MOST = 5  # titles of one document; each took as long as a pattern may take
 STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 
@@ -57,7 +58,8 @@ def decide(
 
     Besides these the document has `unchanged` items that are known episodes.
     """
-    decisions = [_decision(match, rules) for match in matches]
+    titles = _TitleFilters(rules)
+    decisions = [_decision(match, rules, titles) for match in matches]
     if feed.baseline_at is None:
         decisions, alarm = _first_run(decisions, rules.first_run), None
     else:
@@ -93,7 +95,37 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
     )
 
 
-def _decision(match: ItemMatch, rules: Rules) -> Decision:
+class _TitleFilters:
+    """The title filters, for the items of one document.
+
+    A title on which they take too long is left to a person, and so are all that follow once there
+    were several: whoever wrote one may have written thousands.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._undecided = 0
+
+    def objection(self, title: str) -> tuple[Verdict, str] | None:
+        """What a filter makes of an item with this title, if it does not let it pass."""
+        include, exclude = self._rules.include_title, self._rules.exclude_title
+        for pattern, wanted, says in (
+            (include, True, "does not match"),
+            (exclude, False, "matches"),
+        ):
+            if pattern is None:
+                continue
+            found = pattern.found_in(title) if self._undecided < UNDECIDED_AT_MOST else None
+            if found is None:
+                self._undecided += 1
+                reason = f"filter: it takes too long to tell whether the title {says} "
+                return Verdict.HOLD, reason + repr(pattern.pattern)
+            if found is not wanted:
+                return Verdict.SKIP, f"filter: the title {says} {pattern.pattern!r}"
+        return None
+
+
+def _decision(match: ItemMatch, rules: Rules, titles: _TitleFilters) -> Decision:
     """The verdict on an item by itself, whatever else its document has."""
 
     def so(verdict: Verdict, reason: str = match.reason) -> Decision:
@@ -108,18 +140,16 @@ def _decision(match: ItemMatch, rules: Rules) -> Decision:
             return so(Verdict.KNOWN, f"{match.reason}; FEEDWATCH_ON_REPLACED=ignore")
     if (objection := _objection(match.item, rules)) is not None:
         return so(Verdict.SKIP, objection)
+    if (by_title := titles.objection(match.item.title)) is not None:
+        return so(*by_title)
     replaced = match.kind is MatchKind.REPLACED and rules.on_replaced is OnReplaced.SUBMIT
     return so(Verdict.SUBMIT if replaced or match.kind is MatchKind.NEW else Verdict.HOLD)
 
 
 def _objection(item: Item, rules: Rules) -> str | None:
-    """Why a filter keeps an item out, if one does."""
+    """Why a filter, but for those of titles, keeps an item out, if one does."""
     if item.episode_type not in rules.episode_types:
         return f"filter: episode type {item.episode_type!r} is not wanted"
-    if rules.include_title is not None and not rules.include_title.search(item.title):
-        return f"filter: the title does not match {rules.include_title.pattern!r}"
-    if rules.exclude_title is not None and rules.exclude_title.search(item.title):
-        return f"filter: the title matches {rules.exclude_title.pattern!r}"
     if item.duration is not None:
         length = timedelta(seconds=item.duration)
         if rules.min_duration is not None and length < rules.min_duration:

@@ -3,11 +3,13 @@
 One record for everybody who asks: systemd's watchdog, `healthcheck`, `status`, `/healthz`,
 `/readyz` and the metrics. A failing feed, a pause, a tripped circuit breaker or a limit is no ill
 health: the loops go round all the same, and what waits, waits for a reason.
+
+Named tuples, since `healthcheck` starts here: to import dataclasses takes as long as all the rest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
 LOOPS = (CHECKS, SUBMISSIONS, POLLS, VITALS)
@@ -24,8 +26,7 @@ STALLED_AFTER = timedelta(minutes=15)
 WORK = {CHECKS: "feed", POLLS: "job"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopHealth:
+class LoopHealth(NamedTuple):
     """One loop, by how long ago things happened to it; None where they have not, in this run."""
 
     name: str
@@ -40,8 +41,7 @@ class LoopHealth:
         return silent > ROUND_TIMEOUTS.get(self.name, ROUND_TIMEOUT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HealthRecord:
+class HealthRecord(NamedTuple):
     """All that the daemon's health is judged by."""
 
     up: timedelta  # since it started
@@ -58,8 +58,7 @@ class HealthRecord:
         return waiting > STALLED_AFTER and self.since(loop.worked) > STALLED_AFTER
 
 
-@dataclass(frozen=True, kw_only=True)
-class HealthSnapshot:
+class HealthSnapshot(NamedTuple):
     """Health snapshot: what the database shows of the daemon's work."""
 
     at: datetime  # when this was so
@@ -133,6 +132,16 @@ def record_of(heartbeats: Mapping[str, datetime], snapshot: HealthSnapshot) -> H
             for name in LOOPS
         ),
     )
+
+
+def problems_shown(record: HealthRecord | None, *, in_use: bool | None) -> list[str]:
+    """Why the daemon, another process, makes no progress, as its database shows; or none.
+
+    `in_use`: whether a daemon has the database open; None if that cannot be told.
+    """
+    if in_use is False or (record is None and in_use is None):
+        return ["not running: no daemon has this database"]
+    return ["starting"] if record is None else problems(record)
 
 
 def waiting(snapshot: HealthSnapshot | None) -> dict[str, timedelta]:

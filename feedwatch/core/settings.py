@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from re import Pattern
-from typing import Any
+from typing import Any, Protocol
 
 
 class OnReplaced(StrEnum):
@@ -31,6 +30,17 @@ class FirstRun:
     since: date | None = None
 
 
+class TitlePattern(Protocol):
+    """A regular expression that titles are held against."""
+
+    @property
+    def pattern(self) -> str:
+        """As it stands in the config."""
+
+    def found_in(self, title: str) -> bool | None:
+        """Whether it is found in a title; None if it takes too long to tell."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """Admission rules of one feed: which of its items are submitted, and which are held."""
@@ -38,8 +48,8 @@ class Rules:
     first_run: FirstRun = FirstRun()
     flood_limit: int = 5
     on_replaced: OnReplaced = OnReplaced.HOLD
-    include_title: Pattern[str] | None = None
-    exclude_title: Pattern[str] | None = None
+    include_title: TitlePattern | None = None
+    exclude_title: TitlePattern | None = None
     episode_types: frozenset[str] = frozenset({"full", "bonus", "trailer"})
     media_types: tuple[str, ...] = ("audio/*", "video/*")
     min_duration: timedelta | None = None

@@ -7,15 +7,16 @@
           → SIGHUP: the config is reloaded, in a thread of its own
           → SIGTERM or SIGINT: nothing new begins, requests in flight are finished → end
 
-The main thread never waits for a loop: it reads the heartbeat of each, and feeds systemd's watchdog
-only while none is hung. All state is in the database, so `run_once` calls the same loops and ends.
+The main thread never waits for a loop: it reads the heartbeat of each, feeds systemd's watchdog
+only while none is hung, and has all loops run at once where the wall clock was set. All state is in
+the database, so `run_once` calls the same loops and ends.
 """
 
 import logging
 import signal
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from types import FrameType
 from typing import Protocol
@@ -31,10 +32,12 @@ from feedwatch.core.health import (
     HealthRecord,
     is_hung,
     problems,
+    spoken,
 )
 from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.daemon.systemd import Manager
+from feedwatch.daemon.wall_clock import EveryInterval, WallClock
 from feedwatch.net.client import Cancellation
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.alerts import Alerts
@@ -45,7 +48,7 @@ from feedwatch.watcher.submissions import Submissions
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 1
+TICK = timedelta(seconds=1)
 ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
 STOP_SECONDS = 6.0  # for a request in flight; service managers wait for ten
@@ -97,7 +100,7 @@ class Daemon:
     def run(self) -> None:
         """Run the loops until a signal says stop."""
         context = self._context
-        self._submissions.recover()
+        self._begin()
         loops: dict[str, Loop] = {
             CHECKS: self._checks,
             SUBMISSIONS: self._submissions,
@@ -113,17 +116,11 @@ class Daemon:
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         for name, loop in loops.items():
-            scheduler.add_job(
-                self._with_heartbeat(name, loop),
-                "interval",
-                seconds=TICK_SECONDS,
-                id=name,
-                next_run_time=context.clock(),
-            )
+            scheduler.add_job(self._with_heartbeat(name, loop), EveryInterval(TICK), id=name)
         self._heartbeat.begin()
         scheduler.start()
         self._manager.ready()
-        self._watch_loops_and_signals()
+        self._watch_loops_and_signals(scheduler)
         self._manager.stopping()
         log.info("stopping: requests in flight are finished and recorded")
         scheduler.shutdown(wait=True)
@@ -133,12 +130,15 @@ class Daemon:
         """How the loops are doing."""
         return self._heartbeat.record()
 
-    def _watch_loops_and_signals(self) -> None:
+    def _watch_loops_and_signals(self, scheduler: BackgroundScheduler) -> None:
         """Feed the watchdog while the loops progress, and reload on request, until `stop`."""
-        stopping = self._context.stopping
+        stopping, wall_clock = self._context.stopping, WallClock()
         reloading: Thread | None = None
         while not stopping.is_set():
             time.sleep(STOP_NOTICED_SECONDS)
+            if wall_clock.step():
+                for job in scheduler.get_jobs():
+                    job.modify(next_run_time=datetime.now(UTC))
             if reloading is not None and not reloading.is_alive():
                 reloading = None
                 self._manager.ready()
@@ -177,10 +177,13 @@ class Daemon:
         then. Returns whether every job is final and no queued episode only waits for its time.
         """
         context, stopping = self._context, self._context.stopping
-        self._submissions.recover()
+        self._begin()
         begun = context.clock()
         context.store.feeds.make_due(begun)
+        wall_clock = WallClock()
         while not stopping.is_set():
+            self._follow(wall_clock)
+            begun = min(begun, context.clock())  # or a feed would be due again once it is checked
             self._checks.tick(due_by=begun)  # checks each feed once, however short its interval
             progress()
             if self._checks.is_idle(due_by=begun):
@@ -188,6 +191,7 @@ class Daemon:
             time.sleep(ONCE_TICK_SECONDS)
         until = time.monotonic() + timeout
         while not stopping.is_set():
+            self._follow(wall_clock)
             self._submissions.tick()
             if timeout > 0:
                 self._polls.tick()
@@ -230,6 +234,22 @@ class Daemon:
 
         signal.signal(signal.SIGHUP, handle)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def _begin(self) -> None:
+        """Put right what the process before has left behind: POSTs under way, a wrong clock."""
+        store, now = self._context.store, self._context.clock()
+        self._submissions.recover()
+        ahead = (store.upkeep.last_checked_at() or now) - now
+        if ahead > timedelta():
+            log.warning(
+                "the clock was set back by %s since the last check of a feed", spoken(ahead)
+            )
+            store.upkeep.follow_clock(now, -ahead)
+
+    def _follow(self, wall_clock: WallClock) -> None:
+        """Have the database follow the wall clock, where that was set."""
+        if step := wall_clock.step():
+            self._context.store.upkeep.follow_clock(self._context.clock(), step)
 
     def _settled(self) -> bool:
         context = self._context

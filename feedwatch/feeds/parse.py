@@ -7,13 +7,14 @@ be killed.
 import io
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import feedparser
 
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import feedparser_patches
 from feedwatch.feeds.dates import read_date, read_duration
+from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS
 from feedwatch.feeds.enclosures import choose
 from feedwatch.feeds.html_to_text import one_line, readable, trimmed
 from feedwatch.feeds.sniff import feed_bytes
@@ -31,6 +32,8 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
         # Bytes in a file object: a string or URL would make feedparser open it. It isn't told the
         # document's URL either, it would resolve guids against it.
         feed = feedparser.parse(io.BytesIO(body), resolve_relative_uris=False, sanitize_html=False)
+        if len(feed.entries) > MAX_ITEMS:
+            return TOO_MANY_ITEMS
         items = tuple(_item(entry, media_types, document.url) for entry in feed.entries)
     except MemoryError:
         raise
@@ -69,13 +72,3 @@ def _text(values: Any, key: str) -> str:
     """
     value = dict.get(values, key)
     return value if isinstance(value, str) else ""
-
-
-class DocumentParser(Protocol):
-    """Parses documents into items; see `parser_process.Parser`."""
-
-    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """The items of a document, or why there are none."""
-
-    def close(self) -> None:
-        """Break off the document that is being parsed."""

@@ -2,8 +2,9 @@
 
 Some documents keep a parser busy for minutes or fill the memory. Here that costs one document.
 
-The child is this very module. Requests and answers go over its standard input and output, each as
-its length and a pickle. It ends when its input does, so it never outlives its parent for long.
+The child is this very module. It says that it is ready once all is imported, and no limit of a
+document begins before. Requests and answers go over its standard input and output, each as its
+length and a pickle. It ends when its input does, so it never outlives its parent for long.
 """
 
 import contextlib
@@ -15,29 +16,35 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import feedwatch
-from feedwatch.core.feed import Document, Failed, ParsedFeed
-from feedwatch.feeds.sniff import feed_bytes
+from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 
 SECONDS = 5.0  # of the processor's time
 SECONDS_PER_MEGABYTE = 5.0
 BUSY = 10  # times as much wall time: the machine may be busy with other work
+START_SECONDS = 300.0  # of wall time, until a child is ready: only a hang meets it
+ATTEMPTS = 2  # each in a child of its own, before a document is given up
+ITEMS_AT_ONCE = 500  # of an answer: a pickle is read in one go, and keeps other threads waiting
 WAIT_FOR_FIRST = 0.5  # seconds that a document waits for the first parser to be free
 MAX_MEMORY = 1_000_000_000  # bytes of address space
 
 _LENGTH = struct.Struct(">Q")
 
+Answered = TypeVar("Answered")
+
 
 class Parser:
-    """Parses one document at a time in a child process, started when first needed.
+    """Parses one document at a time in a child process, started when first needed and kept.
 
     The limit of a document is CPU time, since a busy machine is not the document's fault. A wall
-    limit, ten times as long, kills a child that gets no CPU time at all.
+    limit, ten times as long, kills a child that gets no CPU time at all. Nor is it the document's
+    fault if the child was killed from outside, so it is tried once more.
 
     Threads may share it: they take turns. `close` may be called from any thread at any time.
     """
@@ -53,6 +60,7 @@ class Parser:
         self.seconds_per_megabyte = seconds_per_megabyte
         self.max_memory = max_memory
         self._turn = threading.Lock()  # held while a document is parsed
+        self.is_starting = False  # the child, at present
         self._child: subprocess.Popen[bytes] | None = None
         self._state = threading.Lock()  # guards the two below; never held for long
         self._closed = False
@@ -70,35 +78,25 @@ class Parser:
         self.close()
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        """As `parse.parse`; Failed also if that takes too long, or if the child dies."""
+        """As `parse.parse`; Failed also if that takes too long, or if the child dies, twice."""
         limit = self.seconds + self.seconds_per_megabyte * len(document.body) / 1_000_000
+        request = document, tuple(media_types), limit
+        begun = False
         with self._turn:
-            child = self._ready_child()
-            if child is None:
+            if self._closed:
                 return Failed("the parser has been closed")
-
-            def time_out() -> None:
-                self._timed_out = True
-                child.kill()
-
-            watchdog = threading.Timer(BUSY * limit, time_out)
-            watchdog.daemon = True
-            watchdog.start()
-            try:
-                answer = _ask(child, (document, tuple(media_types), limit))
-            except BaseException:  # half an answer must not be taken for the next one
-                self._bury(child)
-                raise
-            finally:
-                watchdog.cancel()
-                watchdog.join()  # from here on it does not kill the next document's child
-            if self._timed_out or answer is None:
-                self._bury(child)
-                self._timed_out |= child.returncode == -signal.SIGPROF
-            if answer is not None:
-                return answer
+            for _ in range(ATTEMPTS):
+                child = self._ready_child()
+                if child is None:
+                    continue
+                begun = True
+                answer = self._within(BUSY * limit, child, lambda child: _ask(child, request))
+                if answer is not None:
+                    return answer
             if self._closed:
                 return Failed("the parser was closed before it was done")
+            if not begun:
+                return Failed("the parser's process does not start")
             if self._timed_out:
                 return Failed(f"parsing took longer than {limit:.0f} s; the document was given up")
             return Failed("the parser ran out of memory or crashed; the document was given up")
@@ -114,14 +112,51 @@ class Parser:
                 self._bury(self._child)
 
     def _ready_child(self) -> subprocess.Popen[bytes] | None:
-        """A child that waits for work; None once the parser is closed."""
+        """A child that waits for work; None once the parser is closed, or if none gets ready."""
         if self._child is not None and self._child.poll() is not None:
             self._bury(self._child)
         with self._state:
             self._timed_out = False
-            if self._child is None and not self._closed:
-                self._child = _start(self.max_memory)
-            return None if self._closed else self._child
+            if self._closed or self._child is not None:
+                return None if self._closed else self._child
+            child = self._child = _start(self.max_memory)
+        self.is_starting = True
+        try:
+            is_ready = self._within(START_SECONDS, child, lambda child: _receive(_out(child)))
+        finally:
+            self.is_starting = False
+        return child if is_ready else None
+
+    def _within(
+        self,
+        seconds: float,
+        child: subprocess.Popen[bytes],
+        ask: Callable[[subprocess.Popen[bytes]], Answered],
+    ) -> Answered | None:
+        """What the child answers; None, and no child, if it takes longer or dies over it."""
+
+        def time_out() -> None:
+            self._timed_out = True
+            child.kill()
+
+        watchdog = threading.Timer(seconds, time_out)
+        watchdog.daemon = True
+        watchdog.start()
+        answer = None
+        try:
+            answer = ask(child)
+        except (OSError, EOFError):
+            pass
+        except BaseException:  # half an answer must not be taken for the next one
+            self._bury(child)
+            raise
+        finally:
+            watchdog.cancel()
+            watchdog.join()  # from here on it does not kill the next document's child
+        if self._timed_out or answer is None:
+            self._bury(child)
+            self._timed_out |= child.returncode == -signal.SIGPROF
+        return answer
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         child.kill()
@@ -147,8 +182,9 @@ class Parsers:
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         """As `Parser.parse`."""
-        if not self._busy.acquire(timeout=self._wait):
-            return self._second.parse(document, media_types)
+        while not self._busy.acquire(timeout=self._wait):
+            if not self._first.is_starting:  # a start takes long on a busy machine; two, longer
+                return self._second.parse(document, media_types)
         try:
             return self._first.parse(document, media_types)
         finally:
@@ -172,16 +208,24 @@ def _start(max_memory: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | Failed | None:
-    """The child's answer; None if it died before it gave one."""
-    if child.stdin is None or child.stdout is None:
+def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | Failed:
+    """The child's answer. Raises `OSError` or `EOFError` if it dies before it gave one."""
+    if child.stdin is None:
         raise ValueError("the child has no pipes")
-    try:
-        _send(child.stdin, request)
-        answer: ParsedFeed | Failed = _receive(child.stdout)
-    except (OSError, EOFError):
-        return None
-    return answer
+    _send(child.stdin, request)
+    answer: ParsedFeed | Failed = _receive(_out(child))
+    if isinstance(answer, Failed):
+        return answer
+    items: list[Item] = []
+    while part := _receive(_out(child)):
+        items += part
+    return replace(answer, items=tuple(items))
+
+
+def _out(child: subprocess.Popen[bytes]) -> IO[bytes]:
+    if child.stdout is None:
+        raise ValueError("the child has no pipes")
+    return child.stdout
 
 
 def _send(pipe: IO[bytes], message: object) -> None:
@@ -215,23 +259,22 @@ def serve(max_memory: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints to standard output must not end up among the answers
 
+    from feedwatch.feeds import parse  # only the child pays for it
+
     with contextlib.suppress(EOFError, BrokenPipeError):
+        _send(answers, True)  # noqa: FBT003 - "ready"
         while True:
             document, media_types, limit = _receive(sys.stdin.buffer)
             signal.setitimer(signal.ITIMER_PROF, limit)  # ends us, even if the parent was killed
-            whole = feed_bytes(document.body)
-            if isinstance(
-                whole, Failed
-            ):  # as an error page is at each check: no need of feedparser
-                answer: ParsedFeed | Failed = whole
-            else:
-                from feedwatch.feeds import (
-                    parse,  # only the child pays for it, where there is a feed
-                )
-
-                answer = parse.parse(document, media_types)
-            _send(answers, answer)
+            answer = parse.parse(document, media_types)
             signal.setitimer(signal.ITIMER_PROF, 0)
+            if isinstance(answer, Failed):
+                _send(answers, answer)
+                continue
+            _send(answers, replace(answer, items=()))
+            for start in range(0, len(answer.items), ITEMS_AT_ONCE):
+                _send(answers, answer.items[start : start + ITEMS_AT_ONCE])
+            _send(answers, ())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Protocol
 from feedwatch.core.job import Answer, Later, Progress, Task
 from feedwatch.core.post_deadline import Moment
 
+INLET = "inlet"  # the name of `inlet.Inlet`
+
 
 class Processor(Protocol):
     """A media API: takes a task now, has a result later. Its answers are values of `core.job`."""

@@ -24,6 +24,7 @@ from feedwatch.core.job import (
 from feedwatch.core.ledger import origin
 from feedwatch.core.post_deadline import Moment
 from feedwatch.net.client import retry_after
+from feedwatch.processors import INLET
 from feedwatch.processors.http import excerpt, first_line, get, json_object, post
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
@@ -70,7 +71,7 @@ LARGEST = 2**31
 class Inlet:
     """The `Processor` for Inlet."""
 
-    name = "inlet"
+    name = INLET
 
     def __init__(self, client: httpx.Client) -> None:
         """`client` has the API's base URL and the header `Authorization: Token …`."""

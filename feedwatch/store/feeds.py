@@ -1,7 +1,7 @@
 """Feeds: what is remembered of each feed, and when it is due."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -63,15 +63,7 @@ class FeedStore:
             for config in configs:
                 row, at = rows.pop(config.name, None), due_at[config.name]
                 if row is None:
-                    feed = Feed(
-                        name=config.name,
-                        url=config.url,
-                        due_at=at,
-                        # The episodes may have been paid for while the feed had another name.
-                        hold_if_published_before=at if config.url in known_urls else None,
-                        doubted_at=at if config.url in known_urls else None,
-                    )
-                    new.append({key: value for key, value in asdict(feed).items() if key != "id"})
+                    new.append(_row_of(_new(config, known_urls, at, due_at=at)))
                     continue
                 change: dict[str, Any] = {}
                 if row.url != config.url:
@@ -88,6 +80,16 @@ class FeedStore:
                 if row.active or row.due_at is not None:
                     values = {"active": False, "due_at": None}
                     db.execute(update(feeds).where(feeds.c.id == row.id).values(values))
+
+    def add_paused(self, config: FeedConfig, now: datetime) -> None:
+        """Add a feed that `sync` will find paused. Nobody checks it before.
+
+        It may be in the config of the caller and not, or not yet, in that of the daemon.
+        """
+        with self._engine.begin() as db:
+            known_urls = set(db.scalars(select(feeds.c.url)))
+            feed = replace(_new(config, known_urls, now), active=False, paused=True)
+            db.execute(insert(feeds), _row_of(feed))
 
     def all(self) -> list[Feed]:
         """All feeds, by name, with those that are no longer in the config."""
@@ -184,6 +186,24 @@ class FeedStore:
 def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:
     """Keep the URL that a feed was fetched from until now."""
     db.execute(insert(departures).values(feed_id=feed_id, **asdict(url_change)))
+
+
+def _new(
+    config: FeedConfig, known_urls: Collection[str], now: datetime, due_at: datetime | None = None
+) -> Feed:
+    """A feed that was never seen. Its episodes may have been paid for under another name."""
+    doubted = now if config.url in known_urls else None
+    return Feed(
+        name=config.name,
+        url=config.url,
+        due_at=due_at,
+        hold_if_published_before=doubted,
+        doubted_at=doubted,
+    )
+
+
+def _row_of(feed: Feed) -> dict[str, Any]:
+    return {key: value for key, value in asdict(feed).items() if key != "id"}
 
 
 def _feed(*, error_kind: str | None, **values: Any) -> Feed:

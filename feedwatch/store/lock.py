@@ -11,6 +11,11 @@ from feedwatch.store.errors import StoreError
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
 
+def lock_path(database: Path) -> Path:
+    """The lock of an SQLite database."""
+    return database.with_name(f"{database.name}.lock")
+
+
 class FileLock:
     """An exclusive lock on a file, which is made if missing and never deleted."""
 

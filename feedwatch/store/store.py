@@ -1,7 +1,5 @@
 """Store: opens the database and holds one object for each concern."""
 
-from pathlib import Path
-
 from feedwatch.store.breakers import BreakerStore, ensure_breaker
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore, ensure_database_id
@@ -17,7 +15,7 @@ from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
-from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use
+from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use, lock_path
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import metadata
 from feedwatch.store.statistics import Statistics
@@ -47,7 +45,7 @@ class Store:
         self._lock: FileLock | None = None
         self._file: DatabaseFile | None = None
         if alone and self.path is not None:
-            self._lock = FileLock(_lock_path(self.path))
+            self._lock = FileLock(lock_path(self.path))
         if may_create:
             if path is not None and path.parent.is_dir() and not path.exists():
                 path.touch(0o600)  # SQLite's other files follow it; feeds may be private
@@ -89,8 +87,4 @@ class Store:
 
     def is_in_use(self) -> bool | None:
         """Whether a daemon has the database open; None if that can't be told from here."""
-        return is_in_use(_lock_path(self.path), self.path) if self.path is not None else None
-
-
-def _lock_path(database: Path) -> Path:
-    return database.with_name(f"{database.name}.lock")
+        return is_in_use(lock_path(self.path), self.path) if self.path is not None else None

@@ -1,21 +1,48 @@
-"""Upkeep: back the database up, and prune its history. Both while the daemon runs."""
+"""Upkeep: back the database up, prune its history, follow the clock. All while the daemon runs."""
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, Select, delete, exists, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    true,
+    update,
+)
 
 from feedwatch.core.episode import State
 from feedwatch.store.database import reading, sqlite_file
 from feedwatch.store.errors import StoreError
-from feedwatch.store.schema import episodes, history
+from feedwatch.store.schema import episodes, feeds, gates, history, outbox
 
 FINAL = (State.READY, State.FAILED, State.SKIPPED)
+# When something is to be done: brought nearer where the clock was set back. The lease of a claim is
+# not among it: it may always last longer, but never end before the POST.
+DUE_TIMES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
+    (feeds.c.due_at, true()),
+    (episodes.c.due_at, episodes.c.state != State.SUBMITTING),
+    (outbox.c.due_at, true()),
+    (gates.c.tripped_until, true()),
+)
+# Since when something waits: its age goes on as if nobody had set the clock.
+AGES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
+    (episodes.c.submitted_at, episodes.c.state == State.PROCESSING),
+    (outbox.c.at, true()),
+)
 BATCH = 500  # history entries deleted in one transaction: the daemon waits no longer than for it
 
 
@@ -92,6 +119,49 @@ class Upkeep:
                 done = db.execute(delete(history).where(history.c.id.in_(ids)))
             after = ids[-1]
             yield done.rowcount
+
+    def last_checked_at(self) -> datetime | None:
+        """When a feed of the config was last checked: later than now if the clock was set back."""
+        latest = select(func.max(feeds.c.checked_at)).where(feeds.c.active)
+        with reading(self._engine) as db:
+            at: datetime | None = db.scalars(latest).one()
+        return at
+
+    def follow_clock(self, now: datetime, step: timedelta) -> None:
+        """Put right what waits for a time of day, after the clock was set by `step` to `now`.
+
+        What is due is due as soon as before a clock that was set back, and at once by one that was
+        set ahead. Ages stay what they were.
+        """
+        was = now - step
+        with self._engine.begin() as db:
+            for column, concerned in DUE_TIMES if step < timedelta() else ():
+                _move(db, column, concerned & (column > now), lambda at: at + max(step, now - at))
+            for column, concerned in AGES:
+                stale = column > now if step < timedelta() else column <= was
+                _move(db, column, concerned & stale, lambda at: at + step)
+            if step < timedelta():
+                silent = feeds.c.silent_since > now
+                db.execute(update(feeds).where(silent).values(silent_since=None))
+
+
+def _move(
+    db: Connection,
+    column: Column[Any],
+    concerned: ColumnElement[bool],
+    moved: Callable[[datetime], datetime],
+) -> None:
+    """Replace the times in a column of the rows that are concerned."""
+    (key,) = column.table.primary_key.columns
+    rows = [
+        {"row": name, "moved": moved(at)}
+        for name, at in db.execute(select(key, column).where(concerned))
+    ]
+    values: dict[str, Any] = {column.key: bindparam("moved")}
+    if "version" in column.table.columns:  # whoever has read the row reads it again
+        values["version"] = column.table.columns["version"] + 1
+    if rows:
+        db.execute(update(column.table).where(key == bindparam("row")).values(values), rows)
 
 
 def _old(before: datetime) -> Select[tuple[int, int]]:

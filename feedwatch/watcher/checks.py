@@ -34,8 +34,8 @@ from feedwatch.core.feed import (
 )
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import FeedConfig
+from feedwatch.feeds.document_parser import DocumentParser
 from feedwatch.feeds.fetch import fetch
-from feedwatch.feeds.parse import DocumentParser
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import DueFeed

@@ -16,7 +16,6 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, paid_reason
-from feedwatch.core.schedule import first_checks
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
@@ -183,13 +182,13 @@ def set_paused(
 ) -> None:
     """Stop or restart new submissions: of a feed or, without one, to the processor of this name.
 
-    A configured feed that the database does not have yet is added to it.
+    A feed that is configured here and not known to the database yet is added to it, for whoever
+    reads this config next; what a running daemon watches stays as it is.
     """
     if feed is None:
         store.breakers.change(processor, lambda breaker: replace(breaker, paused=paused))
-    elif not store.feeds.set_paused(feed, paused=paused):
-        store.feeds.sync(sources, first_checks(sources, now))
-        store.feeds.set_paused(feed, paused=paused)
+    elif not store.feeds.set_paused(feed, paused=paused) and paused:
+        store.feeds.add_paused(next(one for one in sources if one.name == feed), now)
 
 
 def _submitting(

@@ -21,7 +21,7 @@ from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import Target, paid_reason
 from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.settings import FeedConfig
-from feedwatch.feeds.parse import DocumentParser
+from feedwatch.feeds.document_parser import DocumentParser
 from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.store.checks import NewEpisode

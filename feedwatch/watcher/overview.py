@@ -5,7 +5,7 @@ from datetime import datetime
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
-from feedwatch.core.health import LOOPS, problems, record_of
+from feedwatch.core.health import LOOPS, problems_shown, record_of
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
@@ -46,10 +46,7 @@ def status(
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
     record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
-    in_use = store.is_in_use()
-    if in_use is False or (record is None and in_use is None):
-        return ["not running: no daemon has this database"]
-    return ["starting"] if record is None else problems(record)
+    return problems_shown(record, in_use=store.is_in_use())
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:

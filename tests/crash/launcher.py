@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -23,7 +24,7 @@ from feedwatch.feeds import parser_process
 from feedwatch.store.store import Store
 from tests.crash.boundaries import Boundaries, Crumb, Trap
 
-TICK_SECONDS = 0.04  # instead of one second: a life is short
+TICK = timedelta(seconds=0.04)  # instead of one second: a life is short
 SIGNAL_AT_PARENTS_END, ADOPT_ORPHANS = 1, 36  # of prctl(2)
 
 
@@ -162,7 +163,7 @@ def _live(order: Order, pipe: "Connection[Any, Any]") -> NoReturn:
         os.environ.clear()
         # Nothing here is https, and to read all the world's certificates takes a third of a start.
         os.environ.update(environment | {"SSL_CERT_DIR": str(order.folder)})
-        feedwatch.daemon.loop.TICK_SECONDS = TICK_SECONDS  # type: ignore[assignment]
+        feedwatch.daemon.loop.TICK = TICK
         _keep_a_parser()
         boundaries = Boundaries(order.folder, order.crumb, order.trap)
         boundaries.install()

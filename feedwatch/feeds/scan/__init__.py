@@ -15,12 +15,9 @@ from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
-from feedwatch.feeds.parse import DocumentParser
+from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS, DocumentParser
 from feedwatch.feeds.scan import facts, split
 from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
-
-MAX_ITEMS = 20_000  # of a document; the largest real feed seen has 1,500
-TOO_MANY_ITEMS = Failed(f"more than {MAX_ITEMS} items")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +119,6 @@ def all_items(document: Document, rules: Rules, parser: DocumentParser) -> Chang
     parsed = parser.parse(document, rules.media_types)
     if isinstance(parsed, Failed):
         return parsed
-    if len(parsed.items) > MAX_ITEMS:
-        return TOO_MANY_ITEMS
     changed = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
     outline = split.split(document.body)
     if outline is None or len(outline.items) != len(parsed.items):

@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from re import Pattern
 from typing import Self
 
 from feedwatch.core.match_items import UnchangedItems
@@ -74,10 +73,10 @@ def cache_key_of(rules: Rules, opening: bytes = b"") -> bytes:
 
     The rules are written out, so that the key is the same in every process.
     """
-    stated = []
-    for name, value in vars(rules).items():
-        plain = sorted(value) if isinstance(value, frozenset) else value
-        stated.append((name, plain.pattern if isinstance(plain, Pattern) else plain))
+    stated = [
+        (name, sorted(value) if isinstance(value, frozenset) else value)
+        for name, value in vars(rules).items()
+    ]
     return sha256(b"\0".join((FORMAT, repr(stated).encode(), opening))).digest()[:KEY_BYTES]
 
 

@@ -19,6 +19,7 @@ from feedwatch.feeds.html_to_text import one_line, trimmed
 from feedwatch.feeds.namespaces import PREFIXES
 from feedwatch.feeds.scan.split import RSS, Outline
 
+MOST_MALFORMED = 100  # items; each takes a new reader. Where there are more, the whole is broken
 ITEM_DEPTH = 3  # of an RSS item: of Atom, no facts are read
 
 
@@ -246,6 +247,8 @@ def facts(
                 return None
             items.append(None)
             malformed.add(place)
+            if len(malformed) > MOST_MALFORMED:
+                return None
     except expat.ExpatError:  # in the opening
         return None
     return Facts(items=tuple(items), malformed=frozenset(malformed))

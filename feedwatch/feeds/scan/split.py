@@ -7,8 +7,11 @@ from xml.parsers import expat
 
 from feedwatch.feeds.namespaces import PREFIXES
 
-LONGEST_ITEM = 1_000_000  # bytes; expat reads them in one go, and keeps other threads waiting
-LONGEST_HEAD = 1_000_000  # bytes before the first item
+# What is longer is left to the parser's process. While expat reads a piece, or a character set is
+# converted, no other thread runs.
+LONGEST_DOCUMENT = 20_000_000  # bytes
+LONGEST_PIECE = 250_000  # bytes: of an item, and of what stands before the first or after the last
+_AT_ONCE = 1_000_000  # bytes of another character set
 
 _DECLARATION = re.compile(
     rb"""<\?xml\s+version\s*=\s*["']1\.[0-9]["']
@@ -58,13 +61,17 @@ _ATOM = _Dialect(
 
 def split(body: bytes) -> Outline | None:
     """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
+    if len(body) > LONGEST_DOCUMENT:
+        return None
     body = _in_utf8(body.removeprefix(b"\xef\xbb\xbf").strip())
     dialect = RSS if body.endswith(b"</rss>") else _ATOM
     first = dialect.start.search(body) if body.endswith(dialect.closing[-6:]) else None
-    if first is None or first.start() > LONGEST_HEAD:
+    if first is None or first.start() > LONGEST_PIECE:
         return None
     items, end = _items(body, first.start(), dialect)
-    opening = _opening(body[: first.start()], body[end:], dialect) if items else None
+    if not items or len(body) - end > LONGEST_PIECE:
+        return None
+    opening = _opening(body[: first.start()], body[end:], dialect)
     if opening is None:
         return None
     return Outline(opening=opening, closing=dialect.closing, items=items)
@@ -82,7 +89,10 @@ def _in_utf8(body: bytes) -> bytes:
     try:
         if encoding in _UTF8:
             return body if body.isascii() or body.decode() else b""
-        return body.decode(encoding).encode() if encoding in _EIGHT_BIT else b""
+        if encoding not in _EIGHT_BIT:
+            return b""
+        parts = (body[at : at + _AT_ONCE] for at in range(0, len(body), _AT_ONCE))
+        return b"".join(part.decode(encoding).encode() for part in parts)
     except UnicodeDecodeError:
         return b""
 
@@ -96,7 +106,7 @@ def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...
     start, closing = b"<" + dialect.item, b"</" + dialect.item + b">"
     while True:
         end = body.find(closing, place)
-        if end < 0 or end - place > LONGEST_ITEM:
+        if end < 0 or end - place > LONGEST_PIECE:
             return (), 0
         end += len(closing)
         items.append(body[place:end])
@@ -117,6 +127,8 @@ def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
     None if what stands around the items is not well-formed, if they stand elsewhere than items do,
     in a comment, say, or if there are other items.
     """
+    if b"<!DOCTYPE" in head:  # its entities may be items, or a hundred times as long as they look
+        return None
     path: list[str] = []
     starts: list[int] = []
     sure = True
@@ -131,14 +143,9 @@ def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
         elif own and local.lower() in ("item", "entry"):
             sure &= tuple(path[:-1]) == dialect.path and parser.CurrentByteIndex == len(head)
 
-    def unsure(*_: object) -> None:
-        nonlocal sure
-        sure = False
-
     parser = expat.ParserCreate("utf-8", namespace_separator=" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _name: path.pop()
-    parser.StartDoctypeDeclHandler = unsure
     try:
         for part in (head, b"<" + dialect.item + b"/>", tail):
             parser.Parse(part)

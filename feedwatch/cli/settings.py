@@ -1,0 +1,38 @@
+"""The configuration and the database: what most verbs begin with. `status` imports little more."""
+
+import logging
+import os
+from contextlib import closing
+from pathlib import Path
+
+from feedwatch.config.keys import Settings
+from feedwatch.config.load import load
+from feedwatch.config.locate import find_file
+from feedwatch.logs import formatters
+from feedwatch.logs.masking import know
+from feedwatch.processors import INLET
+from feedwatch.store.store import Store
+
+log = logging.getLogger("feedwatch")
+
+
+def read_settings(
+    config: Path | None, *, needs_key: bool = False, needs_feeds: bool = True
+) -> Settings:
+    """The configuration, read now, with the logs set up as it says. Raises `ConfigError`.
+
+    `config` is the file that stands before the verb, if one does.
+    """
+    path = find_file(config, os.environ)
+    settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
+    know(settings.secrets())
+    formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    return settings
+
+
+def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> closing[Store]:
+    """The database, to be closed by `with`. Raises `StoreError`."""
+    url = settings.database_url
+    return closing(Store(url, processor=INLET, may_create=may_create, alone=alone))

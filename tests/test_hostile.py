@@ -1,0 +1,176 @@
+"""No document and no title keeps another thread of the daemon waiting.
+
+What is measured is the CPU time that the process takes between two steps of a thread which only
+wants to go on: a busy machine does not count, and a thread that does not let go does.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from feedwatch.config.title_pattern import TitlePattern
+from feedwatch.core.feed import Document, Failed, ParsedFeed
+from feedwatch.core.settings import Rules
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.feeds.scan import all_items, changed_items
+from feedwatch.feeds.scan.cache import SeenItems
+from feedwatch.feeds.scan.split import LONGEST_PIECE
+from tests.feeds_corpus import Corpus, real_feeds
+
+__all__ = ["real_feeds"]
+
+MOST_DELAY = 0.1  # seconds
+MEGABYTE = 1_000_000
+PIECE = LONGEST_PIECE - 100  # what is longer does not come near expat
+ENDS = "<enclosure url='https://h.example/1.mp3' type='audio/mpeg'/></item>"
+
+
+@contextmanager
+def delays_nobody() -> Iterator[None]:
+    """Fail if another thread had to wait for too long meanwhile."""
+    worst, over, ready = 0.0, threading.Event(), threading.Event()
+
+    def go_on() -> None:
+        nonlocal worst
+        last = time.process_time()
+        while not over.is_set():
+            ready.set()
+            time.sleep(0.0005)
+            now = time.process_time()
+            worst, last = max(worst, now - last), now
+
+    gc.collect()
+    gc.freeze()  # as the daemon does: to look for garbage among all that pytest has takes 0.1 s
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        gc.unfreeze()
+    assert worst < MOST_DELAY, f"another thread waited for {worst:.2f} s"
+
+
+class NoParser:
+    """Whatever is left to a parser is out of this process."""
+
+    def parse(self, document: Document, media_types: object) -> ParsedFeed | Failed:  # noqa: ARG002
+        return Failed("left to the parser")
+
+    def close(self) -> None:
+        pass
+
+
+def rss(items: str = f"<item><guid>1</guid>{ENDS}", head: str = "", tail: str = "") -> str:
+    return f"<rss version='2.0'><channel>{head}{items}{tail}</channel></rss>"
+
+
+def item(inside: str) -> str:
+    return rss(f"<item><guid>1</guid>{inside}{ENDS}")
+
+
+def repeated(one: str, length: int) -> str:
+    return one * (length // len(one))
+
+
+def attributes(length: int, form: str = "a%07d=''") -> str:
+    """A start tag of this length."""
+    one = len(form % 0) + 1
+    return "<x " + " ".join(form % number for number in range(length // one - 1)) + "/>"
+
+
+NAMESPACES = "xmlns:a%07d='u'"
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "a tail of one tag, 35 MB": lambda: rss(tail=attributes(35 * MEGABYTE)),
+    "a tail of one tag": lambda: rss(tail=attributes(PIECE)),
+    "a tail of namespaces": lambda: rss(tail=attributes(PIECE, NAMESPACES)),
+    "a tail of small tags": lambda: rss(tail=repeated("<x/>", 19 * MEGABYTE)),
+    "a deep tail": lambda: rss(tail="<x>" * 30_000 + "</x>" * 30_000),
+    "a comment for a tail, 35 MB": lambda: rss(tail=f"<!--{'y' * 35 * MEGABYTE}-->"),
+    "a tail of spaces": lambda: rss(tail=" " * 35 * MEGABYTE),
+    "a head of one tag": lambda: rss(head=attributes(PIECE)),
+    "a head of one tag, 1 MB": lambda: rss(head=attributes(MEGABYTE)),
+    "a head of namespaces": lambda: rss(head=attributes(PIECE, NAMESPACES)),
+    "a head of small tags": lambda: rss(head=repeated("<x/>", PIECE)),
+    "a head of entities": lambda: (
+        "<!DOCTYPE rss [<!ENTITY a '"
+        + "y" * 100_000
+        + "'>]>"
+        + rss(head="<x>" + "&a;" * 200 + "</x>")
+    ),
+    "a root with many attributes": lambda: rss().replace(
+        "<rss ", attributes(PIECE).replace("<x", "<rss").removesuffix("/>")
+    ),
+    "broken items below a root with many attributes": lambda: rss(
+        f"<item>&{ENDS}" * 10_000
+    ).replace("<rss ", attributes(PIECE, NAMESPACES).replace("<x", "<rss").removesuffix("/>")),
+    "an item of one tag": lambda: item(attributes(PIECE)),
+    "an item of one tag, 1 MB": lambda: item(attributes(MEGABYTE)),
+    "fifty items of one tag": lambda: rss(item(attributes(PIECE))[28:-16] * 50),
+    "an item of enclosures": lambda: item(repeated("<enclosure url='a' type='audio/a'/>", PIECE)),
+    "an enclosure at the end of many folders": lambda: item("").replace(
+        "h.example/", "h.example/" + repeated("a/../", PIECE)
+    ),
+    "a title that was escaped often": lambda: item(
+        f"<title>{repeated('&amp;lt;b&amp;gt;', PIECE)}</title>"
+    ),
+    "a title of brackets": lambda: item(f"<title>{repeated('&lt;', PIECE)}</title>"),
+    "a title that was decoded wrongly": lambda: item(f"<title>{'Ã¼' * 60_000}</title>"),
+    "a long date": lambda: item(f"<pubDate>{repeated('1 ', PIECE)}</pubDate>"),
+    "a long guid": lambda: item("").replace("<guid>1", "<guid>" + repeated("x ", PIECE)),
+    "a stray ampersand, often": lambda: item("&" * PIECE),
+    "20,000 items": lambda: rss(f"<item>{ENDS}" * 20_000),
+    "two million items": lambda: rss("<item></item>" * 2_000_000),
+    "a declaration that does not end": lambda: "<?xml " + " " * 10 * MEGABYTE + rss(),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252"])
+def test_no_document_keeps_another_thread_waiting(name: str, encoding: str) -> None:
+    body = f"<?xml version='1.0' encoding='{encoding}'?>{DOCUMENTS[name]()}".encode()
+    document = Document(body=body, url="https://h.example/feed.xml")
+    with delays_nobody():
+        changed_items(document, SeenItems(rules=Rules()), NoParser())
+
+
+def test_no_answer_of_the_parser_keeps_another_thread_waiting() -> None:
+    text = "<description>" + "word " * 200 + "</description>"
+    document = Document(body=rss(f"<item>{text}{ENDS}" * 5_000).encode(), url="https://h.example")
+    with Parser() as parser:
+        parser.parse(Document(body=rss().encode(), url="https://h.example"), ["audio/*"])
+        with delays_nobody():
+            found = all_items(document, Rules(), parser)
+    assert not isinstance(found, Failed)
+
+
+@pytest.mark.slow
+def test_none_of_the_nasty_documents_keeps_another_thread_waiting(real_feeds: Corpus) -> None:
+    for file in real_feeds.files("nasty"):
+        document = Document(body=file.read_bytes(), url="https://h.example/feed.xml")
+        with delays_nobody():
+            changed_items(document, SeenItems(rules=Rules()), NoParser())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "title"),
+    [
+        ("^(a|aa)+$", "a" * 60 + "!"),
+        (r"^(\w+\s?)*$", "w" * 41 + "!"),
+        (r"^(([a-z])+.)+[A-Z]([a-z])+$", "a" * 999),
+        (r"(.*)(.*)(.*)(.*)(.*)[^a]$", "a" * 1000),
+        (r"(?=(a+))a*b\1", "a" * 1000),
+    ],
+)
+def test_no_title_keeps_another_thread_waiting_whatever_the_pattern(
+    pattern: str, title: str
+) -> None:
+    compiled = TitlePattern(pattern)
+    with delays_nobody():
+        assert compiled.found_in(title) is not True
