@@ -57,6 +57,7 @@ GUIDS = {
     "100% fun": "guid:100%25 fun",
     "%4%31": "guid:%2541",
     "%ff%C3%28": "guid:%FF%C3(",
+    "%fc%cc%a7": "guid:%FC\u0327",
     "a%00b": "guid:a%00b",
     "x" * 500: "guid:" + "x" * 500,
     "x" * 501: "guid:sha256-3ac31d30e2ef713a7d4803d2923982618af0bfb6488e67e2bcb9d0050f24d56a",
