@@ -40,7 +40,7 @@ LIBRARIES = {
     "net": {"httpx", "httpcore", "brotli", "backports", "compression"},
     "sandbox": {"pydantic", "pydantic_core"},
     "logs": set[str](),
-    "feeds": {"httpx", "feedparser"},
+    "feeds": {"httpx", "feedparser", "idna"},
     "processors": {"httpx"},
     "store": {"sqlalchemy", "alembic", "psycopg"},
     "notify": {"httpx", "apprise"},

@@ -202,6 +202,20 @@ def test_items_told_apart_only_by_a_parameter_known_to_change_stay_apart() -> No
     assert verdicts(memory.take(*shows)) == [Verdict.KNOWN] * 3
 
 
+def test_items_without_guids_are_told_apart_by_such_a_parameter_too() -> None:
+    def show(number: int) -> Item:
+        return item(number, guid=None, enclosure_url=f"https://m.example/play?token=ep{number}")
+
+    memory = remembering(*(show(n) for n in (3, 2, 1)))
+    decisions = memory.take(*(show(n) for n in (5, 4, 3, 2)))
+    assert verdicts(decisions) == [Verdict.SUBMIT] * 2 + [Verdict.KNOWN] * 2
+
+
+def test_such_a_parameter_of_one_item_that_stands_twice_tells_nothing() -> None:
+    twice = [item(1, guid=None, enclosure_url=f"https://m.example/1.mp3?sig={n}") for n in "ab"]
+    assert verdicts(Memory().take(*twice)) == [Verdict.SUBMIT, Verdict.KNOWN]
+
+
 def test_one_address_for_all_episodes_loses_none() -> None:
     memory = Memory()
     latest = "https://m.example/latest.mp3"

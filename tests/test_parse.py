@@ -555,6 +555,34 @@ def test_urls_are_made_valid_and_else_left_as_they_stand(url: str, clean: str) -
 
 
 @pytest.mark.parametrize(
+    ("host", "in_ascii"),
+    [
+        ("straße.example", "xn--strae-oqa.example"),
+        ("faß.EXAMPLE:8080", "xn--fa-hia.example:8080"),
+        ("βόλος.example", "xn--nxasmm1c.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("\uff4d\uff0e\u00e9\u3002example", "m.xn--9ca.example"),
+        ("xn--bcher-kva.straße.example", "xn--bcher-kva.xn--strae-oqa.example"),
+        # What IDNA 2008 refuses, and resolves all the same.
+        ("\U0001f4a9.la", "xn--ls8h.la"),
+        ("a_é.example", "xn--a_-cja.example"),
+        ("é--.example", "xn-----9ia.example"),
+        # What Unicode has not assigned yet.
+        ("É\u0378.example", "xn--9ca42k.example"),
+    ],
+)
+def test_hosts_are_written_by_uts_46(host: str, in_ascii: str) -> None:
+    assert absolute(f"https://{host}/1.mp3", "", URL) == f"https://{in_ascii}/1.mp3"
+
+
+@given(st.text(max_size=30))
+def test_any_host_has_an_ascii_form_or_none_and_that_form_stays(host: str) -> None:
+    written = absolute(f"https://{host}/1.mp3", "", URL)
+    assert written is None or (written.isascii() and absolute(written, "", URL) == written)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "", "  ", "ftp://m.example/1", "javascript:alert(1)", "file:///etc/passwd",
@@ -563,7 +591,8 @@ def test_urls_are_made_valid_and_else_left_as_they_stand(url: str, clean: str) -
         "https://a..b/", "https://[::1/", "https://[x]/", "https://m ex.example/1", "https://<b>/",
         "https://me@/1", "https://" + "x" * 64 + ".example/", "https://m.example\\1.mp3",
         "https://m.example/" + "x" * MAX_URL, "https://m.example/" + "é" * (MAX_URL // 3),
-        "https://é\ud800.example/", "https://m.example/\ud800",
+        "https://é\ud800.example/", "https://m.example/\ud800", "https://é\uff0fb.example/",
+        "https://" + "é" * 70 + ".example/",
     ],
 )  # fmt: skip
 def test_what_can_be_no_address_of_a_file_is_none(url: str) -> None:

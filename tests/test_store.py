@@ -244,6 +244,21 @@ def test_a_check_of_the_old_url_is_dropped(store: Store) -> None:
     assert store.episodes.find() == []
 
 
+def test_of_addresses_learned_one_after_another_the_first_and_the_latest_stay(
+    store: Store,
+) -> None:
+    one, two = admit(store, 1, 2)
+    (feed,) = store.feeds.all()
+    store.checks.record(feed, [], {Key(KeyKind.FILE, "other"): two.id}, NOW)
+    learned = [Key(KeyKind.FILE, f"{9 * number % 40}") for number in range(40)]
+    for number, key in enumerate(learned):
+        assert store.checks.record(feed, [], {key: one.id}, NOW + number * MINUTE) == []
+    kept = {learned[0], *learned[-11:], Key.parse("guid:1")}
+    assert {*store.episodes.keys(one.id)} == kept
+    assert store.checks.known(feed.id, learned).keys() == kept - {Key.parse("guid:1")}
+    assert len(store.episodes.keys(two.id)) == 2
+
+
 def test_a_learned_key_leads_to_its_episode_and_an_old_one_is_not_bent(store: Store) -> None:
     one, two = admit(store, 1, 2)
     (feed,) = store.feeds.all()
@@ -542,6 +557,68 @@ def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
     assert [episode_lifecycle.is_lost(one) for one in found] == [True, *[False] * 4]
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_keys_are_rewritten_in_the_normal_form_and_the_older_episode_keeps_a_shared_one(
+    path: Path,
+) -> None:
+    engine = connect(f"sqlite:///{path}")
+    before = [  # feed, key, episode
+        (1, "guid:gro\u0308\u00dfe", 2),
+        (1, "guid:gr\u00f6\u00dfe", 1),  # two that are one
+        (1, "guid:plain", 3),
+        (1, "guid:sha256-" + "0" * 64, 3),
+        (1, "guid:a%2fb", 4),
+        (1, "guid:a%2Fb", 5),
+        (2, "guid:gro\u0308\u00dfe", 6),  # of another feed
+        (1, "file:m.example/gr%c3%b6%C3%9Fe.mp3?id=1", 1),
+        (1, "file:c.example/1.mp3?token-time=1&token-hash=2", 2),
+        (1, "file:c.example/1.mp3?token-time=3&token-hash=4", 2),
+        (1, "file:c.example/dl?token-hash=1", 3),  # the parameter tells episodes apart
+        (1, "file:c.example/dl?token-hash=2", 4),
+        (1, "date:2026-01-01T00:00:00 \ufb01n", 1),
+        (1, "date:2026-01-01T00:00:00 sha256-" + "1" * 64, 2),
+    ]
+    with engine.begin() as db:
+        config = alembic_config()
+        config.attributes["connection"] = db
+        command.upgrade(config, "0005")
+        for number in (1, 2):
+            db.exec_driver_sql(
+                "insert into feeds (name, url, active, paused, shown, asked, answered, failures) "
+                "values (?, 'https://example.com/', true, false, 3, 0, 0, 1)",
+                (f"show{number}",),
+            )
+        for number in range(1, 7):
+            db.exec_driver_sql(
+                "insert into episodes (feed_id, title, enclosure_url, state, title_key, "
+                "seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, version) "
+                "values (?, 't', 'u', 'ready', ?, 'u', '2026-01-01', 1, 0, 0, false, 0)",
+                (1 if number < 6 else 2, f"gru\u0308n {number}"),
+            )
+        db.exec_driver_sql(
+            "insert into identities (feed_id, key, episode_id) values (?, ?, ?)", before
+        )
+    engine.dispose()
+    store = opened(path)
+    with store._engine.connect() as db:
+        found = db.exec_driver_sql("select feed_id, key, episode_id from identities")
+        assert {tuple(row) for row in found} == {
+            (1, "guid:gr\u00f6\u00dfe", 1),
+            (1, "guid:plain", 3),
+            (1, "guid:sha256-" + "0" * 64, 3),
+            (1, "guid:a%2Fb", 4),
+            (2, "guid:gr\u00f6\u00dfe", 6),
+            (1, "file:m.example/gr\u00f6\u00dfe.mp3?id=1", 1),
+            (1, "file:c.example/1.mp3", 2),
+            (1, "file:c.example/dl?token-hash=1", 3),
+            (1, "file:c.example/dl?token-hash=2", 4),
+            (1, "date:2026-01-01T00:00:00 fin", 1),
+            (1, "date:2026-01-01T00:00:00 sha256-" + "1" * 64, 2),
+        }
+        titles = db.exec_driver_sql("select title_key from episodes order by id").scalars()
+        assert list(titles) == [f"gr\u00fcn {number}" for number in range(1, 7)]
+    store.close()
 
 
 def test_a_feed_that_is_put_off_is_not_gone_any_more(store: Store) -> None:

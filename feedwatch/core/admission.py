@@ -8,6 +8,7 @@ from typing import Self
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, Item
+from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 
@@ -80,9 +81,12 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
     state = STATE_OF.get(decision.verdict)
     if state is None or item.enclosure_url is None:
         return None
+    guid = item.guid
+    if guid is not None and len(guid) > LONGEST_KEY:
+        guid = guid_key(guid)
     return Episode(
         feed=feed,
-        guid=item.guid,
+        guid=guid,
         title=item.title,
         description=item.description,
         enclosure_url=item.enclosure_url,

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from unicodedata import normalize
 from urllib.parse import quote, unquote, urljoin
+
+import idna
 
 MAX_URL = 8_000
 
@@ -190,7 +193,7 @@ def absolute(url: str, base: str, document_url: str) -> str | None:
         if not url.startswith(("https://", "http://")) and not re.match(r"(?i)https?://", url):
             url = urljoin(urljoin(document_url, _trim(base)), url)
         return url if _PLAIN.fullmatch(url) else _clean(url)
-    except ValueError:  # by urllib and the idna codec, for a host that can't be one
+    except ValueError:  # by urllib, and for a lone surrogate
         return None
 
 
@@ -218,11 +221,27 @@ def _clean(url: str) -> str | None:
     if name.startswith("["):
         usable = re.fullmatch(r"\[[0-9A-Fa-f:.]{2,45}\]", name) is not None
     else:
-        name = name if name.isascii() else name.encode("idna").decode("ascii")
+        name = name if name.isascii() else ascii_host(name)
         labels = name.removesuffix(".").split(".")
         usable = len(name) <= 253 and all(re.fullmatch(r"[\w-]{1,63}", label) for label in labels)
     clean = f"{scheme.lower()}://{_escape(userinfo, ':')}{at}{name}{port}{_escape(rest, '/?:@')}"
     return clean if usable and len(clean) <= MAX_URL else None
+
+
+def ascii_host(host: str) -> str:
+    """A host by UTS 46, without its transitional part, as browsers write it.
+
+    By the standard's mapping alone: IDNA 2008 also forbids labels, as those of emoji, that resolve.
+    """
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False)
+    except idna.IDNAError:  # a code point that has no meaning yet, or none in a host
+        mapped = normalize("NFKC", host.lower())
+    labels = mapped.encode().decode().split(".")  # `encode` refuses a lone surrogate
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in labels
+    )
 
 
 def _escape(part: str, also: str) -> str:

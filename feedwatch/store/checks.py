@@ -1,8 +1,9 @@
 """Checks: what one check of a feed has changed, written in one transaction."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -22,12 +23,13 @@ from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core.episode import Episode, KnownEpisode, State
 from feedwatch.core.feed import Feed, UrlChange
-from feedwatch.core.identity import Key
+from feedwatch.core.identity import MOST_KEYS, Key, surplus
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import add_url_change
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
 LATEST = 100  # episodes from which a feed's rhythm is learned
 # All that a check may change of a feed: not what a person, the config or the media API's answers
 # may change meanwhile.
@@ -157,7 +159,7 @@ class CheckStore:
             with self._engine.begin() as db:
                 if db.execute(_UPDATE_CHECKED, _parameters(feed)).rowcount != 1:
                     return None
-                _learn(db, feed.id, learned)
+                _learn(db, feed.id, learned, now)
                 for one in edited:
                     described = {
                         "title_key": one.title_key,
@@ -235,15 +237,27 @@ def _parameters(feed: Feed) -> dict[str, Any]:
     }
 
 
-def _learn(db: Connection, feed_id: int, learned: Mapping[Key, int]) -> None:
+def _learn(db: Connection, feed_id: int, learned: Mapping[Key, int], now: datetime) -> None:
+    """Add further keys of known episodes, and forget those that are too many then."""
     already = _known_ids(db, feed_id, learned.keys())
     rows = [
-        {"feed_id": feed_id, "key": str(key), "episode_id": episode_id}
+        {"feed_id": feed_id, "key": str(key), "episode_id": episode_id, "learned_at": now}
         for key, episode_id in learned.items()
         if key not in already
     ]
-    if rows:
-        db.execute(insert(identities), rows)
+    if not rows:
+        return
+    db.execute(insert(identities), rows)
+    of = identities.c
+    keys: dict[int, list[Key]] = defaultdict(list)
+    for chunk in chunks({row["episode_id"] for row in rows}):
+        crowded = select(of.episode_id).where(of.episode_id.in_(chunk)).group_by(of.episode_id)
+        crowded = crowded.having(func.count() > min(MOST_KEYS.values()))
+        query = select(of.episode_id, of.key, of.learned_at).where(of.episode_id.in_(crowded))
+        for row in sorted(db.execute(query), key=lambda row: (row.learned_at or _FIRST, row.key)):
+            keys[row.episode_id].append(Key.parse(row.key))
+    for chunk in chunks([str(key) for own in keys.values() for key in surplus(own)]):
+        db.execute(delete(identities).where(of.feed_id == feed_id, of.key.in_(chunk)))
 
 
 def _admit(

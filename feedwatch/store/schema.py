@@ -148,14 +148,15 @@ episodes = Table(
     Index(None, "feed_id", "published_at"),
 )
 
-# The keys by which the episodes of a feed are known. Never pruned. The primary key keeps two
-# processes from admitting one episode twice.
+# The keys by which the episodes of a feed are known, in the normal form; of one episode as many as
+# `identity.MOST_KEYS` allows. The primary key keeps two processes from admitting one episode twice.
 identities = Table(
     "identities",
     metadata,
     Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
     Column("key", String(600), primary_key=True),
     Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+    Column("learned_at", UtcDateTime),  # null: it came with the episode
 )
 
 # The seen-item cache of each feed's last good document.

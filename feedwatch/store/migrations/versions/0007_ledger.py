@@ -10,7 +10,7 @@ from feedwatch.core.identity import Key
 from feedwatch.core.ledger import TITLE_LENGTH, key_hash
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"  # which writes the keys in the form that is hashed here
 branch_labels = None
 depends_on = None
 
