@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import episode_lifecycle, events
-from feedwatch.core.episode import LIVE, Episode, State
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.identity import Key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
@@ -38,11 +38,11 @@ from feedwatch.store.episodes import (
     select_episodes,
 )
 from feedwatch.store.errors import StoreError
+from feedwatch.store.limits import jobs_in_flight, refusals_in_a_row, submissions_since
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import claim_keys, claims, episodes, feeds, history, imprint
+from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
 from feedwatch.store.sql import chunks, columns_of, is_due
 
-MANY_POLLS = 20  # in a row
 OF_TARGET = ("processor", "api", "target")
 CLAIM_COLUMNS = tuple(column.key for column in claims.columns if column.key not in OF_TARGET)
 
@@ -183,10 +183,8 @@ class ClaimStore:
 
         They are final only after an hour, and polled on for a day: no pass should wait for that.
         """
-        stands = and_(episodes.c.reason.is_not(None), episodes.c.remote_stood >= MANY_POLLS)
-        query = select(func.count()).where(episodes.c.state.in_(LIVE), ~stands)
         with reading(self._engine) as db:
-            return db.scalars(query).one()
+            return jobs_in_flight(db, but_stuck=True)
 
     def submitted_since(self, moment: datetime) -> int:
         """How many POSTs have left since `moment`, or may have."""
@@ -240,44 +238,6 @@ def ensure_database_id(db: Connection) -> None:
     """Give the database an id of its own, if it has none."""
     if db.execute(select(imprint)).first() is None:
         db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
-
-
-def jobs_in_flight(db: Connection, *, but_overdue: bool = False) -> int:
-    """How many jobs are not final. An overdue one may never be: it must not make others wait."""
-    query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
-    return db.scalars(query.where(~episodes.c.overdue) if but_overdue else query).one()
-
-
-def refusals_in_a_row(db: Connection, feed: str) -> int:
-    """The same, within a transaction. What was surely not taken, or is in doubt, says nothing."""
-    entry = history.c
-    approved = and_(entry.previous == State.HELD, entry.state == State.QUEUED)
-    refused = and_(entry.previous == State.SUBMITTING, entry.state == State.FAILED)
-    accepted = and_(entry.previous == State.SUBMITTING, entry.state == State.PROCESSING)
-    of_feed = (
-        select(entry.id, refused.label("refused"))
-        .select_from(history.join(episodes, episodes.c.id == entry.episode_id).join(feeds))
-        .where(feeds.c.name == feed, or_(approved, refused, accepted))
-    ).subquery()
-    last_other = (
-        select(func.coalesce(func.max(of_feed.c.id), 0)).where(~of_feed.c.refused).scalar_subquery()
-    )
-    count = select(func.count()).select_from(of_feed)
-    return db.scalars(count.where(of_feed.c.refused, of_feed.c.id > last_other)).one()
-
-
-def submissions_since(db: Connection, moment: datetime) -> int:
-    """How many POSTs have left, or may have: refused ones count, since they reach the API, too."""
-    query = (
-        select(func.count())
-        .select_from(claims)
-        .where(
-            claims.c.at > moment,
-            claims.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
-            claims.c.sent,
-        )
-    )
-    return db.scalars(query).one()
 
 
 def next_number(db: Connection) -> int:

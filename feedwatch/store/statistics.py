@@ -16,8 +16,8 @@ from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
-from feedwatch.store.claims import jobs_in_flight, submissions_since
 from feedwatch.store.database import reading
+from feedwatch.store.limits import jobs_in_flight, submissions_since
 from feedwatch.store.schema import episodes, feeds
 
 IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)

@@ -1,0 +1,60 @@
+"""Limits: how many jobs and submissions there are, counted within the transaction of a claim."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from feedwatch.core.episode import LIVE, State
+from feedwatch.core.schedule import DAY
+from feedwatch.store.schema import claims, episodes, feeds, history
+
+MANY_POLLS = 20  # in a row
+
+
+def jobs_in_flight(db: Connection, *, but_overdue: bool = False, but_stuck: bool = False) -> int:
+    """How many jobs are not final. An overdue one may never be: it must not make others wait.
+
+    A job is stuck that has said the same wrong thing many times in a row.
+    """
+    query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
+    if but_overdue:
+        query = query.where(~episodes.c.overdue)
+    if but_stuck:
+        is_wrong = episodes.c.reason.is_not(None)
+        query = query.where(~and_(is_wrong, episodes.c.remote_stood >= MANY_POLLS))
+    return db.scalars(query).one()
+
+
+def refusals_in_a_row(db: Connection, feed: str) -> int:
+    """How many of a feed's POSTs were refused since one was taken or its queue approved.
+
+    What was surely not taken, or is in doubt, says nothing.
+    """
+    entry = history.c
+    approved = and_(entry.previous == State.HELD, entry.state == State.QUEUED)
+    refused = and_(entry.previous == State.SUBMITTING, entry.state == State.FAILED)
+    accepted = and_(entry.previous == State.SUBMITTING, entry.state == State.PROCESSING)
+    of_feed = (
+        select(entry.id, refused.label("refused"))
+        .select_from(history.join(episodes, episodes.c.id == entry.episode_id).join(feeds))
+        .where(feeds.c.name == feed, or_(approved, refused, accepted))
+    ).subquery()
+    last_other = (
+        select(func.coalesce(func.max(of_feed.c.id), 0)).where(~of_feed.c.refused).scalar_subquery()
+    )
+    count = select(func.count()).select_from(of_feed)
+    return db.scalars(count.where(of_feed.c.refused, of_feed.c.id > last_other)).one()
+
+
+def submissions_since(db: Connection, moment: datetime) -> int:
+    """How many POSTs have left, or may have: refused ones count, since they reach the API, too."""
+    query = (
+        select(func.count())
+        .select_from(claims)
+        .where(
+            claims.c.at > moment,
+            claims.c.at < moment + 3 * DAY,  # what lies further ahead is a clock's error
+            claims.c.sent,
+        )
+    )
+    return db.scalars(query).one()
