@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import episode_lifecycle, events
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.identity import Key
+from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     TITLE_LENGTH,
@@ -43,6 +43,7 @@ from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
 from feedwatch.store.sql import chunks, columns_of, is_due
 
+_STRONGEST_FIRST = {kind: place for place, kind in enumerate(KeyKind)}
 OF_TARGET = ("processor", "api", "target")
 CLAIM_COLUMNS = tuple(column.key for column in claims.columns if column.key not in OF_TARGET)
 
@@ -272,7 +273,7 @@ def _add_claim(
         target=target,
         feed=episode.feed,
         title=episode.title[:TITLE_LENGTH],
-        keys=tuple(map(key_hash, keys)),
+        keys=tuple(map(key_hash, sorted(keys, key=lambda key: _STRONGEST_FIRST[key.kind]))),
         episode_id=episode.id,
     )
     insert_claim(db, claim)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # rises if the normal form of the identity keys, whose hashes a line has, ever changes
 MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
 MOST_BYTES = 16_000_000
+MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
 
 
@@ -165,7 +166,7 @@ class Journal:
             "feed": claim.feed,
             "ep": claim.episode_id,
             "title": claim.title,
-            "keys": claim.keys,
+            "keys": claim.keys[:MOST_KEYS],
         }
         return json.dumps(content, ensure_ascii=False)
 
