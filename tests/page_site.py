@@ -1,6 +1,6 @@
 """A page with something on it: a database of all kinds of episodes, served without a daemon."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Connection
 from werkzeug.test import TestResponse
 
 from feedwatch.core.episode import Episode, State
@@ -69,8 +70,13 @@ class PageSite:
             title = found.title[:500]
             new.append(NewEpisode(episode=replace(found, feed=feed), keys=keys, title_key=title))
         after = replace(self.feed(feed), checked_at=self.now, success_at=self.now)
-        ids = self.store.checks.record(after, new, {}, self.now)
-        assert ids is not None
+        ids: list[int] = []
+
+        def note(_db: Connection, admitted: Sequence[tuple[Episode, Any]]) -> list[Any]:
+            ids.extend(one.id for one, _ in admitted)
+            return []
+
+        assert self.store.checks.record(after, new, {}, self.now, paid=note) is not None
         for number, admitted in zip(ids, new, strict=True) if not plainly else ():
             stored = self.store.episodes.get(number)
             assert stored is not None
