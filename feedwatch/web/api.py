@@ -30,6 +30,15 @@ from feedwatch.web.site import Parts
 PROBLEM = "application/problem+json"
 v1 = Blueprint("api", __name__)
 
+PARAMETERS = {  # that each function takes
+    "feeds": {"after", "limit"},
+    "episodes": {"feed", "state", "after", "limit"},
+    "ready": {"feed", "since", "after", "limit"},
+    "history": {"feed", "after", "limit"},
+    "decide": {"dry_run"},
+    "decide_all": {"dry_run"},
+}
+
 MAX_LIMIT, LIMIT = 500, 100
 
 
@@ -172,6 +181,16 @@ def admit(guard: Guard, parts: Parts | None) -> Response | None:
     if request.method not in SAFE_METHODS and scope < Scope.DECIDE:
         return problem(403, "forbidden", "this token may read, not decide")
     return None
+
+
+@v1.before_request
+def refuse_unknown_parameters() -> None:
+    """A parameter that nothing reads is an error: it was meant to choose something."""
+    known = PARAMETERS.get((request.endpoint or "").removeprefix("api."), set())
+    unknown = sorted(set(request.args) - known)
+    if unknown:
+        wanted = ", ".join(sorted(known)) or "none"
+        raise BadRequestError(f"unknown parameter {unknown[0]!r}; known are: {wanted}")
 
 
 def answer(document: Any, status: int = 200) -> Response:

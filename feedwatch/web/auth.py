@@ -72,7 +72,8 @@ class Guard:
 
     def is_our_host(self, request: Request) -> bool:
         """Whether the page was asked for under its own name: another may be a rebound one."""
-        return request.environ.get("HTTP_HOST", "").lower() == self.access.host
+        host: str = request.environ.get("HTTP_HOST", "")
+        return host.lower() == self.access.host
 
     def is_from_elsewhere(self, request: Request) -> bool:
         """Whether a request that changes something may come from a page that is not ours."""
