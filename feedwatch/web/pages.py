@@ -22,7 +22,7 @@ from feedwatch.web.site import Parts
 page = Blueprint("page", __name__)
 
 PAGE_SIZE = 50
-FEEDS_PAGE_SIZE = 60
+FEEDS_PAGE_SIZE = 40
 HIGHEST_ID = 2**63 - 1
 LOCAL_PATH = re.compile(r"/(?![/\\])[\w/?=&.,%+-]*", re.ASCII)
 STATES = tuple(State)
@@ -207,7 +207,7 @@ def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
             "feed": feed,
             "state": feed_state(feed, breaker),
             "remark": remark(feed),
-            "strip": rhythm.strip(published.get(feed.name, ()), feed, now),
+            "strip": rhythm.strip(published.get(feed.name, ()), now),
             "last": published[feed.name][-1].at if feed.name in published else None,
             "counts": counts(counted.get(feed.name)),
         }

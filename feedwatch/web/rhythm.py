@@ -134,9 +134,9 @@ def _dots(found: Sequence[tuple[int, int, State]]) -> list[Markup]:
     return drawn
 
 
-def strip(published: Sequence[Published], feed: Feed, now: datetime) -> Markup:
+def strip(published: Sequence[Published], now: datetime) -> Markup:
     """The last half year in one line: a bar a week, as high as that week had episodes."""
-    weeks = Counter(int((now - one.at) / timedelta(weeks=1)) for one in published if one.at <= now)
+    weeks = Counter((now - one.at).days // 7 for one in published if one.at <= now)
     most = max([*weeks.values(), 1])
     bars = "".join(
         f"M{4 * (WEEKS - 1 - week) + 2} {STRIP_HEIGHT}v-{max(2, STRIP_HEIGHT * number // most)}"
@@ -145,7 +145,7 @@ def strip(published: Sequence[Published], feed: Feed, now: datetime) -> Markup:
     )
     return Markup(
         '<svg class="strip" role="img" viewBox="0 0 {} {}" aria-label="{}"><path d="{}"/></svg>'
-    ).format(4 * WEEKS, STRIP_HEIGHT, words(published, feed, now), bars)
+    ).format(4 * WEEKS, STRIP_HEIGHT, f"{len(published)} episodes in {WEEKS} weeks", bars)
 
 
 def checks(feed: Feed) -> Markup:
