@@ -126,15 +126,25 @@ class PageSite:
         }
         site = Site(access=Access(**(access or granted)), clock=lambda: self.now)
 
+        def target_of(_: Episode) -> Target:
+            return Target("inlet", "https://api.example.org", "p")
+
         def adopt(number: int, media_id: str, now: datetime) -> Proposal:
-            return decisions.adoption(self.store, None, number, media_id, now)
+            return decisions.adoption(self.store, None, number, media_id, Policy(), now)
+
+        def retry(number: int, now: datetime) -> Proposal:
+            sources = self.configs.values()
+            return decisions.retrial(
+                self.store, sources, None, [number], None, Policy(), now, target_of
+            )
 
         site.parts = Parts(
             store=self.store,
             processor="inlet",
             plan=lambda: self.plan,
-            target_of=lambda _: Target("inlet", "https://api.example.org", "p"),
+            target_of=target_of,
             adopt=adopt,
+            retry=retry,
             dry_run=lambda _: DryRun(error="nothing is fetched here"),
             diagnose=lambda: [Finding("clock", "0 s off"), Finding("feed", "404", "see")],
             facts=[("Database", self.store.place)],
