@@ -113,5 +113,5 @@ def desk(store: Store, processor: str, now: datetime) -> Desk:
         unknown=listed(MAX_UNKNOWN, states=[State.UNKNOWN]),
         in_progress=listed(MAX_IN_PROGRESS, states=[*LIVE, State.QUEUED]),
         ready=store.listings.recently_ready(MAX_READY),
-        feeds_in_trouble=store.feeds.failing_or_silent()[:MAX_FEEDS_IN_TROUBLE],
+        feeds_in_trouble=store.feeds.in_trouble()[:MAX_FEEDS_IN_TROUBLE],
     )
