@@ -17,6 +17,7 @@ from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,
     PREFIX,
+    WEB_SECRET_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
 )
@@ -37,6 +38,8 @@ LEAST = {
     f"{FEED_PREFIX}URL": "https://example.com/feed.xml",
     f"{FEED_PREFIX}PODCAST_ID": "podcast-1",
 }
+
+FILE_KEYS = (KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *(f"{key}_FILE" for key in WEB_SECRET_KEYS))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -67,7 +70,7 @@ def documented() -> list[Documented]:
 
 def default_of(key: str) -> Any:
     """What the code has where the key is not set; ... where it must be."""
-    if key in (KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY):
+    if key in (KEY_KEY, *FILE_KEYS):
         return ... if key == KEY_KEY else None
     model, name = (Keys, TOP_KEYS[key]) if key in TOP_KEYS else (FeedKeys, FEED_KEYS[key])
     field = model.model_fields[name]
@@ -93,7 +96,7 @@ def read(folder: Path, lines: Mapping[str, str]) -> Settings:
 def test_every_key_is_documented_once_and_no_other() -> None:
     keys = [row.key for row in documented()]
     assert len(keys) == len(set(keys))
-    assert set(keys) == {KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *TOP_KEYS, *FEED_KEYS}
+    assert set(keys) == {KEY_KEY, *FILE_KEYS, *TOP_KEYS, *FEED_KEYS}
 
 
 @pytest.mark.parametrize("row", documented(), ids=lambda row: row.key)
@@ -122,7 +125,15 @@ def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
         (tmp_path / row.example).write_text(f"{secret}\n")
     if row.key.endswith("WEBHOOK_URL"):
         lines[WEBHOOK_SECRET_KEY] = secret
-    if row.key.endswith("PASSWORD"):
+    if row.key.startswith(f"{PREFIX}WEB_"):
+        lines |= {f"{PREFIX}LISTEN": "127.0.0.1:9464"}
+        if row.key.endswith("_FILE"):
+            (tmp_path / row.example).write_text("correct-horse-battery-staple\n")
+        if row.key.endswith("USER_HEADER"):
+            lines[f"{PREFIX}WEB_TRUSTED_PROXIES"] = "127.0.0.1"
+        if row.key.endswith("TRUSTED_PROXIES"):
+            lines[f"{PREFIX}WEB_USER_HEADER"] = "X-User"
+    elif row.key.endswith("PASSWORD"):
         lines[f"{FEED_PREFIX}USERNAME"] = "listener"
     read(tmp_path, lines)
 

@@ -4,8 +4,9 @@ import json
 import re
 import socket
 import sqlite3
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -22,8 +23,11 @@ from feedwatch.core.health import LOOPS, HealthRecord, LoopHealth
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
 from feedwatch.store.store import Store
-from feedwatch.web.http_server import MOST_CONNECTIONS, HttpSide, Page, verdict
-from tests.support import PATIENCE, Feedwatch, Running, Workspace
+from feedwatch.web.app import application
+from feedwatch.web.monitoring import Serving
+from feedwatch.web.server import MAX_BODY, MAX_CONNECTIONS, THREADS, HttpSide
+from feedwatch.web.site import Access, Site
+from tests.support import PATIENCE, Feedwatch, Running, Workspace, wait_for
 from tests.test_health import NOW
 
 DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
@@ -133,39 +137,93 @@ def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(workspace:
 # The server
 
 
-def served(**pages: Callable[[], Page]) -> HttpSide:
-    return HttpSide("127.0.0.1", 0, {f"/{name}": page for name, page in pages.items()})
+@contextmanager
+def served(wrong: Callable[[], list[str]] = list, **more: Callable[[], str]) -> Iterator[HttpSide]:
+    """The monitoring pages, where `wrong` says what is not ready, and `more`."""
+    app = application(Site(access=Access(url="http://x")), Serving(Metrics(), wrong))
+    for name, page in more.items():
+        app.add_url_rule(f"/{name}", name, page)
+    app.before_request_funcs = {}  # whoever asks, for these
+    with HttpSide("127.0.0.1", 0).serve(app) as side:
+        yield side
 
 
 def test_only_reading_is_allowed_and_only_what_there_is() -> None:
-    with served(page=lambda: Page(body=b"hello")) as side:
+    with served(page=lambda: "hello") as side:
         assert ask(side.port, "/page?x=1") == (200, "hello")
         assert ask(side.port, "/page", "HEAD") == (200, "")
         assert ask(side.port, "/page", "POST")[0] == 405
+        assert ask(side.port, "/healthz", "POST")[0] == 405
         assert ask(side.port, "/etc/passwd")[0] == 404
-        assert ask(side.port, "/page", "BREW")[0] == 501
+        assert ask(side.port, "/page", "BREW")[0] == 405
 
 
 def test_what_is_wrong_is_a_503_that_says_it() -> None:
-    with served(healthz=lambda: verdict("ok", ["checks: nothing finished for 75 s"])) as side:
-        status, body = ask(side.port, "/healthz")
+    with served(lambda: ["checks: nothing finished for 75 s"]) as side:
+        status, body = ask(side.port, "/readyz")
     assert status == 503
     assert json.loads(body)["problems"] == ["checks: nothing finished for 75 s"]
 
 
 def test_clients_that_say_nothing_keep_nobody_waiting() -> None:
-    with served(page=lambda: Page(body=b"hello")) as side, ExitStack() as idle:
-        for _ in range(2 * MOST_CONNECTIONS):
+    with served() as side, ExitStack() as idle:
+        for _ in range(2 * MAX_CONNECTIONS):
             silent = socket.create_connection(("127.0.0.1", side.port))
             idle.enter_context(silent)
-            silent.sendall(b"GET /page HTTP/1.1\r\n")
-        assert ask(side.port, "/page") == (200, "hello")
+            silent.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert ask(side.port, "/healthz")[0] == 200
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("feedwatch.web.server.CONNECTION_SECONDS", 1.0)
+    with served() as side, socket.create_connection(("127.0.0.1", side.port)) as slow:
+        slow.settimeout(0.2)
+
+        def is_closed() -> bool:
+            try:
+                slow.sendall(b"X")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        wait_for(is_closed, what="the end of the connection")
+        assert ask(side.port, "/healthz")[0] == 200
+
+
+def test_a_request_that_is_too_long_is_refused() -> None:
+    with served() as side, socket.create_connection(("127.0.0.1", side.port)) as client:
+        client.settimeout(PATIENCE)
+        length = str(MAX_BODY + 1).encode()
+        client.sendall(b"POST /healthz HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
+        with suppress(OSError):
+            client.sendall(b"x" * (MAX_BODY + 1))
+        assert client.recv(12) == b"HTTP/1.1 413"
+
+
+def test_a_connection_has_one_request() -> None:
+    with served() as side, socket.create_connection(("127.0.0.1", side.port)) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while part := client.recv(65_536):
+            answer += part
+        assert b"Connection: close" in answer
+
+
+def test_more_clients_than_threads_are_all_answered() -> None:
+    with served() as side, ThreadPoolExecutor(4 * THREADS) as pool:
+        found = list(pool.map(lambda _: ask(side.port, "/metrics")[0], range(200)))
+    assert set(found) == {200}
 
 
 def test_a_page_that_fails_is_a_500_and_the_next_one_works(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with served(page=lambda: Page(body=b"hello"), bad=lambda: Page(body=bytes(1 // 0))) as side:
+    with served(page=lambda: "hello", bad=lambda: str(1 // 0)) as side:
         assert ask(side.port, "/bad")[0] == 500
         assert ask(side.port, "/page")[0] == 200
     assert "/bad could not be made" in caplog.text

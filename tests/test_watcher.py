@@ -660,7 +660,7 @@ def test_a_first_document_without_items_is_no_baseline_for_old_ones(world: World
     world.later(hours=1)
     world.check()
     assert set(world.states().values()) == {State.HELD}
-    world.store.feeds.clear_doubt("show")
+    world.store.episodes.decide([], world.now, actor="cli:me", settled_feed="show")
     world.feeds.publish(3, 2, 1)
     world.later(hours=1)
     world.check()

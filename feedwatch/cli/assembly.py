@@ -3,14 +3,12 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
-from errno import EADDRINUSE
 
 import httpx
 
 from feedwatch import __version__
-from feedwatch.cli.output import stop
 from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.cli.settings import opened
 from feedwatch.config.errors import ConfigError
@@ -36,8 +34,6 @@ from feedwatch.watcher.context import Context
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
-from feedwatch.web.http_server import HttpSide
-from feedwatch.web.monitoring import Monitored
 
 log = logging.getLogger("feedwatch")
 
@@ -93,15 +89,10 @@ def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[
 
 
 @contextmanager
-def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Daemon, Context]]:
-    """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
-
-    With `serves`, it has its HTTP side if the config wants one.
-    """
-    cancellation, telling, metrics = Cancellation(), Cancellation(), Metrics()
-    monitored = Monitored(metrics)
+def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Context]]:
+    """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
+    cancellation, telling = Cancellation(), Cancellation()
     with (
-        http_side(settings, monitored) if serves else nullcontext(),
         opened(settings, may_create=True, alone=True) as store,
         feed_client(cancellation) as http,
         closing(Parsers()) as parser,
@@ -134,7 +125,6 @@ def assembled(settings: Settings, *, serves: bool = False) -> Iterator[tuple[Dae
             Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
         )
-        monitored.begin(daemon, context)
         yield daemon, context
 
 
@@ -147,22 +137,3 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
         complaint = channel.complaint()
         if complaint is not None:
             log.error("notifications by %s will not work: %s", channel.name, complaint)
-
-
-@contextmanager
-def http_side(settings: Settings, monitored: Monitored) -> Iterator[None]:
-    """The HTTP side, if the config wants one. Raises `ConfigError` where it cannot be."""
-    if settings.listen is None:
-        yield
-        return
-    try:
-        side = HttpSide(*settings.listen, monitored.pages())
-    except OSError as error:
-        where = f"{settings.listen.host}:{settings.listen.port}"
-        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
-        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
-            stop(f"{problem}; another program has it, or another feedwatch")
-        raise ConfigError([problem]) from error
-    with side:
-        log.info("http: listening on %s", side.url)
-        yield

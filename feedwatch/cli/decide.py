@@ -1,5 +1,7 @@
 """`approve`, `skip`, `retry`, `adopt`, `pause` and `resume`: what a person decides."""
 
+import getpass
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -12,7 +14,6 @@ from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
-from feedwatch.core.episode_lifecycle import may_be_taken
 from feedwatch.net.client import Cancellation
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
@@ -95,18 +96,6 @@ def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bo
             _carry_out(store, proposal, now, "queued")
             return
         _preview(proposal)
-        doubtful = sum(may_be_taken(episode) for episode in proposal.episodes)
-        if doubtful:
-            say(
-                f"{doubtful} of them may have been taken already: look at the media API first, or "
-                "they are paid and published twice (`feedwatch adopt` is for those)."
-            )
-        undescribed = sum(episode.description is None for episode in proposal.episodes)
-        if undescribed:
-            say(
-                f"{undescribed} of them were skipped at sight: the feed is read once more for "
-                "their descriptions first; what it no longer has is submitted without one."
-            )
         confirm("Submit?", given=yes)
         _carry_out(store, proposal, now, "queued")
 
@@ -169,8 +158,8 @@ def _api_if_key(settings: Settings) -> AbstractContextManager[Inlet | None]:
 def _remark(proposal: Proposal) -> None:
     for before, after in proposal.done:
         say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
-    for remark in proposal.remarks:
-        say(remark)
+    for warning in proposal.warnings:
+        say(warning)
 
 
 def _preview(proposal: Proposal) -> None:
@@ -184,12 +173,20 @@ def _preview(proposal: Proposal) -> None:
 
 
 def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> None:
-    overtaken = decisions.carry_out(store, proposal, now)
+    overtaken = decisions.carry_out(store, proposal, _actor(), now)
+    if overtaken:
+        numbers = ", ".join(map(str, overtaken))
+        stop(f"nothing was done: changed by someone else meanwhile, look again: {numbers}")
     if proposal.feed is not None and not proposal.moves:
         say(f"{proposal.feed} has no held episodes")
         return
-    moved = sum(before.id not in overtaken for before in proposal.episodes)
-    if moved or not proposal.done:
-        tell(f"{moved} {what}")
-    if overtaken:
-        stop(f"changed by someone else meanwhile, look again: {', '.join(map(str, overtaken))}")
+    if proposal.moves or not proposal.done:
+        tell(f"{len(proposal.moves)} {what}")
+
+
+def _actor() -> str:
+    """Who decides here, as the history keeps it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"cli:{os.getuid()}"

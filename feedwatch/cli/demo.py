@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -20,11 +20,12 @@ from feedwatch.config.load import load
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import short
 from feedwatch.core.schedule import DAY
+from feedwatch.daemon.metrics import Metrics
 from feedwatch.logs import formatters
 from feedwatch.logs.masking import know
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
-from feedwatch.web.http_server import HttpSide, Page
+from feedwatch.web.server import HttpSide
 
 PODCAST, KEY = "podcast-1", "sandbox-key"
 JOB_SECONDS = 4.0
@@ -68,7 +69,7 @@ def demo() -> None:
     with (
         TemporaryDirectory(prefix="feedwatch-demo-") as folder,
         Sandbox(api_key=KEY, podcasts={PODCAST: "Demo"}, job_seconds=JOB_SECONDS) as sandbox,
-        HttpSide("127.0.0.1", 0, {"/feed.xml": lambda: _feed(episodes)}) as publisher,
+        HttpSide("127.0.0.1", 0).serve(lambda *asked: _feed(episodes, *asked)) as publisher,
     ):
         path, feed = Path(folder, "config.env"), f"{publisher.url}/feed.xml"
         path.touch(0o600)
@@ -79,15 +80,19 @@ def demo() -> None:
             _tell(store, sandbox, episodes)
 
 
-def _feed(episodes: Sequence[tuple[str, datetime]]) -> Page:
-    """The feed with these episodes, newest first."""
+def _feed(
+    episodes: Sequence[tuple[str, datetime]], _environ: Any, start_response: Any
+) -> list[bytes]:
+    """The feed with these episodes, newest first, as WSGI answers."""
     items = [
         ITEM.format(number=number, title=title, published=format_datetime(published))
         for number, (title, published) in enumerate(episodes, 1)
     ]
     head = '<rss version="2.0"><channel><title>Demo</title>'
     body = f"{head}{''.join(reversed(items))}</channel></rss>".encode()
-    return Page(body=body, content_type="application/rss+xml")
+    length = ("Content-Length", str(len(body)))
+    start_response("200 OK", [("Content-Type", "application/rss+xml"), length])
+    return [body]
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def _daemon(config: Path) -> Iterator[Store]:
     settings = load(config, {})
     know(settings.secrets())
     formatters.set_up(as_json=False, level="info")
-    with assembled(settings) as (daemon, context):
+    with assembled(settings, Metrics()) as (daemon, context):
         thread = threading.Thread(target=daemon.run)
         thread.start()
         try:

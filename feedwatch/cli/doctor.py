@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import httpx
@@ -19,6 +18,7 @@ from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
+from feedwatch.core.status import Finding
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
@@ -29,19 +29,6 @@ from feedwatch.store.lock import is_mount_point
 from feedwatch.watcher.checks import look
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
-
-
-class Finding(NamedTuple):
-    """What one check of `doctor` found; `mend` says what to do where that is not ok."""
-
-    check: str
-    found: str
-    mend: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is nothing to mend."""
-        return self.mend is None
 
 
 @click.command()
@@ -55,7 +42,7 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
     """
     settings = read_settings(config, needs_key=True)
     findings = []
-    for finding in _findings(settings, notify=notify):
+    for finding in findings_of(settings, notify=notify):
         findings.append(finding)
         if not as_json:
             tell(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
@@ -72,7 +59,8 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
         sys.exit(FAILED)
 
 
-def _findings(settings: Settings, *, notify: bool) -> Iterator[Finding]:
+def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
+    """What `doctor` finds, one after another."""
     yield Finding(
         "config",
         f"{settings.path or 'the environment'}, {len(settings.sources)} feeds",

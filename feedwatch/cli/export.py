@@ -9,7 +9,7 @@ import click
 
 from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
-from feedwatch.cli.output import USAGE, print_json, shown, stop
+from feedwatch.cli.output import USAGE, print_json, stop
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
@@ -19,6 +19,7 @@ from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
+from feedwatch.logs.masking import masked_document
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import configured_feeds, find_feed
@@ -67,7 +68,7 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
             writer = csv.writer(sys.stdout)
             writer.writerow(COLUMNS)
             for episode in ready:
-                row = shown(episode_json(episode))
+                row = masked_document(episode_json(episode))
                 writer.writerow(
                     # Spreadsheets run a cell that begins like a formula.
                     f"'{row[column]}" if str(row[column]).startswith(FORMULA) else row[column]

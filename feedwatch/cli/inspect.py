@@ -14,7 +14,6 @@ from feedwatch.cli.output import (
     in_words,
     print_json,
     print_table,
-    shown,
     tell,
 )
 from feedwatch.cli.settings import opened, read_settings
@@ -34,6 +33,7 @@ from feedwatch.core.json_forms import (
 )
 from feedwatch.core.printable import printable
 from feedwatch.core.status import Status
+from feedwatch.logs.masking import masked_document
 from feedwatch.processors import INLET
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
@@ -125,7 +125,7 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     with opened(read_settings(config)) as store:
         episode = find_episode(store, episode_id)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
-        document = shown(whole_episode_json(episode, keys, history))
+        document = masked_document(whole_episode_json(episode, keys, history))
     if as_json:
         print_json(document)
         return

@@ -9,14 +9,10 @@ from typing import Any, NoReturn
 import click
 
 from feedwatch.core.printable import printable
-from feedwatch.logs.masking import masked, masked_content
+from feedwatch.logs.masking import masked, masked_document
 
 NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`
-
-# Of an episode: what others must find as it was submitted, and what is the publisher's own words.
-EXACT = {"enclosure_url", "processed_url"}
-CONTENT = {"guid", "title", "description", "known_by", "ad_removal_markers", "media_id"}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")
@@ -30,7 +26,7 @@ class Exact(str):
 
 def print_json(document: Any) -> None:
     """One document on standard output."""
-    click.echo(json.dumps(shown(document), ensure_ascii=False, indent=2))
+    click.echo(json.dumps(masked_document(document), ensure_ascii=False, indent=2))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], empty: str = "") -> None:
@@ -61,25 +57,6 @@ def print_table(rows: Sequence[Mapping[str, object]], empty: str = "") -> None:
 def in_words(numbers: Mapping[Any, int]) -> str:
     """How many episodes are in each state, states with none left out."""
     return ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
-
-
-def shown(document: Any, name: str = "") -> Any:
-    """A document as it may be shown: no secret in it, and what was submitted as it was."""
-    match document:
-        case dict():
-            return {
-                key: shown(value, name if name in CONTENT else key)
-                for key, value in document.items()
-            }
-        case list():
-            return [shown(value, name) for value in document]
-        case str() if name in EXACT:
-            return document
-        case str() if name in CONTENT:
-            return masked_content(document)
-        case str():
-            return masked(document)
-    return document
 
 
 def tell(text: str) -> None:

@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import signal
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
+from feedwatch.cli.web import parts_of_daemon, served
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.daemon import memory
+from feedwatch.daemon.metrics import Metrics
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import configured_feeds
+from feedwatch.web.monitoring import Monitored
 
 log = logging.getLogger("feedwatch")
 
@@ -43,7 +47,15 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = read_settings(config, needs_key=True)
     require_feeds(settings)
-    with assembled(settings, serves=not once) as (daemon, context):
+    metrics = Metrics()
+    monitored = Monitored(metrics)
+    with (
+        nullcontext() if once else served(settings, monitored) as site,
+        assembled(settings, metrics) as (daemon, context),
+    ):
+        monitored.begin(daemon, context)
+        if site is not None:
+            site.parts = parts_of_daemon(settings, context)
         daemon.stop_on_signals()
         memory.settle()
         if not once:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -32,6 +33,7 @@ from feedwatch.logs.masking import secrets_in
 
 SHORTEST_POLL_INTERVAL = timedelta(seconds=30)  # what the API asks for
 LONGEST_POLL_INTERVAL = timedelta(days=1)
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 LOOPBACK = re.compile(r"^(localhost|127(\.\d+){3}|::1)$")
 
 
@@ -102,6 +104,12 @@ class Keys(_Keys):
     notify_webhook_url: values.HttpUrl | None = None
     notify_apprise_urls: values.AppriseUrls = ()
     listen: values.ListenValue | None = None
+    web_url: values.WebUrl | None = None
+    web_password: values.WebPassword | None = None
+    web_trusted_proxies: values.Networks = ()
+    web_user_header: values.HeaderName | None = None
+    web_token: values.WebToken | None = None
+    web_decide_token: values.WebToken | None = None
     feeds: dict[str, FeedKeys] = {}
 
     @field_validator("notify_webhook_url")
@@ -110,6 +118,26 @@ class Keys(_Keys):
         # A secret that is wrong is not in the data, and is reported by itself.
         if info.data.get("notify_webhook_secret", ...) is None:
             expected("FEEDWATCH_NOTIFY_WEBHOOK_SECRET beside it")
+        return value
+
+    @field_validator("web_password", "web_user_header", "web_token", "web_decide_token")
+    @classmethod
+    def _has_an_address(cls, value: Any, info: ValidationInfo) -> Any:
+        # A key that is wrong is not in the data, and is reported by itself.
+        listen = info.data.get("listen", values.Listen(host="localhost", port=0))
+        if value is not None and listen is None:
+            expected("FEEDWATCH_LISTEN beside it")
+        if value is not None and listen.host in EVERY_ADDRESS and not info.data.get("web_url"):
+            expected("FEEDWATCH_WEB_URL beside it, as FEEDWATCH_LISTEN names no host")
+        return value
+
+    @field_validator("web_user_header")
+    @classmethod
+    def _from_a_trusted_proxy(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not info.data.get("web_trusted_proxies", ...):
+            expected("FEEDWATCH_WEB_TRUSTED_PROXIES beside it")
+        if value is not None and info.data.get("web_password") is not None:
+            expected("no FEEDWATCH_WEB_PASSWORD beside it: keep one of the two")
         return value
 
     @field_validator("poll_interval")
@@ -143,6 +171,12 @@ class Settings:
     log_format: values.LogFormat
     log_level: values.LogLevel
     listen: values.Listen | None
+    web_url: str | None
+    web_password: SecretStr | None
+    web_trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    web_user_header: str | None
+    web_token: SecretStr | None
+    web_decide_token: SecretStr | None
     path: Path | None
     warnings: tuple[str, ...]
     given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
@@ -156,6 +190,8 @@ class Settings:
         found = secrets_in(self.database_url)
         if self.api_key is not None:
             found.append(self.api_key.get_secret_value())
+        for secret in (self.web_password, self.web_token, self.web_decide_token):
+            found.append(secret.get_secret_value() if secret is not None else "")
         found += [self.notify_webhook_url or "", *self.notify_apprise_urls]
         for source in self.sources:
             found += [source.password or "", *source.headers.values(), *secrets_in(source.url)]
@@ -168,6 +204,12 @@ class Settings:
 NEEDS_RESTART = (  # fields of `Settings` whose values a running process keeps
     "database_url",
     "listen",
+    "web_url",
+    "web_password",
+    "web_trusted_proxies",
+    "web_user_header",
+    "web_token",
+    "web_decide_token",
     "notify_command",
     "notify_webhook_url",
     "notify_webhook_secret",

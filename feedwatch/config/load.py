@@ -19,11 +19,13 @@ from feedwatch.config.key_names import (
     OUR_KEY,
     PREFIX,
     SYSTEM_FILE,
+    TRUSTED_PROXIES_KEY,
+    USER_HEADER_KEY,
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.locate import dotenv_parser
 from feedwatch.config.problems import duplicate_feeds, explain, unknown_key
-from feedwatch.config.secrets import read_api_key, read_webhook_secret
+from feedwatch.config.secrets import read_api_key, read_web_secrets, read_webhook_secret
 from feedwatch.core.settings import FeedConfig, Policy, Rules
 
 Made = TypeVar("Made", FeedConfig, Policy, Rules, Settings)
@@ -35,11 +37,13 @@ def load(
     *,
     needs_key: bool = True,
     needs_feeds: bool = True,
+    needs_web: bool = True,
 ) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
     Without `needs_key`, a missing API key, or a secret that this user cannot read, is no error.
-    Without `needs_feeds`, the feeds' blocks are ignored.
+    Without `needs_feeds`, the feeds' blocks are ignored; without `needs_web`, the secrets of the
+    page and the API.
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
@@ -59,6 +63,9 @@ def load(
     folder = path.resolve().parent if path is not None else Path.cwd()
     api_key = read_api_key(given, folder, environ, problems if needs_key else [])
     read_webhook_secret(given, folder, problems if needs_key else None)
+    read_web_secrets(given, folder, environ, problems if needs_web else None)
+    if TRUSTED_PROXIES_KEY in given and USER_HEADER_KEY not in given:
+        problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
     problems += duplicate_feeds(tree["feeds"])
     try:

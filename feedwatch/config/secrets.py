@@ -11,6 +11,7 @@ from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,
     SECRET_NAME,
+    WEB_SECRET_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
     WEBHOOK_URL_KEY,
@@ -67,3 +68,32 @@ def read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str
         values[WEBHOOK_SECRET_KEY] = (folder / file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{WEBHOOK_SECRET_FILE_KEY}={file!r}: it cannot be read: {error}")
+
+
+def read_web_secrets(
+    values: dict[str, str],
+    folder: Path,
+    environ: Mapping[str, str],
+    problems: list[str] | None,
+) -> None:
+    """Put each in place of the file or the credential that it is in.
+
+    Without `problems`, they are not needed now.
+    """
+    places = [Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent"), CONTAINER_SECRETS]
+    for key in WEB_SECRET_KEYS:
+        file = values.pop(f"{key}_FILE", None)
+        if problems is None:
+            values.pop(key, None)
+        elif file is not None and key in values:
+            problems.append(f"{key} and {key}_FILE are both set; keep one of them")
+        elif key not in values:
+            for path in [folder / file] if file else [place / key.lower() for place in places]:
+                try:
+                    values[key] = path.read_text(encoding="utf-8").strip()
+                    break
+                except FileNotFoundError:
+                    if file:
+                        problems.append(f"{key}_FILE={file!r}: there is no such file")
+                except (OSError, UnicodeDecodeError) as error:
+                    problems.append(f"{key} cannot be read from {path}: {error}")

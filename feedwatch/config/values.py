@@ -9,10 +9,11 @@ import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, SecretBytes
+from pydantic import BeforeValidator, SecretBytes, SecretStr
 
 from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown, TitlePattern
 
@@ -114,6 +115,37 @@ def listen(value: str) -> Listen:
     return Listen(host=match[1] or match[2] or "", port=int(match[3]))
 
 
+def web_password(value: str) -> SecretStr:
+    """What a person types to see the page."""
+    text = value.strip()
+    return SecretStr(text) if len(text) >= 12 else expected("a password of at least 12 characters")
+
+
+def web_token(value: str) -> SecretStr:
+    """What a program sends to use the API."""
+    text = value.strip()
+    if not re.fullmatch(r"[!-~]{20,}", text):
+        expected("at least 20 printable ASCII characters, such as `openssl rand -hex 24` makes")
+    return SecretStr(text)
+
+
+def web_url(value: str) -> str:
+    """The page's own address: scheme, host, port and path."""
+    text = http_url(value)
+    parts = urlsplit(text)
+    if parts.username is not None or parts.query or parts.fragment:
+        expected("scheme, host and path only")
+    return text.rstrip("/")
+
+
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks, with spaces or commas between them."""
+    try:
+        return tuple(ip_network(word) for word in re.split(r"[\s,]+", value.strip(" ,")))
+    except ValueError as error:
+        expected(f"networks, such as 10.0.0.0/8 127.0.0.1 ({error})")
+
+
 def first_run(value: str) -> FirstRun:
     """First run: none, latest:N, since:YYYY-MM-DD, all."""
     match value.strip().partition(":"):
@@ -191,6 +223,13 @@ AtLeastOne = Annotated[int, _matching(r"0*[1-9][0-9]*", "a whole number, one or 
 FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
 OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
 OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
+WebPassword = Annotated[SecretStr, BeforeValidator(web_password)]
+WebToken = Annotated[SecretStr, BeforeValidator(web_token)]
+WebUrl = Annotated[str, BeforeValidator(web_url)]
+HeaderName = Annotated[
+    str, _matching("[A-Za-z0-9-]+", "the name of a header field, such as X-Forwarded-User")
+]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(networks)]
 ListenValue = Annotated[Listen, BeforeValidator(listen)]
 LogFormatValue = Annotated[LogFormat, _one_of(get_args(LogFormat))]
 LogLevelValue = Annotated[LogLevel, _one_of(get_args(LogLevel))]

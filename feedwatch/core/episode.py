@@ -89,6 +89,7 @@ class HistoryEntry:
     at: datetime
     state: State
     reason: str | None
+    actor: str | None = None  # whose decision it was, as `cli:USER`; None: feedwatch's own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,15 @@ class ErrorKind(StrEnum):
     GONE = "gone"  # 410: the publisher says that the feed will not come back
 
 
+class CheckMark(StrEnum):
+    """How a check ended, in a letter."""
+
+    CHANGED = "c"  # a document that differs from the last one
+    SAME = "s"  # the last document to the byte
+    NOT_MODIFIED = "n"  # 304
+    FAILED = "f"
+
+
 class FeedState(StrEnum):
     """State of a feed, in one word; the rule is `feed_lifecycle.feed_state`."""
 
@@ -63,6 +72,7 @@ class Feed:
     expected_by: datetime | None = None  # by its own rhythm, the next episode comes before this
     silent_since: datetime | None = None  # when it was found that none had come
     missing_podcast: str | None = None  # its podcast's id, which the API says that it does not have
+    recent_checks: str | None = None  # a `CheckMark` each, the latest last
 
 
 @dataclass(frozen=True, kw_only=True)

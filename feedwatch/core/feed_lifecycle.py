@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from feedwatch.core import redirects, schedule
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.feed import (
+    CheckMark,
     Document,
     ErrorKind,
     Failed,
@@ -18,6 +19,15 @@ from feedwatch.core.feed import (
     Same,
 )
 from feedwatch.core.schedule import DAY, HOUR
+
+RECENT_CHECKS = 48  # whose outcomes are kept
+MARKS = {
+    ParsedFeed: CheckMark.CHANGED,
+    Same: CheckMark.SAME,
+    NotModified: CheckMark.NOT_MODIFIED,
+    Gone: CheckMark.FAILED,
+    Failed: CheckMark.FAILED,
+}
 
 
 def checked(
@@ -38,6 +48,8 @@ def checked(
     `found_new`, `item_count`: whether any of its episodes is new, and how many it has.
     `published`: when the latest episodes were published, where this may have changed.
     """
+    recent = ((feed.recent_checks or "") + MARKS[type(outcome)])[-RECENT_CHECKS:]
+    feed = replace(feed, recent_checks=recent)
     match outcome:
         case Failed(reason, retry_after):
             return _check_failed(feed, reason, now, interval, retry_after)

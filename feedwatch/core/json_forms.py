@@ -59,10 +59,17 @@ def whole_episode_json(
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
         "known_by": [str(key) for key in keys],
-        "history": [
-            {"at": stamp(entry.at), "state": entry.state.value, "reason": entry.reason}
-            for entry in history
-        ],
+        "history": [history_json(entry) for entry in history],
+    }
+
+
+def history_json(entry: HistoryEntry) -> dict[str, Any]:
+    """An entry of an episode's history."""
+    return {
+        "at": stamp(entry.at),
+        "state": entry.state.value,
+        "reason": entry.reason,
+        "actor": entry.actor,
     }
 
 

@@ -3,12 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from feedwatch.core.alert import Trouble, Undelivered
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
 from feedwatch.core.settings import Policy
+
+
+class Finding(NamedTuple):
+    """What one check of `doctor` found; `mend` says what to do where that is not ok."""
+
+    check: str
+    found: str
+    mend: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.mend is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ nothing but such a URL. Plain feed URLs, with ids in them, stay as they are.
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
@@ -30,9 +31,13 @@ RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
 
 SECRET_KEYS = re.compile(
-    r"API_KEY$|PASSWORD$|HEADERS$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
+    r"API_KEY$|PASSWORD$|HEADERS$|TOKEN$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
 )  # in a config file
 IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
+
+# Of an episode: what others must find as it was submitted, and what is the publisher's own words.
+EXACT = {"enclosure_url", "processed_url"}
+CONTENT = {"guid", "title", "description", "known_by", "ad_removal_markers", "media_id"}
 
 
 _known: re.Pattern[str] | None = None  # the secrets of the config
@@ -60,6 +65,25 @@ def masked(text: str) -> str:
 def masked_content(text: str) -> str:
     """What a publisher wrote, such as a title or a guid, without the config's secrets."""
     return _known.sub(MASK, text) if _known is not None else text
+
+
+def masked_document(document: Any, name: str = "") -> Any:
+    """A JSON document as it may be shown: no secret in it, and what was submitted as it was."""
+    match document:
+        case dict():
+            return {
+                key: masked_document(value, name if name in CONTENT else key)
+                for key, value in document.items()
+            }
+        case list():
+            return [masked_document(value, name) for value in document]
+        case str() if name in EXACT:
+            return document
+        case str() if name in CONTENT:
+            return masked_content(document)
+        case str():
+            return masked(document)
+    return document
 
 
 def secrets_in(url: str) -> list[str]:

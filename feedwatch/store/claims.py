@@ -130,12 +130,14 @@ class ClaimStore:
         now: datetime,
         *,
         sent: bool = True,
+        actor: str | None = None,
     ) -> Episode | None:
         """Write what came of a claim, and the move of its episode that follows, at once.
 
-        Returns the episode as saved. None if somebody else has changed it since `before` was read:
-        the outcome is written all the same. Raises `StoreError`, also where the database refuses
-        the statement for a cause of its own: an answer must not be given up for that.
+        `actor` is the person who found out, if it was one. Returns the episode as saved. None if
+        somebody else has changed it since `before` was read: the outcome is written all the same.
+        Raises `StoreError`, also where the database refuses the statement for a cause of its own:
+        an answer must not be given up for that.
         """
         values = {"outcome": outcome, "sent": sent, "settled_at": now}
         if outcome is Outcome.ACCEPTED:
@@ -147,7 +149,7 @@ class ClaimStore:
                 if not _by_token(db, [token]):
                     return None  # another database: the next claim will notice
                 db.execute(change)
-                return move_episode(db, before, after, now)
+                return move_episode(db, before, after, now, actor)
         except IntegrityError:
             raise
         except DBAPIError as error:

@@ -1,6 +1,6 @@
 """Episodes: their rows, moved by compare-and-set, and their history."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from feedwatch.core import events
 from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
+from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import episodes, feeds, history, identities
 from feedwatch.store.sql import is_due
@@ -80,13 +81,13 @@ class EpisodeStore:
     def history(self, episode_id: int) -> list[HistoryEntry]:
         """An episode's history, oldest entry first."""
         query = (
-            select(history.c.at, history.c.state, history.c.reason)
+            select(history.c.at, history.c.state, history.c.reason, history.c.actor)
             .where(history.c.episode_id == episode_id)
             .order_by(history.c.id)
         )
         with reading(self._engine) as db:
             return [
-                HistoryEntry(at=row.at, state=State(row.state), reason=row.reason)
+                HistoryEntry(at=row.at, state=State(row.state), reason=row.reason, actor=row.actor)
                 for row in db.execute(query)
             ]
 
@@ -106,6 +107,36 @@ class EpisodeStore:
             if saved is not None and saved.state is State.READY:
                 self._outbox.put(db, events.ready(saved, now), now)
         return saved
+
+    def decide(
+        self,
+        moves: Sequence[tuple[Episode, Episode]],
+        now: datetime,
+        *,
+        actor: str,
+        settled_feed: str | None = None,
+    ) -> list[int]:
+        """Write a person's decision about episodes, each before and after, all of it or nothing.
+
+        settled_feed: all its held episodes are decided by this, so its new ones are no longer held
+            for their date.
+
+        Returns the ids of episodes that somebody else has changed since they were read; if there
+        are any, nothing is written.
+        """
+        with self._engine.begin() as db:
+            overtaken = []
+            for before, after in moves:
+                saved = move_episode(db, before, after, now, actor)
+                if saved is None:
+                    overtaken.append(before.id)
+                elif saved.state is State.READY:
+                    self._outbox.put(db, events.ready(saved, now), now)
+            if overtaken:
+                db.rollback()
+            elif settled_feed is not None:
+                clear_doubt(db, settled_feed)
+        return overtaken
 
     def _first(self, query: Select[Any]) -> Episode | None:
         return next(iter(self._all(query)), None)
@@ -136,11 +167,15 @@ def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
     return sorted(Key.parse(text) for text in db.scalars(query))
 
 
-def move_episode(db: Connection, before: Episode, after: Episode, now: datetime) -> Episode | None:
+def move_episode(
+    db: Connection, before: Episode, after: Episode, now: datetime, actor: str | None = None
+) -> Episode | None:
     """Write an episode and its history entry.
 
     None if `before` is not what is stored, or if the media id is another episode's: two of them
     would get one audio, and one of two payments would be forgotten.
+
+    `actor` is the person whose decision it was, if it was one's.
 
     An episode that becomes queued before its description was read makes its feed due, so that the
     whole document is parsed for it.
@@ -165,6 +200,7 @@ def move_episode(db: Connection, before: Episode, after: Episode, now: datetime)
             "previous": before.state,
             "state": after.state,
             "reason": after.reason,
+            "actor": actor,
         }
         db.execute(insert(history).values(entry))
     return after

@@ -147,17 +147,6 @@ class FeedStore:
             done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
         return done.rowcount == 1
 
-    def clear_doubt(self, name: str) -> None:
-        """Hold a feed's new episodes no longer for their date: a person has decided about them.
-
-        Nothing is cleared before a good check has shown what there is to decide about.
-        """
-        doubt = dict.fromkeys(("hold_if_published_before", "doubted_at"))
-        change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
-        was_checked = feeds.c.doubted_at.is_(None) | (feeds.c.success_at > feeds.c.doubted_at)
-        with self._engine.begin() as db:
-            db.execute(change.where(feeds.c.name == name, was_checked))
-
     def set_missing_podcasts(self, names: Collection[str], podcast_id: str | None) -> None:
         """Record that these feeds' podcast is missing; None: that it is there, or may be."""
         change = update(feeds).values(missing_podcast=podcast_id)
@@ -181,6 +170,17 @@ class FeedStore:
     def _ordered(self, query: Select[Any]) -> list[Feed]:
         with reading(self._engine) as db:
             return [_feed(**row) for row in db.execute(query.order_by(feeds.c.name)).mappings()]
+
+
+def clear_doubt(db: Connection, name: str) -> None:
+    """Hold a feed's new episodes no longer for their date: a person has decided about them.
+
+    Nothing is cleared before a good check has shown what there is to decide about.
+    """
+    doubt = dict.fromkeys(("hold_if_published_before", "doubted_at"))
+    change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
+    was_checked = feeds.c.doubted_at.is_(None) | (feeds.c.success_at > feeds.c.doubted_at)
+    db.execute(change.where(feeds.c.name == name, was_checked))
 
 
 def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:

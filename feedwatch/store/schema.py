@@ -90,6 +90,7 @@ feeds = Table(
     Column("expected_by", UtcDateTime),
     Column("silent_since", UtcDateTime),
     Column("missing_podcast", Text),
+    Column("recent_checks", String(48)),  # a letter each, as in `feed.CheckMark`
 )
 
 # URL changes: the URLs that feeds are no longer fetched from, and why. Append only.
@@ -177,6 +178,7 @@ history = Table(
     Column("previous", String(16)),  # null: the episode was new
     Column("state", String(16), nullable=False),
     Column("reason", Text),
+    Column("actor", String(120)),  # whose decision it was, and how it came; null: feedwatch's own
     Index(None, "previous", "at"),
 )
 
@@ -259,6 +261,15 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
     Index(None, "channel", "due_at"),
+)
+
+# Sessions of the page: who has logged in, by a hash of what the browser was given.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("actor", String(120), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
 )
 
 # Alerts: the troubles that were announced and are not over, so that each is announced once.

@@ -15,9 +15,11 @@ from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
+from feedwatch.store.listings import Listings
 from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use, lock_path
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import metadata
+from feedwatch.store.sessions import SessionStore
 from feedwatch.store.statistics import Statistics
 from feedwatch.store.upkeep import Upkeep
 
@@ -25,7 +27,8 @@ from feedwatch.store.upkeep import Upkeep
 class Store:
     """The database. No transaction of it is open while the network is in use.
 
-    `path` is the database's file, if it is one; `place` its URL without the password.
+    `path` is the database's file, if it is one; `place` its URL without the password. `is_made` is
+    whether it is there; else this reads an empty one.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Store:
         the same time. Raises `StoreError`.
         """
         engine = connect(url)
+        self.is_made = True
         self.place = place_of(engine)
         path = sqlite_file(engine)
         self.path = path.resolve() if path is not None else None
@@ -61,6 +65,7 @@ class Store:
         else:
             engine = connect("sqlite://")
             metadata.create_all(engine)
+            self.is_made = False
         self._engine = engine
         self.outbox = Outbox(engine)
         self.feeds = FeedStore(engine)
@@ -72,6 +77,8 @@ class Store:
         self.statistics = Statistics(engine)
         self.heartbeats = HeartbeatStore(engine)
         self.upkeep = Upkeep(engine)
+        self.listings = Listings(engine)
+        self.sessions = SessionStore(engine)
 
     def close(self) -> None:
         """Close all connections and release the lock."""

@@ -1,40 +1,53 @@
 """A person's decisions about episodes and submissions, for verbs, page and API alike.
 
 Each function that returns a `Proposal` checks a request and writes nothing, so that the person can
-be shown what would happen and be asked. `carry_out` writes. Nothing here prints, asks or ends the
-process: what cannot be done raises `RequestError`.
+be shown what would happen and be asked. `carry_out` writes, in one transaction, with who decided.
+Nothing here prints, asks or ends the process: what cannot be done raises `RequestError`.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
+from hashlib import sha256
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, paid_reason
+from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
-from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 
 POLLED = (State.PROCESSING, State.FAILED)  # whose jobs may turn out to be done
 TargetOf = Callable[[Episode], Target]  # what a POST for an episode is for, by the config
 MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
+CHECK_AT_MOST_EVERY = MINUTE  # of one feed, however often it is said to have changed
+
+
+class Action(StrEnum):
+    """What a person may decide about an episode."""
+
+    APPROVE = "approve"
+    SKIP = "skip"
+    RETRY = "retry"
+    ADOPT = "adopt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
     """State changes that are allowed and not written yet."""
 
+    action: Action
     moves: Sequence[tuple[Episode, Episode]]  # each episode before and after
-    done: Sequence[
-        tuple[Episode, Episode]
-    ] = ()  # further ones, whose jobs are done: nothing is paid
+    # Further ones, whose jobs are done: nothing is paid.
+    done: Sequence[tuple[Episode, Episode]] = ()
     feed: str | None = None  # the decision is about all held episodes of this feed
     remarks: Sequence[str] = ()  # what the person should know of it
 
@@ -42,6 +55,62 @@ class Proposal:
     def episodes(self) -> list[Episode]:
         """The episodes as they are now."""
         return [before for before, _ in self.moves]
+
+    @property
+    def costs(self) -> bool:
+        """Whether it submits episodes, which costs money and publishes them."""
+        return self.action in (Action.APPROVE, Action.RETRY)
+
+    @property
+    def version(self) -> str:
+        """Changes whenever it would be about other episodes, or about others' changes of them."""
+        return version_of(self.episodes)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the person should weigh before it is carried out."""
+        found = list(self.remarks)
+        if self.action is not Action.RETRY:
+            return found
+        doubtful = sum(episode_lifecycle.may_be_taken(episode) for episode in self.episodes)
+        if doubtful:
+            found.append(
+                f"{doubtful} of them may have been taken already: look at the media API first, or "
+                "they are paid and published twice (`feedwatch adopt` is for those)."
+            )
+        undescribed = sum(episode.description is None for episode in self.episodes)
+        if undescribed:
+            found.append(
+                f"{undescribed} of them were skipped at sight: the feed is read once more for "
+                "their descriptions first; what it no longer has is submitted without one."
+            )
+        return found
+
+
+def version_of(episodes: Collection[Episode]) -> str:
+    """The version of a set of episodes; of a single one, its own."""
+    versions = sorted((one.id, one.version) for one in episodes)
+    if len(versions) == 1:
+        return str(versions[0][1])
+    text = ",".join(f"{number}:{version}" for number, version in versions)
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def is_possible(action: Action, episode: Episode, now: datetime) -> bool:
+    """Whether the episode's state allows this decision."""
+    try:
+        match action:
+            case Action.APPROVE:
+                episode_lifecycle.approved(episode, now)
+            case Action.SKIP:
+                episode_lifecycle.skipped(episode)
+            case Action.RETRY:
+                episode_lifecycle.retried(episode, now)
+            case Action.ADOPT:
+                episode_lifecycle.adopted(episode, "", now)
+    except episode_lifecycle.IllegalMoveError:
+        return False
+    return True
 
 
 def approval(
@@ -55,14 +124,16 @@ def approval(
     """Submit held episodes: those with these ids or, where a feed is named, all of that feed."""
     episodes = _held(store, sources, ids, feed)
     _require_configured(sources, episodes)
-    return _submitting(store, episodes, episode_lifecycle.approved, now, target_of, feed)
+    move = episode_lifecycle.approved
+    return _submitting(Action.APPROVE, store, episodes, move, now, target_of, feed)
 
 
 def skipping(
     store: Store, sources: Collection[FeedConfig], ids: Sequence[int], feed: str | None
 ) -> Proposal:
     """Never submit episodes: those with these ids or, where a feed is named, all its held ones."""
-    return _proposal(_held(store, sources, ids, feed), episode_lifecycle.skipped, feed)
+    episodes = _held(store, sources, ids, feed)
+    return _proposal(Action.SKIP, episodes, episode_lifecycle.skipped, feed)
 
 
 def retrial(
@@ -93,7 +164,8 @@ def retrial(
             rest.append(episode)
     if remarks and not done and not rest:
         raise RequestError("nothing was done:\n  " + "\n  ".join(remarks))
-    proposal = _submitting(store, rest, episode_lifecycle.retried, now, target_of)
+    move = episode_lifecycle.retried
+    proposal = _submitting(Action.RETRY, store, rest, move, now, target_of)
     return replace(proposal, done=done, remarks=[*remarks, *proposal.remarks])
 
 
@@ -111,18 +183,20 @@ def adoption(
     job already, that one is asked for first: if it is done, it is what makes the episode ready.
     """
     episode = find_episode(store, episode_id)
+    if not MEDIA_ID.fullmatch(media_id):
+        raise RequestError(f"{media_id!r} is no media id: letters, digits, - and _")
     owner = store.episodes.by_media_id(media_id)
     if owner is not None and owner.id != episode_id:
         raise RequestError(
             f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already"
         )
     adopted = partial(episode_lifecycle.adopted, media_id=media_id, now=now)
-    proposal = _proposal([episode], adopted)
+    proposal = _proposal(Action.ADOPT, [episode], adopted)
     after = _after_reading(store, processor, episode, policy, now)
     if isinstance(after, str):
         raise RequestError(f"nothing was done: {after}")
     if after.state is State.READY:
-        return Proposal(moves=[], done=[(episode, after)])
+        return Proposal(action=Action.ADOPT, moves=[], done=[(episode, after)])
     if processor is None:
         return proposal
     match processor.poll(episode.podcast_id or "", media_id):
@@ -155,20 +229,21 @@ def _after_reading(
     return after
 
 
-def carry_out(store: Store, proposal: Proposal, now: datetime) -> list[int]:
-    """Write a proposal by compare-and-set; the ids of the episodes that changed meanwhile.
+def carry_out(store: Store, proposal: Proposal, actor: str, now: datetime) -> list[int]:
+    """Write a proposal in one transaction; the ids of the episodes that changed meanwhile.
 
-    These are left as they are. Once all held episodes of a feed are decided, the new items of its
-    next check are no longer held because the database was restored.
+    If there are any, nothing is written. Once all held episodes of a feed are decided, the new
+    items of its next check are no longer held because the database was restored. `actor` is who
+    decided and by which way, as `cli:USER`.
     """
-    overtaken = [
-        before.id
-        for before, after in (*proposal.moves, *proposal.done)
-        if _save(store, before, after, now) is None
-    ]
-    if proposal.feed is not None and not overtaken:
-        store.feeds.clear_doubt(proposal.feed)
-    return overtaken
+    for before, after in proposal.moves if proposal.action is Action.ADOPT else ():
+        claim = store.claims.latest_of(before.id)
+        if claim is not None:  # in doubt until now: it is accepted by the job that was found
+            accepted = Outcome.ACCEPTED
+            saved = store.claims.settle(claim.token, accepted, before, after, now, actor=actor)
+            return [] if saved is not None else [before.id]
+    moves = [*proposal.moves, *proposal.done]
+    return store.episodes.decide(moves, now, actor=actor, settled_feed=proposal.feed)
 
 
 def set_paused(
@@ -191,7 +266,27 @@ def set_paused(
         store.feeds.add_paused(next(one for one in sources if one.name == feed), now)
 
 
+def request_check(
+    store: Store, sources: Mapping[str, FeedConfig], name: str, now: datetime
+) -> datetime:
+    """Make a feed due: its publisher or a person says that it has changed. Returns when it is.
+
+    That is at once, or a minute after its last check.
+    """
+    known = {feed.name: feed for feed in store.feeds.all()}
+    if name not in sources or name not in known:
+        raise NotFoundError(f"the config has no feed {name!r}, or it was not read yet")
+    feed = known[name]
+    earliest = now
+    if feed.checked_at is not None and feed.checked_at <= now:
+        earliest = max(now, feed.checked_at + CHECK_AT_MOST_EVERY)
+    due_at = min(earliest, feed.due_at) if feed.due_at is not None else earliest
+    store.feeds.make_due(due_at, [name])
+    return due_at
+
+
 def _submitting(
+    action: Action,
     store: Store,
     episodes: Sequence[Episode],
     move: Callable[[Episode, datetime, int | None], Episode],
@@ -202,22 +297,13 @@ def _submitting(
     """The moves to `queued`, past the claims by which other episodes have paid for these."""
     paid = {one.id: store.claims.conflict(one, target_of(one)) for one in episodes}
     cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
-    proposal = _proposal(episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
+    proposal = _proposal(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
     remarks = [
         f"episode {number} is paid for and published: {paid_reason(claim)}"
         for number, claim in paid.items()
         if claim is not None
     ]
     return replace(proposal, remarks=remarks)
-
-
-def _save(store: Store, before: Episode, after: Episode, now: datetime) -> Episode | None:
-    """Save a move; where a job was found for a claim in doubt, the claim is accepted by it."""
-    found = after.media_id is not None and after.media_id != before.media_id
-    claim = store.claims.latest_of(before.id) if found else None
-    if claim is None:
-        return store.episodes.save(before, after, now)
-    return store.claims.settle(claim.token, Outcome.ACCEPTED, before, after, now)
 
 
 def _held(
@@ -247,7 +333,10 @@ def _require_configured(sources: Collection[FeedConfig], episodes: Sequence[Epis
 
 
 def _proposal(
-    episodes: Sequence[Episode], move: Callable[[Episode], Episode], feed: str | None = None
+    action: Action,
+    episodes: Sequence[Episode],
+    move: Callable[[Episode], Episode],
+    feed: str | None = None,
 ) -> Proposal:
     """All the moves or, if one is not allowed, the error with every reason."""
     moves, objections = [], []
@@ -258,4 +347,5 @@ def _proposal(
             objections.append(str(error))
     if objections:
         raise RequestError("nothing was done:\n  " + "\n  ".join(objections))
-    return Proposal(moves=moves, feed=feed.lower() if feed is not None else None)
+    settled_feed = feed.lower() if feed is not None else None
+    return Proposal(action=action, moves=moves, feed=settled_feed)

@@ -3,3 +3,7 @@
 
 class RequestError(Exception):
     """What a person asks for cannot be done, and nothing was written. `str()` is for people."""
+
+
+class NotFoundError(RequestError):
+    """There is no such feed or episode."""

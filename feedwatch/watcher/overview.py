@@ -1,9 +1,11 @@
 """Overview: the state of everything, for `status`, the page and the API."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
 from feedwatch.core.schedule import DAY
@@ -11,9 +13,11 @@ from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.store import Store
-from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.errors import NotFoundError
 
 MAX_WAITING = 20  # episodes that wait for a person and are listed
+# What a desk has of each, so that it stays a page that one can look at.
+MAX_HELD, MAX_UNKNOWN, MAX_IN_PROGRESS, MAX_READY, MAX_FEEDS_IN_TROUBLE = 40, 10, 30, 10, 30
 
 
 def status(
@@ -59,17 +63,52 @@ def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str,
 
 
 def find_feed(store: Store, sources: Collection[FeedConfig], name: str) -> str:
-    """The name of a feed that the config has, or had when it was checked. Raises `RequestError`."""
+    """The name of a feed that the config has, or had when it was checked.
+
+    Raises `NotFoundError`.
+    """
     names = {source.name for source in sources} | {feed.name for feed in store.feeds.all()}
     if name.lower() not in names:
         known = ", ".join(sorted(names)) or "none yet"
-        raise RequestError(f"no feed is named {name!r}; known are: {known}")
+        raise NotFoundError(f"no feed is named {name!r}; known are: {known}")
     return name.lower()
 
 
 def find_episode(store: Store, episode_id: int) -> Episode:
-    """The episode with this id. Raises `RequestError`."""
+    """The episode with this id. Raises `NotFoundError`."""
     episode = store.episodes.get(episode_id)
     if episode is None:
-        raise RequestError(f"there is no episode {episode_id}; see `feedwatch episodes`")
+        raise NotFoundError(f"there is no episode {episode_id}; see `feedwatch episodes`")
     return episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What a person looks at first: what waits for a decision, what is under way, what is wrong.
+
+    Of each list only the newest; `counts` has all episodes by state.
+    """
+
+    problems: Sequence[str]  # why the daemon makes no progress; empty while it does
+    breaker: CircuitBreaker
+    counts: Mapping[State, int]
+    held: Sequence[Episode]
+    unknown: Sequence[Episode]
+    in_progress: Sequence[Episode]
+    ready: Sequence[Episode]
+    feeds_in_trouble: Sequence[Feed]
+
+
+def desk(store: Store, processor: str, now: datetime) -> Desk:
+    """Read the desk, in few queries however many episodes there are."""
+    listed = store.listings.episodes
+    return Desk(
+        problems=daemon_problems(store, now),
+        breaker=store.breakers.get(processor),
+        counts=store.statistics.by_state(),
+        held=listed(MAX_HELD, states=[State.HELD]),
+        unknown=listed(MAX_UNKNOWN, states=[State.UNKNOWN]),
+        in_progress=listed(MAX_IN_PROGRESS, states=[*LIVE, State.QUEUED]),
+        ready=store.listings.recently_ready(MAX_READY),
+        feeds_in_trouble=store.feeds.in_trouble()[:MAX_FEEDS_IN_TROUBLE],
+    )

@@ -1,43 +1,76 @@
-"""The pages for monitoring: health, readiness, metrics."""
+"""The pages for monitoring: health, readiness, metrics. They take any host and need no login."""
 
-import logging
+import json
 from collections.abc import Callable
 from functools import partial
+
+from flask import Blueprint, Response
 
 from feedwatch.core.health import HealthRecord, problems, unready
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import CONTENT_TYPE, Metrics
 from feedwatch.watcher.context import Context
-from feedwatch.web.http_server import Page, verdict
-
-log = logging.getLogger("feedwatch")
 
 
 class Monitored:
     """What the pages read. They are served from the start, before there is a daemon."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._daemon: Daemon | None = None
-        self._context: Context | None = None
+        self.metrics = metrics
+        self._record: Callable[[], HealthRecord] | None = None
 
     def begin(self, daemon: Daemon, context: Context) -> None:
         """From now on there is a daemon, about to run on an open database."""
-        self._daemon, self._context = daemon, context
-        self._metrics.read_from(
+        self._record = daemon.health
+        self.metrics.read_from(
             daemon.health,
             lambda: context.plan.policy,
             partial(context.store.statistics.figures, context.processor.name),
         )
 
-    def pages(self) -> dict[str, Callable[[], Page]]:
-        """The pages by path. A start is healthy, however long a migration takes, but not ready."""
+    def health(self) -> list[str]:
+        """Why the daemon makes no progress. A start is healthy, however long it takes."""
+        return problems(self._record()) if self._record is not None else []
 
-        def found(read: Callable[[HealthRecord], list[str]], starting: list[str]) -> list[str]:
-            return read(self._daemon.health()) if self._daemon is not None else starting
+    def unready(self) -> list[str]:
+        """Why the daemon does not do its work just now."""
+        return unready(self._record()) if self._record is not None else ["starting"]
 
-        return {
-            "/healthz": lambda: verdict("ok", found(problems, [])),
-            "/readyz": lambda: verdict("ready", found(unready, ["starting"])),
-            "/metrics": lambda: Page(body=self._metrics.page(), content_type=CONTENT_TYPE),
-        }
+
+class Serving:
+    """What the pages read where there is no daemon in this process, only page and API."""
+
+    def __init__(self, metrics: Metrics, is_working: Callable[[], list[str]]) -> None:
+        """`is_working` says what is wrong with the database."""
+        self.metrics = metrics
+        self.unready = is_working
+
+    def health(self) -> list[str]:
+        """Nothing: who gets an answer has a process that works."""
+        return []
+
+
+def monitoring(source: Monitored | Serving) -> Blueprint:
+    """`/healthz`, `/readyz` and `/metrics`."""
+    pages = Blueprint("monitoring", __name__)
+
+    @pages.get("/healthz")
+    def healthz() -> Response:
+        return verdict("ok", source.health())
+
+    @pages.get("/readyz")
+    def readyz() -> Response:
+        return verdict("ready", source.unready())
+
+    @pages.get("/metrics")
+    def metrics() -> Response:
+        return Response(source.metrics.page(), content_type=CONTENT_TYPE)
+
+    return pages
+
+
+def verdict(word: str, wrong: list[str]) -> Response:
+    """200 and `word`, or 503 and what is wrong."""
+    body = json.dumps({"status": word if not wrong else "unavailable", "problems": wrong})
+    status = 503 if wrong else 200
+    return Response(f"{body}\n", status=status, content_type="application/json")

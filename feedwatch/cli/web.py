@@ -1,0 +1,200 @@
+"""`web`, and the HTTP side of `run`: page, API and monitoring."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from errno import EADDRINUSE
+from pathlib import Path
+
+import click
+
+from feedwatch.cli.assembly import api, feed_client, target_by
+from feedwatch.cli.check import error_of
+from feedwatch.cli.doctor import findings_of
+from feedwatch.cli.output import stop
+from feedwatch.cli.reload import plan_of
+from feedwatch.cli.settings import opened, read_settings
+from feedwatch.config.errors import ConfigError
+from feedwatch.config.keys import Settings
+from feedwatch.core.episode import Episode
+from feedwatch.core.feed import ParsedFeed
+from feedwatch.core.ledger import Target, origin
+from feedwatch.core.redirects import address_of
+from feedwatch.core.settings import FeedConfig
+from feedwatch.core.status import Finding
+from feedwatch.daemon.metrics import Metrics
+from feedwatch.feeds.parser_process import Parser
+from feedwatch.net.client import Cancellation
+from feedwatch.processors.inlet import Inlet
+from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Store
+from feedwatch.watcher import decisions
+from feedwatch.watcher.checks import look
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.decisions import Proposal, TargetOf
+from feedwatch.watcher.evaluate import decisions_for
+from feedwatch.watcher.overview import configured_feeds
+from feedwatch.web.app import application
+from feedwatch.web.monitoring import Monitored, Serving
+from feedwatch.web.server import HttpSide
+from feedwatch.web.site import Access, DryRun, Parts, Site
+
+log = logging.getLogger("feedwatch")
+
+
+@click.command()
+@click.pass_obj
+def web(config: Path | None) -> None:
+    """Serve page and API alone, on the same database.
+
+    For a daemon that runs elsewhere. Watches no feed and submits nothing by itself.
+    """
+    settings = read_settings(config)
+    if settings.listen is None:
+        raise ConfigError(["FEEDWATCH_LISTEN is missing: HOST:PORT to serve the page on"])
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    with opened(settings) as store:
+        if not store.is_made:
+            stop(f"there is no database {store.place} yet: start `feedwatch run` first")
+        source = Serving(Metrics(), lambda: _complaints(store))
+        with served(settings, source) as site:
+            if site is not None:
+                site.parts = parts_alone(settings, store)
+            stopping.wait()
+
+
+@contextmanager
+def served(settings: Settings, source: Monitored | Serving) -> Iterator[Site | None]:
+    """Page, API and monitoring, if the config wants them. Raises `ConfigError`."""
+    if settings.listen is None:
+        yield None
+        return
+    try:
+        side = HttpSide(*settings.listen)
+    except OSError as error:
+        where = f"{settings.listen.host}:{settings.listen.port}"
+        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
+        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
+            stop(f"{problem}; another program has it, or another feedwatch")
+        raise ConfigError([problem]) from error
+    site = Site(access=access_of(settings, side.url))
+    with side.serve(application(site, source), site.access.prefix):
+        log.info("http: listening on %s", side.url)
+        if site.access.has_page:
+            log.info("http: the page is %s", site.access.url)
+        yield site
+
+
+def access_of(settings: Settings, url: str) -> Access:
+    """Who may see the page; `url` is its address unless the config has another one."""
+    secrets = (settings.web_password, settings.web_token, settings.web_decide_token)
+    password, read_token, decide_token = (
+        secret.get_secret_value() if secret is not None else None for secret in secrets
+    )
+    return Access(
+        url=settings.web_url or url,
+        password=password,
+        user_header=settings.web_user_header,
+        trusted_proxies=settings.web_trusted_proxies,
+        read_token=read_token,
+        decide_token=decide_token,
+    )
+
+
+def parts_of_daemon(settings: Settings, context: Context) -> Parts:
+    """What the page works with beside a daemon: the plan and the API as they are at any time."""
+    store = context.store
+
+    def adopt(number: int, media_id: str, now: datetime) -> Proposal:
+        return decisions.adoption(
+            store, context.processor, number, media_id, context.plan.policy, now
+        )
+
+    def target_of(episode: Episode) -> Target:
+        source = context.plan.sources.get(episode.feed)
+        return context.target(source.podcast_id if source is not None else "")
+
+    def retry(number: int, now: datetime) -> Proposal:
+        sources, policy = context.plan.sources.values(), context.plan.policy
+        return decisions.retrial(
+            store, sources, context.processor, [number], None, policy, now, target_of
+        )
+
+    return _parts(settings, store, lambda: context.plan, target_of, adopt, retry)
+
+
+def parts_alone(settings: Settings, store: Store) -> Parts:
+    """What the page works with where there is no daemon in this process."""
+    plan = plan_of(settings)
+
+    def adopt(number: int, media_id: str, now: datetime) -> Proposal:
+        if settings.api_key is None:
+            return decisions.adoption(store, None, number, media_id, plan.policy, now)
+        with api(settings, Cancellation()) as processor:
+            return decisions.adoption(store, processor, number, media_id, plan.policy, now)
+
+    def retry(number: int, now: datetime) -> Proposal:
+        key, sources, target_of = settings.api_key, settings.sources, target_by(settings)
+        with api(settings, Cancellation()) if key else nullcontext() as processor:
+            return decisions.retrial(
+                store, sources, processor, [number], None, plan.policy, now, target_of
+            )
+
+    return _parts(settings, store, lambda: plan, target_by(settings), adopt, retry)
+
+
+def _parts(
+    settings: Settings,
+    store: Store,
+    plan: Callable[[], Plan],
+    target_of: TargetOf,
+    adopt: Callable[[int, str, datetime], Proposal],
+    retry: Callable[[int, datetime], Proposal],
+) -> Parts:
+    def dry_run(source: FeedConfig) -> DryRun:
+        known = configured_feeds(store, [source])[source.name]
+        with feed_client(Cancellation()) as http, Parser() as parser:
+            outcome = look(http, parser, source, address_of(known)).outcome
+        if isinstance(outcome, ParsedFeed) and outcome.items:
+            target = Target(Inlet.name, origin(settings.api_url), source.podcast_id)
+            now = datetime.now(UTC)
+            return DryRun(decisions=decisions_for(store, known, source, outcome, target, now))
+        return DryRun(error=error_of(outcome))
+
+    def diagnose() -> Sequence[Finding]:
+        if settings.api_key is None:
+            why = "doctor needs the API key, which this process does not have"
+            return [Finding("doctor", why, "set FEEDWATCH_API_KEY for `feedwatch web`, too")]
+        return list(findings_of(settings, notify=False))
+
+    return Parts(
+        store=store,
+        processor=Inlet.name,
+        plan=plan,
+        target_of=target_of,
+        adopt=adopt,
+        retry=retry,
+        dry_run=dry_run,
+        diagnose=diagnose,
+        facts=[
+            ("Config", str(settings.path or "the environment")),
+            ("Database", store.place),
+            ("Media API", settings.api_url),
+            ("Page", access_of(settings, "by FEEDWATCH_LISTEN").url),
+            ("Log", f"{settings.log_format}, {settings.log_level}"),
+        ],
+    )
+
+
+def _complaints(store: Store) -> list[str]:
+    """What is wrong with the database."""
+    try:
+        store.heartbeats.read()
+    except StoreError as error:
+        return [str(error)]
+    return []

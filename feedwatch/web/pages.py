@@ -1,0 +1,276 @@
+"""The pages: what can be looked at. Nothing here changes anything but a session."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby, pairwise
+from typing import Any
+
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.feed import Feed
+from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.json_forms import counts, remark
+from feedwatch.watcher import overview
+from feedwatch.watcher.decisions import Action, is_possible, version_of
+from feedwatch.web import rhythm, words
+from feedwatch.web.site import Parts
+
+page = Blueprint("page", __name__)
+
+PAGE_SIZE = 50
+FEEDS_PAGE_SIZE = 40
+HIGHEST_ID = 2**63 - 1
+LOCAL_PATH = re.compile(r"/(?![/\\])[\w/?=&.,%+-]*", re.ASCII)
+STATES = tuple(State)
+SORTS = ("name", "state", "last", "next", "held")
+DONE = {  # what was done, by the word in the address that one is sent to
+    "approve": "Approved: {n} will be submitted.",
+    "retry": "Queued: {n} will be submitted again.",
+    "skip": "Skipped: {n} will not be submitted.",
+    "ready": "Its job turned out to be done: it is ready, and nothing was paid.",
+    "adopt": "Adopted: its job is polled from now on.",
+    "pause": "New submissions are paused.",
+    "resume": "New submissions are on.",
+    "check": "The feed is due and will be checked in a moment.",
+}
+
+
+@page.get("/login", endpoint="login")
+def show_login() -> Response | AnyResponse:
+    """The form to log in."""
+    if g.guard.access.password is None:
+        return redirect(url_for("page.now"), 303)
+    return Response(render("login.html", to=local(request.args.get("to"))))
+
+
+@page.post("/login")
+def log_in() -> Response | AnyResponse:
+    """Begin a session, if the password is right."""
+    if g.parts is None or g.guard.access.password is None:
+        return Response(render("login.html", wrong="Not ready yet; try again"), 503)
+    to = local(request.form.get("to"))
+    if g.guard.logins.is_reached(request.remote_addr or ""):
+        wrong = "Too many attempts; wait a minute"
+        return Response(render("login.html", to=to, wrong=wrong), 429, {"Retry-After": "60"})
+    if not g.guard.is_password(request.form.get("password", "")):
+        return Response(render("login.html", to=to, wrong="Wrong password"), 403)
+    answer = redirect(to, 303)
+    g.guard.log_in(g.parts, answer)
+    return answer
+
+
+@page.post("/logout")
+def log_out() -> AnyResponse:
+    """End the session."""
+    answer = redirect(url_for("page.login"), 303)
+    g.guard.log_out(g.parts, request, answer)
+    return answer
+
+
+@page.get("/", endpoint="now")
+def show_now() -> str:
+    """What needs a person, what is under way, what is ready."""
+    parts: Parts = g.parts
+    desk = overview.desk(parts.store, parts.processor, at())
+    held = by_feed_and_reason(desk.held)
+    ids = [one.id for _, _, episodes in held for one in episodes]
+    return render("now.html", desk=desk, held=held, next_of=dict(pairwise(ids)))
+
+
+@page.get("/feeds", endpoint="feeds")
+def show_feeds() -> str:
+    """All feeds."""
+    return render("feeds.html", **feeds_shown(g.parts, at()))
+
+
+@page.get("/feeds/<name>", endpoint="feed")
+def show_feed(name: str) -> str:
+    """One feed."""
+    return render("feed.html", **feed_shown(g.parts, name, at()))
+
+
+@page.get("/episodes", endpoint="episodes")
+def show_episodes() -> str:
+    """All episodes."""
+    return render("episodes.html", **episodes_shown(g.parts))
+
+
+@page.get("/episodes/<int:number>", endpoint="episode")
+def show_episode(number: int) -> str:
+    """One episode."""
+    store = g.parts.store
+    found = overview.find_episode(store, valid_id(number))
+    allowed = {action.value for action in Action if is_possible(action, found, at())}
+    history, keys = store.episodes.history(found.id), store.episodes.keys(found.id)
+    return render("episode.html", episode=found, allowed=allowed, history=history, known_by=keys)
+
+
+@page.get("/log", endpoint="log")
+def show_log() -> str:
+    """The history of all episodes."""
+    found = g.parts.store.listings.events(PAGE_SIZE + 1, after=after())
+    last = found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None
+    return render("log.html", events=found[:PAGE_SIZE], next_after=last)
+
+
+@page.get("/settings", endpoint="settings")
+def show_settings() -> str:
+    """The settings, in words."""
+    plan = g.parts.plan()
+    feeds = {name: words.feed_in_words(config) for name, config in plan.sources.items()}
+    number = after() or 0
+    names = sorted(feeds)[number : number + PAGE_SIZE]
+    return render(
+        "settings.html",
+        facts=g.parts.facts,
+        policy=words.policy_in_words(plan.policy),
+        feeds={name: feeds[name] for name in names},
+        next_after=number + PAGE_SIZE if len(feeds) > number + PAGE_SIZE else None,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A page, with what every page has: the time, who looks, what was just done."""
+    undo = valid_number(request.args.get("id", "")) if request.args.get("did") == "skip" else 0
+    every = {"now": g.now, "actor": g.get("actor"), "said": said(), "undo": undo}
+    return render_template(template, **every, **values)
+
+
+def at() -> datetime:
+    """The time of this request: one for all that it shows."""
+    moment: datetime = g.now
+    return moment
+
+
+def local(path: str | None) -> str:
+    """A path of this site; the first page where it is none."""
+    home = url_for("page.now")
+    if path is None or not LOCAL_PATH.fullmatch(path):
+        return home
+    return path if path.startswith(home) else home.rstrip("/") + path
+
+
+def said() -> str | None:
+    """What the last request did, as the address tells."""
+    words = DONE.get(request.args.get("did", ""))
+    number = request.args.get("n", "")
+    if words is None:
+        return None
+    one = number in ("", "1")
+    return words.format(n="1 episode" if one else f"{valid_number(number)} episodes")
+
+
+def valid_number(text: str) -> int:
+    """A number of a query, however wrong it is."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def valid_id(number: int) -> int:
+    """The id of an episode, as far as a database takes it for a number."""
+    return min(number, HIGHEST_ID)
+
+
+def after() -> int | None:
+    """Where a list goes on."""
+    return valid_number(request.args.get("after", "")) or None
+
+
+def by_feed_and_reason(held: Sequence[Episode]) -> list[tuple[str, str | None, list[Episode]]]:
+    """Held episodes in groups, each with its feed and reason."""
+    ordered = sorted(held, key=lambda one: (one.feed, one.reason or ""))
+    groups = groupby(ordered, key=lambda one: (one.feed, one.reason))
+    return [(feed, reason, list(episodes)) for (feed, reason), episodes in groups]
+
+
+def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
+    """A part of the feeds, by the filter and the order in the address."""
+    sources, store = parts.plan().sources, parts.store
+    breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
+    wanted = request.args.get("filter", "").strip().lower()
+    sort = request.args.get("sort", "")
+    feeds = overview.configured_feeds(store, sources.values()).values()
+    found = sorted(
+        (feed for feed in feeds if wanted in feed.name), key=lambda feed: order(feed, breaker, sort)
+    )
+    held = {name: counts(one)["held"] for name, one in counted.items()}
+    if sort == "held":
+        found.sort(key=lambda feed: -held.get(feed.name, 0))
+    number = after() or 0
+    shown = found[number : number + FEEDS_PAGE_SIZE]
+    published = store.listings.published([one.name for one in shown], now - rhythm.SPAN)
+    rows = [
+        {
+            "feed": feed,
+            "state": feed_state(feed, breaker),
+            "remark": remark(feed),
+            "strip": rhythm.strip(published.get(feed.name, ()), now),
+            "last": published[feed.name][-1].at if feed.name in published else None,
+            "counts": counts(counted.get(feed.name)),
+        }
+        for feed in shown
+    ]
+    more = number + FEEDS_PAGE_SIZE if len(found) > number + FEEDS_PAGE_SIZE else None
+    chosen = {"filter": wanted, "sort": sort, "sorts": SORTS}
+    return {"rows": rows, "total": len(found), "next_after": more, **chosen}
+
+
+def order(feed: Feed, breaker: CircuitBreaker, sort: str) -> tuple[Any, ...]:
+    """What feeds are sorted by; those of which it is not known come last."""
+    match sort:
+        case "state":
+            return (feed_state(feed, breaker), feed.name)
+        case "last":
+            moment = feed.last_new_at
+            return (moment is None, -moment.timestamp() if moment is not None else 0, feed.name)
+        case "next":
+            moment = feed.due_at
+            return (moment is None, moment.timestamp() if moment is not None else 0, feed.name)
+    return (feed.name,)
+
+
+def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
+    """All that is shown of one feed."""
+    store, sources = parts.store, parts.plan().sources
+    name = overview.find_feed(store, sources.values(), name)
+    known = {feed.name: feed for feed in store.feeds.all()}
+    feed = known.get(name) or Feed(name=name, url=sources[name].url)
+    published = store.listings.published([name], now - rhythm.SPAN).get(name, [])
+    held = store.episodes.find(feed=name, states=[State.HELD])
+    return {
+        "feed": feed,
+        "is_configured": name in sources,
+        "state": feed_state(feed, store.breakers.get(parts.processor)),
+        "remark": remark(feed),
+        "rules": words.feed_in_words(sources[name]) if name in sources else [],
+        "picture": rhythm.picture(published, feed, now),
+        "rhythm": rhythm.words(published, feed, now),
+        "gaps": rhythm.gaps(published),
+        "published": published[-PAGE_SIZE:][::-1],
+        "checks": rhythm.checks(feed),
+        "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],
+        "url_changes": store.feeds.url_changes().get(name, []),
+        "held": held[:PAGE_SIZE],
+        "held_total": len(held),
+        "held_version": version_of(held),
+        "counts": store.listings.counts(feed=name),
+    }
+
+
+def episodes_shown(parts: Parts) -> dict[str, Any]:
+    """A part of the episodes, by what the address asks for."""
+    word, feed = request.args.get("state", ""), request.args.get("feed", "").strip().lower()
+    words, store = request.args.get("q", "").strip()[:200], parts.store
+    states = [State(word)] if word in STATES else []
+    found = store.listings.episodes(
+        PAGE_SIZE + 1, feed=feed or None, states=states, words=words, after=after()
+    )
+    return {
+        "episodes": found[:PAGE_SIZE],
+        "next_after": found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
+        "counts": store.listings.counts(feed=feed or None, words=words),
+        "chosen": {"state": word if states else None, "feed": feed or None, "q": words or None},
+    }

@@ -1,0 +1,164 @@
+"""The rhythm of a feed as a picture and in words: when its episodes came, and when one is due."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+
+from markupsafe import Markup
+
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Feed
+from feedwatch.core.health import spoken
+from feedwatch.core.json_forms import short
+from feedwatch.core.schedule import DAY, HOUR
+from feedwatch.store.listings import Published
+
+WEEKS = 26
+SPAN = timedelta(weeks=WEEKS)
+AHEAD = timedelta(weeks=4)  # of the time to come, at most
+WIDTH, HEIGHT, LEFT, TOP = 640, 120, 34, 6
+STRIP_HEIGHT = 16
+LEAST_FOR_WORDS = 5  # episodes
+WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+CHECK_WORDS = {"c": "changed", "s": "unchanged", "n": "not modified (304)", "f": "failed"}
+# How an episode of each state is drawn: by shape and by colour.
+CLASSES = {State.READY: "done", State.HELD: "open", State.UNKNOWN: "open", State.FAILED: "bad"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A time without episodes that was longer than the rhythm."""
+
+    begin: datetime
+    end: datetime
+
+
+def words(published: Sequence[Published], feed: Feed, now: datetime) -> str:
+    """The rhythm in one sentence."""
+    times = [one.at for one in published]
+    parts = [_habit(times)]
+    if times:
+        parts.append(f"last episode {spoken(max(now - times[-1], timedelta()))} ago")
+    if feed.expected_by is not None:
+        verb = "next expected by" if feed.expected_by > now else "was expected by"
+        parts.append(f"{verb} {short(feed.expected_by)} UTC")
+    return "; ".join(parts)
+
+
+def _habit(times: Sequence[datetime]) -> str:
+    days = sorted({moment.date() for moment in times})
+    if len(days) < LEAST_FOR_WORDS:
+        return "no rhythm known yet"
+    gap = median((later - earlier).days for earlier, later in pairwise(days))
+    habit = {1: "daily", 7: "weekly", 14: "every two weeks"}.get(round(gap))
+    habit = habit or f"about every {round(gap)} days"
+    day, number = Counter(moment.weekday() for moment in times).most_common(1)[0]
+    if number > 0.6 * len(times):
+        habit += f", {WEEKDAYS[day]}"
+    return f"{habit} about {round(median(moment.hour for moment in times)):02d}:00 UTC"
+
+
+def gaps(published: Sequence[Published]) -> list[Gap]:
+    """The times without episodes that were more than twice as long as usual."""
+    times = [one.at for one in published]
+    lengths = [(later - earlier) / DAY for earlier, later in pairwise(times)]
+    lengths = [length for length in lengths if length > 0.5]  # several on one day are a burst
+    if len(lengths) < LEAST_FOR_WORDS:
+        return []
+    longest = 2.5 * median(lengths) * DAY
+    return [Gap(begin=one, end=other) for one, other in pairwise(times) if other - one > longest]
+
+
+def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup:
+    """The last half year: a dot an episode, by day and by hour of the day (UTC)."""
+    begin = now - SPAN
+    end = max(now + DAY, min(feed.expected_by or now, now + AHEAD))
+
+    def x(moment: datetime) -> int:
+        return LEFT + round((WIDTH - LEFT) * ((moment - begin) / (end - begin)))
+
+    def band(kind: str, first: datetime, last: datetime) -> Markup:
+        left, right = x(max(first, begin)), x(min(last, end))
+        return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+            kind, left, TOP, max(right - left, 1), HEIGHT
+        )
+
+    parts = [band("frame", begin, end)]
+    parts += [band("skipped-day", day, day + DAY) for day in _skipped_days(feed, begin, end)]
+    parts += [band("gap", gap.begin, gap.end) for gap in gaps(published)]
+    if feed.expected_by is not None and feed.expected_by > now:
+        parts.append(band("expected", now, feed.expected_by))
+    parts.append(Markup('<path class="today" d="M{} {}v{}"/>').format(x(now), TOP, HEIGHT))
+    for hour in (0, 6, 12, 18):
+        y = TOP + HEIGHT * hour // 24
+        label = Markup('<text x="0" y="{}">{:02d}:00</text><path class="line" d="M{} {}H{}"/>')
+        parts.append(label.format(y + 9, hour, LEFT, y, WIDTH))
+    parts += _dots([(x(one.at), _y(one.at), one.state) for one in published if one.at <= end])
+    title = words(published, feed, now)
+    return Markup(
+        '<svg class="rhythm" role="img" viewBox="0 0 {} {}" aria-labelledby="rt rd">'
+        '<title id="rt">{}</title><desc id="rd">{} episodes in {} weeks, by day and by hour</desc>'
+        "{}</svg>"
+    ).format(WIDTH, TOP + HEIGHT + 2, title, len(published), WEEKS, Markup("").join(parts))
+
+
+def _y(moment: datetime) -> int:
+    return TOP + round(HEIGHT * (moment.hour * HOUR + timedelta(minutes=moment.minute)) / DAY)
+
+
+def _skipped_days(feed: Feed, begin: datetime, end: datetime) -> list[datetime]:
+    """The days on which the publisher asks not to be read."""
+    if not feed.skip_days:
+        return []
+    first = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = (first + number * DAY for number in range((end - first).days + 1))
+    return [day for day in days if feed.skip_days >> day.weekday() & 1]
+
+
+def _dots(found: Sequence[tuple[int, int, State]]) -> list[Markup]:
+    """One path for each shape: a daily show has many dots."""
+    by_class: dict[str, list[str]] = {}
+    for x, y, state in found:
+        kind = CLASSES.get(state, "other")
+        shape = f"M{x - 3} {y - 3}l6 6m0-6l-6 6" if kind == "bad" else f"M{x} {y}h0"
+        by_class.setdefault(kind, []).append(shape)
+    drawn = []
+    for kind, shapes in by_class.items():
+        path = "".join(shapes)
+        drawn.append(Markup('<path class="dot {}" d="{}"/>').format(kind, path))
+        if kind == "open":  # hollow
+            drawn.append(Markup('<path class="dot hole" d="{}"/>').format(path))
+    return drawn
+
+
+def strip(published: Sequence[Published], now: datetime) -> Markup:
+    """The last half year in one line: a bar a week, as high as that week had episodes."""
+    weeks = Counter((now - one.at).days // 7 for one in published if one.at <= now)
+    most = max([*weeks.values(), 1])
+    bars = "".join(
+        f"M{4 * (WEEKS - 1 - week) + 2} {STRIP_HEIGHT}v-{max(2, STRIP_HEIGHT * number // most)}"
+        for week, number in sorted(weeks.items())
+        if week < WEEKS
+    )
+    return Markup(
+        '<svg class="strip" role="img" viewBox="0 0 {} {}" aria-label="{}"><path d="{}"/></svg>'
+    ).format(4 * WEEKS, STRIP_HEIGHT, f"{len(published)} episodes in {WEEKS} weeks", bars)
+
+
+def checks(feed: Feed) -> Markup:
+    """How the last checks of a feed ended: a cell each, oldest first."""
+    marks = feed.recent_checks or ""
+    counted = Counter(CHECK_WORDS[mark] for mark in marks)
+    title = ", ".join(f"{number} {word}" for word, number in counted.items()) or "none yet"
+    cells = Markup("").join(
+        Markup('<rect class="check-{}" x="{}" y="{}" width="8" height="{}"/>').format(
+            mark, 10 * place, 0 if mark in "cf" else 6, 16 if mark in "cf" else 10
+        )
+        for place, mark in enumerate(marks)
+    )
+    return Markup(
+        '<svg class="checks" role="img" viewBox="0 0 480 16" aria-label="Last checks: {}">{}</svg>'
+    ).format(title, cells)

@@ -1,0 +1,164 @@
+"""The HTTP server: waitress, with bounds that no client can exceed.
+
+A connection has one request, a few seconds to send it and to take the answer; where there are too
+many connections, the one that has waited longest for its client is closed. Answers are made by a
+few threads of their own.
+"""
+
+import logging
+import socket
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+MAX_CONNECTIONS = 32
+SILENCE_SECONDS = 5.0
+CONNECTION_SECONDS = 20.0  # to send a request, and as many again to take the answer
+LOOK_SECONDS = 0.5  # between two checks for slow connections
+THREADS = 6
+MAX_BODY = 256 * 1024  # bytes of a request
+SHUTDOWN_SECONDS = 1  # for answers that are being made
+
+# It warns of every request that waits for a thread.
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+class HttpSide:
+    """Serves `app` from `with` to its end."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Listen at once, or raise `OSError`; without a host, on every address."""
+        if not host and socket.has_dualstack_ipv6():
+            self._socket = socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+        else:
+            kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
+            found = socket.getaddrinfo(host or None, port, type=kind, flags=passive)
+            family, *_, address = found[0]
+            self._socket = socket.create_server(address[:2], family=family)
+        self.port: int = self._socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host or "*"
+        self.url = f"http://{shown}:{self.port}"
+        self._server: _Server | None = None
+        self._channels: dict[int, Any] = {}  # by file descriptor: waitress keeps it
+        self._stopping = threading.Event()
+
+    def serve(self, app: "WSGIApplication", url_prefix: str = "") -> Self:
+        """What to answer with, from `with` on. Paths may begin with `url_prefix`."""
+        limits = Adjustments(
+            sockets=[self._socket],
+            url_prefix=url_prefix,
+            connection_limit=2 * MAX_CONNECTIONS,  # never reached: see `handle_accept`
+            channel_timeout=SILENCE_SECONDS,
+            cleanup_interval=LOOK_SECONDS,
+            asyncore_loop_timeout=LOOK_SECONDS,
+            max_request_body_size=MAX_BODY,
+            max_request_header_size=32 * 1024,
+            clear_untrusted_proxy_headers=True,
+            ident="feedwatch",
+            log_socket_errors=False,
+            threads=THREADS,
+            asyncore_use_poll=True,
+            expose_tracebacks=False,
+        )
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(THREADS)
+        kind = (self._socket.family, self._socket.type, self._socket.proto)
+        self._server = _Server(
+            app,
+            self._channels,
+            True,  # noqa: FBT003 - waitress's own order of arguments
+            self._socket,
+            dispatcher=dispatcher,
+            adj=limits,
+            sockinfo=(*kind, self._socket.getsockname()),
+            bind_socket=False,
+        )
+        return self
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._loop, name="http", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        if self._server is not None:
+            self._server.pull_trigger()
+
+    def _loop(self) -> None:
+        server = self._server
+        if server is None:
+            return
+        while not self._stopping.is_set():
+            wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._channels, count=1)
+        server.task_dispatcher.shutdown(timeout=SHUTDOWN_SECONDS)
+        wasyncore.close_all(self._channels)
+
+
+class _Task(WSGITask):
+    """One request a connection: so its whole time can be bounded."""
+
+    def build_response_header(self) -> bytes:
+        self.set_close_on_finish()
+        header: bytes = super().build_response_header()
+        return header
+
+
+class _ErrorTask(ErrorTask):
+    def build_response_header(self) -> bytes:
+        self.set_close_on_finish()
+        header: bytes = super().build_response_header()
+        return header
+
+
+class _Channel(HTTPChannel):
+    task_class = _Task
+    error_task_class = _ErrorTask
+
+    def service(self) -> None:
+        """Make the answer; from then on the client has its seconds to take it."""
+        super().service()
+        self.creation_time = self.last_activity
+
+
+class _Server(TcpWSGIServer):
+    channel_class = _Channel
+
+    def handle_accept(self) -> None:
+        """Take a connection, and make room for it where there are too many."""
+        channels = self._open_channels()
+        if len(channels) >= MAX_CONNECTIONS:
+            idle = [one for one in channels if not one.requests]
+            if not idle:
+                return  # all are being answered: this one waits for a moment
+            min(idle, key=lambda one: one.creation_time).handle_close()
+        super().handle_accept()
+
+    def maintenance(self, now: float) -> None:
+        """Close connections that are silent or take too long; called every `LOOK_SECONDS`."""
+        super().maintenance(now)  # type: ignore[arg-type]
+        for channel in self._open_channels():
+            if not channel.requests and channel.creation_time < now - CONNECTION_SECONDS:
+                channel.will_close = True
+
+    def _open_channels(self) -> list[HTTPChannel]:
+        channels: Any = self.active_channels  # a dict, whatever its stub says
+        return list(channels.values())
+
+    def handle_error(self, *_: Any) -> None:
+        """Nothing: a client that goes away in the middle is no error of ours."""
