@@ -1,7 +1,8 @@
 """Overview: the state of everything, for `status`, the page and the API."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from pathlib import Path
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
@@ -10,6 +11,7 @@ from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
+from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
 from feedwatch.watcher.errors import RequestError
 
@@ -17,9 +19,17 @@ MAX_WAITING = 20  # episodes that wait for a person and are listed
 
 
 def status(
-    store: Store, processor: str, sources: Collection[FeedConfig], policy: Policy, now: datetime
+    store: Store,
+    processor: str,
+    sources: Collection[FeedConfig],
+    policy: Policy,
+    now: datetime,
+    journal: Iterable[Path] = (),
 ) -> Status:
-    """Read the status of the configured feeds `sources` and of the processor of this name."""
+    """Read the status of the configured feeds `sources` and of the processor of this name.
+
+    journal: the places where it may be.
+    """
     breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
@@ -40,6 +50,7 @@ def status(
         undelivered=store.outbox.stuck(),
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
+        journal={str(place): problem_of(place) for place in journal},
     )
 
 
