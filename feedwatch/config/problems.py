@@ -54,13 +54,12 @@ def respelt_feeds(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
         earlier, other = first.setdefault(comparable(feed.url, whole_query=True), (name, feed))
         if other.url == feed.url:
             continue
-        outcome = "paid for only once, and skipped or held in the other feed"
+        outcome = "paid for only once, and skipped or held in the other feed; take one of them out"
         if other.podcast_id != feed.podcast_id:
-            outcome = "paid for twice, once for each PODCAST_ID"
+            outcome = "paid for twice, once for each PODCAST_ID; spell both alike if this is meant"
         yield (
             f"{PREFIX}FEEDS__{name.upper()}__URL is another spelling of the address of the feed "
-            f"{earlier!r}, so each episode is {outcome}; take one of the two out, or spell both "
-            "alike if this is meant"
+            f"{earlier!r}, so each episode is {outcome}"
         )
 
 
