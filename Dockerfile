@@ -30,12 +30,14 @@ LABEL org.opencontainers.image.title="feedwatch" \
 RUN groupadd --gid 10001 feedwatch \
     && useradd --no-log-init --uid 10001 --gid feedwatch --no-create-home --home-dir /var/lib/feedwatch \
        --shell /usr/sbin/nologin feedwatch \
-    && install -d -m 0700 -o feedwatch -g feedwatch /var/lib/feedwatch
+    && install -d -m 0700 -o feedwatch -g feedwatch /var/lib/feedwatch /var/cache/feedwatch
 COPY --from=build /opt/feedwatch /opt/feedwatch
 ENV PATH=/opt/feedwatch/bin:$PATH
+# A journal of claims is kept there: a volume of its own outlives the loss of the database's.
+ENV CACHE_DIRECTORY=/var/cache/feedwatch
 USER 10001:10001
 WORKDIR /var/lib/feedwatch
-VOLUME /var/lib/feedwatch
+VOLUME ["/var/lib/feedwatch", "/var/cache/feedwatch"]
 STOPSIGNAL SIGTERM
 # It asks the database; its own patience is in docs/monitoring.md. Give another config by
 # FEEDWATCH_CONFIG, so that this finds it, too.

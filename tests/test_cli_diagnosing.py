@@ -2,6 +2,7 @@
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,22 @@ def test_doctor_finds_a_database_that_cannot_be_used(
     workspace.database.write_bytes(b"this is no database" * 100)
     said = broken(feedwatch)
     assert "feedwatch.db" in said
+
+
+def test_a_journal_that_no_place_takes_is_told_by_doctor_and_status(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    places = [Path(f"{path}.claims") for path in (workspace.config, workspace.database)]
+    assert {one["place"]: one["problem"] for one in feedwatch.json("status")["journal"]} == {
+        str(path): None for path in places
+    }
+    assert "journal " not in feedwatch.here("status").stdout
+    places[0].mkdir()
+    assert "journal " not in feedwatch.here("status").stdout
+    places[1].symlink_to(workspace.config)
+    assert "no place of it can be written" in feedwatch.here("status").stdout
+    assert all(one["problem"] for one in feedwatch.json("status")["journal"])
+    assert "it is no regular file" in broken(feedwatch)
 
 
 # podcasts

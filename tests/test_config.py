@@ -291,6 +291,42 @@ def test_two_feeds_that_would_pay_twice_are_refused(tmp_path: Path) -> None:
     assert "submitted twice" in problem
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "http://h.example/feed",
+        "https://H.Example/feed",
+        "https://h.example:443/feed",
+        "https://h.example./feed",
+        "https://h.example/f%65ed",
+        "https://h.example/feed#top",
+    ],
+)
+def test_two_spellings_of_one_feed_are_warned_of(tmp_path: Path, spelling: str) -> None:
+    twin = FEED.replace("SHOW", "TWIN").replace("https://h.example/feed", spelling)
+    (warning,) = read(tmp_path, KEY + FEED + twin).warnings
+    assert warning.startswith("FEEDWATCH_FEEDS__TWIN__URL is another spelling of")
+    assert "'show'" in warning
+    assert "paid for only once" in warning
+    (warning,) = read(tmp_path, KEY + FEED + twin.replace("p-1", "p-2")).warnings
+    assert "paid for twice" in warning
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://h.example/feed",  # spelt alike on purpose, for two podcasts
+        "https://h.example/Feed",
+        "https://h.example:8443/feed",
+        "https://h.example/feed?show=2",
+        "https://me:secret@h.example/feed",
+    ],
+)
+def test_other_addresses_are_not_warned_of(tmp_path: Path, other: str) -> None:
+    twin = FEED.replace("SHOW", "TWIN").replace("https://h.example/feed", other)
+    assert read(tmp_path, KEY + FEED + twin.replace("p-1", "p-2")).warnings == ()
+
+
 def test_a_key_set_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     problem = only_problem(tmp_path, "FEEDWATCH_API_KEY=other\n")
     assert "line 4: FEEDWATCH_API_KEY is set on line 1 already" in problem

@@ -39,6 +39,7 @@ from feedwatch.core.job import (
     Unknown,
     Unreachable,
 )
+from feedwatch.core.ledger import Claim, Outcome, Target
 from feedwatch.core.post_deadline import POST_SECONDS
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import OnUnknown, Policy
@@ -90,7 +91,23 @@ def episode(state: State, **values: object) -> Episode:
     return replace(base, **values)  # type: ignore[arg-type]
 
 
-HistoryEntry = Callable[[Episode], Episode]
+HistoryEntry = Callable[[Episode], Episode | None]
+
+CLAIM = Claim(
+    number=9,
+    token="t",
+    at=NOW - HOUR,
+    target=Target("inlet", "https://api.example:443", "p"),
+    feed="other",
+    title="Title",
+    keys=(),
+)
+CLAIMS = [
+    CLAIM,
+    replace(CLAIM, outcome=Outcome.UNKNOWN),
+    replace(CLAIM, outcome=Outcome.ACCEPTED, media_id="m8"),
+    replace(CLAIM, outcome=Outcome.REFUSED),
+]
 
 
 def moves() -> Iterator[HistoryEntry]:
@@ -103,6 +120,10 @@ def moves() -> Iterator[HistoryEntry]:
     yield lambda e: episode_lifecycle.resubmitted(e, NOW)
     yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
     yield lambda e: episode_lifecycle.set_aside(e, "odd")
+    for state in (State.HELD, State.SKIPPED):
+        yield lambda e, s=state: episode_lifecycle.paid_already(e, CLAIM, s)  # type: ignore[misc]
+    for claim in CLAIMS:
+        yield lambda e, c=claim: episode_lifecycle.imported(e, c, NOW, HOLD)  # type: ignore[misc]
     for policy in (HOLD, RESUBMIT):
         yield lambda e, p=policy: episode_lifecycle.presumed_lost(e, NOW, p)  # type: ignore[misc]
         for answer in ANSWERS:
@@ -134,9 +155,11 @@ def arrows() -> list[tuple[Episode, Episode]]:
     found = []
     for before, move in itertools.product(episodes(), moves()):
         try:
-            found.append((before, move(before)))
+            after = move(before)
         except IllegalMoveError:
             continue
+        if after is not None:
+            found.append((before, after))
     return found
 
 

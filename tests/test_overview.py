@@ -16,6 +16,7 @@ from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio, item
 VARYING = (
     (r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"', '"TIME"'),
     (r'"media_id": "[^"]+"', '"media_id": "JOB"'),
+    (r'"place": "[^"]+/', '"place": "'),
     (r'"(problems": \[\n +|reason": |error": |remark": |text": )"[^"]+"', r'"\1"WORDS"'),
 )
 
@@ -121,6 +122,10 @@ DOCUMENT = {
         episode(5, 3, "show", "unknown", attempts=1, submitted_at="TIME"),
     ],
     "overdue": [overdue(1, 11, "other"), overdue(3, 2, "show")],
+    "journal": [
+        {"place": "config.env.claims", "problem": None},
+        {"place": "feedwatch.db.claims", "problem": None},
+    ],
 }
 
 

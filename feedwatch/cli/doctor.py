@@ -24,7 +24,7 @@ from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.database import sqlite_path
 from feedwatch.store.errors import StoreError
-from feedwatch.store.journal import places
+from feedwatch.store.journal import places, problem_of
 from feedwatch.store.lock import is_mount_point
 from feedwatch.watcher.checks import look
 
@@ -100,13 +100,14 @@ def _database(settings: Settings) -> Finding:
 def _journal(settings: Settings) -> Finding:
     """Where the journal of claims is kept, which tells what a lost database has paid for."""
     database = sqlite_path(settings.database_url)
-    paths = places(settings.path, database, os.environ)
-    usable = [one for one in paths if os.access(one if one.exists() else one.parent, os.W_OK)]
+    problems = {path: problem_of(path) for path in places(settings.path, database, os.environ)}
+    usable = [str(path) for path, problem in problems.items() if problem is None]
     if usable:
-        return Finding("journal", ", ".join(map(str, usable)))
+        return Finding("journal", ", ".join(usable))
+    tried = "; ".join(f"{path}: {problem}" for path, problem in problems.items())
     return Finding(
         "journal",
-        f"no place can be written: {', '.join(map(str, paths)) or 'none is known'}",
+        f"no place can be written: {tried or 'none is known'}",
         "a lost or restored database would not be noticed: let feedwatch write beside the config, "
         "or set CACHE_DIRECTORY",
     )

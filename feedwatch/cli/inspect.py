@@ -1,5 +1,6 @@
 """`feeds`, `episodes`, `show` and `status`: what feedwatch knows."""
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from feedwatch.core.printable import printable
 from feedwatch.core.status import Status
 from feedwatch.logs.masking import masked_document
 from feedwatch.processors import INLET
+from feedwatch.store.journal import places
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
@@ -177,7 +179,14 @@ def status(config: Path | None, *, as_json: bool) -> None:
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
-        current = overview.status(store, INLET, settings.sources, settings.policy, now)
+        current = overview.status(
+            store,
+            INLET,
+            settings.sources,
+            settings.policy,
+            now,
+            places(settings.path, store.path, os.environ),
+        )
     if as_json:
         print_json(status_json(current))
     else:
@@ -208,6 +217,11 @@ def _print_status(status: Status) -> None:
             tell(f"  {feed.name}: {noted}")
     for one in status.undelivered:
         tell(f"undelivered  {one.events} events via {one.channel}: {one.error}")
+    if all(status.journal.values()):
+        tell(
+            "journal      no place of it can be written by this user, so a lost or restored "
+            "database would not be noticed: see `feedwatch doctor`"
+        )
     if status.troubles:
         tell("\nTroubles:")
     for trouble in status.troubles:

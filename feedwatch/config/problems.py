@@ -13,7 +13,8 @@ from feedwatch.config.key_names import (
     PREFIX,
     WEBHOOK_SECRET_FILE_KEY,
 )
-from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS
+from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys
+from feedwatch.core.identity import comparable
 from feedwatch.logs.masking import masked_setting
 
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
@@ -44,6 +45,22 @@ def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
                 f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
                 "PODCAST_ID, so every episode would be submitted twice; take one of them out"
             )
+
+
+def respelt_feeds(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
+    """Feeds whose URLs differ and are spellings of one address."""
+    first: dict[str, tuple[str, FeedKeys]] = {}
+    for name, feed in feeds.items():
+        earlier, other = first.setdefault(comparable(feed.url, whole_query=True), (name, feed))
+        if other.url == feed.url:
+            continue
+        outcome = "paid for only once, and skipped or held in the other feed; take one of them out"
+        if other.podcast_id != feed.podcast_id:
+            outcome = "paid for twice, once for each PODCAST_ID; spell both alike if this is meant"
+        yield (
+            f"{PREFIX}FEEDS__{name.upper()}__URL is another spelling of the address of the feed "
+            f"{earlier!r}, so each episode is {outcome}"
+        )
 
 
 def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:

@@ -171,4 +171,7 @@ def status_json(status: Status) -> dict[str, Any]:
         ],
         "waiting": [episode_json(episode) for episode in status.waiting],
         "overdue": [episode_json(episode) for episode in status.overdue],
+        "journal": [
+            {"place": place, "problem": problem} for place, problem in status.journal.items()
+        ],
     }

@@ -41,3 +41,4 @@ class Status:
     undelivered: Sequence[Undelivered]
     waiting: Sequence[Episode]  # the newest held and unknown ones
     overdue: Sequence[Episode]
+    journal: Mapping[str, str | None]  # why this user cannot write a place of it; None if it can

@@ -42,7 +42,7 @@ Line = dict[str, Any]  # of a claim, or of what came of it
 
 
 class Journal:
-    """The id of the database and its number of claims, in as many of `paths` as can be written."""
+    """The claims of one database, in as many of `paths` as can be written."""
 
     def __init__(self, paths: Iterable[Path], database_id: str = "") -> None:
         self._paths = tuple(paths)
@@ -186,6 +186,19 @@ def places(
     if database is not None:
         found.append(database.with_name(f"{database.name}.{name}"))
     return found
+
+
+def problem_of(place: Path) -> str | None:
+    """Why this user cannot write the journal at `place`; None if it can."""
+    try:
+        if not stat.S_ISREG(place.lstat().st_mode):
+            return "it is no regular file"
+        needed = place
+    except FileNotFoundError:
+        needed = place.parent
+    except OSError as error:
+        return error.strerror
+    return None if os.access(needed, os.W_OK) else f"this user may not write {needed}"
 
 
 def read_markers(paths: Iterable[Path]) -> DatabaseId | None:

@@ -1,8 +1,9 @@
 """Overview: the state of everything, for `status`, the page and the API."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Episode, State
@@ -12,6 +13,7 @@ from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
+from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
 from feedwatch.watcher.errors import NotFoundError
 
@@ -21,9 +23,17 @@ MAX_HELD, MAX_UNKNOWN, MAX_IN_PROGRESS, MAX_READY, MAX_FEEDS_IN_TROUBLE = 40, 10
 
 
 def status(
-    store: Store, processor: str, sources: Collection[FeedConfig], policy: Policy, now: datetime
+    store: Store,
+    processor: str,
+    sources: Collection[FeedConfig],
+    policy: Policy,
+    now: datetime,
+    journal: Iterable[Path] = (),
 ) -> Status:
-    """Read the status of the configured feeds `sources` and of the processor of this name."""
+    """Read the status of the configured feeds `sources` and of the processor of this name.
+
+    journal: the places where it may be.
+    """
     breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
@@ -44,6 +54,7 @@ def status(
         undelivered=store.outbox.stuck(),
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
+        journal={str(place): problem_of(place) for place in journal},
     )
 
 

@@ -7,14 +7,14 @@ cd tests/platform
 API=http://127.0.0.1:8010
 WORK=$(mktemp -d)
 MOUNTS=(-v "$WORK/config.env:/etc/feedwatch/config.env:ro" -v feedwatch-data:/var/lib/feedwatch
-    -v "$WORK/key:/run/secrets/feedwatch_api_key:ro")
+    -v feedwatch-claims:/var/cache/feedwatch -v "$WORK/key:/run/secrets/feedwatch_api_key:ro")
 TIGHT=(--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges)
 
 step() { printf '%s\n' "--- $*"; }
 die() { printf 'FAILED: %s\n' "$*"; exit 1; }
 remove_all() {
     docker rm -f feedwatch sandbox publisher > /dev/null 2>&1 || true
-    docker volume rm -f feedwatch-data > /dev/null || true
+    docker volume rm -f feedwatch-data feedwatch-claims > /dev/null || true
 }
 finish() {
     local rc=$?
@@ -24,7 +24,7 @@ finish() {
     exit $rc
 }
 trap finish EXIT
-remove_all # a run that was killed leaves its volume, with the pipe in it on which a start hangs
+remove_all # a run that was killed leaves its volumes
 
 # eventually SECONDS COMMAND...: until it succeeds
 eventually() {
@@ -90,23 +90,22 @@ echo FEEDWATCH_JOB_DEADLINE=12h >> "$WORK/config.env"
 docker kill -s HUP feedwatch > /dev/null
 eventually 20 logged 'config: JOB_DEADLINE unset → 12h'
 
-step "non-root, and nothing can be written but the volume and /tmp"
+step "non-root, and nothing can be written but the volumes and /tmp"
 [ "$(docker exec feedwatch id -u)" = 10001 ] || die "uid $(docker exec feedwatch id -u)"
 ! docker exec feedwatch touch /opt/feedwatch/x 2>/dev/null || die "the root can be written"
-docker exec feedwatch ls -la /var/lib/feedwatch
+docker exec feedwatch ls -la /var/lib/feedwatch /var/cache/feedwatch
 ! docker logs feedwatch 2>&1 | grep sandbox-key > /dev/null || die "the key is in the log"
 ! docker inspect feedwatch | grep sandbox-key > /dev/null || die "the key is in the container's settings"
 
 step "a loop that hangs makes it unhealthy"
-# Opening a pipe that nobody reads takes for ever, and here the mark of the next submission is one.
-docker exec feedwatch mkfifo /var/lib/feedwatch/feedwatch.db.marker.new
+# The next submission waits for the lock on a place of the journal, which another process holds.
+docker exec -d feedwatch flock /var/lib/feedwatch/feedwatch.db.claims sleep 1000
 feedwatch retry 1 --yes
 began=$SECONDS
 eventually 60 states_are ready,submitting
 eventually 300 health_is unhealthy
 echo "unhealthy after $((SECONDS - began)) s: $(feedwatch healthcheck 2>&1)"
-docker rm -f feedwatch > /dev/null
-docker run --rm --entrypoint rm "${MOUNTS[@]}" "$IMAGE" /var/lib/feedwatch/feedwatch.db.marker.new
+docker rm -f feedwatch > /dev/null # and with it, what holds the lock
 start
 eventually 60 states_are ready,unknown
 eventually 60 feedwatch healthcheck
