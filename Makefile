@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage lint build image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long coverage lint build image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -35,6 +35,9 @@ test: $(VENV)/installed-dev ## all tests; WORKERS=n for another number of proces
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow"
+
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 400 kills and 100 restores
+	$(PYTEST) -m long
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds

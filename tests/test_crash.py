@@ -1,27 +1,43 @@
-"""kill -9 at any instant: nothing is lost, nothing is sent twice. docs/crash-test.md has more."""
+"""kill -9 and restores at any instant: nothing lost, nothing sent twice. See docs/crash-test.md."""
 
 import pytest
 
 from tests.crash.boundaries import SIDES
-from tests.crash.plan import AT_REST, EVERY
+from tests.crash.figures import Figures
+from tests.crash.plan import AT_REST, BY_CHANCE, EVERY
 from tests.crash.run import crash
 
 SEED = 20261121
 
 
+def crashed(kills: int, seed: int) -> Figures:
+    result = crash(kills, seed)
+    figures = result.figures
+    assert not result.wrong, f"seed {seed}, {result.folder}: {result.wrong}"
+    assert (figures.lost, figures.sent_twice) == (0, 0)
+    assert figures.kills >= kills
+    return figures
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # it takes a twentieth of that on a machine with nothing else to do
-def test_200_kills_at_random_and_at_every_boundary_lose_nothing_and_repeat_nothing() -> None:
-    result = crash(200, SEED)
-    figures = result.figures
-    assert not result.wrong, f"seed {SEED}, {result.folder}: {result.wrong}"
-    assert (figures.lost, figures.sent_twice) == (0, 0)
-    assert figures.kills >= 200
-    assert figures.moments >= 40
+def test_200_kills_and_30_restores_lose_nothing_and_repeat_nothing() -> None:
+    figures = crashed(200, SEED)
+    assert figures.restores >= 30
+    assert figures.live_restores
+    assert figures.lost_places
     # As many kills fall before a request arrives as after; both must have been tried.
     assert figures.unknown_taken
     assert figures.unknown_not_taken
+    planned = EVERY.keys() | AT_REST | BY_CHANCE
+    assert figures.crossed <= planned, "a step of the daemon that no kill is planned for"
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_400_kills_at_every_boundary_and_100_restores_lose_nothing_and_repeat_nothing() -> None:
+    figures = crashed(400, SEED + 1)
+    assert figures.restores >= 100
     everywhere = {f"{name}, {side}" for name in EVERY for side in SIDES}
     assert everywhere <= set(figures.boundaries), figures.table()
-    planned = EVERY.keys() | AT_REST
-    assert figures.crossed <= planned, "a step of the daemon that no kill is planned for"

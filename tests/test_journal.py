@@ -111,6 +111,35 @@ def test_no_address_and_no_guid_is_in_it_and_a_line_is_short(path: Path) -> None
     }
 
 
+def test_what_was_not_waited_for_is_gone_after_a_power_cut_and_no_line_is_among_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may drop whatever was not synced: the line, and the name of a new file."""
+    kept: dict[int, int] = {}  # by inode: bytes on the disk, of a folder the names in it
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        real(file)
+        status = os.fstat(file)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        kept[status.st_ino] = len(os.listdir(file)) if is_folder else status.st_size
+
+    monkeypatch.setattr(os, "fsync", sync)
+    paths = [tmp_path / name / "claims" for name in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+    written = Journal(paths)
+    for append in (
+        lambda: written.append_claim(claim(1)),
+        lambda: written.append_outcome("token-1", Outcome.REFUSED, None, NOW),
+        lambda: written.bring_up_to_date([claim(2)]),
+    ):
+        append()
+        for path in paths:
+            assert kept[path.parent.stat().st_ino] == 1
+            assert kept[path.stat().st_ino] == path.stat().st_size
+
+
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_torn_last_line_is_none_and_the_next_one_is_whole(path: Path, cut: int) -> None:
     written = Journal([path])

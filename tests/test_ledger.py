@@ -24,8 +24,24 @@ from feedwatch.core.ledger import (
     outcome_of,
     state_if_paid,
 )
+from feedwatch.core.settings import FeedConfig
+from feedwatch.store.checks import NewEpisode
+from feedwatch.store.claims import ClaimResult, Intent
+from feedwatch.store.errors import StoreError
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
-from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, answer, claim_result, opened
+from tests.test_store import (
+    NOW,
+    POLICY,
+    SOURCE,
+    TARGET,
+    admit,
+    answer,
+    claim_result,
+    new_episode,
+    opened,
+)
+from tests.world import World, world
 
 LONG_GUID = "0123456789-0123456789"
 
@@ -253,3 +269,144 @@ def test_a_claim_of_another_target_meets_nothing(store: Store) -> None:
     found = store.episodes.get(episode.id)
     assert found is not None
     assert found.state is State.QUEUED
+
+
+def test_a_refused_post_counts_in_the_limit_of_a_day_and_one_that_never_left_does_not(
+    store: Store,
+) -> None:
+    one_a_day = replace(POLICY, max_submissions_per_day=1)
+    paid(store, Later("never connected", sent=False))
+    admit(store, 2)
+    made = claim_result(store, one_a_day)
+    assert made.episode is not None
+    assert answer(store, made.episode, Refused("no")) is not None
+    admit(store, 3)
+    assert claim_result(store, one_a_day).episode is None
+    assert store.claims.submitted_since(NOW - timedelta(days=1)) == 1
+
+
+NETWORK = FeedConfig(
+    name="network", url="https://h.example/all", podcast_id="p", check_interval=timedelta(hours=1)
+)
+
+
+def paid_by_both_feeds(store: Store, target: Target) -> ClaimResult:
+    """The feed `network` has the episode that the feed `show` has paid for at `TARGET`."""
+    store.feeds.sync([SOURCE, NETWORK], {"show": NOW, "network": NOW})
+    keys = [Key.parse("guid:1"), Key.parse("file:m.example/1.mp3")]
+    for name in ("show", "network"):
+        (feed,) = (one for one in store.feeds.all() if one.name == name)
+        new = NewEpisode(episode=new_episode(1, feed=name), keys=keys, title_key="")
+        assert store.checks.record(feed, [new], {}, NOW) is not None
+        if name == "show":
+            made = claim_result(store)
+            assert made.episode is not None
+            assert answer(store, made.episode, Accepted("m")) is not None
+
+    def intent(episode: Episode) -> Intent:
+        return Intent(episode_lifecycle.claimed(episode, target.id, NOW), target)
+
+    return store.claims.claim("inlet", NOW, POLICY, intent)
+
+
+def test_an_episode_that_another_feed_has_paid_for_at_this_podcast_is_skipped(
+    store: Store,
+) -> None:
+    result = paid_by_both_feeds(store, TARGET)
+    assert result.claim is None
+    ((before, after),) = result.paid_already
+    assert (before.feed, after.state) == ("network", State.SKIPPED)
+    assert after.reason is not None
+    assert after.reason.startswith("already submitted as episode 1 of feed show")
+
+
+def test_an_episode_is_paid_for_once_more_at_another_podcast(store: Store) -> None:
+    result = paid_by_both_feeds(store, TARGET._replace(id="of the network"))
+    assert result.claim is not None
+    assert result.claim.feed == "network"
+
+
+# In the loops
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[World]:
+    """A feed with one queued episode, and a journal."""
+    with world(tmp_path / "feedwatch.db") as watched:
+        watched.feeds.publish(1)
+        watched.check()
+        watched.context.journal = Journal([tmp_path / "claims"])
+        watched.submissions.recover()
+        yield watched
+
+
+def elsewhere(watched: World, **values: object) -> Claim:
+    """The claim of a POST for episode 1 that a daemon with another database has sent."""
+    plain = claim_of(
+        "guid:guid-1",
+        feed="show",
+        at=watched.now,
+        target=watched.context.target(watched.sources[0].podcast_id),
+        outcome=Outcome.ACCEPTED,
+        media_id="m",
+        settled_at=watched.now,
+    )
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+def test_what_another_process_has_written_to_the_journal_is_read_before_the_next_post(
+    watched: World, tmp_path: Path
+) -> None:
+    Journal([tmp_path / "claims"]).bring_up_to_date([elsewhere(watched)])
+    watched.submit()
+    assert watched.sandbox.submissions == []
+    assert watched.episode().media_id == "m"
+
+
+def test_a_claim_is_missed_by_its_token_though_there_are_as_many_and_its_number_is_taken(
+    watched: World, tmp_path: Path
+) -> None:
+    watched.submit()
+    assert len(watched.sandbox.submissions) == 1
+    watched.feeds.publish(2, 1)
+    watched.later(hours=1)
+    watched.check()
+    (ours,) = watched.context.store.claims.latest(9)
+    of_other = elsewhere(watched, keys=(key_hash(Key.parse("guid:guid-2")),), number=ours.number)
+    (tmp_path / "claims").unlink()
+    Journal([tmp_path / "claims"]).bring_up_to_date([of_other])
+    watched.submit()
+    assert len(watched.sandbox.submissions) == 1
+    assert watched.episode("guid-2").media_id == "m"
+
+
+def test_an_answer_is_in_the_journal_before_the_database_is_asked_to_take_it(
+    watched: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.context.store.claims, "settle", fail)
+        with pytest.raises(StoreError):
+            watched.submit()
+    (recorded,) = Journal([tmp_path / "claims"]).read()
+    assert recorded.outcome is Outcome.ACCEPTED
+    watched.submissions._unsaved.clear()  # the process ends, and another one begins
+    watched.submissions.recover()
+    assert watched.episode().media_id == recorded.media_id
+
+
+def test_the_line_of_a_claim_is_in_the_journal_before_the_post_leaves(
+    watched: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    submit = watched.context.processor.submit
+
+    def look(*args: object) -> Answer:
+        seen.extend(Journal([tmp_path / "claims"]).read())
+        return submit(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(watched.context.processor, "submit", look)
+    watched.submit()
+    assert [one.outcome for one in seen] == [Outcome.OPEN]

@@ -13,6 +13,8 @@ import pytest
 from feedwatch.core.ledger import DatabaseId, is_older
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Store
 from tests.support import FeedServer, Feedwatch, Workspace, item, wait_for
 
 # One daemon
@@ -223,6 +225,16 @@ def test_a_database_with_two_names_is_refused(paid: Feedwatch, workspace: Worksp
     refused = paid.once()
     assert refused.status == 1
     assert "has 2 names (hard links)" in refused.stderr
+
+
+def test_a_database_is_one_whatever_its_lock_is_called(tmp_path: Path) -> None:
+    """As where the file alone is mounted into two containers, each with a lock of its own."""
+    path = tmp_path / "some.db"
+    first = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+    (tmp_path / "some.db.lock").rename(tmp_path / "lock of another name")
+    with pytest.raises(StoreError, match="under another name"):
+        Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+    first.close()
 
 
 def test_a_database_from_which_nothing_was_paid_may_be_lost(

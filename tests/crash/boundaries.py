@@ -24,7 +24,9 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import feedwatch.store.store
 import feedwatch.watcher.checks
+import feedwatch.watcher.submissions
 from feedwatch.core.episode import State
+from feedwatch.core.ledger import Outcome
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.breakers import BreakerStore
@@ -33,6 +35,7 @@ from feedwatch.store.claims import ClaimStore
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
+from feedwatch.store.imports import Imports
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.polls import Polls
@@ -40,6 +43,8 @@ from feedwatch.watcher.submissions import Submissions
 
 Side = Literal["before", "after"]
 SIDES: tuple[Side, Side] = ("before", "after")
+APPENDS = ("append claim", "append outcome")
+WRITE = os.write
 WRITES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER")
 
 
@@ -100,22 +105,27 @@ class Boundaries:
             (CheckStore, "record", "record_check"),
             (CheckStore, "record_unchanged", "record_unchanged"),
             (ClaimStore, "claim", "claim"),
+            (Imports, "take_over", "import"),
+            (Journal, "append_claim", "append claim"),
+            (Journal, "append_outcome", "append outcome"),
             (BreakerStore, "change", "change_gate"),
             (HeartbeatStore, "write", "beat"),
             (HeartbeatStore, "clear", "rest"),
         ):
             self._wrap(owner, method, name)
         self._wrap(EpisodeStore, "save", _name_of_save)
+        self._wrap(ClaimStore, "settle", self._name_of_settle)
+        self._wrap(feedwatch.watcher.submissions, "compare", "compare")
         for name in ("submit", "poll", "probe"):
             self._wrap(Inlet, name, name)
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
-        self._wrap(Journal, "write", "mark")
         self._wrap(Parser, "parse", "parse")
         self._wrap_loops()
         self._watch_database()
         self._wrap(socket.socket, "send", "send", inner=True)
         self._wrap(socket.socket, "recv", "receive", inner=True)
         self._watch_files()
+        self._watch_journal()
 
     def conclude(self) -> None:
         """An ordered end: leave behind what was crossed."""
@@ -134,7 +144,7 @@ class Boundaries:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _leave(self, crumb: Crumb) -> None:
-        os.write(self._crumb, json.dumps(asdict(crumb)).encode())
+        WRITE(self._crumb, json.dumps(asdict(crumb)).encode())
 
     @contextmanager
     def _operation(self, name: str) -> Iterator[None]:
@@ -231,7 +241,7 @@ class Boundaries:
         if self._here.wrote and self._here.submitter:
             if operation == "claim":
                 self._doubt = True
-            elif operation == "save answer":
+            elif operation == "settle answer":
                 self._doubt = False
 
     def _watch_files(self) -> None:
@@ -262,9 +272,39 @@ class Boundaries:
         for name in ("replace", "rename", "link", "unlink", "mkdir"):
             guard(os, name, lambda path, *_, **__: within(path))
 
+    def _watch_journal(self) -> None:
+        """The line and the wait for the disk, in each place; a line of which a half is written."""
+        synced = os.fsync
 
-def _name_of_save(_store: EpisodeStore, before: Any, after: Any, _now: Any) -> str:
-    """Three moves of one function, each a step of its own."""
-    if before.state is State.SUBMITTING:
-        return "save doubt" if after.state is State.UNKNOWN else "save answer"
+        def write(file: int, content: bytes) -> int:
+            if self._here.operations[-1:] and self._here.operations[-1] in APPENDS:
+                return int(self._around(self._inner("line"), self._write, (file, content), {}))
+            return WRITE(file, content)
+
+        def fsync(file: int) -> None:
+            if self._here.operations[-1:] and self._here.operations[-1] in APPENDS:
+                self._around(self._inner("sync"), synced, (file,), {})
+            else:
+                synced(file)
+
+        setattr(os, "write", write)  # noqa: B010
+        setattr(os, "fsync", fsync)  # noqa: B010
+
+    def _write(self, file: int, content: bytes) -> int:
+        if self._trap is None or self._trap.name != self._inner("half"):
+            return WRITE(file, content)
+        half = len(content) // 2
+        self._cross(self._inner("half"), "before")
+        written = WRITE(file, content[:half])
+        self._cross(self._inner("half"), "after")
+        return written + WRITE(file, content[half:])
+
+    def _name_of_settle(self, _store: ClaimStore, _token: str, outcome: Outcome, *_: Any) -> str:
+        if "compare" in self._here.operations:
+            return "settle found"
+        return "settle doubt" if outcome is Outcome.UNKNOWN else "settle answer"
+
+
+def _name_of_save(_store: EpisodeStore, before: Any, _after: Any, _now: Any) -> str:
+    """Two moves of one function, each a step of its own."""
     return "save poll" if before.state is State.PROCESSING else "save other"

@@ -21,6 +21,9 @@ class Figures:
     unknown_not_taken: int = 0
     moments: int = 0  # kills at a random moment
     plain: int = 0  # of these kills of the command itself
+    restores: int = 0  # of an earlier copy of the database
+    live_restores: int = 0  # of these over the file of a running daemon
+    lost_places: int = 0  # of the journal: deleted, emptied or torn
     boundaries: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)  # traps that did not close in time
     crossed: set[str] = field(default_factory=set)  # every boundary that lives in peace crossed
@@ -52,6 +55,8 @@ class Figures:
         return (
             f"{self.kills} kills ({sum(self.boundaries.values())} at a boundary, "
             f"{self.moments + self.plain + sum(self.missed.values())} at a moment), "
+            f"{self.restores} restores ({self.live_restores} over a running daemon), "
+            f"{self.lost_places} places of the journal lost, "
             f"{self.lives} lives in {self.worlds} worlds; {self.published} episodes published, "
             f"{self.submissions} submissions received, {self.taken} taken; "
             f"{self.sent_twice} sent twice, {self.lost} lost, {self.unknown} unknown "

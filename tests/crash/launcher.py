@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -22,6 +22,7 @@ import feedwatch.feeds.parse
 from feedwatch.cli import app
 from feedwatch.feeds import parser_process
 from feedwatch.store.store import Store
+from feedwatch.watcher.context import Context
 from tests.crash.boundaries import Boundaries, Crumb, Trap
 
 TICK = timedelta(seconds=0.04)  # instead of one second: a life is short
@@ -38,6 +39,7 @@ class Order:
     trap: Trap | None = None
     crumb: Path
     log: Path
+    ahead: timedelta = timedelta()  # of our clock
     plain: bool = False  # the command itself, by a start of Python, with nothing wrapped or tuned
 
 
@@ -157,6 +159,7 @@ def _live(order: Order, pipe: "Connection[Any, Any]") -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _be_alone(order)
         environment = {"PATH": os.defpath, "HOME": str(order.folder), "LANG": "C.UTF-8"}
+        environment["CACHE_DIRECTORY"] = str(order.folder / "cache")
         if order.plain:
             environment["PYTHONPATH"] = str(Path(feedwatch.__file__).parent.parent)
             _become(order, environment)
@@ -164,6 +167,7 @@ def _live(order: Order, pipe: "Connection[Any, Any]") -> NoReturn:
         # Nothing here is https, and to read all the world's certificates takes a third of a start.
         os.environ.update(environment | {"SSL_CERT_DIR": str(order.folder)})
         feedwatch.daemon.loop.TICK = TICK
+        _set_clock(order.ahead)
         _keep_a_parser()
         boundaries = Boundaries(order.folder, order.crumb, order.trap)
         boundaries.install()
@@ -190,6 +194,11 @@ def _become(order: Order, environment: Mapping[str, str]) -> NoReturn:
     (verb,) = order.verbs
     program = [sys.executable, "-m", "feedwatch", "--config", str(order.config), *verb]
     os.execve(sys.executable, program, environment)
+
+
+def _set_clock(ahead: timedelta) -> None:
+    defaults: Any = Context.__init__.__kwdefaults__
+    defaults["clock"] = lambda: datetime.now(UTC) + ahead
 
 
 def _run(config: Path, verb: Sequence[str]) -> int:

@@ -1,7 +1,8 @@
 """Which kill comes when: by the seed alone, so that a failure can be had again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from itertools import islice
 from random import Random
 
@@ -24,6 +25,7 @@ ALWAYS = {
     "open/file": 1,
     "sync_feeds": 1,
     "sync_feeds/commit": 1,
+    "compare": 1,
     "fetch": 6,
     "fetch/send": 6,
     "fetch/receive": 6,
@@ -37,14 +39,22 @@ ALWAYS = {
     "claim": 3,
     "claim/commit": 3,
     "claim/statement": 4,
-    "mark": 3,
-    "mark/file": 12,
+    "append claim": 3,
+    "append claim/file": 6,
+    "append claim/line": 6,
+    "append claim/half": 6,
+    "append claim/sync": 6,
     "submit": 2,
     "submit/send": 4,
     "submit/receive": 2,
-    "save answer": 2,
-    "save answer/commit": 2,
-    "save answer/statement": 4,
+    "append outcome": 2,
+    "append outcome/file": 6,
+    "append outcome/line": 6,
+    "append outcome/half": 6,
+    "append outcome/sync": 6,
+    "settle answer": 2,
+    "settle answer/commit": 2,
+    "settle answer/statement": 4,
     "change_gate": 3,
     "change_gate/commit": 3,
     "change_gate/statement": 3,
@@ -63,16 +73,35 @@ ALWAYS = {
 }
 # Steps of a clean stop, which no life that is killed comes to. They only clear the heartbeats.
 AT_REST = frozenset({"rest", "rest/commit", "rest/statement"})
+# Of the start after a kill between an answer's line and its transaction, or after a place was lost.
+BY_CHANCE = frozenset(
+    {"settle found", "settle found/commit", "settle found/statement", "compare/file"}
+)
 AFTERMATH = {  # of a kill between a claim and its answer
-    "save doubt": 1,
-    "save doubt/commit": 1,
-    "save doubt/statement": 2,
+    "settle doubt": 1,
+    "settle doubt/commit": 1,
+    "settle doubt/statement": 2,
+}
+RESTORED = {  # where the journal has claims that the database lacks
+    "import": 1,
+    "import/commit": 1,
+    "import/statement": 5,
 }
 # In each world
-TRAPS, AFTERMATHS, MOMENTS = 10, 2, 4
+TRAPS, AFTERMATHS, MOMENTS = 13, 2, 2
+LOSSES, STEPS = 2, 2  # of a place of the journal, of the clock
+LIVES_BEFORE = 4  # a copy is put back: there must be one, and something in it
 PLAIN_EVERY = 4  # worlds
 
-EVERY = BIRTH | ALWAYS | AFTERMATH
+EVERY = BIRTH | ALWAYS | AFTERMATH | RESTORED
+
+
+class Restore(Enum):
+    """How an earlier copy of the database takes its place."""
+
+    ONCE = auto()  # between two lives
+    AGAIN = auto()  # the same copy once more
+    LIVE = auto()  # over the file of a daemon that runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +111,9 @@ class Kill:
     trap: Trap | None = None
     delay: float = 0.0  # seconds after the birth, where there is no trap
     plain: bool = False  # of the command itself, as a new process with nothing wrapped
+    restore: Restore | None = None  # before this life, or in it
+    loses_place: bool = False  # of the journal, before this life
+    steps_clock: bool = False  # forward, before this life
 
 
 class Plan:
@@ -91,11 +123,26 @@ class Plan:
         self.random = Random(f"{seed}/{world}")
         self._birth = _share(seed, world, "birth", BIRTH, 1)
         self._aftermath = _share(seed, world, "aftermath", AFTERMATH, AFTERMATHS)
-        self._rest = [Kill(trap=trap) for trap in _share(seed, world, "always", ALWAYS, TRAPS)]
-        self._rest += [Kill(delay=self.random.uniform(0.0, 0.8)) for _ in range(MOMENTS)]
+        kills = [Kill(trap=trap) for trap in _share(seed, world, "always", ALWAYS, TRAPS)]
+        kills += [Kill(delay=self.random.uniform(0.0, 0.8)) for _ in range(MOMENTS)]
         if world % PLAIN_EVERY == 0:
-            self._rest[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)
-        self.random.shuffle(self._rest)
+            kills[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)
+        self.random.shuffle(kills)
+        for change in [{"loses_place": True}] * LOSSES + [{"steps_clock": True}] * STEPS:
+            place = self.random.randrange(len(kills))
+            kills[place] = replace(kills[place], **change)
+        first, second = _share(seed, world, "restored", RESTORED, 2)
+        restores = [
+            [Kill(trap=first, restore=Restore.ONCE)],
+            [
+                Kill(trap=second, restore=Restore.ONCE),
+                Kill(delay=self.random.uniform(0.2, 0.8), restore=Restore.AGAIN),
+            ],
+            *([Kill(delay=self.random.uniform(0.1, 0.6), restore=Restore.LIVE)] for _ in range(2)),
+        ]
+        later = [*([kill] for kill in kills[LIVES_BEFORE:]), *restores]
+        self.random.shuffle(later)
+        self._rest = kills[:LIVES_BEFORE] + [kill for group in later for kill in group]
 
     def next(self, *, newborn: bool, doubt: bool) -> Kill | None:
         """How the next life ends; None: in peace, and the world with it."""
@@ -103,7 +150,7 @@ class Plan:
             return Kill(trap=self._birth.pop())
         if doubt and self._aftermath:
             return Kill(trap=self._aftermath.pop())
-        return self._rest.pop() if self._rest else None
+        return self._rest.pop(0) if self._rest else None
 
 
 def _share(seed: int, world: int, kind: str, boundaries: dict[str, int], share: int) -> list[Trap]:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from tests.crash.boundaries import Crumb, Trap
+from tests.crash.copies import Copies, JournalFiles
 from tests.crash.figures import Figures
 from tests.crash.inspection import UNBORN, Picture, Row, of_the_dead, of_the_living
 from tests.crash.launcher import Launcher, Life, Order
-from tests.crash.plan import Kill, Plan
+from tests.crash.plan import Kill, Plan, Restore
 from tests.support import PATIENCE, FeedServer, Workspace, audio, item, wait_for
 
 FEEDS = ("alpha", "beta", "gamma", "late")
@@ -61,6 +63,9 @@ class World:
         self._doubted: set[str] = set()  # guids that a death left between claim and answer
         self._open: set[str] = set()  # those of the latest death
         self._unknown: set[str] = set()  # guids that were ever seen in doubt
+        self._restored = False  # an earlier copy was put back, ever
+        self._surprised = False  # the next life finds claims that the database lacks
+        self._ahead = timedelta()  # how far the daemon's clock was put forward
         self.figures = Figures(worlds=1)
 
     def run(self) -> Figures:
@@ -73,10 +78,13 @@ class World:
                     break
                 if self._picture.doubtful_posts >= MOST_DOUBTS:
                     self._calm_down()
+                self._before(kill)
                 self._live_and_die(kill)
+                self._keep_copy()
                 if self._random.random() < 0.15:
                     self._settle(self._unknown_now() - self._open)
             self._rest()
+            self._approve()
             self._settle(self._unknown_now())
             self._rest()
             self._compare(settled=True)
@@ -95,6 +103,14 @@ class World:
             FLOOD_LIMIT=1000,
             FIRST_RUN="all",
         )
+        (self._folder / "cache").mkdir()
+        self._journal = JournalFiles(
+            workspace.config.with_name("config.env.claims"),
+            self._folder / "cache" / "claims",
+            workspace.database.with_name("feedwatch.db.claims"),
+            random=self._random,
+        )
+        self._copies = Copies(workspace.database, self._folder / "copies", self._random)
         for feed in FEEDS:
             first = {"FIRST_RUN": "latest:1"} if feed == LATE else {}
             url = self._feeds.url_of(f"/{feed}.xml")
@@ -105,14 +121,16 @@ class World:
 
     def _publish(self, feed: str | None = None, *, skipped: bool = False) -> None:
         """A new episode."""
+        when = None  # long ago: a back catalogue
         if feed is None:
+            when = datetime.now(UTC) + self._ahead
             ready = [one for one in FEEDS if one != LATE or LATE in self._picture.baselines]
             feed = self._random.choice(ready)
         self._number += 1
         guid, url = f"guid-{self._number}", audio(self._number)
         new = Published(feed=feed, guid=guid, url=url, skipped=skipped)
         self._published[new.guid] = new
-        self._items[feed].insert(0, item(self._number))
+        self._items[feed].insert(0, item(self._number, when=when))
         document = self._feeds.publish(*self._items[feed], path=f"/{feed}.xml")
         guids = {one.guid for one in self._published.values() if one.feed == feed}
         self._shown[f'"{sha256(document).hexdigest()}"'] = guids  # as FeedServer has it
@@ -143,15 +161,61 @@ class World:
                 trap=trap,
                 crumb=self._crumb,
                 log=self._log,
+                ahead=self._ahead,
                 plain=plain,
             )
         )
+
+    def _before(self, kill: Kill) -> None:
+        """What happens to the files and the clock while no daemon lives."""
+        if kill.steps_clock:
+            self._ahead += timedelta(hours=self._random.uniform(0, 2))
+        if kill.loses_place:
+            self._journal.lose_one()
+            self.figures.lost_places += 1
+        if kill.restore in (Restore.ONCE, Restore.AGAIN):
+            again = kill.restore is Restore.AGAIN
+            if self._copies.put_back(self._journal.tokens(), again=again):
+                self._note_restore()
+                self._picture = self._look_at_the_dead()
+        self._surprised = bool(self._journal.tokens() - self._picture.tokens)
+
+    def _note_restore(self) -> None:
+        self.figures.restores += 1
+        self._restored = True
+
+    def _look_at_the_dead(self) -> Picture:
+        lax = self._restored or bool(self._ahead)
+        return of_the_dead(self._workspace.database, self._folder / "copy", restored=lax)
+
+    def _look(self) -> Picture:
+        lax = self._restored or bool(self._ahead)
+        return of_the_living(self._workspace.database, restored=lax)
+
+    def _keep_copy(self) -> None:
+        """Not before every feed's first run: to repeat that with later items is another one."""
+        if LATE in self._picture.baselines and self._random.random() < 0.5:
+            self._copies.keep(self._picture.tokens)
+
+    def _put_over(self, life: Life) -> None:
+        """Restore an earlier copy under the daemon, once it is at work."""
+        until = time.monotonic() + PATIENCE
+        while not self._is_up() and time.monotonic() < until:
+            if self._launcher.ended(life, 0.02):
+                return
+        self._launcher.ended(life, self._random.uniform(0, 0.3))
+        if self._copies.put_over(self._journal.tokens()):
+            self._note_restore()
+            self.figures.live_restores += 1
+            self._surprised = True
 
     def _live_and_die(self, kill: Kill) -> None:
         self._let_the_api_be_slow()
         for _ in range(self._random.randint(1, 2)):
             self._publish()
         life = self._start(trap=kill.trap, plain=kill.plain)
+        if kill.restore is Restore.LIVE:
+            self._put_over(life)
         if kill.trap is None:
             more = self._random.uniform(0, kill.delay)
             if not self._launcher.ended(life, more):
@@ -182,7 +246,7 @@ class World:
     def _inspect(self, kill: Kill) -> None:
         """What must hold after any death."""
         before = self._picture
-        now = of_the_dead(self._workspace.database, self._folder / "copy")
+        now = self._look_at_the_dead()
         self._picture = now
         self._look_for_complaints(kill)
         if now.wrong:
@@ -196,7 +260,8 @@ class World:
             if guid not in before.rows or before.rows[guid].version != now.rows[guid].version
         }
         crumb = Crumb.read(self._crumb)
-        if crumb is not None and crumb.submitter and len(fresh) != crumb.doubt:
+        watched = crumb is not None and crumb.submitter and kill.restore is not Restore.LIVE
+        if crumb is not None and watched and len(fresh) != crumb.doubt:
             claimed = "after a claim and before its answer" if crumb.doubt else "beside any POST"
             self._fail(f"killed {claimed}, but {len(fresh)} episodes are submitting", kill)
         self._open = under_way
@@ -204,19 +269,31 @@ class World:
         self._check_unknown(now, kill)
 
     def _look_for_lost_intents(self, now: Picture, kill: Kill | None) -> None:
-        """Whatever was sent was written down before."""
+        """Whatever was sent was written down before: in the journal, and in the database unless
+        that is an earlier copy which has not met the claim yet.
+        """
         by_url = {row.url: row for row in now.rows.values()}
+        answers = self._journal.answers()
         for url in self._received():
+            number = url.rpartition("/")[2].removesuffix(".mp3")
+            tokens = {token for token, _ in answers.get(f"Episode {number}", ())}
             row = by_url.get(url)
-            if row is None:
+            if not tokens:
+                self._fail(f"{url} was sent, but is not in the journal", kill)
+            elif not self._restored and not tokens & now.tokens:
+                self._fail(f"{url} was sent, but is not in the ledger", kill)
+            elif not tokens & now.tokens:
+                continue
+            elif row is None and not self._restored:
                 self._fail(f"{url} was sent, but is not in the database", kill)
-            elif row.state not in ("submitting", "unknown", "processing", "ready"):
+            elif row and row.state not in ("submitting", "unknown", "processing", "ready"):
                 self._fail(f"{row.guid} was sent, but is {row.state} ({row.reason})", kill)
 
     def _look_for_complaints(self, kill: Kill | None) -> None:
-        """To be killed is no error; after it all is as usual."""
+        """To be killed is no error; after it all is as usual. A restore is told."""
         log = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
-        for sign in ("Traceback", " ERROR ", " CRITICAL "):
+        signs = ("Traceback", " ERROR ", " CRITICAL ", "no journal has it")
+        for sign in signs[::3] if self._surprised else signs:
             if sign in log:
                 self._fail(f"the log has {sign.strip()}: {log[log.index(sign) :][:400]}", kill)
 
@@ -229,10 +306,18 @@ class World:
     def _check_unknown(self, now: Picture, kill: Kill | None) -> None:
         for guid in now.in_state("unknown"):
             self._unknown.add(guid)
-            if guid not in self._doubted:
+            if guid not in self._doubted and not self._restored:
                 self._fail(f"{guid} is unknown, but no kill fell into its POST", kill)
             if not now.rows[guid].reason:
                 self._fail(f"{guid} is unknown without a reason", kill)
+
+    def _look_for_forgotten_answers(self) -> None:
+        """In doubt is only what the journal has no answer for."""
+        answers = self._journal.answers()
+        for guid in self._picture.in_state("unknown"):
+            claims = answers.get(guid.replace("guid-", "Episode "), set())
+            if "accepted" in {outcome for _, outcome in claims}:
+                self._fail(f"{guid} is unknown, but the journal has its answer")
 
     # Peace
 
@@ -240,6 +325,8 @@ class World:
         """Live in peace until a clear answer has opened the gate for good."""
         self._sandbox.faults.clear()
         self._publish()
+        self._in_peace(self._is_taken_in, "it does not take everything in")
+        self._approve()
         self._in_peace(lambda picture: picture.doubtful_posts == 0, "the gate does not open")
 
     def _rest(self) -> None:
@@ -248,34 +335,47 @@ class World:
         self._in_peace(self._is_at_rest, "it does not come to rest")
         self._compare(settled=False)
 
+    def _approve(self) -> None:
+        """As a person would who has looked: what is held was not submitted, or the journal knew."""
+        held = self._picture.in_state("held")
+        feeds = sorted({self._published[guid].feed for guid in held})
+        if feeds:
+            self._decide(*(["approve", "--feed", feed, "--yes"] for feed in feeds))
+
     def _in_peace(self, reached: Callable[[Picture], bool], complaint: str) -> None:
+        self._surprised = bool(self._journal.tokens() - self._picture.tokens)
         life = self._start()
         until = time.monotonic() + PATIENCE
-        while not (self._is_up() and reached(of_the_living(self._workspace.database))):
+        while not (self._is_up() and reached(self._look())):
             if self._launcher.ended(life, 0.03):
                 self._fail(f"the daemon ended by itself with {life.status}")
             if time.monotonic() > until:
-                self._picture = of_the_living(self._workspace.database)
+                self._picture = self._look()
                 self._fail(f"{complaint}: {self._what_is_lost()}")
         life.send(signal.SIGTERM)
         if not self._launcher.ended(life, PATIENCE) or life.status != 0:
             self._fail(f"SIGTERM ended it with {life.status}")
         crumb = Crumb.read(self._crumb)
         self.figures.crossed |= set(crumb.crossed or {}) if crumb is not None else set()
-        self._picture = of_the_living(self._workspace.database)
+        self._picture = self._look()
         self._open = set()
         self._look_for_complaints(None)
         if self._picture.wrong:
             self._fail("; ".join(self._picture.wrong))
         self._check_unknown(self._picture, None)
+        self._look_for_forgotten_answers()
 
     def _is_up(self) -> bool:
         """Whether it heeds signals by now."""
         return self._log.exists() and b"watching" in self._log.read_bytes()
 
+    def _is_taken_in(self, picture: Picture) -> bool:
+        return self._published.keys() <= picture.rows.keys() and not picture.unchecked
+
     def _is_at_rest(self, picture: Picture) -> bool:
-        here = self._published.keys() <= picture.rows.keys()
-        return here and not picture.in_state("queued", "submitting", "processing")
+        return self._is_taken_in(picture) and not picture.in_state(
+            "queued", "submitting", "processing"
+        )
 
     def _settle(self, guids: set[str]) -> None:
         """As a person would: what the API has is adopted, the rest is submitted again."""
@@ -291,15 +391,17 @@ class World:
         verbs = [["adopt", str(row.id), jobs[row.url]] for row in taken]
         if not_taken:
             verbs.append(["retry", "--yes", *(str(row.id) for row in not_taken)])
-        if not verbs:
-            return
+        if verbs:
+            self._decide(*verbs)
+        # What is submitted again is in doubt no more, unless another kill says so.
+        self._doubted -= {row.guid for row in not_taken}
+
+    def _decide(self, *verbs: list[str]) -> None:
         life = self._start(*verbs)
         self.figures.lives -= 1
         if not self._launcher.ended(life, PATIENCE) or life.status != 0:
-            self._fail(f"adopt or retry ended with {life.status}")
-        self._picture = of_the_living(self._workspace.database)
-        # What is submitted again is in doubt no more, unless another kill says so.
-        self._doubted -= {row.guid for row in not_taken}
+            self._fail(f"{verbs} ended with {life.status}")
+        self._picture = self._look()
 
     def _has_the_api_done_its_work(self) -> bool:
         """A request may still be worked on though its sender is dead."""
@@ -324,7 +426,7 @@ class World:
                 self._fail(f"{guid} is ready, but its media id {row.media_id} is {job}")
         if settled:
             once = Counter(wanted)
-            if Counter(self._taken()) != once or self._picture.in_state("unknown"):
+            if Counter(self._taken()) != once or self._picture.in_state("unknown", "held"):
                 self._fail("all is settled, but not everything was submitted once")
             self.figures.published = len(self._published)
             self.figures.submissions = len(self._sandbox.submissions)
@@ -336,6 +438,7 @@ class World:
         for one in self._published.values():
             row = self._picture.rows.get(one.guid)
             good = ("skipped",) if one.skipped else ("processing", "ready", "unknown")
+            good += ("held",) if self._restored and not one.skipped else ()
             if row is None or row.state not in good:
                 lost.append(f"{one.guid} is {row.state if row else 'nowhere'}")
         self.figures.lost = len(lost)
