@@ -86,7 +86,7 @@ def _fill(db: sa.Connection, claims: sa.Table, claim_keys: sa.Table) -> None:
         "SELECT e.id, e.state, e.title, e.podcast_id, e.media_id, e.submitted_at, f.name AS feed "
         "FROM episodes e JOIN feeds f ON f.id = e.feed_id "
         "WHERE e.submitted_at IS NOT NULL ORDER BY e.submitted_at, e.id"
-    ).columns(sa.column("submitted_at", moment))
+    ).columns(submitted_at=moment)
     rows, number_of = [], {}
     for number, row in enumerate(db.execute(query), 1):
         at = _utc(row.submitted_at)
