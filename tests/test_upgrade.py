@@ -41,11 +41,12 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
             "insert into episodes (feed_id, guid, title, description, enclosure_url, state, "
             "title_key, seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, "
             "podcast_id, media_id, processed_url, submitted_at, version) values (1, ?, ?, '', ?, "
-            "?, ?, '', '2026-01-02', 1, 0, 0, false, ?, ?, 'https://m.example/', ?, 1)",
+            "?, ?, ?, '2026-01-02', 1, 0, 0, false, ?, ?, 'https://m.example/', ?, 1)",
             (
                 (
-                    *(f"guid-{n}", f"Episode {n}", audio(n), state, f"episode {n}", PODCAST),
-                    *(media_id, f"2026-01-02 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}.000000"),
+                    *(f"guid-{n}", f"Episode {n}", audio(n), state, f"episode {n}"),
+                    *(audio(n), PODCAST, media_id),
+                    f"2026-01-02 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}.000000",
                 )
                 for n, media_id in zip(numbers, media_ids, strict=True)
             ),
