@@ -30,31 +30,32 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
     engine.dispose()
     numbers = range(1, count + 1)
     media_ids = (None if state in ("submitting", "unknown") else f"m-{n}" for n in numbers)
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("insert into imprint values (?, ?)", (IMPRINT, claims or count))
-        file.execute(
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("insert into imprint values (?, ?)", (IMPRINT, claims or count))
+        db.execute(
             "insert into feeds (name, url, active, paused, shown, failures, baseline_at) "
             "values ('show', ?, true, false, 1, 0, '2026-01-01 00:00:00')",
             (url,),
         )
-        file.executemany(
+        db.executemany(
             "insert into episodes (feed_id, guid, title, description, enclosure_url, state, "
             "title_key, seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, "
             "podcast_id, media_id, processed_url, submitted_at, version) values (1, ?, ?, '', ?, "
-            "?, ?, '', '2026-01-02', 1, 0, 0, false, ?, ?, 'https://m.example/', ?, 1)",
+            "?, ?, ?, '2026-01-02', 1, 0, 0, false, ?, ?, 'https://m.example/', ?, 1)",
             (
                 (
-                    *(f"guid-{n}", f"Episode {n}", audio(n), state, f"episode {n}", PODCAST),
-                    *(media_id, f"2026-01-02 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}.000000"),
+                    *(f"guid-{n}", f"Episode {n}", audio(n), state, f"episode {n}"),
+                    *(audio(n), PODCAST, media_id),
+                    f"2026-01-02 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}.000000",
                 )
                 for n, media_id in zip(numbers, media_ids, strict=True)
             ),
         )
-        file.executemany(
+        db.executemany(
             "insert into identities (feed_id, key, episode_id) values (1, ?, ?)",
             ((f"guid:guid-{n}", n) for n in numbers),
         )
-        file.execute(
+        db.execute(
             "insert into history (episode_id, at, state) select id, submitted_at, state "
             "from episodes"
         )

@@ -299,7 +299,9 @@ class Boundaries:
         self._cross(self._inner("half"), "after")
         return written + WRITE(file, content[half:])
 
-    def _name_of_settle(self, _store: ClaimStore, _token: str, outcome: Outcome, *_: Any) -> str:
+    def _name_of_settle(
+        self, _store: ClaimStore, _token: str, outcome: Outcome, *_: Any, **__: Any
+    ) -> str:
         if "compare" in self._here.operations:
             return "settle found"
         return "settle doubt" if outcome is Outcome.UNKNOWN else "settle answer"
