@@ -30,14 +30,14 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
     engine.dispose()
     numbers = range(1, count + 1)
     media_ids = (None if state in ("submitting", "unknown") else f"m-{n}" for n in numbers)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("insert into imprint values (?, ?)", (IMPRINT, claims or count))
-        db.execute(
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("insert into imprint values (?, ?)", (IMPRINT, claims or count))
+        file.execute(
             "insert into feeds (name, url, active, paused, shown, failures, baseline_at) "
             "values ('show', ?, true, false, 1, 0, '2026-01-01 00:00:00')",
             (url,),
         )
-        db.executemany(
+        file.executemany(
             "insert into episodes (feed_id, guid, title, description, enclosure_url, state, "
             "title_key, seen_url, first_seen_at, attempts, deferrals, remote_stood, overdue, "
             "podcast_id, media_id, processed_url, submitted_at, version) values (1, ?, ?, '', ?, "
@@ -51,11 +51,11 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
                 for n, media_id in zip(numbers, media_ids, strict=True)
             ),
         )
-        db.executemany(
+        file.executemany(
             "insert into identities (feed_id, key, episode_id) values (1, ?, ?)",
             ((f"guid:guid-{n}", n) for n in numbers),
         )
-        db.execute(
+        file.execute(
             "insert into history (episode_id, at, state) select id, submitted_at, state "
             "from episodes"
         )

@@ -224,6 +224,8 @@ def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> E
     """
     if claim.outcome not in PERHAPS_PAID or episode.state in (State.PROCESSING, State.READY):
         return None
+    if claim.media_id is None and episode.state is State.UNKNOWN:
+        return None
     reason = (
         f"submitted on {claim.at:%Y-%m-%d %H:%M}Z, which this database did not know (restored or "
         "replaced)"

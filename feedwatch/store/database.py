@@ -1,6 +1,7 @@
 """Connecting: what each dialect needs, migrations, and a backup before them."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -100,8 +101,10 @@ def upgrade(engine: Engine) -> None:
             return
         path = sqlite_file(engine)
         if has_tables and path is not None:
-            now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+            now = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
             copy = path.with_name(f"{path.name}.before-upgrade-{now}.bak")
+            # Made first, so that nobody else can read it at any time: feeds may be private.
+            os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             with closing(engine.raw_connection()) as connection:
                 connection.execute("VACUUM INTO ?", (str(copy),))
             log.info("database: copied to %s before the upgrade", copy)
@@ -112,7 +115,7 @@ def upgrade(engine: Engine) -> None:
             config = alembic_config()
             config.attributes["connection"] = db
             command.upgrade(config, "head")
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:  # the copy goes past SQLAlchemy
         why = getattr(error, "orig", None) or error
         raise StoreError(f"the database {place_of(engine)} cannot be opened: {why}") from error
 

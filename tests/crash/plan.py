@@ -128,9 +128,12 @@ class Plan:
         if world % PLAIN_EVERY == 0:
             kills[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)
         self.random.shuffle(kills)
-        for change in [{"loses_place": True}] * LOSSES + [{"steps_clock": True}] * STEPS:
+        for _ in range(LOSSES):
             place = self.random.randrange(len(kills))
-            kills[place] = replace(kills[place], **change)
+            kills[place] = replace(kills[place], loses_place=True)
+        for _ in range(STEPS):
+            place = self.random.randrange(len(kills))
+            kills[place] = replace(kills[place], steps_clock=True)
         first, second = _share(seed, world, "restored", RESTORED, 2)
         restores = [
             [Kill(trap=first, restore=Restore.ONCE)],

@@ -447,7 +447,8 @@ class World:
         lost = []
         for one in self._published.values():
             row = self._picture.rows.get(one.guid)
-            good = ("skipped",) if one.skipped else ("processing", "ready", "unknown")
+            good: tuple[str, ...] = ("processing", "ready", "unknown")
+            good = ("skipped",) if one.skipped else good
             good += ("held",) if self._restored and not one.skipped else ()
             if row is None or row.state not in good:
                 lost.append(f"{one.guid} is {row.state if row else 'nowhere'}")
