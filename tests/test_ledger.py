@@ -325,6 +325,20 @@ def test_an_episode_is_paid_for_once_more_at_another_podcast(store: Store) -> No
     assert result.claim.feed == "network"
 
 
+def test_a_check_that_began_before_a_copy_was_restored_under_it_writes_nothing(
+    store: Store,
+) -> None:
+    """Its validators would be those of a document whose episodes the copy does not have."""
+    (restored,) = store.feeds.all()
+    began_with = replace(restored, checked_at=NOW)
+    after = replace(began_with, checked_at=NOW + timedelta(minutes=1), etag="of the document")
+    assert store.checks.record(after, [], {}, NOW, before=began_with) is None
+    store.checks.record_unchanged([(began_with, after)])
+    assert store.feeds.all() == [restored]
+    store.checks.record_unchanged([(restored, after)])
+    assert store.feeds.all()[0].etag == "of the document"
+
+
 # In the loops
 
 

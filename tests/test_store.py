@@ -214,7 +214,7 @@ def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> Non
 def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
     (feed,) = store.feeds.all()
     store.feeds.set_paused("show", paused=True)
-    store.checks.record(replace(feed, checked_at=NOW), [], {}, NOW)
+    store.checks.record(replace(feed, checked_at=NOW), [], {}, NOW, before=feed)
     (after,) = store.feeds.all()
     assert (after.paused, after.checked_at) == (True, NOW)
 

@@ -48,13 +48,18 @@ _NEXT_CHECK = case(
 )
 # Built once: to build a statement of so many columns costs more than to execute it. It updates no
 # row if the feed's URL has changed, since that was a check of something else, nor if its version
-# has: a check that was under way undoes nobody's decision.
+# has: a check that was under way undoes nobody's decision. Nor if the row is not the one that the
+# check began with: where a copy was restored over the open database, validators would be written of
+# a document whose episodes are not there any more.
 _UPDATE_CHECKED = (
     update(feeds)
     .where(
         feeds.c.id == bindparam("feed_id"),
         feeds.c.url == bindparam("checked_url"),
         feeds.c.version == bindparam("checked_version"),
+        feeds.c.checked_at.is_not_distinct_from(
+            bindparam("checked_before", type_=feeds.c.checked_at.type)
+        ),
     )
     .values({key: bindparam(key) for key in CHECK_COLUMNS} | {"due_at": _NEXT_CHECK})
 )
@@ -115,14 +120,17 @@ class CheckStore:
             return db.scalars(query).one_or_none()
 
     def record_unchanged(
-        self, checked: Sequence[Feed], url_changes: Mapping[int, UrlChange] | None = None
+        self,
+        checked: Sequence[tuple[Feed, Feed]],
+        url_changes: Mapping[int, UrlChange] | None = None,
     ) -> None:
         """Write many checks that found nothing new, in one transaction.
 
+        `checked` has each feed as the check read it and as it is after it.
         `url_changes` has the URLs that feeds were fetched from until now, by the feeds' ids.
         """
         with self._engine.begin() as db:
-            db.execute(_UPDATE_CHECKED, [_parameters(feed) for feed in checked])
+            db.execute(_UPDATE_CHECKED, [_parameters(after, before) for before, after in checked])
             for feed_id, url_change in (url_changes or {}).items():
                 add_url_change(db, feed_id, url_change)
 
@@ -134,6 +142,7 @@ class CheckStore:
         now: datetime,
         edited: Sequence[KnownEpisode] = (),
         *,
+        before: Feed | None = None,
         url_change: UrlChange | None = None,
         descriptions: Mapping[int, str] | None = None,
         seen_items: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
@@ -145,6 +154,7 @@ class CheckStore:
         new: episodes to admit.
         learned: further keys of known episodes, each with the episode's id.
         edited: known episodes, as the document now describes them.
+        before: as the check read it; None: with the same `checked_at`.
         url_change: the URL that the feed was fetched from until now.
         descriptions: by the ids of episodes that waited for theirs; None unless the whole document
             was parsed for them.
@@ -157,7 +167,7 @@ class CheckStore:
         """
         try:
             with self._engine.begin() as db:
-                if db.execute(_UPDATE_CHECKED, _parameters(feed)).rowcount != 1:
+                if db.execute(_UPDATE_CHECKED, _parameters(feed, before or feed)).rowcount != 1:
                     return None
                 _learn(db, feed.id, learned, now)
                 for one in edited:
@@ -226,12 +236,13 @@ def _known(
     ]
 
 
-def _parameters(feed: Feed) -> dict[str, Any]:
+def _parameters(feed: Feed, before: Feed) -> dict[str, Any]:
     """The parameters of `_UPDATE_CHECKED`."""
     return {key: getattr(feed, key) for key in CHECK_COLUMNS if key != "due_at"} | {
         "feed_id": feed.id,
         "checked_url": feed.url,
         "checked_version": feed.version,
+        "checked_before": before.checked_at,
         "requested_before": feed.full_reads_requested,
         "next_check_at": feed.due_at,
     }

@@ -268,6 +268,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
             now=now,
             policy=context.plan.policy,
         ),
+        before=feed,
         url_change=redirects.url_change(feed, after, now),
         descriptions=evaluation.descriptions
         if after.full_reads_done != feed.full_reads_done

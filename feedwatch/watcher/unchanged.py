@@ -48,7 +48,7 @@ class UnchangedBatch:
             for before, after in self._checks
             if (change := redirects.url_change(before, after, now)) is not None
         }
-        self._context.store.checks.record_unchanged([after for _, after in self._checks], changes)
+        self._context.store.checks.record_unchanged(self._checks, changes)
         for before, after in self._checks:
             log_check(before, after, [])
         return self.clear()

@@ -128,11 +128,9 @@ class Plan:
         if world % PLAIN_EVERY == 0:
             kills[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)
         self.random.shuffle(kills)
-        for _ in range(LOSSES):
-            place = self.random.randrange(len(kills))
+        for place in self.random.choices(range(len(kills)), k=LOSSES):
             kills[place] = replace(kills[place], loses_place=True)
-        for _ in range(STEPS):
-            place = self.random.randrange(len(kills))
+        for place in self.random.choices(range(len(kills)), k=STEPS):
             kills[place] = replace(kills[place], steps_clock=True)
         first, second = _share(seed, world, "restored", RESTORED, 2)
         restores = [

@@ -290,10 +290,10 @@ class World:
             row = by_url.get(url)
             if not tokens:
                 self._fail(f"{url} was sent, but is not in the journal", kill)
-            elif not self._restored and not tokens & now.tokens:
+            elif not self._restored and tokens - now.tokens:
                 self._fail(f"{url} was sent, but is not in the ledger", kill)
-            elif not tokens & now.tokens:
-                continue
+            elif tokens - now.tokens:
+                continue  # an earlier copy, which has not met the claim yet
             elif row is None and not self._restored:
                 self._fail(f"{url} was sent, but is not in the database", kill)
             elif row and row.state not in ("submitting", "unknown", "processing", "ready"):
@@ -447,9 +447,9 @@ class World:
         lost = []
         for one in self._published.values():
             row = self._picture.rows.get(one.guid)
-            good: tuple[str, ...] = ("processing", "ready", "unknown")
-            good = ("skipped",) if one.skipped else good
-            good += ("held",) if self._restored and not one.skipped else ()
+            good = {"skipped"} if one.skipped else {"processing", "ready", "unknown"}
+            if self._restored and not one.skipped:
+                good.add("held")
             if row is None or row.state not in good:
                 lost.append(f"{one.guid} is {row.state if row else 'nowhere'}")
         self.figures.lost = len(lost)
