@@ -286,8 +286,13 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         extra={"feed": feed.name},
     )
     current = store.feeds.get(feed.id)
-    # With another URL, or after a person's decision, it is due at once; else a check at once could
-    # meet the other process again.
-    if current is not None and (current.url, current.version) == (feed.url, feed.version):
+    # With another URL, after a person's decision and in a restored copy it is due as that says; else
+    # a check at once could meet the other process again.
+    if current is not None and _read_of(current) == _read_of(feed):
         reason = "another process recorded its episodes at the same time"
         store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)
+
+
+def _read_of(feed: Feed) -> tuple[object, ...]:
+    """What shows that a feed is still the one that a check began with."""
+    return feed.url, feed.version, feed.checked_at
