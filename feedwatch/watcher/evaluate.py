@@ -286,8 +286,8 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         extra={"feed": feed.name},
     )
     current = store.feeds.get(feed.id)
-    # With another URL, after a person's decision and in a restored copy it is due as that says; else
-    # a check at once could meet the other process again.
+    # With another URL, after a person's decision or in a restored copy it is due as that says; a
+    # check at once could else meet the other process again.
     if current is not None and _read_of(current) == _read_of(feed):
         reason = "another process recorded its episodes at the same time"
         store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)
