@@ -69,14 +69,17 @@ class PageSite:
             keys = [Key(KeyKind.GUID, f"guid-{self._added}")]
             title = found.title[:500]
             new.append(NewEpisode(episode=replace(found, feed=feed), keys=keys, title_key=title))
-        after = replace(self.feed(feed), checked_at=self.now, success_at=self.now)
+        before = self.feed(feed)
+        after = replace(before, checked_at=self.now, success_at=self.now)
         ids: list[int] = []
 
         def note(_db: Connection, admitted: Sequence[tuple[Episode, Any]]) -> list[Any]:
             ids.extend(one.id for one, _ in admitted)
             return []
 
-        assert self.store.checks.record(after, new, {}, self.now, paid=note) is not None
+        assert (
+            self.store.checks.record(after, new, {}, self.now, before=before, paid=note) is not None
+        )
         for number, admitted in zip(ids, new, strict=True) if not plainly else ():
             stored = self.store.episodes.get(number)
             assert stored is not None

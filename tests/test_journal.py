@@ -262,3 +262,24 @@ def test_ten_thousand_lines_are_read_in_150_ms(path: Path) -> None:
         assert len(one.read()) == 5_000
         times.append(process_time() - began)
     assert min(times) <= 0.15
+
+
+def test_a_file_that_cannot_be_compacted_stays_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_CLAIMS", 20)
+    one = Journal([path])
+    for number in range(1, 31):
+        one.append_claim(claim(number))
+    everything = one.read()
+    path.with_name("claims.new").mkdir()  # it can't be written
+    one.bring_up_to_date(everything)
+    assert one.read() == everything
+
+
+def test_a_claim_whose_number_is_no_number_is_passed_over(path: Path) -> None:
+    one = Journal([path])
+    one.append_claim(claim(1))
+    line = json.loads(path.read_text()) | {"t": "another", "n": None}
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    assert one.read() == [claim(1)]

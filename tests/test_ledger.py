@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from feedwatch.core.settings import FeedConfig
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.claims import ClaimResult, Intent
 from feedwatch.store.errors import StoreError
+from feedwatch.store.imports import meet_claims
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from tests.test_store import (
@@ -260,6 +262,53 @@ def test_a_number_that_is_taken_gets_the_next_free_one(store: Store) -> None:
         (10, "a"),
         (11, "c"),
     ]
+
+
+def test_two_missing_claims_of_one_number_get_two(store: Store) -> None:
+    take_over(store, claim_of(token="a", number=4), claim_of(token="b", number=4))
+    assert [(one.number, one.token) for one in store.claims.latest(9)] == [(4, "a"), (5, "b")]
+
+
+def test_of_two_episodes_with_one_job_the_second_is_in_doubt(store: Store) -> None:
+    first, second = admit(store, 1, 2)
+    job = {"feed": "show", "outcome": Outcome.ACCEPTED, "media_id": "m"}
+    take_over(
+        store,
+        claim_of("guid:1", token="a", number=1, **job),
+        claim_of("guid:2", token="b", number=2, **job),
+    )
+    states = {one.id: one.state for one in store.episodes.find()}
+    assert states == {first.id: State.PROCESSING, second.id: State.UNKNOWN}
+
+
+def test_a_claim_that_waits_for_its_item_pays_for_one_episode_only(store: Store) -> None:
+    take_over(store, claim_of("guid:1", "file:1", feed="show", outcome=Outcome.UNKNOWN))
+    (feed,) = store.feeds.all()
+    new = [
+        NewEpisode(episode=new_episode(number), keys=[Key.parse(key)], title_key="", place=number)
+        for number, key in enumerate(("guid:1", "file:1"))
+    ]
+    paid = partial(meet_claims, target=TARGET, now=NOW, policy=POLICY)
+    moved = store.checks.record(feed, new, {}, NOW, paid=paid)
+    assert moved is not None
+    assert [after.state for _, after in moved] == [State.UNKNOWN]
+    result = claim_result(store)
+    assert result.claim is None, "the other one is paid for as well, by the ledger"
+    assert [after.state for _, after in result.paid_already] == [State.HELD]
+
+
+def test_an_episode_is_found_in_the_claims_own_feed_whatever_its_podcast_is_now(
+    store: Store,
+) -> None:
+    (episode,) = admit(store, 1)
+    take_over(
+        store,
+        claim_of("guid:1", feed="show", outcome=Outcome.UNKNOWN),
+        feeds=("another feed has that podcast now",),
+    )
+    found = store.episodes.get(episode.id)
+    assert found is not None
+    assert found.state is State.UNKNOWN
 
 
 def test_a_claim_of_another_target_meets_nothing(store: Store) -> None:

@@ -14,6 +14,7 @@ from feedwatch.core.identity import Key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     Claim,
+    Outcome,
     Restoration,
     Target,
     key_hash,
@@ -62,7 +63,8 @@ class Imports:
         claims' feeds and is dated before them is held: a person may have skipped it meanwhile.
         """
         with self._engine.begin() as db:
-            names = {one.token: feeds_of.get(one.target.id) or (one.feed,) for one in missing}
+            # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
+            names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
             known_by = _known_by(db, {name for some in names.values() for name in some})
             taken = _taken_numbers(db, [claim.number for claim in missing])
             kept = [claim.number for claim in missing if claim.number not in taken]
@@ -73,6 +75,7 @@ class Imports:
             for claim in missing:
                 episode_id = _episode_of(claim, names[claim.token], known_by)
                 number = claim.number if claim.number not in taken else next_number(db)
+                taken.add(number)
                 insert_claim(db, replace(claim, number=number, episode_id=episode_id))
                 if claim.outcome not in PERHAPS_PAID:
                     continue
@@ -118,6 +121,7 @@ def meet_claims(
         met = [one for one in waiting if _agree(keys, one, episode.feed)]
         if not met:
             continue
+        waiting = [one for one in waiting if one not in met]  # one claim pays for one episode
         numbers = [one.number for one in met]
         row = claims.c.number.in_(numbers)
         db.execute(update(claims).where(row).values(episode_id=episode.id))
@@ -132,7 +136,13 @@ def _import(
     db: Connection, episode: Episode, claim: Claim, now: datetime, policy: Policy
 ) -> Episode | None:
     after = episode_lifecycle.imported(episode, claim, now, policy)
-    return move_episode(db, episode, after, now) if after is not None else None
+    saved = move_episode(db, episode, after, now) if after is not None else None
+    if after is None or saved is not None:
+        return saved
+    # Another episode has this job: the API gave one id twice, and the second is in doubt.
+    without_job = replace(claim, outcome=Outcome.UNKNOWN, media_id=None)
+    doubtful = episode_lifecycle.imported(episode, without_job, now, policy)
+    return move_episode(db, episode, doubtful, now) if doubtful is not None else None
 
 
 def _agree(keys: Collection[Key], claim: Claim, feed: str) -> bool:
@@ -186,7 +196,10 @@ def _episodes(db: Connection, ids: Collection[int]) -> list[Episode]:
     return [
         episode
         for chunk in chunks(ids)
-        for episode in fetch_episodes(db, select_episodes().where(episodes.c.id.in_(chunk)))
+        # Locked, so that nobody decides about them before they have moved.
+        for episode in fetch_episodes(
+            db, select_episodes().where(episodes.c.id.in_(chunk)).with_for_update(of=episodes)
+        )
     ]
 
 

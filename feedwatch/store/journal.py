@@ -97,11 +97,9 @@ class Journal:
         for path in self._paths:
             have = {one.token: one.outcome for one in Journal([path]).read()}
             lacking = [self._claim_line(one) for one in claims if one.token not in have]
-            lacking += [
-                _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
-                for one in claims
-                if one.outcome not in (have.get(one.token), Outcome.OPEN)
-            ]
+            lacking += _settlement_lines(
+                one for one in claims if one.outcome is not have.get(one.token)
+            )
             self._append([path], lacking)
             status = _status(path)
             if status is not None and (len(have) > MOST_CLAIMS or status.size > MOST_BYTES):
@@ -146,10 +144,11 @@ class Journal:
             open_ended = [one for one in claims[:-KEPT_CLAIMS] if one.outcome in PERHAPS_PAID]
             kept = [one for one in open_ended if one.media_id is None] + claims[-KEPT_CLAIMS:]
             fresh.unlink(missing_ok=True)
-            Journal([fresh], self._database_id).bring_up_to_date(kept)
-            fresh.replace(path)
-            _sync_folder(path)
-            self._seen[path] = _status(path)
+            lines = [*map(self._claim_line, kept), *_settlement_lines(kept)]
+            if Journal([fresh])._append([fresh], lines):  # noqa: SLF001
+                fresh.replace(path)
+                _sync_folder(path)
+                self._seen[path] = _status(path)
 
     def _claim_line(self, claim: Claim) -> str:
         content = {
@@ -211,6 +210,14 @@ def read_markers(paths: Iterable[Path]) -> DatabaseId | None:
     return max(found, key=lambda one: one.claims, default=None)
 
 
+def _settlement_lines(claims: Iterable[Claim]) -> list[str]:
+    return [
+        _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
+        for one in claims
+        if one.outcome is not Outcome.OPEN
+    ]
+
+
 def _settlement_line(token: str, outcome: Outcome, media_id: str | None, at: datetime) -> str:
     content = {"v": VERSION, "t": token, "out": outcome, "id": media_id, "at": stamp(at)}
     return json.dumps(content)
@@ -246,7 +253,7 @@ def _claim(line: Line, settled: Line | None) -> Claim | None:
     """The claim of its line, and of the line that says what came of it; None if it lacks a part."""
     try:
         return Claim(
-            number=line["n"],
+            number=int(line["n"]),
             token=line["t"],
             at=datetime.fromisoformat(line["at"]),
             term=line["term"],

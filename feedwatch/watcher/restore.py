@@ -21,7 +21,7 @@ from feedwatch.core.ledger import (
     is_loopback,
     is_older,
 )
-from feedwatch.store.journal import read_markers
+from feedwatch.store.journal import KEPT_CLAIMS, read_markers
 from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def replace_marker(context: Context, markers: Sequence[Path]) -> None:
     if is_older(store.claims.database_id(), marker):
         queued = store.claims.hold_everything(context.clock(), episode_lifecycle.doubted)
         log.error(EVERYTHING_HELD, queued)
-    journal.bring_up_to_date(store.claims.latest(FILLED_UP))
+    journal.bring_up_to_date(store.claims.latest(KEPT_CLAIMS))
     if not journal.problems:
         for path in markers:
             with suppress(OSError):

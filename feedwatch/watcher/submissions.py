@@ -86,7 +86,9 @@ class Submissions:
         """Submit as many episodes as may be submitted now."""
         self.save_answers()
         context, store, now = self._context, self._context.store, self._context.clock()
-        self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
+        if store.episodes.due(State.SUBMITTING, now, 1):
+            self._last = compare(context, self._last)  # the journal may have the answers
+            self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
                 context.move(episode, episode_lifecycle.resubmitted(episode, now))
@@ -172,7 +174,7 @@ class Submissions:
         """
         context, processor = self._context, self._context.processor
         if context.journal.was_changed():
-            self._last = compare(context)
+            self._last = compare(context, self._last)
         asked: set[str] = set()
         while True:
             with context.steady:
