@@ -129,6 +129,7 @@ def test_no_nasty_document_is_parsed_longer_than_it_may(nasty: list[Result]) -> 
         ("h-gzip-bomb", "more than 50 MB"),
         ("h-truncated-mid-item", "cut short"),
         ("h-truncated-mid-char", "cut short"),
+        ("h-huge-60k-tiny-items", "more than 20000 items"),
     ],
 )
 def test_what_is_no_whole_feed_says_why(nasty: list[Result], name: str, words: str) -> None:
@@ -154,7 +155,6 @@ def test_what_is_no_whole_feed_says_why(nasty: list[Result], name: str, words: s
         ("h-entity-billion-laughs", 1, 1),
         ("h-live-item", 2, 2),
         ("h-enc-utf16-bom-declares-utf8", 3, 3),
-        ("h-huge-60k-tiny-items", 60_000, 60_000),
         ("f-kagisearch-integration_utf16_encoded", 1, 0),
     ],
 )
