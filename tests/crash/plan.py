@@ -73,9 +73,13 @@ ALWAYS = {
 }
 # Steps of a clean stop, which no life that is killed comes to. They only clear the heartbeats.
 AT_REST = frozenset({"rest", "rest/commit", "rest/statement"})
-# Of the start after a kill between an answer's line and its transaction, or after a place was lost.
+# No trap waits for these, since a life may not come to them: answers that the journal alone has, a
+# place to be filled up, podcasts to be looked up.
 BY_CHANCE = frozenset(
-    {"settle found", "settle found/commit", "settle found/statement", "compare/file"}
+    {
+        *("settle found", "settle found/commit", "settle found/statement", "compare/file"),
+        *("look up", "look up/send", "look up/receive", "note podcasts", "note podcasts/commit"),
+    }
 )
 AFTERMATH = {  # of a kill between a claim and its answer
     "settle doubt": 1,
