@@ -181,7 +181,14 @@ def move_episode(
     whole document is parsed for it.
     """
     after = replace(after, version=before.version + 1)
-    unchanged = and_(episodes.c.id == before.id, episodes.c.version == before.version)
+    # In a copy that was restored meanwhile, the same id and version may be those of another state
+    # or of another episode.
+    unchanged = and_(
+        episodes.c.id == before.id,
+        episodes.c.version == before.version,
+        episodes.c.state == before.state,
+        episodes.c.first_seen_at == before.first_seen_at,
+    )
     if after.media_id is not None and after.media_id != before.media_id:
         other = episodes.alias("other")
         of_another = and_(other.c.media_id == after.media_id, other.c.id != before.id)

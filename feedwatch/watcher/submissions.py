@@ -273,7 +273,7 @@ class Submissions:
             sent=not isinstance(answer, Later) or answer.sent,
         )
         if saved is None:
-            self._record_late(claimed, answer)
+            self._record_late(claimed, claim, answer)
         else:
             log_move(claimed, saved)
         set_others_aside(context, before, claimed, answer)
@@ -306,9 +306,13 @@ class Submissions:
             log_move(before, saved)
         return saved
 
-    def _record_late(self, claimed: Episode, answer: Answer) -> None:
+    def _record_late(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
         """The episode has changed since the claim. A job that exists must not be forgotten."""
         context = self._context
+        if not context.store.claims.by_token([claim.token]):
+            # A restored copy, in which the id may be another episode's. The journal has the answer,
+            # and the next claim finds both.
+            return
         episode = context.store.episodes.get(claimed.id)
         if not isinstance(answer, Accepted) or episode is None:
             return
