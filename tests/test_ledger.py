@@ -474,35 +474,6 @@ def test_the_line_of_a_claim_is_in_the_journal_before_the_post_leaves(
     assert [one.outcome for one in seen] == [Outcome.OPEN]
 
 
-def test_an_answer_is_not_given_to_another_episode_that_has_the_id_in_a_restored_copy(
-    watched: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The copy has episode 1 under the id that the submitted one had; that one is not in it."""
-    submit = watched.context.processor.submit
-
-    def restore(*args: object) -> Answer:
-        answer = submit(*args)  # type: ignore[arg-type]
-        with watched.store._engine.begin() as db:
-            for change in (
-                "delete from claim_keys",
-                "delete from claims",
-                "update episodes set state = 'unknown', media_id = null, version = 7",
-            ):
-                db.exec_driver_sql(change)
-        return answer
-
-    monkeypatch.setattr(watched.context.processor, "submit", restore)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            watched.submissions, "_claim", iter([watched.submissions._claim(), None]).__next__
-        )
-        watched.submit()
-    assert (watched.episode().state, watched.episode().media_id) == (State.UNKNOWN, None)
-    watched.submit()
-    assert len(watched.sandbox.submissions) == 1
-    assert watched.episode().state is State.PROCESSING, "by the journal, to whom it belongs"
-
-
 def test_a_move_is_not_written_to_another_state_or_another_episode_of_the_same_version(
     store: Store,
 ) -> None:
