@@ -5,11 +5,11 @@ measured by a clock that nobody sets. What stands in the database or goes throug
 time of day, and is put right once the wall clock was set.
 """
 
-import time
 from datetime import datetime, timedelta
-from typing import Any
 
 from apscheduler.triggers.base import BaseTrigger
+
+from feedwatch.processors.clocks import moment
 
 STEP_AT_LEAST = timedelta(seconds=2)  # slewing and a busy machine stay below
 
@@ -50,5 +50,5 @@ def _offset() -> float:
 
     The boot time goes on while the machine is suspended, and so that is no step.
     """
-    steady: Any = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.time() - time.clock_gettime(steady)
+    now = moment()
+    return now.wall - now.boot

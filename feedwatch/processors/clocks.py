@@ -1,4 +1,4 @@
-"""The clocks that the deadline of a POST is counted by."""
+"""The two clocks: one that nobody sets, and the time of day."""
 
 import time
 
