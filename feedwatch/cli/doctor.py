@@ -22,7 +22,7 @@ from feedwatch.core.status import Finding
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.database import sqlite_path
+from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import places, problem_of
 from feedwatch.store.lock import is_mount_point
@@ -99,7 +99,8 @@ def _database(settings: Settings) -> Finding:
 
 def _journal(settings: Settings) -> Finding:
     """Where the journal of claims is kept, which tells what a lost database has paid for."""
-    database = sqlite_path(settings.database_url)
+    file = file_of(settings.database_url)
+    database = file.resolve() if file is not None else None
     problems = {path: problem_of(path) for path in places(settings.path, database, os.environ)}
     usable = [str(path) for path, problem in problems.items() if problem is None]
     if usable:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, text
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.pool import StaticPool
 
 from feedwatch.store.errors import StoreError
@@ -133,17 +133,15 @@ def require_current(engine: Engine) -> None:
 
 def sqlite_file(engine: Engine) -> Path | None:
     """The database's file, if it is one."""
-    if engine.dialect.name != "sqlite" or engine.url.database in IN_MEMORY:
-        return None
-    return Path(str(engine.url.database))
+    return file_of(engine.url)
 
 
-def sqlite_path(url: str) -> Path | None:
+def file_of(url: str | URL) -> Path | None:
     """The file that a database's URL names, if it names one."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in IN_MEMORY:
         return None
-    return Path(str(parsed.database)).resolve()
+    return Path(str(parsed.database))
 
 
 def place_of(engine: Engine) -> str:
