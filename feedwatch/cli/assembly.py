@@ -61,10 +61,15 @@ def api(
         yield Inlet(http)
 
 
+def target_of(settings: Settings, podcast_id: str) -> Target:
+    """What a POST for this podcast is for, by the config."""
+    return Target(Inlet.name, origin(settings.api_url), podcast_id)
+
+
 def target_by(settings: Settings) -> Callable[[Episode], Target]:
     """What a POST for an episode is for, by the config."""
     podcasts = {source.name: source.podcast_id for source in settings.sources}
-    return lambda one: Target(Inlet.name, origin(settings.api_url), podcasts.get(one.feed, ""))
+    return lambda one: target_of(settings, podcasts.get(one.feed, ""))
 
 
 def feed_client(cancellation: Cancellation) -> httpx.Client:

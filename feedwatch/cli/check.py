@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import feed_client
+from feedwatch.cli.assembly import feed_client, target_of
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -26,15 +26,14 @@ from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
-from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
+from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
-from feedwatch.core.ledger import Target, origin
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
-from feedwatch.processors.inlet import Inlet
-from feedwatch.watcher.checks import look
+from feedwatch.store.store import Store
+from feedwatch.watcher.checks import Look, look
 from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.overview import configured_feeds
 
@@ -62,18 +61,11 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(
-                lambda source: look(http, parser, source, address_of(known[source.name])).outcome,
+                lambda source: look(http, parser, source, address_of(known[source.name])),
                 sources,
             )
-            for source, outcome in zip(sources, looks, strict=True):
-                if isinstance(outcome, ParsedFeed) and outcome.items:
-                    target = Target(Inlet.name, origin(settings.api_url), source.podcast_id)
-                    decisions = decisions_for(
-                        store, known[source.name], source, outcome, target, datetime.now(UTC)
-                    )
-                    results.append((source, decisions, None))
-                else:
-                    results.append((source, [], error_of(outcome)))
+            for source, looked in zip(sources, looks, strict=True):
+                results.append(result_of(settings, store, known[source.name], source, looked))
                 if shows_progress():
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
@@ -98,6 +90,17 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     failed = sum(error is not None for _, _, error in results)
     if failed:
         sys.exit(FAILED if failed == len(results) else PARTLY)
+
+
+def result_of(
+    settings: Settings, store: Store, feed: Feed, source: FeedConfig, looked: Look
+) -> Result:
+    """What becomes of the items that a look at the feed gave."""
+    outcome = looked.outcome
+    if not isinstance(outcome, ParsedFeed) or not outcome.items:
+        return source, [], error_of(outcome)
+    target = target_of(settings, source.podcast_id)
+    return source, decisions_for(store, feed, source, outcome, target, datetime.now(UTC)), None
 
 
 def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:

@@ -5,14 +5,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from errno import EADDRINUSE
 from pathlib import Path
 
 import click
 
 from feedwatch.cli.assembly import api, feed_client, target_by
-from feedwatch.cli.check import error_of
+from feedwatch.cli.check import result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
 from feedwatch.cli.reload import plan_of
@@ -20,8 +20,7 @@ from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode
-from feedwatch.core.feed import ParsedFeed
-from feedwatch.core.ledger import Target, origin
+from feedwatch.core.ledger import Target
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
@@ -35,7 +34,6 @@ from feedwatch.watcher import decisions
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.decisions import Proposal, TargetOf
-from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Monitored, Serving
@@ -159,12 +157,9 @@ def _parts(
     def dry_run(source: FeedConfig) -> DryRun:
         known = configured_feeds(store, [source])[source.name]
         with feed_client(Cancellation()) as http, Parser() as parser:
-            outcome = look(http, parser, source, address_of(known)).outcome
-        if isinstance(outcome, ParsedFeed) and outcome.items:
-            target = Target(Inlet.name, origin(settings.api_url), source.podcast_id)
-            now = datetime.now(UTC)
-            return DryRun(decisions=decisions_for(store, known, source, outcome, target, now))
-        return DryRun(error=error_of(outcome))
+            looked = look(http, parser, source, address_of(known))
+        _, found, error = result_of(settings, store, known, source, looked)
+        return DryRun(decisions=found, error=error)
 
     def diagnose() -> Sequence[Finding]:
         if settings.api_key is None:
