@@ -38,6 +38,7 @@ from feedwatch.store.episodes import (
     select_episodes,
 )
 from feedwatch.store.errors import StoreError
+from feedwatch.store.feeds import set_doubt
 from feedwatch.store.limits import jobs_in_flight, refusals_in_a_row, submissions_since
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
@@ -228,8 +229,7 @@ class ClaimStore:
         new will be held too. Returns how many episodes were queued.
         """
         with self._engine.begin() as db:
-            doubt = {"hold_if_published_before": now, "doubted_at": now}
-            db.execute(update(feeds).values(doubt | {"version": feeds.c.version + 1}))
+            set_doubt(db, now, now)
             queued = fetch_episodes(db, select_episodes().where(episodes.c.state == State.QUEUED))
             for episode in queued:
                 move_episode(db, episode, held(episode), now)

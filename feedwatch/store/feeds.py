@@ -5,7 +5,18 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.settings import FeedConfig
@@ -125,6 +136,10 @@ class FeedStore:
             row = db.execute(_SELECT_FEED, {"feed_id": feed_id}).mappings().one_or_none()
         return _feed(**row) if row is not None else None
 
+    def named(self, name: str) -> Feed | None:
+        """The feed of this name, also one that the config no longer has."""
+        return next(iter(self._ordered(_SELECT_FEEDS.where(feeds.c.name == name))), None)
+
     def put_off(self, feed_id: int, due_at: datetime, reason: str) -> None:
         """Record a failed check without reading the feed's row: that row may be what is wrong."""
         failed = {"error": reason, "error_kind": None, "failures": feeds.c.failures + 1}
@@ -177,10 +192,20 @@ def clear_doubt(db: Connection, name: str) -> None:
 
     Nothing is cleared before a good check has shown what there is to decide about.
     """
-    doubt = dict.fromkeys(("hold_if_published_before", "doubted_at"))
-    change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
     was_checked = feeds.c.doubted_at.is_(None) | (feeds.c.success_at > feeds.c.doubted_at)
-    db.execute(change.where(feeds.c.name == name, was_checked))
+    set_doubt(db, None, None, feeds.c.name == name, was_checked)
+
+
+def set_doubt(
+    db: Connection, until: datetime | None, at: datetime | None, *which: ColumnElement[bool]
+) -> None:
+    """Doubt, since `at`, what is new in feeds and dated before `until`; None: doubt it no longer.
+
+    A check that is under way writes over no such decision: the feed's version counts it.
+    """
+    doubt = {"hold_if_published_before": until, "doubted_at": at}
+    change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
+    db.execute(change.where(*which))
 
 
 def add_url_change(db: Connection, feed_id: int, url_change: UrlChange) -> None:

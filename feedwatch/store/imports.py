@@ -23,13 +23,10 @@ from feedwatch.core.ledger import (
 from feedwatch.core.settings import Policy
 from feedwatch.store.claims import fetch_claims, insert_claim, next_number, select_claims
 from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
+from feedwatch.store.feeds import set_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, identities, imprint
 from feedwatch.store.sql import chunks
-
-_SELECT_DOUBTS = select(
-    feeds.c.name, feeds.c.hold_if_published_before.label("hold_if_published_before")
-)
 
 
 class KnownBy(NamedTuple):
@@ -207,7 +204,7 @@ def _doubt(
     db: Connection, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]], now: datetime
 ) -> tuple[str, ...]:
     """Hold what turns up in the claims' feeds and is dated before them. Returns the feeds."""
-    known = {row.name: row.hold_if_published_before for row in db.execute(_SELECT_DOUBTS)}
+    known = dict(db.execute(select(feeds.c.name, feeds.c.hold_if_published_before)).all())
     until: dict[str, datetime] = {}
     for claim in missing:
         # A feed that was renamed since is one of those for the same target.
@@ -215,7 +212,5 @@ def _doubt(
         for name in known.keys() & set(names):
             until[name] = max(until.get(name, claim.at), claim.at, known[name] or claim.at)
     for name, moment in until.items():
-        doubt = {"hold_if_published_before": moment, "doubted_at": now}
-        change = update(feeds).values(doubt | {"version": feeds.c.version + 1})
-        db.execute(change.where(feeds.c.name == name))
+        set_doubt(db, moment, now, feeds.c.name == name)
     return tuple(sorted(until))

@@ -273,10 +273,9 @@ def request_check(
 
     That is at once, or a minute after its last check.
     """
-    known = {feed.name: feed for feed in store.feeds.all()}
-    if name not in sources or name not in known:
+    feed = store.feeds.named(name)
+    if name not in sources or feed is None:
         raise NotFoundError(f"the config has no feed {name!r}, or it was not read yet")
-    feed = known[name]
     earliest = now
     if feed.checked_at is not None and feed.checked_at <= now:
         earliest = max(now, feed.checked_at + CHECK_AT_MOST_EVERY)
@@ -312,7 +311,7 @@ def _held(
     if feed is None:
         return _by_id(store, ids)
     name = find_feed(store, sources, feed)
-    known = next((one for one in store.feeds.all() if one.name == name), None)
+    known = store.feeds.named(name)
     if known is not None and not may_settle(known):
         raise RequestError(
             f"feed {name}: not checked yet since the doubt about it began, so not all that is to "

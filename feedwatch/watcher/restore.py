@@ -26,11 +26,6 @@ from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
 
-EVERYTHING_HELD = (
-    "more was submitted than this database knows of, and no journal has it: it is new, another one "
-    "or restored from a copy. %d queued episodes and all that the next check of each feed finds "
-    "new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` settles it"
-)
 FILLED_UP = 1000  # of the ledger's latest claims: a new or emptied place has them from then on
 
 
@@ -84,8 +79,7 @@ def compare(context: Context, expected: str | None = None) -> str | None:
                 lambda breaker: circuit_breaker.breaker_after_doubt(breaker, reason, now, policy),
             )
     if expected is not None and not store.claims.by_token([expected]):
-        queued = store.claims.hold_everything(now, episode_lifecycle.doubted)
-        log.error(EVERYTHING_HELD, queued)
+        _hold_everything(context)
     latest = store.claims.latest(FILLED_UP)
     union = {one.token: one for one in ours} | {one.token: one for one in latest}
     journal.bring_up_to_date(list(union.values()))
@@ -103,13 +97,24 @@ def replace_marker(context: Context, markers: Sequence[Path]) -> None:
     if marker is None:
         return
     if is_older(store.claims.database_id(), marker):
-        queued = store.claims.hold_everything(context.clock(), episode_lifecycle.doubted)
-        log.error(EVERYTHING_HELD, queued)
+        _hold_everything(context)
     journal.bring_up_to_date(store.claims.latest(KEPT_CLAIMS))
     if not journal.problems:
         for path in markers:
             with suppress(OSError):
                 path.unlink()
+
+
+def _hold_everything(context: Context) -> None:
+    """Hold all that may be paid already: claims are missing, and no journal tells which."""
+    now = context.clock()
+    queued = context.store.claims.hold_everything(now, episode_lifecycle.doubted)
+    log.error(
+        "more was submitted than this database knows of, and no journal has it: it is new, another "
+        "one or restored from a copy. %d queued episodes and all that the next check of each feed "
+        "finds new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` settles it",
+        queued,
+    )
 
 
 def _is_ours(claim: Claim, api: str) -> bool:

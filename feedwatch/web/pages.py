@@ -236,8 +236,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
     """All that is shown of one feed."""
     store, sources = parts.store, parts.plan().sources
     name = overview.find_feed(store, sources.values(), name)
-    known = {feed.name: feed for feed in store.feeds.all()}
-    feed = known.get(name) or Feed(name=name, url=sources[name].url)
+    feed = store.feeds.named(name) or Feed(name=name, url=sources[name].url)
     published = store.listings.published([name], now - rhythm.SPAN).get(name, [])
     held = store.episodes.find(feed=name, states=[State.HELD])
     return {
