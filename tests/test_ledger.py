@@ -1,5 +1,6 @@
 """The ledger: payment identity, what a comparison means, and what is imported."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -43,7 +44,7 @@ from tests.test_store import (
     new_episode,
     opened,
 )
-from tests.world import World, world
+from tests.world import World, empty_database, world
 
 LONG_GUID = "0123456789-0123456789"
 
@@ -440,6 +441,54 @@ def test_a_claim_is_missed_by_its_token_though_there_are_as_many_and_its_number_
     watched.submit()
     assert len(watched.sandbox.submissions) == 1
     assert watched.episode("guid-2").media_id == "m"
+
+
+def test_an_answer_that_comes_while_its_item_was_not_met_yet_is_found_by_the_item(
+    watched: World, tmp_path: Path
+) -> None:
+    of_two = elsewhere(watched, keys=(key_hash(Key.parse("guid:guid-2")),))
+    without = replace(of_two, outcome=Outcome.OPEN, media_id=None, settled_at=None)
+    written = Journal([tmp_path / "claims"])
+    written.bring_up_to_date([without])
+    watched.submissions.recover()
+    written.append_outcome(of_two.token, Outcome.ACCEPTED, "m", watched.now)
+    watched.submissions.recover()
+    watched.feeds.publish(2, 1)
+    watched.later(hours=1)
+    watched.check()
+    assert (watched.episode("guid-2").state, watched.episode("guid-2").media_id) == (
+        State.PROCESSING,
+        "m",
+    )
+
+
+def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
+    watched: World, tmp_path: Path
+) -> None:
+    claimed = watched.submissions._claim()
+    assert claimed is not None
+    watched.store.close()
+    path = tmp_path / "feedwatch.db"
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    shutil.copy(empty_database(), path)  # a copy from before the episode
+    watched.store = watched.context.store = Store(f"sqlite:///{path}", processor="inlet")
+    watched.store.feeds.sync(watched.sources, {"show": watched.now})
+    watched.feeds.publish(2)
+    watched.check()
+    other = watched.episode("guid-2")
+    assert other.id == claimed.episode.id
+    doubtful = replace(other, state=State.UNKNOWN, reason="a job of it may exist")
+    assert watched.store.episodes.save(other, doubtful, watched.now) is not None
+    watched.submissions._submit(*claimed)
+    assert watched.episode("guid-2").state is State.UNKNOWN
+    watched.submit()
+    watched.feeds.publish(2, 1)
+    watched.later(hours=1)
+    watched.check()
+    watched.submit()
+    (job,) = watched.sandbox.jobs
+    assert watched.episode("guid-1").media_id == job
 
 
 def test_an_answer_is_in_the_journal_before_the_database_is_asked_to_take_it(

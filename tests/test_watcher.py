@@ -394,6 +394,38 @@ def test_a_look_up_that_fails_for_ever_keeps_nobody_waiting_for_ever(world: Worl
     assert world.episode().state is State.PROCESSING
 
 
+def test_a_podcast_that_is_refused_alone_stops_its_own_feed_alone(world: World) -> None:
+    locked = replace(world.source("locked", "/locked.xml"), podcast_id="podcast-2")
+    world.sources = [locked, world.source("show")]
+    world.restart()
+    world.feeds.publish(2, path="/locked.xml")
+    world.feeds.publish(1)
+    world.check()
+    fault = Fault("podcasts", "api_disabled", podcast_id="podcast-2", times=None)
+    world.sandbox.faults.add(fault)
+    run_on(world)
+    assert sent(world) == ["Episode 1"]
+    (feed,) = world.store.feeds.in_trouble()
+    assert (feed.name, feed.missing_podcast) == ("locked", "podcast-2")
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_read_that_a_stop_broke_off_says_nothing_of_the_api(world: World, after: int) -> None:
+    """The safe read, or the look-up of the podcast that follows it."""
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("podcasts", "hang_after", seconds=LONG, after=after))
+    submits = threading.Thread(target=world.submit)
+    submits.start()
+    wait_for(lambda: sum(world.sandbox.requests.values()) > after, what="the request")
+    world.context.stopping.set()
+    world.cancellation.stop_in(0.0)
+    submits.join(PATIENCE)
+    assert not submits.is_alive()
+    breaker = world.store.breakers.get("inlet")
+    assert (breaker.failures, breaker.reason) == (0, None)
+
+
 WORDS = '{"error": "Bad Request", "message": "adOptions are not allowed here"}'
 
 
@@ -603,7 +635,7 @@ def test_polls_go_to_the_podcast_that_took_the_job_whatever_the_config_says_now(
 
 
 def test_a_queued_episode_whose_feed_this_config_lacks_is_passed_over_and_stops_nobody_else(
-    world: World,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.sources = [world.source("show"), world.source("other", "/other.xml")]
     world.feeds.publish(1)
@@ -615,6 +647,8 @@ def test_a_queued_episode_whose_feed_this_config_lacks_is_passed_over_and_stops_
     world.submit()
     states = {one.feed: one.state for one in world.store.episodes.find()}
     assert states == {"show": State.QUEUED, "other": State.PROCESSING}
+    world.submit()
+    assert caplog.text.count("feed show: its queued episodes wait") == 1
     world.context.plan = plan
     world.later(minutes=6)
     world.submit()

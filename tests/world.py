@@ -99,7 +99,7 @@ class World:
     def restart(self) -> None:
         """A new process on the old database."""
         self.end()
-        cancellation = Cancellation()
+        self.cancellation = cancellation = Cancellation()
         api = client(
             cancellation, base_url=self.sandbox.url, headers={"authorization": f"Token {KEY}"}
         )

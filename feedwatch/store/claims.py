@@ -156,6 +156,14 @@ class ClaimStore:
         except DBAPIError as error:
             raise StoreError(f"the database has refused an answer: {error.orig}") from error
 
+    def settle_unmet(self, recorded: Claim) -> None:
+        """Write what came of a claim whose episode was not met yet, as the journal has it."""
+        values = {
+            name: getattr(recorded, name) for name in ("outcome", "sent", "media_id", "settled_at")
+        }
+        with self._engine.begin() as db:
+            db.execute(update(claims).where(claims.c.token == recorded.token).values(values))
+
     def conflict(self, episode: Episode, target: Target) -> Claim | None:
         """The newest claim for another episode that has paid for this one, if there is any."""
         with reading(self._engine) as db:

@@ -228,10 +228,12 @@ def _lines(path: Path) -> Iterator[Line]:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
-            *texts, _torn = file.read().decode("utf-8", "replace").split("\n")
+            *texts, last = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return
     texts = [text for text in texts if text]
+    if isinstance(_parsed(last), dict):  # it lacks its newline alone: no part of an object is one
+        texts.append(last)
     try:
         lines = json.loads(f"[{','.join(texts)}]")  # at once: half the time of one by one
     except (ValueError, RecursionError):

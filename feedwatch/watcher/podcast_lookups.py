@@ -56,12 +56,13 @@ class PodcastLookups:
         """Ask for a podcast. Why nothing should be submitted to any podcast now; None if not so."""
         context, now = self._context, self._context.clock()
         said = context.processor.has_podcast(podcast_id)
+        if isinstance(said, Later):
+            self._failures[podcast_id] += 1
+            if self._failures[podcast_id] < MOST_FAILURES:
+                return said
+            # A safe read has succeeded after each failure: they are about this podcast alone.
+            said = False if said.blocked else None
         match said:
-            case Later(blocked=blocked):
-                self._failures[podcast_id] += 1
-                if blocked or self._failures[podcast_id] < MOST_FAILURES:
-                    return said
-                self._usable.add(podcast_id)
             case False:
                 self._noes[podcast_id] += 1
                 first = context.plan.policy.poll_interval

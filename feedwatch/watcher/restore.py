@@ -126,7 +126,8 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
     """Write an answer that the journal has and the ledger lacks."""
     store, now, policy = context.store, context.clock(), context.plan.policy
     before = store.episodes.get(known.episode_id) if known.episode_id is not None else None
-    if before is None:
+    if before is None:  # its item was not met yet, and will find the answer
+        store.claims.settle_unmet(recorded)
         return
     reason = "the answer was read, and feedwatch stopped before it was recorded"
     after = episode_lifecycle.imported(before, recorded, now, policy)

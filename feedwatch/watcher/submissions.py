@@ -56,6 +56,7 @@ class ClaimPlan:
         self.now = context.clock()
         self.at = moment()
         self.unasked: str | None = None  # a podcast that has to be looked up first
+        self.passed_over: set[str] = set()  # feeds that the config lacks
         self._context = context
         self._podcasts = podcasts
 
@@ -64,6 +65,7 @@ class ClaimPlan:
         self.at = moment()  # not later than the commit, whatever stops us then
         source = self.sources.get(episode.feed)
         if source is None:
+            self.passed_over.add(episode.feed)
             return None
         if not self._podcasts.is_usable(source.podcast_id):
             self.unasked = self.unasked or source.podcast_id
@@ -81,6 +83,7 @@ class Submissions:
         self._podcasts = PodcastLookups(context)
         self._unsaved: list[Answered] = []  # answers that are not in the database yet
         self._last: str | None = None  # the token of the last claim that the database must have
+        self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -150,6 +153,8 @@ class Submissions:
         podcast_id = job.podcast_id if job is not None else None
         podcast_id = podcast_id or next(iter(context.plan.sources.values())).podcast_id
         failure = processor.probe(podcast_id, job.media_id if job is not None else None)
+        if failure is not None and context.stopping.is_set():
+            return False  # broken off by us: it proves nothing
         self._record_read(processor, failure)
         self._proven = processor if failure is None else None
         return failure is None
@@ -187,6 +192,9 @@ class Submissions:
                 log.error("this is not the database of the last submission: comparing it again")
                 self._last = compare(context, self._last)
                 return None
+            for feed in plan.passed_over - self._passed_over:
+                log.warning("feed %s: its queued episodes wait, the config has no such feed", feed)
+            self._passed_over |= plan.passed_over
             for before, after in result.paid_already:
                 log_move(before, after)
             if result.episode is not None and result.claim is not None:
@@ -196,8 +204,10 @@ class Submissions:
             if plan.unasked is None or plan.unasked in asked:
                 return None  # nothing is due, or a missing podcast's feed is not left out
             asked.add(plan.unasked)
-            if (failure := self._podcasts.look_up(plan.unasked)) is not None:
-                self._record_read(processor, failure)
+            failure = self._podcasts.look_up(plan.unasked)
+            if failure is not None:
+                if not context.stopping.is_set():  # else we have broken it off
+                    self._record_read(processor, failure)
                 return None
 
     def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig, at: Moment) -> None:

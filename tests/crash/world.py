@@ -327,7 +327,10 @@ class World:
         for guid in self._picture.in_state("unknown"):
             claims = answers.get(_title_of(guid), set())
             if "accepted" in {outcome for _, outcome in claims}:
-                self._fail(f"{guid} is unknown, but the journal has its answer")
+                row = self._picture.rows[guid]
+                self._fail(
+                    f"{guid} is unknown ({row.reason}), but the journal has its answer: {claims}"
+                )
 
     # Peace
 
