@@ -1,0 +1,134 @@
+"""What the page says in words, and the orders that its lists have."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedwatch.config.title_pattern import TitlePattern
+from feedwatch.core.episode import State
+from feedwatch.core.feed import Feed
+from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Rules
+from feedwatch.store.listings import Published
+from feedwatch.web import rhythm
+from feedwatch.web.words import feed_in_words
+from tests.page_site import field, logged_in, page_site
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # a Saturday
+DAY = timedelta(days=1)
+
+
+def config(**values: Any) -> FeedConfig:
+    return FeedConfig(name="show", url="https://a.example/f", podcast_id="p", **values)
+
+
+@pytest.mark.parametrize(
+    ("first_run", "words"),
+    [
+        (FirstRun(), "At the first check nothing was submitted."),
+        (FirstRun(everything=True), "At the first check all items were submitted."),
+        (FirstRun(latest=3), "At the first check the latest 3 items were submitted."),
+        (FirstRun(since=date(2026, 1, 2)), "At the first check items since 2026-01-02 were submi"),
+    ],
+)
+def test_the_first_run_is_told_in_words(first_run: FirstRun, words: str) -> None:
+    told = feed_in_words(config(rules=Rules(first_run=first_run)))
+    assert [line for line in told if line.startswith(words)]
+
+
+def test_every_setting_of_a_feed_has_its_sentence_and_a_secret_is_in_none() -> None:
+    plain = set(feed_in_words(config()))
+    rules = Rules(
+        include_title=TitlePattern("Interview"),
+        exclude_title=TitlePattern("Rerun"),
+        min_duration=timedelta(minutes=5),
+        max_duration=timedelta(hours=2),
+        on_replaced=OnReplaced.SUBMIT,
+    )
+    told = feed_in_words(
+        config(
+            rules=rules,
+            ad_options={"preRoll": {"adCount": 1}},
+            username="someone",
+            password="s3cret-word",
+            headers={"X-Token": "t0ken-word"},
+        )
+    )
+    assert set(told) - plain == {
+        "Audio that is replaced under a known episode is submitted.",
+        "Only titles in which Interview is found.",
+        "No titles in which Rerun is found.",
+        "Nothing shorter than 5 min.",
+        "Nothing longer than 2 h.",
+        "Ad options of its own are asked for.",
+        "It is read with a user name and a password.",
+        "It is read with header fields of its own.",
+    }
+
+
+def published(*days_ago: float, hour: int = 9) -> list[Published]:
+    start = NOW.replace(hour=hour)
+    days = sorted(days_ago, reverse=True)
+    return [Published(at=start - number * DAY, state=State.READY) for number in days]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "words"),
+    [
+        ((1, 2), "no rhythm known yet; last episode 27 h"),
+        (range(1, 9), "daily about 09:00 UTC"),
+        (range(4, 60, 7), "weekly, Tuesdays about 09:00 UTC"),
+        (range(4, 90, 14), "every two weeks, Tuesdays about 09:00 UTC"),
+        (range(1, 31, 3), "about every 3 days about 09:00 UTC"),
+    ],
+)
+def test_a_rhythm_is_told_in_words(days_ago: Any, words: str) -> None:
+    feed = Feed(name="show", url="https://a.example/f")
+    assert rhythm.words(published(*days_ago), feed, NOW).startswith(words)
+
+
+@pytest.mark.parametrize(("ahead", "verb"), [(2, "next expected by"), (-2, "was expected by")])
+def test_it_is_told_when_the_next_episode_is_expected(ahead: int, verb: str) -> None:
+    feed = Feed(name="show", url="https://a.example/f", expected_by=NOW + ahead * DAY)
+    assert verb in rhythm.words(published(*range(4, 60, 7)), feed, NOW)
+
+
+def test_the_picture_has_gaps_days_without_reading_and_what_is_expected() -> None:
+    weekly = published(*(n for n in range(4, 120, 7) if n not in (32, 39, 46)))
+    assert [(gap.end - gap.begin).days for gap in rhythm.gaps(weekly)] == [28]
+    feed = Feed(
+        name="show", url="https://a.example/f", expected_by=NOW + 3 * DAY, skip_days=0b1100000
+    )
+    drawn = rhythm.picture(weekly, feed, NOW)
+    assert drawn.count('class="gap"') == 1
+    assert drawn.count('class="expected"') == 1
+    assert drawn.count('class="skipped-day"') == pytest.approx(2 * rhythm.WEEKS, abs=2)
+
+
+@pytest.mark.parametrize("sort", ["", "state", "last", "next", "held", "no such order"])
+def test_the_feeds_are_listed_in_every_order(tmp_path: Path, sort: str) -> None:
+    with page_site(tmp_path / "a.db", feeds=3) as site:
+        site.add(("Held", State.HELD), feed="show-2")
+        site.store.feeds.make_due(NOW + DAY, ["show"])
+        site.store.feeds.make_due(NOW + 2 * DAY, ["show-1"])
+        page = logged_in(site.app()).get("/feeds", query_string={"sort": sort})
+        order = list(dict.fromkeys(re.findall(r'href="/feeds/(show[-12]*)"', page.text)))
+    first = {"held": "show-2", "next": "show-2"}.get(sort, "show")
+    assert order[0] == first
+    assert len(order) == 3
+
+
+def test_a_retry_a_dry_run_and_the_doctor_are_a_click(tmp_path: Path) -> None:
+    with page_site(tmp_path / "a.db") as site:
+        (failed,) = site.add(("Failed", State.FAILED))
+        browser = logged_in(site.app())
+        preview = browser.get(f"/episodes/{failed}/retry")
+        form = {"version": field(preview, "version"), "back": "/"}
+        assert browser.post(f"/episodes/{failed}/retry", data=form).status_code == 303
+        assert site.state(failed) is State.QUEUED
+        assert "it is now queued" in browser.get(f"/episodes/{failed}/approve").text
+        assert "nothing is fetched here" in browser.post("/feeds/show/dry-run").text
+        assert browser.post("/feeds/nobody/dry-run").status_code == 404
+        assert "0 s off" in browser.post("/settings/doctor").text
