@@ -1,7 +1,9 @@
 """The ledger: payment identity, what a comparison means, and what is imported."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -227,7 +229,7 @@ def test_a_ledger_without_the_last_claim_makes_no_other(store: Store) -> None:
 
 
 def take_over(store: Store, *missing: Claim, feeds: tuple[str, ...] = ("show",)) -> object:
-    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY)
+    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY).done
 
 
 def test_a_missing_claim_is_met_by_its_episode_and_doubts_what_is_older(store: Store) -> None:
@@ -460,6 +462,74 @@ def test_an_answer_that_comes_while_its_item_was_not_met_yet_is_found_by_the_ite
         State.PROCESSING,
         "m",
     )
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.NOT_TAKEN])
+@pytest.mark.parametrize("state", [State.QUEUED, State.UNKNOWN, State.PROCESSING, State.READY])
+def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its_job(
+    watched: World, tmp_path: Path, outcome: Outcome, state: State
+) -> None:
+    """A process that has ended may have written it after the episode was decided otherwise."""
+    claimed = watched.submissions._claim()
+    assert claimed is not None
+    before = watched.episode()
+    media_id = "n" if state in (State.PROCESSING, State.READY) else None
+    moved = replace(before, state=state, media_id=media_id)
+    assert watched.store.episodes.save(before, moved, watched.now) is not None
+    answer = "m" if outcome is Outcome.ACCEPTED else None
+    watched.context.journal.append_claim(claimed.claim)
+    Journal([tmp_path / "claims"]).append_outcome(claimed.claim.token, outcome, answer, watched.now)
+    watched.submissions.recover()
+    found = watched.episode()
+    becomes = answer is not None and media_id is None
+    assert (found.state, found.media_id) == (
+        (State.PROCESSING, "m") if becomes else (state, media_id)
+    )
+
+
+@pytest.mark.parametrize("step", [("imports", "take_over"), ("claims", "settle")])
+@pytest.mark.parametrize("older", [True, False])
+def test_a_copy_restored_within_a_comparison_is_compared_at_the_next_one(
+    watched: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: tuple[str, str],
+    *,
+    older: bool,
+) -> None:
+    """Just before the step, the claim is there or not, and its episode has another version."""
+    path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
+    if older:
+        back_up(path, copy)
+    claimed = watched.submissions._claim()
+    assert claimed is not None
+    if not older:
+        before = watched.episode()
+        doubtful = episode_lifecycle.presumed_lost(before, watched.now, watched.policy)
+        watched.store.episodes.save(before, doubtful, watched.now)
+        back_up(path, copy)
+        watched.store.episodes.save(watched.episode(), before, watched.now)
+    watched.context.journal.append_claim(claimed.claim)
+    watched.context.journal.append_outcome(claimed.claim.token, Outcome.ACCEPTED, "m", watched.now)
+    owner = getattr(watched.store, step[0])
+    original = getattr(owner, step[1])
+
+    def restored(*args: object, **kwargs: object) -> object:
+        back_up(copy, path)
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step[1], restored)
+        watched.submissions.recover()
+    watched.submissions.recover()
+    assert (watched.episode().state, watched.episode().media_id) == (State.PROCESSING, "m")
+    assert [one.outcome for one in watched.store.claims.latest(9)] == [Outcome.ACCEPTED]
+
+
+def back_up(database: Path, to: Path) -> None:
+    """As SQLite's own tool does it, also over a file that is open."""
+    with closing(sqlite3.connect(database)) as old, closing(sqlite3.connect(to)) as new:
+        old.backup(new)
 
 
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(

@@ -95,7 +95,7 @@ class ClaimStore:
             breaker = breakers.load(db, processor, lock=True)
             if breaker.paused or breaker.tripped_until is not None:
                 return ClaimResult()
-            if last is not None and not _by_token(db, [last]):
+            if last is not None and not by_token(db, [last]):
                 return ClaimResult(ledger_differs=True)
             if jobs_in_flight(db, but_overdue=True) >= policy.max_concurrent_jobs:
                 return ClaimResult()
@@ -133,12 +133,13 @@ class ClaimStore:
         sent: bool = True,
         actor: str | None = None,
     ) -> Episode | None:
-        """Write what came of a claim, and the move of its episode that follows, at once.
+        """Write what came of a claim, and the move of its episode that follows: both or neither.
 
         `actor` is the person who found out, if it was one. Returns the episode as saved. None if
-        somebody else has changed it since `before` was read: the outcome is written all the same.
-        Raises `StoreError`, also where the database refuses the statement for a cause of its own:
-        an answer must not be given up for that.
+        somebody else has changed it since `before` was read: then nothing is written, or the claim
+        would be settled and its episode in doubt for ever. Raises `StoreError`, also where the
+        database refuses the statement for a cause of its own: an answer must not be given up for
+        that.
         """
         values = {"outcome": outcome, "sent": sent, "settled_at": now}
         if outcome is Outcome.ACCEPTED:
@@ -147,10 +148,12 @@ class ClaimStore:
         change = update(claims).where(claims.c.token == token, open_ended).values(values)
         try:
             with self._engine.begin() as db:
-                if not _by_token(db, [token]):
+                if not by_token(db, [token]):
                     return None  # another database: the next claim will notice
-                db.execute(change)
-                return move_episode(db, before, after, now, actor)
+                saved = move_episode(db, before, after, now, actor)
+                if saved is not None:
+                    db.execute(change)
+                return saved
         except IntegrityError:
             raise
         except DBAPIError as error:
@@ -216,13 +219,12 @@ class ClaimStore:
     def by_token(self, tokens: Collection[str]) -> dict[str, Claim]:
         """The claims that have these tokens, without their keys."""
         with reading(self._engine) as db:
-            return _by_token(db, tokens)
+            return by_token(db, tokens)
 
     def latest(self, most: int) -> list[Claim]:
         """The latest claims, with their keys, the oldest of them first."""
         with reading(self._engine) as db:
-            newest = select_claims().order_by(None).order_by(claims.c.number.desc()).limit(most)
-            return fetch_claims(db, newest)[::-1]
+            return latest_claims(db, most)
 
     def latest_of(self, episode_id: int) -> Claim | None:
         """The latest claim of an episode."""
@@ -364,7 +366,14 @@ def fetch_claims(db: Connection, query: Select[Any]) -> list[Claim]:
     return [_claim(keys=tuple(keys[row["number"]]), **row) for row in rows]
 
 
-def _by_token(db: Connection, tokens: Collection[str]) -> dict[str, Claim]:
+def latest_claims(db: Connection, most: int) -> list[Claim]:
+    """The latest claims, with their keys, the oldest of them first."""
+    newest = select_claims().order_by(None).order_by(claims.c.number.desc()).limit(most)
+    return fetch_claims(db, newest)[::-1]
+
+
+def by_token(db: Connection, tokens: Collection[str]) -> dict[str, Claim]:
+    """The claims that have these tokens, without their keys."""
     return {
         row["token"]: _claim(keys=(), **row)
         for chunk in chunks(tokens)

@@ -14,19 +14,30 @@ from feedwatch.core.identity import Key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     Claim,
+    Finding,
     Outcome,
     Restoration,
     Target,
+    finding,
     key_hash,
     state_if_paid,
 )
 from feedwatch.core.settings import Policy
-from feedwatch.store.claims import fetch_claims, insert_claim, next_number, select_claims
+from feedwatch.store.claims import (
+    by_token,
+    fetch_claims,
+    insert_claim,
+    latest_claims,
+    next_number,
+    select_claims,
+)
 from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
 from feedwatch.store.feeds import set_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, identities, imprint
 from feedwatch.store.sql import chunks
+
+FILLED_UP = 1000  # of the ledger's latest claims: a new or emptied place has them from then on
 
 
 class KnownBy(NamedTuple):
@@ -35,6 +46,14 @@ class KnownBy(NamedTuple):
     feed: str
     episode_id: int
     key: Key
+
+
+class Comparison(NamedTuple):
+    """What the ledger had of the journal's claims, what it took over, and what it has then."""
+
+    known: Mapping[str, Claim]  # by token, as they were
+    done: Restoration
+    latest: Sequence[Claim]
 
 
 class Imports:
@@ -47,53 +66,71 @@ class Imports:
 
     def take_over(
         self,
-        missing: Sequence[Claim],
+        recorded: Sequence[Claim],
         feeds_of: Mapping[str, Collection[str]],
         now: datetime,
         policy: Policy,
-    ) -> Restoration:
-        """Import `missing`, claims by their numbers, in one transaction.
+    ) -> Comparison:
+        """Import what the ledger lacks of `recorded`, claims by their numbers, in one transaction.
 
         feeds_of: the names of the feeds that the config has for each target.
 
-        The episode of each claim becomes `processing` or `unknown`. What turns up later in the
-        claims' feeds and is dated before them is held: a person may have skipped it meanwhile.
+        All that is told of the ledger is read in it, too: a copy may be restored at any instant.
         """
         with self._engine.begin() as db:
-            # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
-            names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
-            known_by = _known_by(db, {name for some in names.values() for name in some})
-            taken = _taken_numbers(db, [claim.number for claim in missing])
-            kept = [claim.number for claim in missing if claim.number not in taken]
-            last = db.scalars(select(imprint.c.claims)).one()
-            db.execute(update(imprint).values(claims=max([last, *kept])))
-            decisive: dict[int, Claim] = {}
-            unmet = 0
-            for claim in missing:
-                episode_id = _episode_of(claim, names[claim.token], known_by)
-                number = claim.number if claim.number not in taken else next_number(db)
-                taken.add(number)
-                insert_claim(db, replace(claim, number=number, episode_id=episode_id))
-                if claim.outcome not in PERHAPS_PAID:
-                    continue
-                if episode_id is None:
-                    unmet += 1
-                else:
-                    decisive[episode_id] = claim  # of several the newest
-            states = [
-                after.state
-                for episode in _episodes(db, decisive)
-                if (after := _import(db, episode, decisive[episode.id], now, policy)) is not None
-            ]
-            done = Restoration(
-                imported=len(missing),
-                processing=states.count(State.PROCESSING),
-                unknown=states.count(State.UNKNOWN),
-                unmet=unmet,
-                feeds=_doubt(db, missing, feeds_of, now),
-            )
-            self._outbox.put(db, events.restored(now, done), now)
-        return done
+            known = by_token(db, [one.token for one in recorded])
+            missing = [one for one in recorded if finding(one, known) is Finding.MISSING]
+            done = Restoration()
+            if missing:
+                done = _take_over(db, missing, feeds_of, now, policy)
+                self._outbox.put(db, events.restored(now, done), now)
+            return Comparison(known, done, latest_claims(db, FILLED_UP))
+
+
+def _take_over(
+    db: Connection,
+    missing: Sequence[Claim],
+    feeds_of: Mapping[str, Collection[str]],
+    now: datetime,
+    policy: Policy,
+) -> Restoration:
+    """Import `missing`; the episode of each claim becomes `processing` or `unknown`.
+
+    What turns up later in the claims' feeds and is dated before them is held: a person may have
+    skipped it meanwhile.
+    """
+    # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
+    names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
+    known_by = _known_by(db, {name for some in names.values() for name in some})
+    taken = _taken_numbers(db, [claim.number for claim in missing])
+    kept = [claim.number for claim in missing if claim.number not in taken]
+    last = db.scalars(select(imprint.c.claims)).one()
+    db.execute(update(imprint).values(claims=max([last, *kept])))
+    decisive: dict[int, Claim] = {}
+    unmet = 0
+    for claim in missing:
+        episode_id = _episode_of(claim, names[claim.token], known_by)
+        number = claim.number if claim.number not in taken else next_number(db)
+        taken.add(number)
+        insert_claim(db, replace(claim, number=number, episode_id=episode_id))
+        if claim.outcome not in PERHAPS_PAID:
+            continue
+        if episode_id is None:
+            unmet += 1
+        else:
+            decisive[episode_id] = claim  # of several the newest
+    states = [
+        after.state
+        for episode in _episodes(db, decisive)
+        if (after := _import(db, episode, decisive[episode.id], now, policy)) is not None
+    ]
+    return Restoration(
+        imported=len(missing),
+        processing=states.count(State.PROCESSING),
+        unknown=states.count(State.UNKNOWN),
+        unmet=unmet,
+        feeds=_doubt(db, missing, feeds_of, now),
+    )
 
 
 def meet_claims(

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
+from feedwatch.core.episode import State
 from feedwatch.core.job import Later, Refused
 from feedwatch.core.ledger import (
     Claim,
@@ -25,8 +26,6 @@ from feedwatch.store.journal import KEPT_CLAIMS, read_markers
 from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
-
-FILLED_UP = 1000  # of the ledger's latest claims: a new or emptied place has them from then on
 
 
 def compare(context: Context, expected: str | None = None) -> str | None:
@@ -46,24 +45,11 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             "journal: %d claims at another API, a sandbox or a test, are passed over",
             len(recorded) - len(ours),
         )
-    ledger = store.claims.by_token([one.token for one in ours])
-    missing: list[Claim] = []
-    for claim in ours:
-        match finding(claim, ledger):
-            case Finding.MISSING:
-                missing.append(claim)
-            case Finding.SETTLED:
-                _settle(context, ledger[claim.token], claim)
-            case Finding.CONTRADICTED:
-                log.critical(
-                    "journal and database disagree about the job of %r of feed %s: %s and %s",
-                    *(claim.title, claim.feed, claim.media_id, ledger[claim.token].media_id),
-                )
-    if missing:
-        feeds_of = defaultdict(list)
-        for source in context.plan.sources.values():
-            feeds_of[source.podcast_id].append(source.name)
-        done = store.imports.take_over(missing, feeds_of, now, policy)
+    feeds_of = defaultdict(list)
+    for source in context.plan.sources.values():
+        feeds_of[source.podcast_id].append(source.name)
+    known, done, latest = store.imports.take_over(ours, feeds_of, now, policy)
+    if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %d claims "
             "that it did not know. %d episodes are polled, %d are in doubt, %d claims wait for "
@@ -78,9 +64,17 @@ def compare(context: Context, expected: str | None = None) -> str | None:
                 context.processor.name,
                 lambda breaker: circuit_breaker.breaker_after_doubt(breaker, reason, now, policy),
             )
+    for claim in ours:
+        match finding(claim, known):
+            case Finding.SETTLED:
+                _settle(context, known[claim.token], claim)
+            case Finding.CONTRADICTED:
+                log.critical(
+                    "journal and database disagree about the job of %r of feed %s: %s and %s",
+                    *(claim.title, claim.feed, claim.media_id, known[claim.token].media_id),
+                )
     if expected is not None and not store.claims.by_token([expected]):
         _hold_everything(context)
-    latest = store.claims.latest(FILLED_UP)
     union = {one.token: one for one in ours} | {one.token: one for one in latest}
     journal.bring_up_to_date(list(union.values()))
     return latest[-1].token if latest else None
@@ -131,9 +125,9 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         return
     reason = "the answer was read, and feedwatch stopped before it was recorded"
     after = episode_lifecycle.imported(before, recorded, now, policy)
-    if recorded.outcome is Outcome.REFUSED:
+    if before.state is State.SUBMITTING and recorded.outcome is Outcome.REFUSED:
         after = episode_lifecycle.answered(before, Refused(reason), now, policy)
-    elif recorded.outcome is Outcome.NOT_TAKEN:
+    elif before.state is State.SUBMITTING and recorded.outcome is Outcome.NOT_TAKEN:
         after = episode_lifecycle.answered(before, Later(reason), now, policy)
     saved = store.claims.settle(
         known.token, recorded.outcome, before, after or before, now, sent=recorded.sent
