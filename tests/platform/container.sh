@@ -42,9 +42,14 @@ states() { feedwatch episodes --json | json '",".join(sorted(e["state"] for e in
 states_are() { [ "$(states)" = "$1" ]; }
 beat_since() { [[ "$(feedwatch feeds --json | json 'd[0]["last_success_at"] or ""')" > "$1" ]]; }
 health() { docker inspect -f '{{.State.Health.Status}}' feedwatch; }
+looks() { docker inspect -f '{{range .State.Health.Log}}{{.End}} {{end}}' feedwatch; }
+has_been_looked_at_since() { [ "$(looks)" != "$1" ]; }
 health_is() { [ "$(health)" = "$1" ]; }
 logged() { docker logs feedwatch 2>&1 | grep -e "$1" > /dev/null; }
-start() { docker run -d --name feedwatch --network host "${TIGHT[@]}" "${MOUNTS[@]}" "$IMAGE" > /dev/null; }
+last_check() { feedwatch feeds --json | json 'd[0]["last_success_at"] or ""'; }
+has_moved_from() { [ "$(last_check)" != "$1" ]; }
+# start [OPTIONS OF docker run]
+start() { docker run -d --name feedwatch --network host "${TIGHT[@]}" "${MOUNTS[@]}" "$@" "$IMAGE" > /dev/null; }
 stop() { # within ten seconds, with status 0
     local began=$SECONDS
     docker stop -t 10 feedwatch > /dev/null
@@ -125,6 +130,37 @@ start
 eventually 60 beat_since "$before"
 states_are ready,unknown || die "not in doubt: $(states)"
 [ "$(taken)" = 2 ] || die "$(taken) submissions"
+stop
+
+step "the wall clock set forward by a month, back by an hour, and right again: checks go on"
+docker rm feedwatch > /dev/null
+mkdir "$WORK/clock"
+cp clock.so "$WORK/clock/"
+echo 0 > "$WORK/clock/offset"
+start -v "$WORK/clock:/clock:ro" -e LD_PRELOAD=/clock/clock.so -e CLOCK_OFFSET=/clock/offset
+for offset in 2592000 -3600 0; do
+    seen=$(last_check)
+    echo $offset > "$WORK/clock/offset"
+    eventually 60 has_moved_from "$seen"
+    feedwatch healthcheck
+    echo "goes on at $(last_check)"
+done
+[ "$(taken)" = 2 ] || die "$(taken) submissions"
+stop
+
+step "with a tenth of a core: it stays healthy, and an episode is processed"
+docker rm feedwatch > /dev/null
+docker volume rm feedwatch-data feedwatch-claims > /dev/null # a first start, which has the most to do
+began=$SECONDS
+start --cpus 0.1
+eventually 300 health_is healthy
+eventually 300 logged '→ ready' # a command in the container would take its share of the core
+echo "processed after $((SECONDS - began)) s"
+for _ in 1 2 3 4; do # healthchecks, 30 s apart
+    seen=$(looks)
+    eventually 120 has_been_looked_at_since "$seen"
+    health_is healthy || die "$(health)"
+done
 stop
 
 step "a config that it may not read, and one that is wrong: status 2, and the reason"

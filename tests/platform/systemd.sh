@@ -36,6 +36,12 @@ is_in() { [ "$(systemctl show -P SubState "$UNIT")" = "$1" ]; }
 beat_since() { # is the last successful check of the feed later than that
     [[ "$(feedwatch feeds --json | json 'd[0]["last_success_at"] or ""')" > "$1" ]]
 }
+goes_on() { # checks that are later, by the monotonic clock, than now; the wall clock may be anywhere
+    local seen; seen=$(last_check)
+    eventually 60 has_moved_from "$seen"
+}
+last_check() { feedwatch feeds --json | json 'd[0]["last_success_at"] or ""'; }
+has_moved_from() { [ "$(last_check)" != "$1" ]; }
 write_config() { # write_config [FURTHER LINES]
     install -m 0640 -o root -g feedwatch-config /dev/stdin "$CONFIG" <<C
 FEEDWATCH_DATABASE_URL=sqlite:///$STATE/feedwatch.db
@@ -199,6 +205,31 @@ eventually 60 beat_since "$before"
 states_are ready,ready,unknown || die "not in doubt: $(states)"
 [ "$(taken)" = 3 ] || die "$(taken) submissions"
 feedwatch healthcheck
+
+step "the wall clock set forward by a month, back by an hour, and right again: checks go on"
+# The kernel's clock is that of all machines here, so a library moves it for the processes of ours.
+restarts=$(systemctl show -P NRestarts "$UNIT")
+install -m 0644 clock.so /usr/local/lib/feedwatch-clock.so
+mkdir -p "/run/systemd/system/$UNIT.d"
+cat > "/run/systemd/system/$UNIT.d/clock.conf" <<C
+[Service]
+Environment=LD_PRELOAD=/usr/local/lib/feedwatch-clock.so CLOCK_OFFSET=/run/clock-offset
+C
+echo 0 > /run/clock-offset
+systemctl daemon-reload
+systemctl restart "$UNIT"
+goes_on
+for offset in 2592000 -3600 0; do
+    echo $offset > /run/clock-offset
+    goes_on
+    LD_PRELOAD=/usr/local/lib/feedwatch-clock.so CLOCK_OFFSET=/run/clock-offset feedwatch healthcheck
+    echo "goes on at $(last_check)"
+done
+[ "$(systemctl show -P NRestarts "$UNIT")" = 0 ] || die "it was restarted, after $restarts before"
+rm -r "/run/systemd/system/$UNIT.d"
+systemctl daemon-reload
+systemctl restart "$UNIT"
+[ "$(taken)" = 3 ] || die "$(taken) submissions"
 
 step "a wrong config: the reason in the journal, and no restart"
 systemctl stop "$UNIT"

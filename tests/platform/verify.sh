@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${PLATFORM:?is the folder of systemd-run.sh and container-run.sh}"
 [ $# -gt 0 ] || set -- systemd container compose
 
+cc -shared -fPIC -o tests/platform/clock.so tests/clock.c # it moves the clock of a process
 for what; do
     echo "== $what"
     case $what in
