@@ -157,8 +157,10 @@ def main() -> int:
         samples = list(live(one, daemon, chosen.days, random.Random(chosen.seed)))
         one.sandbox.faults.clear()
         with closing(sqlite3.connect(one.workspace.database, timeout=PATIENCE)) as db:
-            live_ones = "SELECT count(*) FROM episodes WHERE state IN ('queued', 'submitting', 'processing')"
-            wait_for(lambda: not db.execute(live_ones).fetchone()[0], what="the last jobs")
+            live_ones = (
+                "SELECT 1 FROM episodes WHERE state IN ('queued', 'submitting', 'processing')"
+            )
+            wait_for(lambda: not db.execute(live_ones).fetchall(), what="the last jobs")
             states = dict(db.execute("SELECT state, count(*) FROM episodes GROUP BY state"))
         ended = daemon.stop()
         taken = [body["url"] for body in one.sandbox.taken]
