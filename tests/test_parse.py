@@ -8,6 +8,7 @@ import gzip
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -197,7 +198,7 @@ def test_a_live_item_is_no_item_and_leaves_the_feed_alone() -> None:
         # not well-formed, so that the other parser reads it
         rss(ordinary, ordinary, more=live + "<x>"),
     ):
-        assert parsed(body) == plain
+        assert replace(parsed(body), repaired=False) == plain
 
 
 def test_a_live_item_that_is_never_closed_does_not_swallow_the_items() -> None:
@@ -762,7 +763,7 @@ def test_a_feed_that_stops_being_well_formed_keeps_its_items() -> None:
         "<description>&lt;p&gt;One &amp;amp; two&lt;/p&gt;</description>"
         "<pubDate>Tue, 05 Mar 2024 06:00:00 GMT</pubDate><itunes:duration>61</itunes:duration>"
     )
-    assert parsed(rss(content, more="<x>")) == parsed(rss(content))
+    assert parsed(rss(content, more="<x>")) == replace(parsed(rss(content)), repaired=True)
 
 
 # What is no feed

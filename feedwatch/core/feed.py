@@ -169,3 +169,5 @@ class ParsedFeed:
     title: str
     items: tuple[Item, ...]
     unchanged: int = 0  # items besides these, the same to the byte as when they were last read
+    repaired: bool = False  # the document is not well-formed, or has bytes that had to be replaced
+    unread: int = 0  # items or enclosures that its bytes have, and that could not be read

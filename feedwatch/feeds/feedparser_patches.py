@@ -16,6 +16,7 @@ from feedwatch.feeds import enclosures
 from feedwatch.feeds.namespaces import OURS
 
 CANDIDATES = "feedwatch_candidates"
+PUT_ASIDE = "feedwatch_put_aside"  # of the feed: how many enclosures of live items it has
 BASIC_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\w{2,7});")
 
 _FeedParserMixin.namespaces.update(OURS)
@@ -60,6 +61,8 @@ class _Dialects(_FeedParserMixin):  # type: ignore[misc]  # feedparser has no ty
         self.sourcedata.clear()
 
     def _start_enclosure(self, attrs: Attributes) -> None:
+        if self.insource:
+            self.feeddata[PUT_ASIDE] = self.feeddata.get(PUT_ASIDE, 0) + 1
         self.note(enclosures.enclosure(attrs))
 
     def _start_link(self, attrs: Attributes) -> None:

@@ -7,6 +7,7 @@ be killed.
 import io
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import feedparser
@@ -15,9 +16,10 @@ from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import feedparser_patches
 from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS
-from feedwatch.feeds.enclosures import choose
+from feedwatch.feeds.enclosures import FoundIn, choose
 from feedwatch.feeds.html_to_text import one_line, readable, trimmed
 from feedwatch.feeds.sniff import feed_bytes
+from feedwatch.feeds.unread import unread
 
 
 def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
@@ -42,7 +44,19 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
         return Failed(f"the document could not be read as a feed ({detail})")
     if not items and re.search(rb"(?i)<(?:[\w-]+:)?(?:item|entry)[\s>]", body):
         return Failed("the document has items, but none of them could be read")
-    return ParsedFeed(title=one_line(_text(feed.feed, "title")), items=items)
+    return ParsedFeed(
+        title=one_line(_text(feed.feed, "title")),
+        items=items,
+        repaired=bool(feed.bozo),
+        unread=unread(body, items=len(items), enclosures=_enclosures(feed)),
+    )
+
+
+def _enclosures(feed: Any) -> int:
+    """How many elements of that name were read: with their items, or put aside on purpose."""
+    candidates = chain(*(dict.get(e, feedparser_patches.CANDIDATES, ()) for e in feed.entries))
+    kept = sum(candidate.source is FoundIn.ENCLOSURE for candidate in candidates)
+    return kept + int(feed.feed.get(feedparser_patches.PUT_ASIDE, 0))
 
 
 def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:

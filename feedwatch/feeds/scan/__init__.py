@@ -36,7 +36,7 @@ class _Scan:
             return ()
         body = self.outline.document_of(places, malformed=malformed)
         parsed = self.parser.parse(replace(self.document, body=body), self.rules.media_types)
-        if isinstance(parsed, Failed) or len(parsed.items) != len(places):
+        if isinstance(parsed, Failed) or len(parsed.items) != len(places) or parsed.unread:
             return None
         return parsed.items
 
@@ -146,14 +146,20 @@ def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
     if len(unread) == len(scan.hashes):
         return None  # feedparser may as well read the whole document
     kept = replace(cache, seen=seen)
-    parsed = scan.parsed(unread, malformed=bool(looked.malformed) or kept.has_malformed)
+    malformed = bool(looked.malformed) or kept.has_malformed
+    parsed = scan.parsed(unread, malformed=malformed)
     if parsed is None:
         return None
     by_feedparser = iter(parsed)
     items = tuple(next(by_feedparser) if item is None else item for item in looked.items)
     keys = keys_of(items)
     return ChangedItems(
-        parsed=ParsedFeed(title="", items=items, unchanged=len(scan.hashes) - len(places)),
+        parsed=ParsedFeed(
+            title="",
+            items=items,
+            unchanged=len(scan.hashes) - len(places),
+            repaired=malformed,
+        ),
         keys=keys,
         unchanged=summary(seen[one] for one in scan.hashes if one in seen),
         is_same=not places and len(seen) == len(cache.seen),
