@@ -11,6 +11,7 @@ from feedwatch.core.admission import UNDECIDED_AT_MOST, Verdict, admitted
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Item
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
+from tests import shows
 from tests.shows import Memory, item, verdicts
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -47,6 +48,24 @@ def test_the_feeds_order_decides_between_equal_dates() -> None:
 
 def test_an_item_without_a_date_is_not_the_latest_while_others_have_one() -> None:
     assert first_run(FirstRun(latest=1), item(2, published_at=None), item(1)) == ["guid-1"]
+
+
+@pytest.mark.parametrize("days", [1.01, 2, 20, 29, 31, 4000])
+def test_a_date_ahead_is_not_the_latest(days: float) -> None:
+    pinned = item(9, published_at=shows.NOW + timedelta(days=days))
+    assert first_run(FirstRun(latest=1), pinned, item(2), item(1)) == ["guid-2"]
+    assert first_run(FirstRun(latest=3), pinned, item(2), item(1)) == ["guid-9", "guid-2", "guid-1"]
+
+
+def test_a_publishers_clock_or_time_zone_may_be_off_by_a_day() -> None:
+    hasty = item(9, published_at=shows.NOW + timedelta(hours=23))
+    assert first_run(FirstRun(latest=1), hasty, item(2)) == ["guid-9"]
+
+
+def test_a_date_too_far_ahead_is_not_since_anything() -> None:
+    since = FirstRun(since=date(2026, 1, 3))
+    soon, never = (item(n, published_at=shows.NOW + timedelta(days=n)) for n in (29, 31))
+    assert first_run(since, never, soon, item(2), item(1)) == ["guid-29", "guid-2"]
 
 
 def test_the_latest_are_chosen_among_what_the_filters_let_through() -> None:

@@ -13,6 +13,7 @@ from feedwatch.config.locate import find_file
 from feedwatch.core.settings import (
     FeedConfig,
     FirstRun,
+    FutureDated,
     OnReplaced,
     OnUnknown,
     Policy,
@@ -63,6 +64,7 @@ def test_the_least_config_has_the_promised_defaults(tmp_path: Path) -> None:
     )
     assert (policy.max_concurrent_jobs, policy.max_submissions_per_day) == (4, 100)
     assert policy.on_unknown is OnUnknown.HOLD
+    assert (source.future_dated, source.submit_delay) == (FutureDated.WAIT, timedelta())
     assert settings.api_url == "https://api.studio.inlet.fm"
 
 
@@ -71,7 +73,8 @@ def test_every_setting_of_the_parts_has_its_key() -> None:
         return {field.name for field in fields(kind)}
 
     assert names(Policy) <= Keys.model_fields.keys()
-    assert names(FeedConfig) - {"name", "rules"} | names(Rules) == FeedKeys.model_fields.keys()
+    own = names(FeedConfig) - {"name", "rules", "future_dated"} | names(Rules)
+    assert own == FeedKeys.model_fields.keys()
 
 
 def test_a_feeds_own_settings_go_before_the_global_ones(tmp_path: Path) -> None:
@@ -81,12 +84,15 @@ def test_a_feeds_own_settings_go_before_the_global_ones(tmp_path: Path) -> None:
         + FEED
         + "FEEDWATCH_FLOOD_LIMIT=9\nFEEDWATCH_FIRST_RUN=all\nFEEDWATCH_CHECK_INTERVAL=6h\n"
         "FEEDWATCH_FEEDS__SHOW__FLOOD_LIMIT=0\nFEEDWATCH_FEEDS__SHOW__FIRST_RUN=since:2024-02-29\n"
-        "FEEDWATCH_FEEDS__SHOW__CHECK_INTERVAL=90s\n",
+        "FEEDWATCH_FEEDS__SHOW__CHECK_INTERVAL=90s\n"
+        "FEEDWATCH_FUTURE_DATED=submit\nFEEDWATCH_SUBMIT_DELAY=10m\n"
+        "FEEDWATCH_FEEDS__SHOW__SUBMIT_DELAY=0s\n",
     )
     (source,) = settings.sources
     assert source.rules.flood_limit == 0
     assert source.rules.first_run == FirstRun(since=date(2024, 2, 29))
     assert source.check_interval == timedelta(seconds=90)
+    assert (source.future_dated, source.submit_delay) == (FutureDated.SUBMIT, timedelta())
 
 
 @pytest.mark.parametrize(
@@ -260,6 +266,9 @@ def test_a_key_that_nothing_reads_names_the_nearest_right_one(
         ("FEEDWATCH_FIRST_RUN=since:2024-02-30", "since:YYYY-MM-DD"),
         ("FEEDWATCH_ON_REPLACED=maybe", "ignore or hold or submit"),
         ("FEEDWATCH_ON_UNKNOWN=retry", "hold or resubmit"),
+        ("FEEDWATCH_FUTURE_DATED=hold", "wait or submit"),
+        ("FEEDWATCH_SUBMIT_DELAY=10", "a number and a unit"),
+        ("FEEDWATCH_FEEDS__SHOW__SUBMIT_DELAY=s", "a number and a unit"),
         ("FEEDWATCH_LOG_LEVEL=loud", "debug or info or warning or error"),
         ("FEEDWATCH_API_URL=https://api.example/api/v1", "the host only, https://api.example"),
         ("FEEDWATCH_API_URL=api.example", "begins with http"),

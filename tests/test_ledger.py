@@ -297,7 +297,7 @@ def test_a_claim_that_waits_for_its_item_pays_for_one_episode_only(store: Store)
     assert [after.state for _, after in moved] == [State.UNKNOWN]
     result = claim_result(store)
     assert result.claim is None, "the other one is paid for as well, by the ledger"
-    assert [after.state for _, after in result.paid_already] == [State.HELD]
+    assert [after.state for _, after in result.others] == [State.HELD]
 
 
 def test_an_episode_is_found_in_the_claims_own_feed_whatever_its_podcast_is_now(
@@ -365,7 +365,7 @@ def test_an_episode_that_another_feed_has_paid_for_at_this_podcast_is_skipped(
 ) -> None:
     result = paid_by_both_feeds(store, TARGET)
     assert result.claim is None
-    ((before, after),) = result.paid_already
+    ((before, after),) = result.others
     assert (before.feed, after.state) == ("network", State.SKIPPED)
     assert after.reason is not None
     assert after.reason.startswith("already submitted as episode 1 of feed show")

@@ -43,6 +43,7 @@ from feedwatch.core.ledger import Claim, Outcome, Target
 from feedwatch.core.post_deadline import POST_SECONDS
 from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import OnUnknown, Policy
+from feedwatch.core.submit_waits import Wait
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOLD = Policy()
@@ -113,6 +114,7 @@ CLAIMS = [
 def moves() -> Iterator[HistoryEntry]:
     """Everything that can happen to an episode, in every way that makes a difference."""
     yield lambda e: episode_lifecycle.claimed(e, "p", NOW)
+    yield lambda e: episode_lifecycle.put_off(e, Wait(NOW + 9 * DAY, "waits"), NOW)
     yield lambda e: episode_lifecycle.approved(e, NOW)
     yield episode_lifecycle.skipped
     yield episode_lifecycle.doubted

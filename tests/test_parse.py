@@ -339,6 +339,31 @@ MARCH_5 = datetime(2024, 3, 5, 6, tzinfo=UTC)
         ("05 Mar 2024", datetime(2024, 3, 5, tzinfo=UTC)),
         ("Tue Mar  5 06:00:00 2024", MARCH_5),
         ("Fri, 2024/03/05 01:00:00 EST", MARCH_5),
+        ("Tue Mar  5 01:00:00 EST 2024", MARCH_5),
+        ("March 5, 2024 6:00 AM", MARCH_5),
+        ("Tuesday, March 5th, 2024 06:00:00 GMT", MARCH_5),
+        ("5th March 2024 06:00", MARCH_5),
+        ("2024 Mar 5 06:00", MARCH_5),
+        ("2024-Mar-05 06:00", MARCH_5),
+        ("2024/03/05 06:00:00", MARCH_5),
+        ("2024/3/5 6:00", MARCH_5),
+        ("2024.03.05 06:00", MARCH_5),
+        ("2024. 3. 5. 오전 6:00", MARCH_5),
+        ("2024-3-5 06:00", MARCH_5),
+        ("2024-03-05 01:00:00 EST", MARCH_5),
+        ("2024-03-05 06:00 AM", MARCH_5),
+        ("2024年3月5日 06:00", MARCH_5),
+        ("2024年03月05日(火) 午前6時", MARCH_5),
+        ("2024年3月5日 星期二 上午6时00分00秒", MARCH_5),
+        ("２０２４年３月５日 06:00", MARCH_5),
+        ("2024년 3월 5일 화요일 오전 6시 0분", MARCH_5),
+        ("2024-03-05 오전 6:00:00", MARCH_5),
+        ("Tue, 05/03/2024 06:00", MARCH_5),  # the third of May was a Friday
+        ("Tue, 03/05/2024 06:00", MARCH_5),
+        ("25/03/2024", datetime(2024, 3, 25, tzinfo=UTC)),  # there are twelve months
+        ("03/25/2024", datetime(2024, 3, 25, tzinfo=UTC)),
+        ("25.03.2024", datetime(2024, 3, 25, tzinfo=UTC)),
+        ("03-03-2024", datetime(2024, 3, 3, tzinfo=UTC)),
     ],
 )
 def test_dates_in_every_spelling(text: str, moment: datetime) -> None:
@@ -352,7 +377,10 @@ def test_dates_in_every_spelling(text: str, moment: datetime) -> None:
         "Thu, 32 Jan 2024 25:61:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "2567-03-05T06:00:00Z",
         "Mon, 01 Jan 0001 00:00:00 +0000", "99999-01-01", "05/03/2024 06:00", "-05", "--03",
         "Tue, 05 Mar 2024 06:00:00 +9999", "9999-12-31T23:59:59-23:00", "06:00:00",
-        "Tue, 05 Xyz 2024 06:00:00 GMT",
+        "Tue, 05 Xyz 2024 06:00:00 GMT", "05.03.2024 06:00", "03-05-2024", "Sun, 05/03/2024 06:00",
+        "24/03/05", "2024/03", "03/2024", "March 2024", "5 March", "Tue, 5 March 06:00", "2024",
+        "2024/13/05", "2024/02/30", "令和6年3月5日", "2567年3月5日", "3月5日", "Ti, 05 marras 2024",
+        "2024/03-05", "Tuesday",
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_none(text: str) -> None:
@@ -393,10 +421,34 @@ def test_what_others_write_is_read_to_the_second(moment: datetime) -> None:
     assert read_date(moment.isoformat(" ")) == moment
 
 
-@given(st.one_of(st.text(), st.text("0123456789 :-+/.,TZtzGMEarnpu")), st.none())
-def test_no_date_raises(text: str, parsed: None) -> None:
-    moment = read_date(text, parsed)
+@given(st.one_of(st.text(), st.text("0123456789 :-+/.,TZtzGMEarnpu年月日時午後")))
+def test_no_date_raises(text: str) -> None:
+    moment = read_date(text)
     assert moment is None or (moment.tzinfo is UTC and 1990 <= moment.year <= 2100)
+
+
+YEAR_FIRST = (
+    "{0}/{1}/{2}",
+    "{0}.{1:02}.{2:02}",
+    "{0}年{1}月{2}日",
+    "{0}년 {1}월 {2}일",
+    "{0}-{1}-{2}",
+)
+YEAR_LAST = ("{2}/{1}/{0}", "{1}/{2}/{0}", "{2}.{1}.{0}", "{2:02}-{1:02}-{0}")
+
+
+@given(MOMENTS, st.sampled_from(YEAR_FIRST + YEAR_LAST))
+def test_a_date_of_numbers_is_read_right_or_not_at_all(moment: datetime, form: str) -> None:
+    date = moment.year, moment.month, moment.day
+    read = read_date(form.format(*date))
+    assert read == datetime(*date, tzinfo=UTC) or (read is None and form in YEAR_LAST)
+
+
+@given(
+    MOMENTS, st.sampled_from(["%Y", "%Y/%m", "%m/%Y", "%d %b", "%b %Y", "%A", "%H:%M", "%y/%m/%d"])
+)
+def test_what_a_date_lacks_is_not_taken_from_today(moment: datetime, form: str) -> None:
+    assert item(f"<pubDate>{moment.strftime(form)}</pubDate>").published_at is None
 
 
 # Which enclosure

@@ -53,6 +53,7 @@ class FeedKeys(_Keys):
     check_interval: values.Duration | None = None
     flood_limit: values.Whole | None = None
     on_replaced: values.OnReplacedValue | None = None
+    submit_delay: values.Delay | None = None
     include_title: values.TitleFilter | None = None
     exclude_title: values.TitleFilter | None = None
     episode_types: values.EpisodeTypes = Rules.episode_types
@@ -96,6 +97,8 @@ class Keys(_Keys):
     first_run: values.FirstRunValue = Rules.first_run
     flood_limit: values.Whole = Rules.flood_limit
     on_replaced: values.OnReplacedValue = Rules.on_replaced
+    future_dated: values.FutureDatedValue = FeedConfig.future_dated
+    submit_delay: values.Delay = FeedConfig.submit_delay
     on_unknown: values.OnUnknownValue = Policy.on_unknown
     log_format: values.LogFormatValue = "text"
     log_level: values.LogLevelValue = "info"

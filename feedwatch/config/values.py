@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes, SecretStr
 
-from feedwatch.core.settings import FirstRun, OnReplaced, OnUnknown, TitlePattern
+from feedwatch.core.settings import FirstRun, FutureDated, OnReplaced, OnUnknown, TitlePattern
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)
@@ -82,6 +82,11 @@ def duration(value: str) -> timedelta:
     if not timedelta() < length <= LONGEST:
         expected("more than zero and at most 365d")
     return length
+
+
+def delay(value: str) -> timedelta:
+    """The same, or none at all: 0s."""
+    return timedelta() if re.fullmatch(r"\s*0+[smhd]\s*", value) else duration(value)
 
 
 def http_url(value: str) -> str:
@@ -218,10 +223,12 @@ def headers(value: str) -> dict[str, str]:
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration)]
+Delay = Annotated[timedelta, BeforeValidator(delay)]
 Whole = Annotated[int, _matching(r"[0-9]+", "a whole number, zero or more")]
 AtLeastOne = Annotated[int, _matching(r"0*[1-9][0-9]*", "a whole number, one or more")]
 FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
 OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
+FutureDatedValue = Annotated[FutureDated, _one_of(FutureDated)]
 OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
 WebPassword = Annotated[SecretStr, BeforeValidator(web_password)]
 WebToken = Annotated[SecretStr, BeforeValidator(web_token)]

@@ -10,7 +10,9 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
+from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
+from feedwatch.core.submit_waits import believed
 
 # Episodes in the document before; of a shorter list, half is soon gone, if not all.
 VANISHED_AT_LEAST = 6
@@ -62,7 +64,7 @@ def decide(
     titles = _TitleFilters(rules)
     decisions = [_decision(match, rules, titles) for match in matches]
     if feed.baseline_at is None:
-        decisions, alarm = _first_run(decisions, rules.first_run), None
+        decisions, alarm = _first_run(decisions, rules.first_run, now), None
     else:
         alarm = _alarm(decisions, feed, rules, unchanged)
     for place, decision in enumerate(decisions):
@@ -207,19 +209,24 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: i
     return None
 
 
-def _first_run(decisions: Sequence[Decision], policy: FirstRun) -> list[Decision]:
+def _first_run(decisions: Sequence[Decision], policy: FirstRun, now: datetime) -> list[Decision]:
     """First run: of the items that no filter objects to, those that `policy` wants go on."""
     candidates = [one.item for one in decisions if one.verdict in (Verdict.SUBMIT, Verdict.HOLD)]
     if policy.everything:
         return list(decisions)
     if policy.since is not None:
         start = datetime.combine(policy.since, time(), UTC)
-        wanted = [item for item in candidates if item.published_at and item.published_at >= start]
+        dates = [(item, believed(item.published_at, now)) for item in candidates]
+        wanted = [item for item, date in dates if date is not None and date >= start]
         why = f"not published since {policy.since}"
     else:
         # Some feeds list the oldest first, so dates rule; the order in the feed only breaks ties.
-        never = datetime.min.replace(tzinfo=UTC)
-        candidates.sort(key=lambda item: item.published_at or never, reverse=True)
+        # A date to come, as a pinned item has, does not make the latest episode.
+        never, latest = datetime.min.replace(tzinfo=UTC), now + DAY
+        dated = {id(item): item.published_at or never for item in candidates}
+        candidates.sort(
+            key=lambda item: dated[id(item)] if dated[id(item)] <= latest else never, reverse=True
+        )
         wanted = candidates[: policy.latest]
         why = "what a feed holds when it is first seen is not submitted"
         if policy.latest:

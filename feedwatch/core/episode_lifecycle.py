@@ -11,6 +11,7 @@ from feedwatch.core.episode import Cause, Episode, State
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, fraction, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
+from feedwatch.core.submit_waits import Wait
 
 LEASE = timedelta(minutes=3)  # longer than a POST can take, see post_deadline.POST_SECONDS
 RESUBMIT_AFTER = timedelta(hours=1)  # time for a person to see a job that was accepted after all
@@ -32,6 +33,12 @@ class IllegalMoveError(Exception):
 
 
 # Submissions
+
+
+def put_off(episode: Episode, wait: Wait, now: datetime) -> Episode:
+    """It is not time to submit the episode; it is looked at again then, or in a day."""
+    _must_be(episode, "put off", State.QUEUED)
+    return _moved(episode, State.QUEUED, wait.reason, due_at=min(wait.until, now + DAY))
 
 
 def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:

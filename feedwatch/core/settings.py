@@ -14,6 +14,13 @@ class OnReplaced(StrEnum):
     SUBMIT = "submit"
 
 
+class FutureDated(StrEnum):
+    """What becomes of a new item that is dated ahead of now."""
+
+    WAIT = "wait"
+    SUBMIT = "submit"
+
+
 class OnUnknown(StrEnum):
     """What becomes of a doubtful submission, one that may or may not have been taken."""
 
@@ -66,6 +73,8 @@ class FeedConfig:
     check_interval: timedelta = timedelta(minutes=15)
     rules: Rules = Rules()
     ad_options: dict[str, Any] | None = None
+    future_dated: FutureDated = FutureDated.WAIT
+    submit_delay: timedelta = timedelta()  # how long a new item waits before it is submitted
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)

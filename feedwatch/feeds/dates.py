@@ -1,12 +1,10 @@
 """Dates and durations of items, as feeds write them. Pure."""
 
-import calendar
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 _LONGEST = 10_000_000  # seconds: no episode lasts for months
@@ -24,12 +22,49 @@ def read_duration(text: str) -> int | None:
 
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_RFC822 = re.compile(
-    r"""(?:[a-z]+\.?,?\s*)?                     # the day of the week: often wrong, never needed
-    (?P<day>[0-9]{1,2})[\s-]+(?P<month>[a-z]{3})[a-z]*\.?,?[\s-]+(?P<year>[0-9]{4}|[0-9]{2})
-    (?:,?\s+(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.[0-9]+)?)?
-    \s*(?P<half>[ap]m\b)?\s*(?P<zone>\S.*)?)?""",
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_CLOCK = r"""(?:,?[\s,T]\s*(?P<early>[ap]m\s*)?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})
+    (?::(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?\s*(?P<half>[ap]\.?m\b\.?)?\s*(?P<zone>\S.*)?)?"""
+_WEEKDAY = r"(?:(?P<weekday>[a-z]+)\.?(?:,\s*|\s+))?"
+_MONTH = r"(?P<month>(?!marras)[a-z]{3})[a-z]*\.?,?"  # marraskuu is November
+# Whatever names its year with four digits and cannot be taken for two dates; of day and month as
+# numbers see `_proven`. RFC 822 may name its year with two.
+_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?P<year>[0-9]{4})"
+_FORMS = tuple(
+    re.compile(f"{_WEEKDAY}{form}{_CLOCK}", re.VERBOSE | re.IGNORECASE | re.ASCII)
+    for form in (
+        rf"{_DAY}[\s-]+{_MONTH}[\s-]+(?P<year>[0-9]{{4}}|[0-9]{{2}})",
+        rf"{_YEAR}(?P<mark>[-/.])\s?(?P<month>[0-9]{{1,2}})(?P=mark)\s?(?P<day>[0-9]{{1,2}})\.?",
+        rf"{_YEAR}[\s,-]+{_MONTH}[\s-]+{_DAY}",
+        rf"{_MONTH}\s+{_DAY}(?:,\s*|\s+){_YEAR}",
+        rf"(?P<one>[0-9]{{1,2}})(?P<mark>[-/.])(?P<other>[0-9]{{1,2}})(?P=mark){_YEAR}",
+    )
+)
+_ASCTIME = re.compile(  # as `date` prints it: the year comes last
+    r"([a-z]{3},? [a-z]{3} \d{1,2}) (\d{1,2}:\d{2}(?::\d{2})?)( [a-z]{1,5})? (\d{4})",
+    re.IGNORECASE | re.ASCII,
+)
+_EAST_ASIAN = (  # each with what stands for it in the forms above
+    (
+        re.compile(r"([0-9]{4})\s*[年년]\s*([0-9]{1,2})\s*[月월]\s*([0-9]{1,2})\s*[日号號일]"),
+        r"\1-\2-\3 ",
+    ),
+    (
+        re.compile(
+            r"([0-9]{1,2})\s*[時时点點시]\s*(?:([0-9]{1,2})\s*[分분]\s*)?(?:([0-9]{1,2})\s*[秒초])?"
+        ),
+        None,
+    ),
+    (re.compile("午前|上午|오전"), " am "),
+    (re.compile("午後|下午|오후"), " pm "),
+    (
+        re.compile(
+            r"\(?(?:(?:星期|周|週)[一二三四五六日天]|[月火水木金土日](?:曜日?)|[월화수목금토일]요일)\)?"
+        ),
+        " ",
+    ),
+    (re.compile(r"\([月火水木金土日월화수목금토일]\)"), " "),
 )
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EAST = {  # hours east of UTC: the names of zones that mean one thing nearly everywhere
@@ -54,43 +89,71 @@ _EAST = {  # hours east of UTC: the names of zones that mean one thing nearly ev
 _ZONES = {name: hours for hours, names in _EAST.items() for name in names.split()}
 
 
-def read_date(text: str, parsed: Any = None) -> datetime | None:
+def read_date(text: str) -> datetime | None:
     """An item's date in UTC; None if it can't be read for certain, or its year is absurd.
 
-    `parsed` is what feedparser made of it. That is the last resort: feedparser takes a time zone
-    that it does not know for UTC, and some numbers for dates.
+    Nothing is filled in: feedparser, and most libraries, take what they do not understand from
+    today, and read the fifth month where the fifth day is meant. Without a time zone it is UTC.
     """
     text = " ".join(text.split())[:100]
     moment: datetime | None = None
-    with suppress(ValueError, OverflowError, TypeError, IndexError):
-        if known := _RFC822.fullmatch(text):
-            moment = _from_rfc822(known)
-        elif _ISO.match(text):
-            moment = datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", "").upper())
-            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        else:
-            moment = _from_others(text, parsed)
+    with suppress(ValueError, OverflowError):
+        if _ISO.match(text):
+            iso = text.replace(" ", "T", 1).replace(" ", "").upper()
+            with suppress(ValueError):
+                moment = datetime.fromisoformat(iso)
+                moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        moment = moment or _by_forms(text if text.isascii() else _western(text))
     return moment if moment and 1990 <= moment.year <= 2100 else None
 
 
-def is_plain(text: str) -> bool:
-    """Whether `read_date` reads an item's date without what feedparser made of it."""
-    text = " ".join(text.split())[:100]
-    return not text or bool(_RFC822.fullmatch(text) or _ISO.match(text))
-
-
-def _from_rfc822(parts: re.Match[str]) -> datetime | None:
+def _by_forms(text: str) -> datetime | None:
+    text = _ASCTIME.sub(r"\1 \4 \2\3", text)
+    found = next((found for form in _FORMS if (found := form.fullmatch(text))), None)
+    if found is None:
+        return None
+    parts = found.groupdict()
     year = int(parts["year"])
     if len(parts["year"]) == 2:
         year += 2000 if year < 70 else 1900
-    hour = int(parts["hour"] or 0)
-    if parts["half"]:
-        hour = hour % 12 + (12 if parts["half"].lower() == "pm" else 0)
-    month = _MONTHS.index(parts["month"].lower()) + 1
+    if "one" in parts:
+        proven = _proven(year, int(parts["one"]), int(parts["other"]), parts["weekday"])
+        if proven is None:
+            return None
+        month, day = proven
+    else:
+        day, word = int(parts["day"]), parts["month"].lower()
+        month = int(word) if word.isdigit() else _MONTHS.index(word) + 1
+    hour, half = int(parts["hour"] or 0), parts["half"] or parts["early"]
+    if half:
+        hour = hour % 12 + (12 if half.lower().startswith("p") else 0)
     clock = int(parts["minute"] or 0), min(59, int(parts["second"] or 0))
-    local = datetime(year, month, int(parts["day"]), hour, *clock)  # noqa: DTZ001  # zone follows
+    local = datetime(year, month, day, hour, *clock)  # noqa: DTZ001  # zone follows
     zone = _zone(parts["zone"] or "")
     return local.replace(tzinfo=zone).astimezone(UTC) if zone else None
+
+
+def _proven(year: int, one: int, other: int, weekday: str | None) -> tuple[int, int] | None:
+    """Month and day of two numbers, where only one order is a date, or is that day of the week."""
+    possible = set()
+    for month, day in ((one, other), (other, one)):
+        with suppress(ValueError):
+            possible.add((date(year, month, day).weekday(), month, day))
+    if len(possible) > 1 and weekday is not None and weekday[:3].lower() in _DAYS:
+        possible = {one for one in possible if _DAYS[one[0]] == weekday[:3].lower()}
+    return possible.pop()[1:] if len(possible) == 1 else None
+
+
+def _western(text: str) -> str:
+    """A Chinese, Japanese or Korean date, with signs that the forms know."""
+    text = normalize("NFKC", text)
+    for pattern, instead in _EAST_ASIAN:
+        text = pattern.sub(instead if instead is not None else _clock, text)
+    return " ".join(text.split())
+
+
+def _clock(parts: re.Match[str]) -> str:
+    return f"{parts[1]}:{int(parts[2] or 0):02}:{int(parts[3] or 0):02}"
 
 
 @lru_cache(1000)
@@ -105,12 +168,3 @@ def _zone(name: str) -> timezone | ZoneInfo | None:
     with suppress(ValueError, OSError):  # also of a name that is none
         return ZoneInfo(name) if re.fullmatch(r"[A-Z][A-Za-z_]+/[A-Za-z_]+", name) else None
     return None
-
-
-def _from_others(text: str, parsed: Any) -> datetime | None:
-    moments = [datetime.fromtimestamp(calendar.timegm(parsed), UTC)] if parsed else []
-    with suppress(ValueError, OverflowError, TypeError, IndexError):
-        moment = parsedate_to_datetime(text)
-        moments += [moment.astimezone(UTC)] if moment.tzinfo else []
-    # A date is believed if it names its year: numbers alone can be taken for anything.
-    return next((m for m in moments if re.search(rf"\b{m.year}(?!\d)", text)), None)

@@ -63,8 +63,7 @@ def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
     contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
     texts = {*contents, _text(entry, "summary")}  # itunes:summary is among these
     dates = (  # dc:date comes as updated
-        read_date(_text(entry, key), dict.get(entry, f"{key}_parsed"))
-        for key in ("published", "created", "updated")
+        read_date(_text(entry, key)) for key in ("published", "created", "updated")
     )
     return Item(
         guid=trimmed(_text(entry, "id")) or None,

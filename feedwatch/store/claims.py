@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import episode_lifecycle, events
@@ -56,6 +56,12 @@ class Intent(NamedTuple):
     target: Target
 
 
+class PutOff(NamedTuple):
+    """An episode that is not to be submitted yet, as it waits."""
+
+    waiting: Episode
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
     """What came of the attempt to claim."""
@@ -63,7 +69,7 @@ class ClaimResult:
     episode: Episode | None = None  # claimed; None: nothing may be submitted now
     claim: Claim | None = None
     ledger_differs: bool = False  # the last claim is missing: this is another or an older database
-    paid_already: Sequence[tuple[Episode, Episode]] = ()  # episodes before, and as moved
+    others: Sequence[tuple[Episode, Episode]] = ()  # paid already, or put off: before, and as moved
 
 
 class ClaimStore:
@@ -79,7 +85,7 @@ class ClaimStore:
         processor: str,
         now: datetime,
         policy: Policy,
-        intent: Callable[[Episode], Intent | None],
+        intent: Callable[[Episode], Intent | PutOff | None],
         last: str | None = None,
     ) -> ClaimResult:
         """Claim the oldest episode that may be submitted now, as `intent` says.
@@ -90,6 +96,7 @@ class ClaimStore:
         The same transaction checks everything that can forbid a submission: pauses, the circuit
         breaker, the limits of concurrent jobs and of submissions in any 24 hours, and whether a
         claim for another episode has paid for this one already: then it becomes held or skipped.
+        What is to wait is put off, and asked for again when that is over, or in a day.
         """
         with self._engine.begin() as db:
             breaker = breakers.load(db, processor, lock=True)
@@ -102,25 +109,29 @@ class ClaimStore:
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return ClaimResult()
             passed_over: set[str] = set()
-            paid_already: list[tuple[Episode, Episode]] = []
+            others: list[tuple[Episode, Episode]] = []
             while (before := _next_queued(db, passed_over, now)) is not None:
                 order = intent(before)
                 if order is None:
                     passed_over.add(before.feed)
+                    continue
+                if isinstance(order, PutOff):
+                    saved = move_episode(db, before, order.waiting, now)
+                    others += [(before, saved)] if saved is not None else []
                     continue
                 keys = fetch_keys(db, before.id)
                 paid = _paid_already(db, before, keys, order.target)
                 if paid is not None:
                     after = episode_lifecycle.paid_already(before, *paid)
                     saved = move_episode(db, before, after, now)
-                    paid_already.append((before, saved or after))
+                    others.append((before, saved or after))
                     continue
                 saved = move_episode(db, before, order.claimed, now)
                 if saved is None:  # another process has changed it since it was read
                     continue
                 claim = _add_claim(db, before, order.target, keys, now)
-                return ClaimResult(episode=saved, claim=claim, paid_already=paid_already)
-        return ClaimResult(paid_already=paid_already)
+                return ClaimResult(episode=saved, claim=claim, others=others)
+        return ClaimResult(others=others)
 
     def settle(
         self,
@@ -179,14 +190,17 @@ class ClaimStore:
             return _paid_already(db, None, keys, target)
 
     def may_claim_later(self, processor: str, now: datetime, policy: Policy) -> bool:
-        """Whether a queued episode will be submitted once time passes, with no person's help."""
+        """Whether a queued episode will be submitted soon, with no person's help.
+
+        What waits for its date or for FEEDWATCH_SUBMIT_DELAY may wait for long.
+        """
         with reading(self._engine) as db:
             breaker = breakers.load(db, processor)
             if breaker.paused or breaker.blocked:
                 return False
             if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
                 return False
-            return _next_queued(db, ()) is not None
+            return _next_queued(db, (), now, or_deferred=True) is not None
 
     def in_flight(self) -> int:
         """How many jobs are accepted and not final, with the submissions under way."""
@@ -293,9 +307,10 @@ def _add_claim(
 
 
 def _next_queued(
-    db: Connection, but_feeds: Collection[str], due_by: datetime | None = None
+    db: Connection, but_feeds: Collection[str], due_by: datetime, *, or_deferred: bool = False
 ) -> Episode | None:
-    """The oldest episode that may be submitted; with `due_by`, one that is due then."""
+    """The oldest episode that may be submitted and is due, or was deferred once."""
+    due = is_due(episodes.c.due_at, due_by)
     oldest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
     query = (
         select_episodes()
@@ -305,14 +320,13 @@ def _next_queued(
             feeds.c.active,
             ~feeds.c.paused,
             feeds.c.missing_podcast.is_(None),
+            or_(due, episodes.c.deferrals > 0) if or_deferred else due,
         )
         .order_by(oldest, episodes.c.id)
         .limit(1)
     )
     if but_feeds:
         query = query.where(feeds.c.name.not_in(but_feeds))
-    if due_by is not None:
-        query = query.where(is_due(episodes.c.due_at, due_by))
     return next(iter(fetch_episodes(db, query)), None)
 
 

@@ -78,6 +78,17 @@ class EpisodeStore:
         )
         return self._all(query)
 
+    def look_again(self, now: datetime) -> None:
+        """Have what waits be asked for at once: what it waits for may be another thing now.
+
+        What was deferred waits on.
+        """
+        waits = and_(
+            episodes.c.state == State.QUEUED, episodes.c.deferrals == 0, episodes.c.due_at > now
+        )
+        with self._engine.begin() as db:
+            db.execute(update(episodes).where(waits).values(due_at=now))
+
     def history(self, episode_id: int) -> list[HistoryEntry]:
         """An episode's history, oldest entry first."""
         query = (

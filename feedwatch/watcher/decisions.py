@@ -20,6 +20,7 @@ from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, paid_reason
 from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig, Policy
+from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
 from feedwatch.watcher.errors import NotFoundError, RequestError
@@ -125,7 +126,7 @@ def approval(
     episodes = _held(store, sources, ids, feed)
     _require_configured(sources, episodes)
     move = episode_lifecycle.approved
-    return _submitting(Action.APPROVE, store, episodes, move, now, target_of, feed)
+    return _submitting(Action.APPROVE, store, sources, episodes, move, now, target_of, feed)
 
 
 def skipping(
@@ -165,7 +166,7 @@ def retrial(
     if remarks and not done and not rest:
         raise RequestError("nothing was done:\n  " + "\n  ".join(remarks))
     move = episode_lifecycle.retried
-    proposal = _submitting(Action.RETRY, store, rest, move, now, target_of)
+    proposal = _submitting(Action.RETRY, store, sources, rest, move, now, target_of)
     return replace(proposal, done=done, remarks=[*remarks, *proposal.remarks])
 
 
@@ -287,6 +288,7 @@ def request_check(
 def _submitting(
     action: Action,
     store: Store,
+    sources: Collection[FeedConfig],
     episodes: Sequence[Episode],
     move: Callable[[Episode, datetime, int | None], Episode],
     now: datetime,
@@ -302,6 +304,10 @@ def _submitting(
         for number, claim in paid.items()
         if claim is not None
     ]
+    configs = {source.name: source for source in sources}
+    for one in episodes:
+        wait = wait_of(one.published_at, one.first_seen_at, configs[one.feed], now)
+        remarks += [f"episode {one.id} {wait.reason}"] if wait is not None else []
     return replace(proposal, remarks=remarks)
 
 

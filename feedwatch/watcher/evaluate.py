@@ -21,6 +21,7 @@ from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import Target, paid_reason
 from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.settings import FeedConfig
+from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.document_parser import DocumentParser
 from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
@@ -193,6 +194,8 @@ def decisions_for(
                 claim, state = paid
                 verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
                 decisions[place] = replace(decision, verdict=verdict, reason=paid_reason(claim))
+            elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
+                decisions[place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")
     return decisions
 
 

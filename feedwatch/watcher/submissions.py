@@ -13,11 +13,12 @@ from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
 from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import FeedConfig, OnUnknown
+from feedwatch.core.submit_waits import believed, wait_of
 from feedwatch.processors import Processor
 from feedwatch.processors.clocks import moment
-from feedwatch.store.claims import Intent
+from feedwatch.store.claims import Intent, PutOff
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import Context, about, log_move, named
+from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.set_asides import set_others_aside
@@ -60,13 +61,16 @@ class ClaimPlan:
         self._context = context
         self._podcasts = podcasts
 
-    def __call__(self, episode: Episode) -> Intent | None:
+    def __call__(self, episode: Episode) -> Intent | PutOff | None:
         """The episode as claimed; None without its feed in the config, or if it is `unasked`."""
         self.at = moment()  # not later than the commit, whatever stops us then
         source = self.sources.get(episode.feed)
         if source is None:
             self.passed_over.add(episode.feed)
             return None
+        wait = wait_of(episode.published_at, episode.first_seen_at, source, self.now)
+        if wait is not None:
+            return PutOff(episode_lifecycle.put_off(episode, wait, self.now))
         if not self._podcasts.is_usable(source.podcast_id):
             self.unasked = self.unasked or source.podcast_id
             return None
@@ -82,6 +86,7 @@ class Submissions:
         self._proven: Processor | None = None  # the one whose safe read has succeeded here
         self._podcasts = PodcastLookups(context)
         self._unsaved: list[Answered] = []  # answers that are not in the database yet
+        self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
 
@@ -95,6 +100,9 @@ class Submissions:
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
                 context.move(episode, episode_lifecycle.resubmitted(episode, now))
+        if context.plan is not self._plan:
+            store.episodes.look_again(now)
+            self._plan = context.plan
         self._podcasts.begin_round()
         while not context.stopping.is_set() and self._may_submit():
             context.worked(SUBMISSIONS)  # a safe read, which may have taken long
@@ -195,7 +203,7 @@ class Submissions:
             for feed in plan.passed_over - self._passed_over:
                 log.warning("feed %s: its queued episodes wait, the config has no such feed", feed)
             self._passed_over |= plan.passed_over
-            for before, after in result.paid_already:
+            for before, after in result.others:
                 log_move(before, after)
             if result.episode is not None and result.claim is not None:
                 self._last = result.claim.token
@@ -342,11 +350,12 @@ class Submissions:
 def submission_of(episode: Episode, source: FeedConfig) -> Task:
     """The task for an episode. The API demands a name: without a title it is the file's."""
     path = PurePosixPath(urlsplit(episode.enclosure_url).path)
+    now = episode.submitted_at or episode.first_seen_at
     return Task(
         podcast_id=episode.podcast_id or source.podcast_id,
         url=episode.enclosure_url,
         name=episode.title or unquote(path.stem).strip() or "Untitled episode",
         description=episode.description or "",
-        published_at=episode.published_at,
+        published_at=believed(episode.published_at, now),
         ad_options=source.ad_options,
     )

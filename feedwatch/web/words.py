@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 
 from feedwatch.core.health import spoken
-from feedwatch.core.settings import FeedConfig, OnReplaced, OnUnknown, Policy, Rules
+from feedwatch.core.settings import FeedConfig, FutureDated, OnReplaced, OnUnknown, Policy, Rules
 
 ON_UNKNOWN = {
     OnUnknown.HOLD: "A submission that may or may not have been taken waits for a person.",
     OnUnknown.RESUBMIT: "A submission that may or may not have been taken is sent again after an "
     "hour, at the risk of paying twice.",
+}
+FUTURE_DATED = {
+    FutureDated.WAIT: "An item dated ahead of now waits for its date.",
+    FutureDated.SUBMIT: "An item dated ahead of now is submitted at once.",
 }
 ON_REPLACED = {
     OnReplaced.IGNORE: "Audio that is replaced under a known episode is ignored.",
@@ -34,6 +38,12 @@ def feed_in_words(config: FeedConfig) -> list[str]:
         f"Checked every {spoken(config.check_interval)}.",
         f"Its episodes go to the podcast {config.podcast_id}.",
         *_rules(config.rules),
+        FUTURE_DATED[config.future_dated],
+        *(
+            [f"A new item waits for {spoken(config.submit_delay)} before it is submitted."]
+            if config.submit_delay
+            else []
+        ),
         *(["Ad options of its own are asked for."] if config.ad_options else []),
         *(["It is read with a user name and a password."] if config.username else []),
         *(["It is read with header fields of its own."] if config.headers else []),

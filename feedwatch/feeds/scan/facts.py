@@ -13,7 +13,7 @@ from enum import StrEnum
 from xml.parsers import expat
 
 from feedwatch.core.feed import Item
-from feedwatch.feeds.dates import is_plain, read_date, read_duration
+from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.enclosures import Candidate, alternate_source, choose, enclosure, media_content
 from feedwatch.feeds.html_to_text import one_line, trimmed
 from feedwatch.feeds.namespaces import PREFIXES
@@ -110,7 +110,7 @@ class _ItemParser:
         if not title and _Role.MEDIA_TITLE in self._roles:
             return None
         published_at = read_date(stated)
-        if published_at is None and (_Role.OTHER_DATE in self._roles or not is_plain(stated)):
+        if published_at is None and _Role.OTHER_DATE in self._roles:
             return None
         return Item(
             guid=trimmed(texts.get(_Role.GUID, "")) or None,
