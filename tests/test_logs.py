@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from feedwatch.core.masking import know
 from feedwatch.logs.formatters import BareLines, ForJournal, JsonLines, TextLines
-from feedwatch.logs.masking import know
 from tests.support import Feedwatch
 
 SECRET = 'a "quoted" secret'

@@ -8,8 +8,8 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from feedwatch.logs import masking
-from feedwatch.logs.masking import know, masked, masked_content, secrets_in
+from feedwatch.core import masking
+from feedwatch.core.masking import know, masked, masked_content, secrets_in
 from tests.support import KEY, Scene, item, scene
 
 SECRETS = ["s3cr3t-key", 'pa"ss wörd/+&\\', "it's%20odd?"]

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from feedwatch.core import masking
 from feedwatch.core.episode import State
-from feedwatch.logs import masking
 from feedwatch.web.show_text import shown
 from tests.page_site import (
     DECIDE,

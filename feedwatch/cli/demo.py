@@ -19,10 +19,10 @@ from feedwatch.cli.output import FAILED, print_table, stop
 from feedwatch.config.load import load
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import short
+from feedwatch.core.masking import know
 from feedwatch.core.schedule import DAY
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.logs import formatters
-from feedwatch.logs.masking import know
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
 from feedwatch.web.server import HttpSide

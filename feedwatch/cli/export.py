@@ -15,11 +15,11 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable
 from feedwatch.core.json_forms import episode_json
+from feedwatch.core.masking import masked_document
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.rewrite import republished
-from feedwatch.logs.masking import masked_document
 from feedwatch.net.client import Cancellation
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import configured_feeds, find_feed

@@ -32,9 +32,9 @@ from feedwatch.core.json_forms import (
     totals,
     whole_episode_json,
 )
+from feedwatch.core.masking import masked_document
 from feedwatch.core.printable import printable
 from feedwatch.core.status import Status
-from feedwatch.logs.masking import masked_document
 from feedwatch.processors import INLET
 from feedwatch.store.journal import places
 from feedwatch.watcher import overview

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
+from feedwatch.core.masking import masked, masked_document
 from feedwatch.core.printable import printable
-from feedwatch.logs.masking import masked, masked_document
 
 NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`

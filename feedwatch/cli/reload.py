@@ -12,9 +12,9 @@ from feedwatch.config.key_names import PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.config.load import load
 from feedwatch.core import circuit_breaker
+from feedwatch.core.masking import know
 from feedwatch.core.schedule import first_checks
 from feedwatch.logs import formatters
-from feedwatch.logs.masking import know
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Context, Plan

@@ -8,8 +8,8 @@ from pathlib import Path
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
+from feedwatch.core.masking import know
 from feedwatch.logs import formatters
-from feedwatch.logs.masking import know
 from feedwatch.processors import INLET
 from feedwatch.store.store import Store
 

@@ -2,7 +2,7 @@
 
 from feedwatch.config.key_names import PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
-from feedwatch.logs.masking import SECRET_KEYS, masked, masked_setting
+from feedwatch.core.masking import SECRET_KEYS, masked, masked_setting
 
 LONGEST = 60  # characters of a value
 

@@ -28,8 +28,13 @@ from feedwatch.config import values
 from feedwatch.config.ad_options import AdOptions
 from feedwatch.config.key_names import DATABASE_URL, PREFIX
 from feedwatch.config.values import expected
+from feedwatch.core.masking import (
+    secrets_in,
+    secrets_in_address,
+    secrets_in_arguments,
+    secrets_in_headers,
+)
 from feedwatch.core.settings import FeedConfig, Policy, Rules
-from feedwatch.logs.masking import secrets_in
 
 SHORTEST_POLL_INTERVAL = timedelta(seconds=30)  # what the API asks for
 LONGEST_POLL_INTERVAL = timedelta(days=1)
@@ -195,9 +200,14 @@ class Settings:
             found.append(self.api_key.get_secret_value())
         for secret in (self.web_password, self.web_token, self.web_decide_token):
             found.append(secret.get_secret_value() if secret is not None else "")
-        found += [self.notify_webhook_url or "", *self.notify_apprise_urls]
+        if self.notify_webhook_secret is not None:
+            found.append(base64.b64encode(self.notify_webhook_secret.get_secret_value()).decode())
+        for address in (self.notify_webhook_url, *self.notify_apprise_urls):
+            found += secrets_in_address(address) if address else []
+        found += secrets_in_arguments(self.notify_command[1:])
         for source in self.sources:
-            found += [source.password or "", *source.headers.values(), *secrets_in(source.url)]
+            found += [source.password or "", *secrets_in(source.url)]
+            found += secrets_in_headers(source.headers)
             if source.password:
                 login = f"{source.username}:{source.password}".encode()
                 found.append(base64.b64encode(login).decode())

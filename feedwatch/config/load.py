@@ -24,7 +24,13 @@ from feedwatch.config.key_names import (
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.locate import dotenv_parser
-from feedwatch.config.problems import duplicate_feeds, explain, respelt_feeds, unknown_key
+from feedwatch.config.problems import (
+    duplicate_feeds,
+    explain,
+    respelt_feeds,
+    short_secrets,
+    unknown_key,
+)
 from feedwatch.config.secrets import read_api_key, read_web_secrets, read_webhook_secret
 from feedwatch.core.settings import FeedConfig, Policy, Rules
 
@@ -74,7 +80,7 @@ def load(
         problems += [explain(details, given) for details in error.errors()]
     if problems:
         raise ConfigError(problems)
-    warnings = list(respelt_feeds(keys.feeds))
+    warnings = [*respelt_feeds(keys.feeds), *short_secrets(keys.feeds)]
     if path is not None and path.stat().st_mode & stat.S_IROTH:
         warnings.append(
             f"the config file {path} can be read by everybody on this machine: chmod o-r {path}"

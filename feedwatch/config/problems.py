@@ -15,7 +15,7 @@ from feedwatch.config.key_names import (
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys
 from feedwatch.core.identity import comparable
-from feedwatch.logs.masking import masked_setting
+from feedwatch.core.masking import SHORTEST_SECRET, masked_setting, names_a_secret
 
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 
@@ -61,6 +61,18 @@ def respelt_feeds(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
             f"{PREFIX}FEEDS__{name.upper()}__URL is another spelling of the address of the feed "
             f"{earlier!r}, so each episode is {outcome}"
         )
+
+
+def short_secrets(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
+    """Secrets that are too short to be told from ordinary text, and so are not masked."""
+    for name, feed in feeds.items():
+        headers = (text for header, text in feed.headers.items() if names_a_secret(header))
+        for key, secrets in (("PASSWORD", [feed.password or ""]), ("HEADERS", headers)):
+            if any(0 < len(secret) < SHORTEST_SECRET for secret in secrets):
+                yield (
+                    f"{PREFIX}FEEDS__{name.upper()}__{key}: a secret of fewer than "
+                    f"{SHORTEST_SECRET} characters is not masked where it turns up in a log line"
+                )
 
 
 def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:

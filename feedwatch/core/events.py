@@ -14,6 +14,7 @@ from feedwatch.core.alert import Alert
 from feedwatch.core.episode import Episode
 from feedwatch.core.json_forms import episode_json, stamp
 from feedwatch.core.ledger import Restoration
+from feedwatch.core.masking import masked_content, masked_document, shortened
 from feedwatch.core.printable import printable
 
 
@@ -40,12 +41,20 @@ class Change:
 def event(kind: str, subject: str, at: datetime, text: str, data: Mapping[str, Any]) -> Event:
     """An event of type `kind` about `subject`."""
     content_hash = sha256(f"{kind} {subject} {at.isoformat()}".encode()).hexdigest()
-    return Event(id=f"evt_{content_hash[:32]}", type=kind, at=at, text=printable(text), data=data)
+    return Event(
+        id=f"evt_{content_hash[:32]}",
+        type=kind,
+        at=at,
+        # The config's secrets alone: a link to what is ready must stay one.
+        text=printable(masked_content(text)),
+        data=masked_document(data),
+    )
 
 
 def ready(episode: Episode, at: datetime) -> Event:
     """`episode.ready`: an episode has its processed URL."""
-    text = f"feed {episode.feed}: {episode.title[:200]!r} is ready: {episode.processed_url}"
+    title = shortened(episode.title, 200)
+    text = f"feed {episode.feed}: {title!r} is ready: {episode.processed_url}"
     return event("episode.ready", str(episode.id), at, text, {"episode": episode_json(episode)})
 
 

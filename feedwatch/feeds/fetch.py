@@ -3,6 +3,7 @@
 import httpx
 
 from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
+from feedwatch.core.masking import shortened
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
 from feedwatch.net.address_scope import Scope
@@ -40,11 +41,11 @@ def fetch(
         with deadline(SECONDS):
             return _follow(client, source, known, moved)
     except httpx.TimeoutException as error:
-        return Failed(f"no complete answer in time ({described(error)})")
+        return Failed(f"no complete answer in time ({shortened(described(error))})")
     except TooPrivateError as error:
         return Failed(f"redirects to a private address ({error}), refused")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Failed(f"could not be fetched ({described(error)})")
+        return Failed(f"could not be fetched ({shortened(described(error))})")
 
 
 def _follow(
@@ -128,8 +129,8 @@ def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
                 "(see USERNAME, PASSWORD, HEADERS and USER_AGENT of the feed)"
             )
         case status:
-            reason = f"the server answered {status} {response.reason_phrase}".rstrip()
-            return Failed(reason, retry_after(response))
+            phrase = shortened(response.reason_phrase)
+            return Failed(f"the server answered {status} {phrase}".rstrip(), retry_after(response))
 
 
 def _sendable(validator: str | None) -> str | None:

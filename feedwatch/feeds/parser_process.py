@@ -24,6 +24,7 @@ from typing import IO, Any, Self, TypeVar
 
 import feedwatch
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
+from feedwatch.core.masking import shortened
 
 SECONDS = 5.0  # of the processor's time
 SECONDS_PER_MEGABYTE = 5.0
@@ -214,8 +215,8 @@ def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | Failed
         raise ValueError("the child has no pipes")
     _send(child.stdin, request)
     answer: ParsedFeed | Failed = _receive(_out(child))
-    if isinstance(answer, Failed):
-        return answer
+    if isinstance(answer, Failed):  # it may quote the document, and the child knows no secrets
+        return replace(answer, reason=shortened(answer.reason))
     items: list[Item] = []
     while part := _receive(_out(child)):
         items += part

@@ -8,6 +8,7 @@ from feedwatch.feeds.html_to_text import one_line
 
 MAX_UNPACKED = 50_000_000
 _PROLOG = 65_536  # bytes within which the root element starts
+_QUOTED = 1_000  # characters of a document; the parent process, which knows our secrets, cuts them
 
 _GZIP = b"\x1f\x8b"
 _ROOTS = {"rss", "feed", "rdf"}
@@ -37,7 +38,7 @@ def feed_bytes(body: bytes) -> bytes | Failed:
     if root is None:
         if b"\0" in document[:1000]:
             return Failed("the server answered with binary data, not a feed")
-        words = one_line(document[:2000].decode(errors="replace"), limit=80)
+        words = one_line(document[:2000].decode(errors="replace"), limit=_QUOTED)
         if not words:
             return Failed("the server answered with a document that has no content")
         return Failed(f'the server answered with plain text, not a feed: "{words}"')
@@ -151,4 +152,4 @@ def _not_a_feed(document: bytes, root: str) -> Failed:
 
 def _content(document: str, element: str) -> str:
     found = re.search(rf"(?i)<(?:\w+:)?{element}\b[^<>]*>([^<]{{1,1000}})<", document)
-    return one_line(found[1], limit=100) if found else ""
+    return one_line(found[1], limit=_QUOTED) if found else ""

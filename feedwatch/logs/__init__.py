@@ -1,1 +1,1 @@
-"""How log lines look, and the masking of secrets in whatever is said."""
+"""How log lines look."""

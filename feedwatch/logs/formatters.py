@@ -8,8 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from feedwatch.core.masking import masked
 from feedwatch.core.printable import printable
-from feedwatch.logs.masking import masked
 
 NOISY = {
     "httpx": logging.WARNING,  # every URL at INFO, private feeds' tokens among them

@@ -14,7 +14,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
 from feedwatch.core.feed import ErrorKind, Feed
 from feedwatch.core.json_forms import stamp
-from feedwatch.logs.masking import masked
+from feedwatch.core.masking import masked, shortened
 
 FAILED_FOR = timedelta(days=7)  # for so long a failed episode counts; nobody has to settle it
 FAILED_CHECKS = 3  # in a row: one or two happen to every server
@@ -128,7 +128,7 @@ def _of_feed(feed: Feed) -> Trouble | None:
 def _of_waiting(waiting: Waiting) -> Trouble | None:
     name, number, newest = waiting.feed, waiting.episodes, waiting.newest_id
     those = f"{number} episodes" if number != 1 else "1 episode"
-    one = f"episode {newest}, {waiting.newest_title[:80]!r}"
+    one = f"episode {newest}, {shortened(waiting.newest_title, 80)!r}"
     why = f"{one if number == 1 else f'the newest is {one}'}: {waiting.newest_reason}"
     match waiting.state:
         case State.HELD:

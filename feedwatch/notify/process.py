@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from feedwatch.core.masking import masked
 from feedwatch.core.printable import printable
 from feedwatch.net.client import Cancellation
 
 SECONDS = 30.0
 SLICE_SECONDS = 0.2  # of a wait, after which the cancellation is checked again
-MOST_OUTPUT = 400  # bytes of the end of its output, where the cause of a failure stands
+MOST_OUTPUT = 8_000  # bytes of the end of its output that are kept
+MOST_SAID = 400  # characters of these that are told: the cause of a failure stands there
 PIPE_HOLDS = 65_536  # bytes
 KEPT_FROM_IT = ("FEEDWATCH_", "CREDENTIALS_", "NOTIFY_", "WATCHDOG_")  # keys, and systemd's sockets
 
@@ -59,7 +61,7 @@ def run(
         return f"did not end within {seconds:g} s"
     if status == 0:
         return None
-    said_last = printable(output.decode("utf-8", "replace")).strip()
+    said_last = masked(printable(output.decode("utf-8", "replace")).strip())[-MOST_SAID:].strip()
     return f"ended with status {status}" + (f": {said_last}" if said_last else "")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from feedwatch.core.events import Event, to_json
+from feedwatch.core.masking import shortened
 from feedwatch.net.client import deadline, described
 
 SECONDS = 15.0
@@ -45,7 +46,7 @@ class Webhook:
                     None if response.is_success else f"the server answered {response.status_code}"
                 )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return described(error)
+            return shortened(described(error))
 
 
 def signature(secret: bytes, event_id: str, moment: str, body: bytes) -> str:

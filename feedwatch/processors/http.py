@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 
 from feedwatch.core.job import Later, Unknown
+from feedwatch.core.masking import shortened
 from feedwatch.core.post_deadline import Moment, lapsed, seconds_left
+from feedwatch.core.printable import printable
 from feedwatch.net.client import deadline, described, read_bounded, retry_after
 from feedwatch.net.decompress import ACCEPTED
 from feedwatch.processors.clocks import moment
@@ -54,9 +56,10 @@ def post(
         return Later(f"too late for its POST: {error}", sent=False)
     except (httpx.RequestError, httpx.InvalidURL, UndecodableError) as error:
         # h11 finds a header that it cannot write only when it is about to.
+        why = shortened(described(error))
         if has_left and not isinstance(error, httpx.LocalProtocolError):
-            return Unknown(f"no answer came ({described(error)})")
-        return Later(f"the API cannot be reached ({described(error)})", sent=False)
+            return Unknown(f"no answer came ({why})")
+        return Later(f"the API cannot be reached ({why})", sent=False)
 
 
 def get(
@@ -67,7 +70,7 @@ def get(
         with deadline(READ_SECONDS):
             response = _bounded(client, client.build_request("GET", path, params=params))
     except (httpx.RequestError, httpx.InvalidURL, UndecodableError) as error:
-        return Later(f"the API cannot be reached ({described(error)})")
+        return Later(f"the API cannot be reached ({shortened(described(error))})")
     if response.status_code == 429 or response.status_code >= 500:
         return Later(f"the API answered {response.status_code}", retry_after(response))
     return response
@@ -85,15 +88,15 @@ def json_object(response: httpx.Response) -> dict[str, Any] | None:
 def excerpt(response: httpx.Response, most: int = 200) -> str:
     """What a response says, for a reason: its status and the first `most` characters of its body.
 
-    Our key, should the API quote it, is masked.
+    Our secrets, should the API quote them, are masked.
     """
-    text = first_line(_masked_text(response))[:most]
+    text = shortened(printable(_masked_text(response)).strip(), most)
     return f"{response.status_code}: {text}" if text else f"{response.status_code}, an empty body"
 
 
 def first_line(text: str) -> str:
-    """An API's text made fit for records and logs: printable, one line, at most 500 characters."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).strip()[:500]
+    """An API's text made fit for records and logs: printable, masked, at most 500 characters."""
+    return shortened(printable(text).strip(), 500)
 
 
 def _masked_text(response: httpx.Response) -> str:

@@ -22,7 +22,9 @@ from feedwatch.core.job import (
     Unreachable,
 )
 from feedwatch.core.ledger import origin
+from feedwatch.core.masking import shortened
 from feedwatch.core.post_deadline import Moment
+from feedwatch.core.printable import printable
 from feedwatch.net.client import retry_after
 from feedwatch.processors import INLET
 from feedwatch.processors.http import excerpt, first_line, get, json_object, post
@@ -65,6 +67,7 @@ ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about th
 NO_SUCH_CALL = {404, 405}
 NO_JOB = "0" * 24  # in the form of a media id
 MAX_PAGES = 1000
+LONGEST_URL = 8_000
 LARGEST = 2**31
 
 
@@ -248,7 +251,9 @@ def _progress(data: object, media_id: str) -> Progress:
     if not isinstance(data, dict) or not isinstance(data.get("status"), str):
         return Unreachable("the API answered without a status")
     if data.get("mediaId", media_id) != media_id:
-        return Unreachable(f"the API answered about another job, {data['mediaId']!r:.100}")
+        return Unreachable(
+            f"the API answered about another job, {shortened(repr(data['mediaId']), 100)}"
+        )
     status = first_line(data["status"])
     stamp = _text(data.get("updatedAt"))
     attempts = _number(data.get("failedAttempts"))
@@ -264,7 +269,8 @@ def _progress(data: object, media_id: str) -> Progress:
         return Running(remote_status=status, remote_updated_at=stamp, known=status in UNDER_WAY)
     url, markers = data.get("url"), data.get("adRemovalMarkers")
     if not isinstance(url, str) or not _is_absolute(url):
-        return Unreachable(f"the API answered {DONE} without an absolute http(s) URL: {url!r:.200}")
+        said = shortened(repr(url), 200)
+        return Unreachable(f"the API answered {DONE} without an absolute http(s) URL: {said}")
     return Finished(
         remote_status=status,
         processed_url=url,
@@ -281,7 +287,11 @@ def _is_absolute(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    is_clean = first_line(url) == url and not any(sign.isspace() for sign in url)
+    is_clean = (
+        printable(url) == url
+        and len(url) <= LONGEST_URL
+        and not any(sign.isspace() for sign in url)
+    )
     return is_clean and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 

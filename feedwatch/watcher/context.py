@@ -12,6 +12,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS
 from feedwatch.core.ledger import Target
+from feedwatch.core.masking import shortened
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.store.journal import Journal
@@ -115,7 +116,7 @@ def log_move(before: Episode, after: Episode) -> None:
 
 def named(episode: Episode) -> str:
     """The episode's name in log lines."""
-    return f"episode {episode.id} of {episode.feed} {episode.title[:60]!r}"
+    return f"episode {episode.id} of {episode.feed} {shortened(episode.title, 60)!r}"
 
 
 def about(episode: Episode) -> dict[str, object]:

@@ -17,7 +17,7 @@ from feedwatch.core.json_forms import (
     status_json,
     whole_episode_json,
 )
-from feedwatch.logs.masking import masked_document
+from feedwatch.core.masking import masked_document
 from feedwatch.store.listings import Event
 from feedwatch.watcher import decisions, overview
 from feedwatch.watcher.decisions import Action, Proposal

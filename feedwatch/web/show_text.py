@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short, stamp
-from feedwatch.logs.masking import masked
+from feedwatch.core.masking import masked
 
 PLAIN = "text/plain; charset=utf-8"
 WIDE_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")

@@ -1,20 +1,24 @@
-"""Masks secrets in everything that is shown: logs, messages, JSON, metrics and alerts.
+"""Masks secrets in everything that is shown or written down: logs, messages, JSON, alerts.
 
 Two kinds are masked: the secrets of the config, wherever they turn up and however they are quoted;
 and what looks like a secret in any URL: user and password, a query's value whose name says so or
 that looks random, and what follows a word such as "private" in a path. Many private feeds are
 nothing but such a URL. Plain feed URLs, with ids in them, stay as they are.
+
+What is cut to a length is masked first (`shortened`): nobody recognizes half a secret.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
 SHORTEST_SECRET = 4  # characters; a shorter one would mask half of every line
-SHORTEST_TOKEN = 8  # characters of a URL's secret that is masked outside of the URL, too
+SHORTEST_TOKEN = 8  # characters; a shorter secret is masked only where it is a whole word
+LONGEST_REASON = 300  # characters of what an error of others may say
 
 URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]+", re.IGNORECASE)
 PARTS = re.compile(r"([^:]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
@@ -26,6 +30,11 @@ SECRET_WORDS = re.compile(
 )
 PATH_WORDS = re.compile(r"private|tokens?|auth|secrets?|(?:api)?keys?|password|signed")
 FEED_WORDS = re.compile(r"feeds?|rss|xml|atom|podcasts?|shows?|index|v\d")
+PUBLIC_HEADERS = re.compile(
+    r"accept(?:-\w+)?|cache-control|connection|content-type|dnt|from|host|origin|pragma|referer"
+    r"|te|user-agent",
+    re.IGNORECASE,
+)
 PUBLIC_NAMES = re.compile(r"(?:channel|playlist|podcast|show|feed|episode)_?id", re.IGNORECASE)
 RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
@@ -48,7 +57,7 @@ def know(secrets: Iterable[str]) -> None:
     global _known  # one process has one config, and everything that is shown needs it
     wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
     longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
-    pattern = "|".join("".join(map(_forms, secret)) for secret in longest_first)
+    pattern = "|".join(map(_pattern, longest_first))
     _known = re.compile(pattern) if pattern else None
 
 
@@ -65,6 +74,11 @@ def masked(text: str) -> str:
 def masked_content(text: str) -> str:
     """What a publisher wrote, such as a title or a guid, without the config's secrets."""
     return _known.sub(MASK, text) if _known is not None else text
+
+
+def shortened(text: str, most: int = LONGEST_REASON) -> str:
+    """Text, masked and then cut to `most` characters."""
+    return masked(text)[:most]
 
 
 def masked_document(document: Any, name: str = "") -> Any:
@@ -87,11 +101,49 @@ def masked_document(document: Any, name: str = "") -> Any:
 
 
 def secrets_in(url: str) -> list[str]:
-    """What looks like a secret in a URL, if it is long enough to be masked elsewhere."""
-    found = [piece for piece, secret in _pieces(url) if secret]
-    found += [piece.partition(":")[2] for piece in found]
-    both = {form for piece in found for form in (piece, unquote(piece))}
-    return sorted(form for form in both if len(form) >= SHORTEST_TOKEN)
+    """What looks like a secret in a URL, if it can be masked elsewhere: tokens, the password."""
+    found = [piece for piece, secret in _pieces(url) if secret and len(piece) >= SHORTEST_TOKEN]
+    login = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    found.append(login.partition(":")[2])
+    return sorted({form for piece in found for form in (piece, unquote(piece))} - {"", MASK})
+
+
+def secrets_in_address(url: str) -> list[str]:
+    """What is secret of an address that whoever knows it can use: it, and what makes it unique."""
+    segments = (unquote(piece) for piece in re.split(r"[/?&=#@:]+", url.partition("://")[2]))
+    unique = [one for one in segments if RANDOM.fullmatch(one)]
+    return [url, *unique, *secrets_in(url)]
+
+
+def secrets_in_headers(headers: Mapping[str, str]) -> list[str]:
+    """What is secret of header fields: each value, and within it each word and each cookie."""
+    values = [text for name, text in headers.items() if not PUBLIC_HEADERS.fullmatch(name)]
+    return [*values, *(word for text in values for word in _words(text))]
+
+
+def secrets_in_arguments(arguments: Sequence[str]) -> list[str]:
+    """What may be secret of a command's arguments: all but options and short plain words."""
+    found = []
+    for before, word in pairwise(["", *arguments]):
+        option, _, value = word.partition("=") if word.startswith("-") else (before, "", word)
+        is_named = option.startswith("-") and names_a_secret(option)
+        looks_made = any(sign.isdigit() for sign in value) and not value.isdigit()
+        if is_named or looks_made or len(value) >= SHORTEST_TOKEN:
+            found += [value, *_words(value)]
+            found += secrets_in_address(value) if "://" in value else []
+    return found
+
+
+def _words(value: str) -> list[str]:
+    words = re.split(r"[\s;,]+", value)
+    parts = words + [word.partition("=")[2].strip('"') for word in words]
+    return [part for part in parts if len(part) >= SHORTEST_TOKEN]
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether the value of a parameter, header or option with this name is secret."""
+    words = NAME_WORDS.findall(unquote(name))
+    return any(SECRET_WORDS.fullmatch(word.lower()) for word in words)
 
 
 def masked_setting(key: str, value: str) -> str:
@@ -99,6 +151,14 @@ def masked_setting(key: str, value: str) -> str:
     if SECRET_KEYS.search(key):
         return MASK
     return IN_BROKEN_URL.sub(MASK, value) if key.endswith("_URL") else value
+
+
+def _pattern(secret: str) -> str:
+    """A pattern for a secret. A short one must be a whole word, or it would eat other words."""
+    pattern = "".join(map(_forms, secret))
+    if len(secret) >= SHORTEST_TOKEN:
+        return pattern
+    return rf"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}}))(?:{pattern})(?!\w)"
 
 
 def _forms(sign: str) -> str:
@@ -132,8 +192,7 @@ def _pieces(url: str) -> Iterator[tuple[str, bool]]:
     for parameter in PARAMETER.finditer(rest):  # of the query and the fragment
         mark, name, equals, value = parameter.groups()
         yield mark + name + equals, False
-        words = NAME_WORDS.findall(unquote(name))
-        is_secret = any(SECRET_WORDS.fullmatch(word.lower()) for word in words) or (
+        is_secret = names_a_secret(name) or (
             not PUBLIC_NAMES.fullmatch(name) and RANDOM.fullmatch(unquote(value)) is not None
         )
         yield value, value not in ("", MASK) and is_secret

@@ -1,0 +1,311 @@
+"""A canary in every secret of the config, and a world that echoes all of them in every error."""
+
+import base64
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedwatch.cli.web import access_of, parts_alone
+from feedwatch.config.load import load
+from feedwatch.core import masking
+from feedwatch.core.masking import know, masked
+from feedwatch.daemon.metrics import Metrics
+from feedwatch.store.store import Store
+from feedwatch.web.app import application
+from feedwatch.web.monitoring import Serving
+from feedwatch.web.site import Site
+from tests.support import Ended, Feedwatch, Loopback, Workspace, item, rss
+
+NAMES = ("api-key", "login", "token", "bearer", "cookie", "password", "argument", "option", "hook")
+MORE = ("whsec-text", "web-password", "read-token", "decide-token")
+CANARIES = {name: f"{sha256(name.encode()).hexdigest()[:24]}" for name in NAMES + MORE}
+WHSEC = base64.b64encode(CANARIES["whsec-text"].encode() * 2).decode()[:44]
+SECRETS = [*(value for name, value in CANARIES.items() if name != "whsec-text"), WHSEC]
+PIECE = 10  # characters of a canary that are as bad as all of it
+ECHO = " ".join(SECRETS * 3)  # so long that every cut goes through one of them
+FEEDS = ("good", "status", "page", "text", "login")
+
+# What has to hold a secret, since it is asked for, submitted or known by it.
+MAY_HOLD = {
+    "feeds": {"url", "etag", "last_modified", "moved_to", "address"},
+    "episodes": {"title", "title_key", "enclosure_url", "seen_url"},
+    "identities": {"key"},
+    "claims": {"title"},
+}  # fmt: skip
+
+
+class Echo(Loopback):
+    """A publisher and an API that quote all they know. `posts` and `polls` are (status, body)."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.told: list[str] = []
+        self.posts: tuple[int, Any] = (200, {"data": {"mediaId": "m1"}})
+        self.polls: tuple[int, Any] = (200, {"data": {"status": "IMPORTED"}})
+        echo = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path[1:].partition("?")[0]
+                if name == "good":
+                    titled = item(
+                        1,
+                        title=f"{'t' * 20} {ECHO}",
+                        url=f"https://m.example.org/1.mp3?auth={CANARIES['token']}",
+                    )
+                    self.say(200, rss(titled))
+                elif name == "status":
+                    self.say(500, b"", ECHO)
+                elif name == "page":
+                    self.say(200, f"<html><title>{ECHO}</title></html>".encode())
+                elif name == "text":
+                    self.say(200, ECHO.encode())
+                elif name == "login":
+                    self.say(401, b"", ECHO)
+                elif "/media/" in name:
+                    self.say(*echo.polls)
+                else:
+                    self.say(200, {"data": []})
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path.startswith("/hook"):
+                    echo.told.append(body.decode())
+                    self.say(500, b"", ECHO)
+                else:
+                    self.say(*echo.posts)
+
+            def say(self, status: int, body: Any, reason: str | None = None) -> None:
+                raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status, reason)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *_: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self._server.server_port}"
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    known = masking._known
+    with Echo() as echo:
+        yield echo
+    masking._known = known
+
+
+def installed(folder: Path, echo: Echo) -> Workspace:
+    """A config with every secret that there can be."""
+    folder.mkdir()
+    workspace = Workspace(folder, f"http://{echo.place}")
+    tell = folder / "tell.sh"
+    tell.write_text(f'#!/bin/sh\ncat >> "{folder}/told"\necho "$@" "$@" "$@" {ECHO}\nexit 1\n')
+    tell.chmod(0o700)
+    workspace.set(
+        API_KEY=CANARIES["api-key"],
+        NOTIFY_COMMAND=f"{tell} --token={CANARIES['option']} {CANARIES['argument']}",
+        NOTIFY_WEBHOOK_URL=f"http://{echo.place}/hook/{CANARIES['hook']}",
+        NOTIFY_WEBHOOK_SECRET=f"whsec_{WHSEC}",
+        LISTEN="127.0.0.1:0",
+        WEB_PASSWORD=CANARIES["web-password"],
+        WEB_TOKEN=CANARIES["read-token"],
+        WEB_DECIDE_TOKEN=CANARIES["decide-token"],
+        LOG_LEVEL="debug",
+    )
+    for name in FEEDS:
+        workspace.add_feed(
+            name,
+            f"http://joe:{CANARIES['login']}@{echo.place}/{name}?auth={CANARIES['token']}",
+            FIRST_RUN="all",
+            HEADERS=json.dumps(
+                {
+                    "Authorization": f"Bearer {CANARIES['bearer']}",
+                    "Cookie": f"theme=dark; sid={CANARIES['cookie']}",
+                }
+            ),
+            USERNAME="joe",
+            PASSWORD=CANARIES["password"],
+        )
+    return workspace
+
+
+ENVELOPE = {"error": f"{'e' * 490} {ECHO}", "message": ECHO}
+TAKEN = (200, {"data": {"mediaId": "m1"}})
+ROUNDS: dict[str, tuple[tuple[int, Any], tuple[int, Any]]] = {
+    "refused": ((400, ENVELOPE), (200, {})),
+    "doubtful": ((500, ECHO.encode()), (200, {})),
+    "odd": ((409, {"detail": ECHO}), (200, {})),
+    "blocked": ((401, ENVELOPE), (200, {})),
+    "without an id": ((200, {"data": {"status": ECHO}}), (200, {})),
+    "lost": (TAKEN, (404, ENVELOPE)),
+    "strange": (TAKEN, (200, {"data": {"status": ECHO, "updatedAt": ECHO}})),
+    "without a url": (TAKEN, (200, {"data": {"status": "READY", "url": ECHO}})),
+    "ready": (TAKEN, (200, {"data": {"status": "READY", "url": "https://p.example.org/1"}})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_no_secret_nor_a_piece_of_one_is_ever_said_told_or_written_down(
+    tmp_path: Path, echo: Echo, name: str
+) -> None:
+    echo.posts, echo.polls = ROUNDS[name]
+    workspace = installed(tmp_path / "w", echo)
+    feedwatch = Feedwatch(workspace)
+    feedwatch.once("--timeout", "0")
+    said = [feedwatch.once("--timeout", "0.5")]
+    assert said[0].status not in (0, 2), said[0].output
+    workspace.set(LOG_FORMAT="json")
+    said += [feedwatch.once("--timeout", "0")]
+    for verb in (["feeds"], ["status"], ["doctor", "--notify"], ["show", "1"], ["podcasts"]):
+        said += [feedwatch.here(*verb), feedwatch.here(*verb, "--json")]
+    told = [*echo.told, (tmp_path / "w" / "told").read_text()]
+    assert echo.told
+    for text in [*(one.output for one in said), *told]:
+        assert [line for line in text.splitlines() if pieces_in(exempt(line))] == []
+    assert pieces_in("".join(pages(workspace))) == set()
+    assert written(workspace.database) == {}
+
+
+def test_the_verbs_that_list_items_mask_what_the_config_holds(tmp_path: Path, echo: Echo) -> None:
+    feedwatch = Feedwatch(installed(tmp_path / "w", echo))
+    said: list[Ended] = [feedwatch.once("--timeout", "0")]
+    for verb in (["check"], ["episodes"]):
+        said += [feedwatch.here(*verb), feedwatch.here(*verb, "--json")]
+    said.append(feedwatch.here("export"))
+    for one in said:
+        # The address of a private feed's audio is what is submitted: it stays as it is.
+        assert pieces_in(one.output.replace(f"auth={CANARIES['token']}", "")) == set()
+
+
+def test_a_config_that_is_wrong_shows_no_secret(tmp_path: Path, echo: Echo) -> None:
+    workspace = installed(tmp_path / "w", echo)
+    workspace.set(
+        WEB_TOKEN=f"{CANARIES['read-token']} spaced",
+        NOTIFY_WEBHOOK_URL=f"hook/{CANARIES['hook']}",
+        FEEDS__GOOD__URL=f"//joe:{CANARIES['login']}@h/?auth={CANARIES['token']}",
+        FEEDS__PAGE__HEADERS=f'{{"Cookie": {CANARIES["cookie"]}',
+        NOTIFY_COMMAND=f"tell {CANARIES['argument']} ' ",
+        DATABASE_URL=f"postgresql//joe:{CANARIES['login']}@h/db",
+        FEEDS__TEXT__PASSWRD=CANARIES["password"],
+    )
+    ended = Feedwatch(workspace).here("status")
+    assert ended.status == 2
+    assert pieces_in(ended.output) == set()
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("test", "the latest test, a contest", "the latest ***, a contest"),
+        ("feed1", "feed1 feed10 q=%20feed1&x=feed1", "*** feed10 q=%20***&x=***"),
+        ("abc", "abc", "abc"),
+        ("longer-one", "xlonger-oney", "x***y"),
+    ],
+)
+def test_a_short_secret_is_masked_as_a_whole_word_only(
+    echo: Echo, secret: str, text: str, shown: str
+) -> None:
+    del echo  # puts back what is known
+    know([secret])
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_warned_of"),
+    [
+        ("FEEDS__SHOW__PASSWORD", "abc", True),
+        ("FEEDS__SHOW__HEADERS", '{"X-Token": "abc"}', True),
+        ("FEEDS__SHOW__HEADERS", '{"X-Version": "1"}', False),
+        ("FEEDS__SHOW__PASSWORD", "abcd", False),
+    ],
+)
+def test_a_secret_too_short_to_be_masked_is_warned_of(
+    tmp_path: Path, key: str, value: str, is_warned_of: bool
+) -> None:
+    workspace = Workspace(tmp_path, "http://127.0.0.1:1")
+    workspace.add_feed(
+        "show", "http://127.0.0.1:1/", USERNAME="joe", **{key.rpartition("__")[2]: value}
+    )
+    warnings = load(workspace.config, {}).warnings
+    assert [f"FEEDWATCH_{key}" in one for one in warnings] == [True] * is_warned_of
+
+
+def pieces_in(text: str) -> set[str]:
+    """The secrets of which a piece is in a text."""
+    return {
+        secret
+        for secret in SECRETS
+        for start in range(len(secret) - PIECE + 1)
+        if secret[start : start + PIECE] in text
+    }
+
+
+def written(database: Path) -> dict[str, set[str]]:
+    """The columns that hold a piece of a secret, of those that need not."""
+    found: dict[str, set[str]] = {}
+    with closing(sqlite3.connect(database)) as db:
+        for (table,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
+            rows = db.execute(f"SELECT * FROM {table}")
+            columns = [one[0] for one in rows.description]
+            text = {name: "" for name in columns if name not in MAY_HOLD.get(table, ())}
+            for row in rows:
+                for name, value in zip(columns, row, strict=True):
+                    if name in text:
+                        text[name] += exempt(str(value))
+            found |= {
+                f"{table}.{name}": pieces
+                for name, one in text.items()
+                if (pieces := pieces_in(one))
+            }
+    return found
+
+
+def exempt(text: str) -> str:
+    """Without an episode's own address, which is what was submitted."""
+    return re.sub(r'"enclosure_url": "[^"]*"|^enclosure_url: .*', "", text)
+
+
+def pages(workspace: Workspace) -> Sequence[str]:
+    """What page and API say."""
+    settings = load(workspace.config, {})
+    know(settings.secrets())
+    with closing(Store(settings.database_url, processor="inlet")) as store:
+        site = Site(access=access_of(settings, "http://localhost"))
+        site.parts = parts_alone(settings, store)
+        app = application(site, Serving(Metrics(), list))
+        page, api = app.test_client(), app.test_client()
+        answer = page.post(
+            "/login",
+            data={"password": CANARIES["web-password"]},
+            headers={"Sec-Fetch-Site": "same-origin"},
+        )
+        assert answer.status_code == 303, answer.text
+        found = [
+            page.get(path)
+            for path in ("/", "/feeds", "/feeds/good", "/log", "/settings", "/episodes/1")
+        ]
+        bearer = {"Authorization": f"Bearer {CANARIES['read-token']}"}
+        found += [
+            api.get(f"/api/v1/{path}", headers=bearer)
+            for path in ("status", "feeds", "episodes", "history", "episodes/1")
+        ]
+        assert all(one.status_code == 200 for one in found), [one.status for one in found]
+        return [exempt(one.text).replace(f"auth={CANARIES['token']}", "") for one in found]
