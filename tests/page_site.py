@@ -47,6 +47,7 @@ class PageSite:
             for name in (["show"] + [f"show-{number}" for number in range(1, feeds)])
         }
         self.store.feeds.sync(self.configs.values(), dict.fromkeys(self.configs, NOW))
+        self.journal = [path.with_name("a.db.claims")]
         self.now = NOW
         self._added = 0
         self.plan = Plan(sources=self.configs, policy=Policy())
@@ -150,6 +151,7 @@ class PageSite:
             retry=retry,
             dry_run=lambda _: DryRun(error="nothing is fetched here"),
             diagnose=lambda: [Finding("clock", "0 s off"), Finding("feed", "404", "see")],
+            journal=self.journal,
             facts=[("Database", self.store.place)],
         )
         return site

@@ -31,6 +31,7 @@ from feedwatch.store.checks import CheckStore
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Check, Context, Plan
 from feedwatch.watcher.evaluate import Evaluation, decisions_for, record
+from feedwatch.watcher.restore import NextImport
 from feedwatch.watcher.unchanged import UnchangedBatch
 from tests.world import empty_database
 
@@ -146,7 +147,9 @@ class Histories(RuleBasedStateMachine):
         before = self.rows()
         parsed = ParsedFeed(title="A show", items=items)
         check = Check(feed=self.feed, source=self.source, host="")
-        decisions = decisions_for(self.store, check.feed, self.source, parsed, TARGET, self.now)
+        decisions = decisions_for(
+            self.store, check.feed, self.source, parsed, TARGET, self.now, NextImport()
+        )
         reading = Evaluation(outcome=parsed, decisions=decisions)
         record(self.context, check, document, reading)
         if items:

@@ -287,6 +287,12 @@ def test_where_nobody_may_there_is_no_page(site: PageSite) -> None:
     assert alone.get("/api/v1/status", headers=bearer(READ)).status_code == 200
 
 
+def test_a_path_that_leads_nowhere_is_said_so_in_our_words(browser: FlaskClient) -> None:
+    answer = browser.get("/feed/show")
+    assert answer.status_code == 404
+    assert "there is nothing at /feed/show" in answer.text
+
+
 # Decisions
 
 

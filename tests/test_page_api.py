@@ -90,6 +90,24 @@ def held(site: PageSite) -> int:
     return site.store.episodes.find(states=[State.HELD])[0].id
 
 
+def test_status_has_the_places_of_the_journal(client: FlaskClient, site: PageSite) -> None:
+    assert get(client, "/status")["journal"] == [
+        {"place": str(place), "problem": None} for place in site.journal
+    ]
+
+
+def test_what_is_not_there_and_what_a_path_does_not_take_is_said_in_our_words(
+    client: FlaskClient,
+) -> None:
+    missing = json.loads(client.get("/api/v1/nothing", headers=TOKEN).text)
+    assert missing["detail"] == "there is nothing at /api/v1/nothing"
+    wrong = client.post("/api/v1/status", headers=TOKEN)
+    assert wrong.headers["Allow"] in ("GET, HEAD", "HEAD, GET")
+    assert json.loads(wrong.text)["detail"] == (
+        f"/api/v1/status takes {wrong.headers['Allow']}, not POST"
+    )
+
+
 def test_a_decision_needs_the_version_that_was_seen(client: FlaskClient, site: PageSite) -> None:
     number = held(site)
     version = get(client, f"/episodes/{number}")["version"]

@@ -1,7 +1,6 @@
 """The one place where the parts are put together."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import httpx
 
 from feedwatch import __version__
 from feedwatch.cli.reload import Reload, plan_of
-from feedwatch.cli.settings import opened
+from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode
@@ -26,11 +25,12 @@ from feedwatch.notify.command import Command
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.journal import Journal, places
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context
+from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
@@ -115,12 +115,12 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
             store=store,
             processor=connect(settings),
             plan=plan_of(settings),
-            journal=Journal(
-                places(settings.path, store.path, os.environ), store.claims.database_id().id
-            ),
+            journal=Journal(journal_places(settings, store.path), store.claims.database_id().id),
             checked=metrics.checked,
         )
-        replace_marker(context, places(settings.path, store.path, os.environ, name="marker"))
+        replace_marker(context, journal_places(settings, store.path, name="marker"))
+        if (sandboxed := only_at_a_sandbox(store, context.processor.api)) is not None:
+            log.warning("%s; %s", sandboxed, OWN_DATABASE)
         daemon = Daemon(
             context,
             Checks(context, http, parser),

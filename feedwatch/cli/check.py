@@ -23,19 +23,22 @@ from feedwatch.cli.output import (
     tell,
 )
 from feedwatch.cli.reload import require_feeds
-from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
+from feedwatch.core.ledger import origin
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Look, look
 from feedwatch.watcher.evaluate import decisions_for
-from feedwatch.watcher.overview import configured_feeds
+from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox
+from feedwatch.watcher.restore import NextImport, next_import
 
 MAX_CONCURRENT_CHECKS = 8
 
@@ -58,6 +61,9 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     cancellation = Cancellation()
     with opened(settings) as store, feed_client(cancellation) as http, Parser() as parser:
         known = configured_feeds(store, settings.sources)
+        coming = coming_import(settings, store)
+        if (sandboxed := only_at_a_sandbox(store, origin(settings.api_url))) is not None:
+            say(f"{sandboxed}; {OWN_DATABASE}")
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(
@@ -65,7 +71,8 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
                 sources,
             )
             for source, looked in zip(sources, looks, strict=True):
-                results.append(result_of(settings, store, known[source.name], source, looked))
+                feed = known[source.name]
+                results.append(result_of(settings, store, feed, source, looked, coming))
                 if shows_progress():
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
@@ -92,15 +99,26 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         sys.exit(FAILED if failed == len(results) else PARTLY)
 
 
+def coming_import(settings: Settings, store: Store) -> NextImport:
+    """What the next start will take over from the journal."""
+    journal = Journal(journal_places(settings, store.path))
+    return next_import(store, journal, settings.sources, origin(settings.api_url))
+
+
 def result_of(
-    settings: Settings, store: Store, feed: Feed, source: FeedConfig, looked: Look
+    settings: Settings,
+    store: Store,
+    feed: Feed,
+    source: FeedConfig,
+    looked: Look,
+    coming: NextImport,
 ) -> Result:
     """What becomes of the items that a look at the feed gave."""
     outcome = looked.outcome
     if not isinstance(outcome, ParsedFeed) or not outcome.items:
         return source, [], error_of(outcome)
-    target = target_of(settings, source.podcast_id)
-    return source, decisions_for(store, feed, source, outcome, target, datetime.now(UTC)), None
+    target, now = target_of(settings, source.podcast_id), datetime.now(UTC)
+    return source, decisions_for(store, feed, source, outcome, target, now, coming), None
 
 
 def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -11,22 +12,25 @@ import click
 import httpx
 
 from feedwatch.cli.assembly import api, feed_client, notify_channels
-from feedwatch.cli.check import error_of
+from feedwatch.cli.check import coming_import, error_of
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
-from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
+from feedwatch.core.ledger import Outcome, origin
 from feedwatch.core.status import Finding
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
-from feedwatch.store.journal import places, problem_of
+from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
 from feedwatch.watcher.checks import look
+from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox
+from feedwatch.watcher.restore import NextImport
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
 
@@ -67,7 +71,7 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
         "; ".join(settings.warnings)
         or (None if settings.sources else "add a feed: FEEDWATCH_FEEDS__NAME__URL"),
     )
-    yield _database(settings)
+    yield from _database(settings)
     yield _journal(settings)
     cancellation = Cancellation()
     with client(cancellation) as http:
@@ -78,30 +82,62 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield from _notifications(settings, cancellation, notify=notify)
 
 
-def _database(settings: Settings) -> Finding:
+def _database(settings: Settings) -> Iterator[Finding]:
+    """Whether the database can be used, and what it lacks."""
     try:
         with opened(settings) as store:
             path, number = store.path, sum(store.statistics.by_state().values())
+            exists = path is None or path.exists()
+            found = (
+                f"{store.place}, {number} episodes" if exists else f"{store.place}, not made yet"
+            )
+            yield Finding("database", *_writable(path, found))
+            yield from _lacking(coming_import(settings, store))
+            sandboxed = only_at_a_sandbox(store, origin(settings.api_url))
+            if sandboxed is not None:
+                yield Finding("sandbox", sandboxed, OWN_DATABASE)
     except StoreError as error:
-        return Finding("database", str(error), "see the message")
-    exists = path is None or path.exists()
-    found = f"{store.place}, {number} episodes" if exists else f"{store.place}, not made yet"
-    if path is not None and is_mount_point(path):
+        yield Finding("database", str(error), "see the message")
+
+
+def _writable(path: Path | None, found: str) -> tuple[str, str | None]:
+    """What is `found` of the database, and how to mend it where it cannot be written."""
+    if path is None:
+        return found, None
+    if is_mount_point(path):
         mend = "mount its folder instead: the write-ahead log beside it must go where it goes"
-        return Finding("database", f"{found}, a file mounted by itself", mend)
-    if path is None or os.access(path if exists else path.parent, os.W_OK):
-        return Finding("database", found)
+        return f"{found}, a file mounted by itself", mend
+    if os.access(path if path.exists() else path.parent, os.W_OK):
+        return found, None
     mend = f"give this user the right to write {path.parent}, or run this as the daemon's user"
     if not path.parent.exists():
         mend = f"make the folder {path.parent}"
-    return Finding("database", f"{found}, not writable", mend)
+    return f"{found}, not writable", mend
+
+
+def _lacking(coming: NextImport) -> Iterator[Finding]:
+    """Claims of the journal that the database lacks, and what the next start does with them."""
+    if not coming.missing:
+        return
+    outcomes = Counter(claim.outcome for claim in coming.missing)
+    doubtful = outcomes[Outcome.OPEN] + outcomes[Outcome.UNKNOWN]
+    accepted, number = outcomes[Outcome.ACCEPTED], len(coming.missing)
+    feeds = ", ".join(sorted(coming.doubted_until)) or "no feed of the config"
+    yield Finding(
+        "journal and database",
+        f"the journal has {number} claims that this database lacks: {accepted} accepted, "
+        f"{doubtful} in doubt, {number - accepted - doubtful} not taken",
+        "was it lost or restored, the next start takes them over: accepted ones are polled, those "
+        f"in doubt become unknown, older items that turn up are held, in: {feeds}. Is it another "
+        "database, see FEEDWATCH_DATABASE_URL",
+    )
 
 
 def _journal(settings: Settings) -> Finding:
     """Where the journal of claims is kept, which tells what a lost database has paid for."""
     file = file_of(settings.database_url)
     database = file.resolve() if file is not None else None
-    problems = {path: problem_of(path) for path in places(settings.path, database, os.environ)}
+    problems = {path: problem_of(path) for path in journal_places(settings, database)}
     usable = [str(path) for path, problem in problems.items() if problem is None]
     if usable:
         return Finding("journal", ", ".join(usable))

@@ -11,6 +11,7 @@ from feedwatch.config.locate import find_file
 from feedwatch.core.masking import know
 from feedwatch.logs import formatters
 from feedwatch.processors import INLET
+from feedwatch.store.journal import places
 from feedwatch.store.store import Store
 
 log = logging.getLogger("feedwatch")
@@ -36,3 +37,8 @@ def opened(settings: Settings, *, may_create: bool = False, alone: bool = False)
     """The database, to be closed by `with`. Raises `StoreError`."""
     url = settings.database_url
     return closing(Store(url, processor=INLET, may_create=may_create, alone=alone))
+
+
+def journal_places(settings: Settings, database: Path | None, name: str = "claims") -> list[Path]:
+    """Where the journal may be; `database` is the database's file, if it is one."""
+    return places(settings.path, database, os.environ, name)

@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.assembly import api, feed_client, target_by
-from feedwatch.cli.check import result_of
+from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
 from feedwatch.cli.reload import plan_of
-from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode
@@ -158,7 +158,8 @@ def _parts(
         known = configured_feeds(store, [source])[source.name]
         with feed_client(Cancellation()) as http, Parser() as parser:
             looked = look(http, parser, source, address_of(known))
-        _, found, error = result_of(settings, store, known, source, looked)
+        coming = coming_import(settings, store)
+        _, found, error = result_of(settings, store, known, source, looked, coming)
         return DryRun(decisions=found, error=error)
 
     def diagnose() -> Sequence[Finding]:
@@ -176,6 +177,7 @@ def _parts(
         retry=retry,
         dry_run=dry_run,
         diagnose=diagnose,
+        journal=journal_places(settings, store.path),
         facts=[
             ("Config", str(settings.path or "the environment")),
             ("Database", store.place),

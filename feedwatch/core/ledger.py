@@ -5,7 +5,7 @@ journal has the same claims in files outside of it (`store/journal.py`), so that
 was lost, restored or replaced can be told what was paid for meanwhile.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -117,10 +117,42 @@ def state_if_paid(keys: Collection[Key], claim: Claim) -> State | None:
     return State.HELD if tells else None
 
 
+def paid_by(
+    keys: Collection[Key], newest_first: Iterable[Claim], target: Target
+) -> tuple[Claim, State] | None:
+    """Payment identity: of other episodes' claims for `target` the one that has paid for this one.
+
+    Beside it, the state that this means for the episode.
+    """
+    held = None
+    for claim in newest_first:
+        if is_loopback(claim.target.api) and not is_loopback(target.api):
+            continue  # a sandbox's pay for nothing elsewhere
+        state = state_if_paid(keys, claim)
+        if state is State.SKIPPED:
+            return claim, state
+        if state is not None and held is None:
+            held = claim, state
+    return held
+
+
+def is_met_by(claim: Claim, keys: Collection[Key], feed: str) -> bool:
+    """Whether an imported claim is for an episode: in its own feed any key will do."""
+    if claim.feed == feed:
+        return any(key_hash(key) in claim.keys for key in keys)
+    return state_if_paid(keys, claim) is not None
+
+
 def paid_reason(claim: Claim) -> str:
     """Why an episode is not submitted, given the claim that has paid for it."""
     number = f"episode {claim.episode_id}" if claim.episode_id is not None else "an episode"
     return f"already submitted as {number} of feed {claim.feed} on {claim.at:%Y-%m-%d}"
+
+
+def import_reason(claim: Claim) -> str:
+    """Why an item needs no submission, given the claim that has paid for it and waits for it."""
+    state = State.UNKNOWN if claim.media_id is None else State.PROCESSING
+    return f"submitted on {claim.at:%Y-%m-%d %H:%M}Z, as the journal has it: becomes {state}"
 
 
 class Finding(Enum):
@@ -141,6 +173,37 @@ def finding(recorded: Claim, ledger: Mapping[str, Claim]) -> Finding | None:
     answered = known.outcome is Outcome.OPEN and recorded.outcome is not Outcome.OPEN
     found = known.outcome is Outcome.UNKNOWN and recorded.outcome is Outcome.ACCEPTED
     return Finding.SETTLED if answered or found else None
+
+
+def is_for(claim: Claim, target: Target) -> bool:
+    """Whether a claim was for this target, at whichever address of its API."""
+    return (claim.target.processor, claim.target.id) == (target.processor, target.id)
+
+
+def is_alike(claim: Claim, api: str) -> bool:
+    """Whether a claim was made at an API like this one: a sandbox pays for nothing elsewhere."""
+    return not claim.target.api or is_loopback(claim.target.api) == is_loopback(api)
+
+
+def doubted_until(
+    missing: Iterable[Claim],
+    feeds_of: Mapping[str, Collection[str]],
+    held_before: Mapping[str, datetime | None],
+) -> dict[str, datetime]:
+    """By the names of feeds, before which date what turns up in them is held.
+
+    A person may have skipped it while the claims were made that the ledger lacks.
+
+    feeds_of: the names of the feeds that the config has for each target.
+    held_before: all feeds, each with the date before which that holds already.
+    """
+    until: dict[str, datetime] = {}
+    for claim in missing:
+        # A feed that was renamed since is one of those for the same target.
+        names = [claim.feed] if claim.feed in held_before else feeds_of.get(claim.target.id, ())
+        for name in held_before.keys() & set(names):
+            until[name] = max(until.get(name, claim.at), claim.at, held_before[name] or claim.at)
+    return until
 
 
 @dataclass(frozen=True, kw_only=True)

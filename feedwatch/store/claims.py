@@ -23,9 +23,8 @@ from feedwatch.core.ledger import (
     DatabaseId,
     Outcome,
     Target,
-    is_loopback,
     key_hash,
-    state_if_paid,
+    paid_by,
 )
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
@@ -246,6 +245,17 @@ class ClaimStore:
             found = fetch_claims(db, select_claims().where(claims.c.episode_id == episode_id))
         return found[-1] if found else None
 
+    def apis_of_episodes(self) -> dict[int, set[str]]:
+        """At which APIs each episode may have been paid for, by the episodes' ids."""
+        query = select(claims.c.episode_id, claims.c.api).where(
+            claims.c.episode_id.is_not(None), claims.c.outcome.in_(PERHAPS_PAID)
+        )
+        found: dict[int, set[str]] = {}
+        with reading(self._engine) as db:
+            for episode_id, api in db.execute(query.distinct()):
+                found.setdefault(episode_id, set()).add(api)
+        return found
+
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
         """Hold all that may have been paid for already: claims are missing that nothing has kept.
 
@@ -333,11 +343,7 @@ def _next_queued(
 def _paid_already(
     db: Connection, episode: Episode | None, keys: Collection[Key], target: Target
 ) -> tuple[Claim, State] | None:
-    """Payment identity: the newest claim of another episode that has paid for one with `keys`.
-
-    Beside it, the state that this means for the episode. Claims at a sandbox pay for nothing
-    elsewhere.
-    """
+    """The claim of another episode that has paid for one with `keys`; see `paid_by`."""
     hashes = {key_hash(key) for key in keys}
     numbers = select(claim_keys.c.number).where(
         claim_keys.c.processor == target.processor,
@@ -350,16 +356,7 @@ def _paid_already(
             claims.c.episode_id.is_distinct_from(episode.id),
             claims.c.number > (episode.cleared_claim or 0),
         )
-    held = None
-    for claim in reversed(fetch_claims(db, query)):
-        if is_loopback(claim.target.api) and not is_loopback(target.api):
-            continue
-        state = state_if_paid(keys, claim)
-        if state is State.SKIPPED:
-            return claim, state
-        if state is not None and held is None:
-            held = claim, state
-    return held
+    return paid_by(keys, reversed(fetch_claims(db, query)), target)
 
 
 def select_claims() -> Select[Any]:

@@ -18,9 +18,11 @@ from feedwatch.core.ledger import (
     Outcome,
     Restoration,
     Target,
+    doubted_until,
     finding,
+    is_for,
+    is_met_by,
     key_hash,
-    state_if_paid,
 )
 from feedwatch.core.settings import Policy
 from feedwatch.store.claims import (
@@ -31,6 +33,7 @@ from feedwatch.store.claims import (
     next_number,
     select_claims,
 )
+from feedwatch.store.database import reading
 from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
 from feedwatch.store.feeds import set_doubt
 from feedwatch.store.outbox import Outbox
@@ -86,6 +89,16 @@ class Imports:
                 self._outbox.put(db, events.restored(now, done), now)
             return Comparison(known, done, latest_claims(db, FILLED_UP))
 
+    def waiting(
+        self, target: Target, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]]
+    ) -> list[Claim]:
+        """The claims for `target` that will wait for their items once `missing` is imported."""
+        ours = [claim for claim in missing if is_for(claim, target)]
+        with reading(self._engine) as db:
+            episode_of = _episodes_of(db, ours, feeds_of)
+            unmet = [claim for claim in ours if episode_of[claim.token] is None]
+            return _waiting(db, target) + unmet
+
 
 def _take_over(
     db: Connection,
@@ -99,9 +112,7 @@ def _take_over(
     What turns up later in the claims' feeds and is dated before them is held: a person may have
     skipped it meanwhile.
     """
-    # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
-    names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
-    known_by = _known_by(db, {name for some in names.values() for name in some})
+    episode_of = _episodes_of(db, missing, feeds_of)
     taken = _taken_numbers(db, [claim.number for claim in missing])
     kept = [claim.number for claim in missing if claim.number not in taken]
     last = db.scalars(select(imprint.c.claims)).one()
@@ -109,7 +120,7 @@ def _take_over(
     decisive: dict[int, Claim] = {}
     unmet = 0
     for claim in missing:
-        episode_id = _episode_of(claim, names[claim.token], known_by)
+        episode_id = episode_of[claim.token]
         number = claim.number if claim.number not in taken else next_number(db)
         taken.add(number)
         insert_claim(db, replace(claim, number=number, episode_id=episode_id))
@@ -144,15 +155,10 @@ def meet_claims(
 
     Returns the episodes that have moved by it, before and after.
     """
-    query = select_claims().where(
-        claims.c.episode_id.is_(None),
-        claims.c.processor == target.processor,
-        claims.c.target == target.id,
-    )
-    waiting = list(fetch_claims(db, query))
+    waiting = _waiting(db, target)
     moved = []
     for episode, keys in new if waiting else ():
-        met = [one for one in waiting if _agree(keys, one, episode.feed)]
+        met = [one for one in waiting if is_met_by(one, keys, episode.feed)]
         if not met:
             continue
         waiting = [one for one in waiting if one not in met]  # one claim pays for one episode
@@ -179,11 +185,24 @@ def _import(
     return move_episode(db, episode, doubtful, now) if doubtful is not None else None
 
 
-def _agree(keys: Collection[Key], claim: Claim, feed: str) -> bool:
-    """Whether a claim is for an episode: in its own feed any key will do."""
-    if claim.feed == feed:
-        return any(key_hash(key) in claim.keys for key in keys)
-    return state_if_paid(keys, claim) is not None
+def _waiting(db: Connection, target: Target) -> list[Claim]:
+    """The imported claims for `target` that wait for their items."""
+    query = select_claims().where(
+        claims.c.episode_id.is_(None),
+        claims.c.processor == target.processor,
+        claims.c.target == target.id,
+    )
+    return fetch_claims(db, query)
+
+
+def _episodes_of(
+    db: Connection, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]]
+) -> dict[str, int | None]:
+    """The episode that each claim is for, by the claims' tokens; None: the database has none."""
+    # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
+    names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
+    known_by = _known_by(db, {name for some in names.values() for name in some})
+    return {one.token: _episode_of(one, names[one.token], known_by) for one in missing}
 
 
 def _known_by(db: Connection, names: Collection[str]) -> dict[str, list[KnownBy]]:
@@ -213,7 +232,7 @@ def _episode_of(
     votes = {
         (len(keys), feed == claim.feed, episode_id)
         for (feed, episode_id), keys in shared.items()
-        if _agree(keys, claim, feed)
+        if is_met_by(claim, keys, feed)
     }
     return max(votes)[-1] if votes else None
 
@@ -241,13 +260,8 @@ def _doubt(
     db: Connection, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]], now: datetime
 ) -> tuple[str, ...]:
     """Hold what turns up in the claims' feeds and is dated before them. Returns the feeds."""
-    known = dict(db.execute(select(feeds.c.name, feeds.c.hold_if_published_before)).all())
-    until: dict[str, datetime] = {}
-    for claim in missing:
-        # A feed that was renamed since is one of those for the same target.
-        names = [claim.feed] if claim.feed in known else feeds_of.get(claim.target.id, ())
-        for name in known.keys() & set(names):
-            until[name] = max(until.get(name, claim.at), claim.at, known[name] or claim.at)
+    held_before = dict(db.execute(select(feeds.c.name, feeds.c.hold_if_published_before)).all())
+    until = doubted_until(missing, feeds_of, held_before)
     for name, moment in until.items():
         set_doubt(db, moment, now, feeds.c.name == name)
     return tuple(sorted(until))

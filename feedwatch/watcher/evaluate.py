@@ -18,7 +18,15 @@ from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
 from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
-from feedwatch.core.ledger import Target, paid_reason
+from feedwatch.core.ledger import (
+    PERHAPS_PAID,
+    Target,
+    import_reason,
+    is_for,
+    is_met_by,
+    paid_by,
+    paid_reason,
+)
 from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
@@ -30,6 +38,7 @@ from feedwatch.store.imports import meet_claims
 from feedwatch.store.store import Store
 from feedwatch.watcher.check_log import log_check
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context, log_move
+from feedwatch.watcher.restore import NextImport
 
 log = logging.getLogger(__name__)
 
@@ -179,23 +188,51 @@ class Evaluator:
 
 
 def decisions_for(
-    store: Store, feed: Feed, source: FeedConfig, parsed: ParsedFeed, target: Target, now: datetime
+    store: Store,
+    feed: Feed,
+    source: FeedConfig,
+    parsed: ParsedFeed,
+    target: Target,
+    now: datetime,
+    coming: NextImport,
 ) -> list[Decision]:
-    """What becomes of each item of a whole document, by what the database knows now.
+    """What becomes of each item of a whole document, by what database and journal know now.
 
-    With the answer that the ledger would give to a claim: paid for by another feed, perhaps.
+    With the answer that the ledger would give to a claim: paid for by another feed, perhaps. And
+    with what `coming` says: what only the journal knows to be paid for is taken over, not paid
+    again, and what is older is held.
     """
     whole = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
+    if feed.name in coming.doubted_until:
+        feed = replace(feed, hold_if_published_before=coming.doubted_until[feed.name])
     decisions = _decisions(store, feed, source, whole, _known(store, feed, whole), now)
-    for place, decision in enumerate(decisions):
-        if decision.verdict is Verdict.SUBMIT:
-            paid = store.claims.conflict_of(decision.match.keys, target)
-            if paid is not None:
-                claim, state = paid
+    new, _ = Evaluation(outcome=parsed, decisions=decisions).admissions(feed.name, now)
+    waiting = store.imports.waiting(target, coming.missing, coming.feeds_of)
+    others = [
+        claim
+        for claim in reversed(coming.missing)
+        if is_for(claim, target) and claim.outcome in PERHAPS_PAID
+    ]
+    for one in new:
+        met = [claim for claim in waiting if is_met_by(claim, one.keys, feed.name)]
+        waiting = [claim for claim in waiting if claim not in met]
+        paid = [claim for claim in met if claim.outcome in PERHAPS_PAID]
+        decision = decisions[one.place]
+        if paid:
+            decisions[one.place] = replace(
+                decision, verdict=Verdict.KNOWN, reason=import_reason(paid[-1])
+            )
+        elif decision.verdict is Verdict.SUBMIT:
+            conflict = store.claims.conflict_of(one.keys, target)
+            if (conflict := conflict or paid_by(one.keys, others, target)) is not None:
+                claim, state = conflict
                 verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
-                decisions[place] = replace(decision, verdict=verdict, reason=paid_reason(claim))
+                reason = paid_reason(claim)
+                decisions[one.place] = replace(decision, verdict=verdict, reason=reason)
             elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
-                decisions[place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")
+                decisions[one.place] = replace(
+                    decision, reason=f"{decision.reason}; {wait.reason}"
+                )
     return decisions
 
 

@@ -9,6 +9,7 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
+from feedwatch.core.ledger import is_loopback
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
@@ -17,6 +18,11 @@ from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
 from feedwatch.watcher.errors import NotFoundError
 
+NAMED_EPISODES = 10  # of those that a sandbox had, by their ids
+OWN_DATABASE = (
+    "to have them submitted, stop feedwatch and set FEEDWATCH_DATABASE_URL to a new file: "
+    "FEEDWATCH_FIRST_RUN says which episodes begin it"
+)
 MAX_WAITING = 20  # episodes that wait for a person and are listed
 # What a desk has of each, so that it stays a page that one can look at.
 MAX_HELD, MAX_UNKNOWN, MAX_IN_PROGRESS, MAX_READY, MAX_FEEDS_IN_TROUBLE = 40, 10, 30, 10, 30
@@ -55,6 +61,28 @@ def status(
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
         journal={str(place): problem_of(place) for place in journal},
+    )
+
+
+def only_at_a_sandbox(store: Store, api: str) -> str | None:
+    """Which episodes were submitted to an API on this machine alone, and not to `api`.
+
+    None if there are none, or if `api` is on this machine, too.
+    """
+    if is_loopback(api):
+        return None
+    ids = [
+        episode_id
+        for episode_id, apis in sorted(store.claims.apis_of_episodes().items())
+        if all(map(is_loopback, apis))
+    ]
+    if not ids:
+        return None
+    named = ", ".join(map(str, ids[:NAMED_EPISODES]))
+    rest = f" and {len(ids) - NAMED_EPISODES} more" if len(ids) > NAMED_EPISODES else ""
+    return (
+        f"this database has {len(ids)} episodes that were submitted to a sandbox and never to "
+        f"{api}, which they count as done for: {named}{rest}"
     )
 
 

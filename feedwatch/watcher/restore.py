@@ -7,8 +7,10 @@ turns out not to have our last claim.
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
@@ -18,11 +20,14 @@ from feedwatch.core.ledger import (
     Claim,
     Finding,
     Outcome,
+    doubted_until,
     finding,
-    is_loopback,
+    is_alike,
     is_older,
 )
-from feedwatch.store.journal import KEPT_CLAIMS, read_markers
+from feedwatch.core.settings import FeedConfig
+from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
+from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
@@ -39,15 +44,13 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     store, journal, now = context.store, context.journal, context.clock()
     policy = context.plan.policy
     recorded = journal.read()
-    ours = [one for one in recorded if _is_ours(one, context.processor.api)]
+    ours = [one for one in recorded if is_alike(one, context.processor.api)]
     if len(ours) < len(recorded):
         log.info(
             "journal: %d claims at another API, a sandbox or a test, are passed over",
             len(recorded) - len(ours),
         )
-    feeds_of = defaultdict(list)
-    for source in context.plan.sources.values():
-        feeds_of[source.podcast_id].append(source.name)
+    feeds_of = _feeds_by_podcast(context.plan.sources.values())
     known, done, latest = store.imports.take_over(ours, feeds_of, now, policy)
     if done.imported:
         log.error(
@@ -80,6 +83,33 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     return latest[-1].token if latest else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NextImport:
+    """What the next start will import: claims that the journal has and this database lacks."""
+
+    missing: Sequence[Claim] = ()
+    feeds_of: Mapping[str, Collection[str]] = field(default_factory=dict)  # by their podcasts
+    doubted_until: Mapping[str, datetime] = field(default_factory=dict)  # by the feeds' names
+
+
+def next_import(
+    store: Store, journal: Journal, sources: Collection[FeedConfig], api: str
+) -> NextImport:
+    """Compare the journal with the ledger as `compare` does, and write nothing."""
+    ours = [one for one in journal.read() if is_alike(one, api)]
+    ledger = store.claims.by_token([one.token for one in ours])
+    missing = [one for one in ours if finding(one, ledger) is Finding.MISSING]
+    feeds_of = _feeds_by_podcast(sources)
+    held_before = {source.name: None for source in sources} | {
+        feed.name: feed.hold_if_published_before for feed in store.feeds.all()
+    }
+    return NextImport(
+        missing=missing,
+        feeds_of=feeds_of,
+        doubted_until=doubted_until(missing, feeds_of, held_before),
+    )
+
+
 def replace_marker(context: Context, markers: Sequence[Path]) -> None:
     """Compare the marker of feedwatch 0.1 once; then the journal takes its place.
 
@@ -99,6 +129,13 @@ def replace_marker(context: Context, markers: Sequence[Path]) -> None:
                 path.unlink()
 
 
+def _feeds_by_podcast(sources: Iterable[FeedConfig]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for source in sources:
+        found[source.podcast_id].append(source.name)
+    return found
+
+
 def _hold_everything(context: Context) -> None:
     """Hold all that may be paid already: claims are missing, and no journal tells which."""
     now = context.clock()
@@ -109,11 +146,6 @@ def _hold_everything(context: Context) -> None:
         "finds new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` settles it",
         queued,
     )
-
-
-def _is_ours(claim: Claim, api: str) -> bool:
-    """Whether a claim was made at an API like this one: a sandbox pays for nothing elsewhere."""
-    return not claim.target.api or is_loopback(claim.target.api) == is_loopback(api)
 
 
 def _settle(context: Context, known: Claim, recorded: Claim) -> None:

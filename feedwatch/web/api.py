@@ -45,9 +45,10 @@ MAX_LIMIT, LIMIT = 500, 100
 @v1.get("/status")
 def status() -> Response:
     """The state of everything."""
-    plan = g.parts.plan()
-    sources = plan.sources.values()
-    current = overview.status(g.parts.store, g.parts.processor, sources, plan.policy, at())
+    parts, plan = g.parts, g.parts.plan()
+    current = overview.status(
+        parts.store, parts.processor, plan.sources.values(), plan.policy, at(), parts.journal
+    )
     return answer(status_json(current))
 
 

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, g, redirect, request, url_for
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from feedwatch.store.errors import StoreError
@@ -108,9 +108,14 @@ def with_headers(response: Response) -> Response:
 def explain(error: Exception) -> Any:
     """An error as an answer, in the form that the request wants."""
     match error:
+        case NotFound():
+            return explained(404, "not found", f"there is nothing at {request.path}")
         case HTTPException(code=int(code)):
-            response = explained(code, error.name.lower(), error.description or "")
-            if allowed := error.get_response().headers.get("Allow"):
+            detail, allowed = error.description or "", error.get_response().headers.get("Allow")
+            if allowed is not None:
+                detail = f"{request.path} takes {allowed}, not {request.method}"
+            response = explained(code, error.name.lower(), detail)
+            if allowed is not None:
                 response.headers["Allow"] = allowed
             return response
         case api.BadRequestError():

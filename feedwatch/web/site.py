@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from feedwatch.core.admission import Decision
@@ -83,6 +84,7 @@ class Parts:
     retry: Callable[[int, datetime], Proposal]  # asks it for the job that there is
     dry_run: Callable[[FeedConfig], DryRun]
     diagnose: Callable[[], Sequence[Finding]]
+    journal: Sequence[Path] = ()  # the places where it may be
     facts: Sequence[tuple[str, str]] = ()  # of the config: what needs a restart
 
 
