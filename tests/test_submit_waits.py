@@ -17,6 +17,7 @@ from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.parse import parse
 from feedwatch.watcher import decisions
 from feedwatch.watcher.evaluate import decisions_for
+from feedwatch.watcher.restore import NextImport
 from tests.support import item, rss
 from tests.world import World, world
 
@@ -197,6 +198,6 @@ def test_a_dry_run_says_until_when_an_item_would_wait(show: World) -> None:
     assert isinstance(parsed, ParsedFeed)
     (feed,) = show.store.feeds.all()
     target = show.context.target("p")
-    found = decisions_for(show.store, feed, show.sources[0], parsed, target, show.now)
+    found = decisions_for(show.store, feed, show.sources[0], parsed, target, show.now, NextImport())
     waits = "new; waits until 2026-12-01 12:00:00Z, the date that its publisher states"
     assert (found[0].verdict, found[0].reason) == ("submit", waits)

@@ -230,9 +230,7 @@ def decisions_for(
                 reason = paid_reason(claim)
                 decisions[one.place] = replace(decision, verdict=verdict, reason=reason)
             elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
-                decisions[one.place] = replace(
-                    decision, reason=f"{decision.reason}; {wait.reason}"
-                )
+                decisions[one.place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")
     return decisions
 
 
