@@ -196,9 +196,18 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(feedwatch: Feedwatch, li
     assert "Error" in ended.stderr
 
 
+def test_what_is_no_number_is_told_in_plain_words(feedwatch: Feedwatch) -> None:
+    for verb in ("show", "retry", "adopt"):
+        said = feedwatch.here(verb, "one", "m").stderr
+        assert "'one' is not a valid episode's id" in said
+        assert "`feedwatch episodes` lists them" in said
+    assert "'soon' is not a valid number." in feedwatch.here("run", "--timeout", "soon").stderr
+    assert "'x' is not a valid whole number." in feedwatch.here("episodes", "--limit", "x").stderr
+
+
 VERBS = (
     "run check feeds episodes show approve skip retry adopt pause resume status doctor podcasts "
-    "export backup prune sandbox demo"
+    "export backup prune sandbox demo web healthcheck"
 )
 
 

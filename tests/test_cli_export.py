@@ -78,6 +78,14 @@ def test_rss_of_a_feed_without_ready_episodes_is_the_feed_as_it_is(
     assert (ended.status, ended.raw) == (0, feed_server.publish(1))
 
 
+def test_rss_on_a_terminal_ends_with_a_new_line_and_elsewhere_as_the_publisher_ends_it(
+    feedwatch: Feedwatch, feed_server: FeedServer
+) -> None:
+    feed_server.serve(document := feed_server.publish(1).rstrip())
+    assert feedwatch.here("export", "--format", "rss").raw == document
+    assert feedwatch.on_terminal("export", "--format", "rss").stdout.endswith("</rss>\n")
+
+
 def test_rss_of_several_feeds_in_one_document_is_wrong_usage(two_feeds: Feedwatch) -> None:
     ended = two_feeds.here("export", "--format", "rss")
     assert ended.status == 2

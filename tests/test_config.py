@@ -444,5 +444,8 @@ def test_the_file_is_the_one_given_else_the_one_in_the_environment_else_the_defa
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no config file"):
-        find_file(tmp_path / "nowhere.env", {})
+    nowhere = tmp_path / "nowhere.env"
+    with pytest.raises(ConfigError, match=r"there is no config file .*; see --config, or write"):
+        find_file(nowhere, {})
+    with pytest.raises(ConfigError, match=r"see FEEDWATCH_CONFIG, or write it: config\.example"):
+        find_file(None, {"FEEDWATCH_CONFIG": str(nowhere)})

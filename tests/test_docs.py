@@ -246,6 +246,13 @@ def test_the_list_of_verbs_says_of_each_what_its_own_help_says_first(name: str) 
     assert help_text.startswith(VERBS[name][1])
 
 
+def test_the_readmes_table_of_verbs_has_every_verb_and_no_other() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| | |") : text.index("What is ready")]
+    cells = " ".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE))
+    assert {span.split()[0] for span in SPAN.findall(cells)} == set(VERBS)
+
+
 def test_every_verb_is_in_the_changelog() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     missing = [name for name in VERBS if name not in text]

@@ -524,6 +524,17 @@ ODD_LATER, ODD_UNKNOWN = Later("400 {}", odd=True), Unknown("403 <html>", odd=Tr
 CLEAR: list[Answer] = [Accepted("m"), Refused("400")]
 
 
+def test_status_tells_when_the_read_is_tried_that_resets_the_breaker() -> None:
+    tripped = CircuitBreaker(tripped_until=NOW + MINUTE)
+    assert circuit_breaker.next_read(tripped, 1, NOW) == f"at {NOW + MINUTE:%Y-%m-%d %H:%M:%S}Z"
+    assert circuit_breaker.next_read(tripped, 1, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(tripped, 0, NOW + MINUTE) == "once an episode is queued"
+    blocked = replace(tripped, blocked=True)
+    assert circuit_breaker.next_read(blocked, 0, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(replace(tripped, paused=True), 1, NOW) is None
+    assert circuit_breaker.next_read(CircuitBreaker(), 1, NOW) is None
+
+
 def breaker_after(*answers: tuple[int, Answer]) -> CircuitBreaker:
     """The breaker after these answers, each to the POST of an episode; reads succeed in between."""
     breaker = CircuitBreaker()

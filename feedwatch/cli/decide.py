@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.assembly import api, target_by
-from feedwatch.cli.output import NUMBER, USAGE, confirm, say, stop, tell, yes
+from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
@@ -23,7 +23,7 @@ from feedwatch.watcher.overview import find_feed
 
 MAX_PREVIEWED = 20  # episodes listed before a question
 
-ids_argument = click.argument("ids", type=NUMBER, nargs=-1, metavar="[ID]...")
+ids_argument = click.argument("ids", type=EPISODE_ID, nargs=-1, metavar="[ID]...")
 # `skip` and `adopt` ask nothing; scripts that say --yes to everything may say it to them, too.
 ignored_yes = click.option("--yes", is_flag=True, hidden=True, expose_value=False)
 feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
@@ -101,7 +101,7 @@ def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bo
 
 
 @click.command()
-@click.argument("episode_id", type=NUMBER, metavar="ID")
+@click.argument("episode_id", type=EPISODE_ID, metavar="ID")
 @click.argument("media_id", metavar="MEDIA_ID")
 @ignored_yes
 @click.pass_obj

@@ -75,7 +75,10 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
                     for column in COLUMNS
                 )
         case "rss":
-            sys.stdout.buffer.write(_document(chosen(settings, feed or ""), known, ready))
+            document = _document(chosen(settings, feed or ""), known, ready)
+            sys.stdout.buffer.write(document)
+            if sys.stdout.isatty() and not document.endswith(b"\n"):
+                click.echo()  # elsewhere every byte is the publisher's
 
 
 def _document(source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:

@@ -1,6 +1,5 @@
 """`feeds`, `episodes`, `show` and `status`: what feedwatch knows."""
 
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,16 +7,18 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.output import (
-    NUMBER,
+    EPISODE_ID,
     WAITING,
     Exact,
+    WholeNumber,
     as_json,
     in_words,
     print_json,
     print_table,
     tell,
 )
-from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.settings import journal_places, opened, read_settings
+from feedwatch.core.circuit_breaker import next_read
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import is_lost
 from feedwatch.core.feed_lifecycle import feed_state
@@ -36,7 +37,6 @@ from feedwatch.core.masking import masked_document
 from feedwatch.core.printable import printable
 from feedwatch.core.status import Status
 from feedwatch.processors import INLET
-from feedwatch.store.journal import places
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
@@ -82,7 +82,7 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
 @click.option(
     "--state", type=click.Choice([state.value for state in State]), help="In this state only."
 )
-@click.option("--limit", type=click.IntRange(1, 2**63 - 1), metavar="N", help="At most so many.")
+@click.option("--limit", type=WholeNumber(1, 2**63 - 1), metavar="N", help="At most so many.")
 @as_json
 @click.pass_obj
 def episodes(
@@ -116,7 +116,7 @@ def episodes(
 
 
 @click.command()
-@click.argument("episode_id", type=NUMBER, metavar="ID")
+@click.argument("episode_id", type=EPISODE_ID, metavar="ID")
 @as_json
 @click.pass_obj
 def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
@@ -155,9 +155,10 @@ def _hint(episode: Episode) -> str | None:
             )
         case State.UNKNOWN:
             return (
-                "Look for this episode at the media API. If it is there: feedwatch adopt "
-                f"{episode.id} MEDIA_ID. If it is surely not: feedwatch retry {episode.id} (this "
-                f"submits it again). To leave it: feedwatch skip {episode.id}."
+                "Look for this episode in the media API's studio. If it is there: feedwatch adopt "
+                f"{episode.id} MEDIA_ID or, if its media id cannot be had, feedwatch skip "
+                f"{episode.id}. If it is surely not: feedwatch retry {episode.id} (this submits it "
+                "again). If you are not sure, leave it."
             )
         case State.FAILED if is_lost(episode):
             return (
@@ -185,21 +186,23 @@ def status(config: Path | None, *, as_json: bool) -> None:
             settings.sources,
             settings.policy,
             now,
-            places(settings.path, store.path, os.environ),
+            journal_places(settings, store.path),
         )
     if as_json:
         print_json(status_json(current))
     else:
-        _print_status(current)
+        _print_status(current, now)
     if current.waiting:
         sys.exit(WAITING)
 
 
-def _print_status(status: Status) -> None:
+def _print_status(status: Status, now: datetime) -> None:
     health = "; ".join(status.problems) or "running"
     tell(f"daemon       {health}, last progress {stamp(status.last_progress_at) or 'never'}")
     submissions = status_json(status)["submissions"]
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
+    if (when := next_read(status.breaker, totals(status.counts)["queued"], now)) is not None:
+        state = f"stopped until a read succeeds, tried {when}: {submissions['reason']}"
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"

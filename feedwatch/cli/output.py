@@ -11,11 +11,31 @@ import click
 from feedwatch.core.masking import masked, masked_document
 from feedwatch.core.printable import printable
 
-NUMBER = click.IntRange(0, 2**63 - 1)  # what a database takes for one
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")
+
+
+class WholeNumber(click.IntRange):
+    """A whole number; click's own error calls it an "integer range"."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number; click's own error calls it a "float range"."""
+
+    name = "number"
+
+
+class EpisodeId(WholeNumber):
+    """An episode's id; what is none is told where the ids are."""
+
+    name = "episode's id, which is a number: `feedwatch episodes` lists them"
+
+
+EPISODE_ID = EpisodeId(0, 2**63 - 1)  # what a database takes for one
 
 
 class Exact(str):

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.assembly import assembled
-from feedwatch.cli.output import FAILED, PARTLY, WAITING, in_words, say, shows_progress
+from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
 from feedwatch.cli.web import parts_of_daemon, served
@@ -31,7 +31,7 @@ log = logging.getLogger("feedwatch")
 @click.option("--once", is_flag=True, help="Check every feed now, wait for the jobs, then end.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, max=10**9),
+    type=Number(min=0, max=10**9),
     default=3600.0,
     show_default=True,
     metavar="SECONDS",

@@ -5,12 +5,12 @@ import threading
 
 import click
 
-from feedwatch.cli.output import say, stop
+from feedwatch.cli.output import Number, WholeNumber, say, stop
 from feedwatch.sandbox.server import Sandbox
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True)
+@click.option("--port", type=WholeNumber(0, 65535), default=8010, show_default=True)
 @click.option("--api-key", default="sandbox-key", show_default=True, help="The key that it takes.")
 @click.option(
     "--podcast",
@@ -23,7 +23,7 @@ from feedwatch.sandbox.server import Sandbox
 )
 @click.option(
     "--job-seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=10.0,
     show_default=True,
     help="How long a job takes.",

@@ -54,7 +54,10 @@ def load(
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
         missing = f"there is no config file, neither ./config.env nor {SYSTEM_FILE}"
-        raise ConfigError([f"{missing}, and nothing in the environment: {KEY_KEY} is missing"])
+        hint = "name one by --config, or write one: config.example.env is one to start from"
+        raise ConfigError(
+            [f"{missing}, and nothing in the environment: {KEY_KEY} is missing; {hint}"]
+        )
     given = _read_file(path, problems) if path is not None else {}
     given |= {
         key: value

@@ -37,6 +37,18 @@ def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
     return breaker.tripped_until is not None and now < breaker.tripped_until <= now + 2 * DAY
 
 
+def next_read(breaker: CircuitBreaker, queued: int, now: datetime) -> str | None:
+    """When the safe read is tried that may reset the breaker, in words; None: it is not tripped.
+
+    None, too, while a person has paused submissions.
+    """
+    if breaker.paused or breaker.tripped_until is None:
+        return None
+    if is_tripped(breaker, now):
+        return f"at {breaker.tripped_until:%Y-%m-%d %H:%M:%S}Z"
+    return "now" if queued or breaker.blocked else "once an episode is queued"
+
+
 def breaker_after_answer(
     breaker: CircuitBreaker, episode_id: int, answer: Answer, now: datetime, policy: Policy
 ) -> CircuitBreaker:
