@@ -13,7 +13,7 @@ from typing import Self
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 
-FORMAT = b"2"  # to be raised with what is kept or how items are read: all that is kept is void then
+FORMAT = b"3"  # to be raised with what is kept or how items are read: all that is kept is void then
 KEY_BYTES = 16
 HASH_BYTES = 8  # enough to tell the items of one feed apart
 
