@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from feedwatch.core.admission import Decision, Verdict, decide
-from feedwatch.core.episode import KnownEpisode
+from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import Key, keys_of, title_key
 from feedwatch.core.match_items import edited, match_items
@@ -71,7 +71,9 @@ class Memory:
                     enclosure_url=one.item.enclosure_url or "",
                     published_at=one.item.published_at,
                     duration=one.item.duration,
-                    held=one.verdict is Verdict.HOLD,
+                    state=State.HELD if one.verdict is Verdict.HOLD else State.READY,
+                    guid=one.item.guid,
+                    title=one.item.title,
                 )
         for place, one in enumerate(decisions):
             for key in one.match.keys:

@@ -120,13 +120,21 @@ def test_of_a_changed_document_feedparser_reads_only_what_is_new(ways: tuple[Way
     steps: list[tuple[list[str | int], int]] = [
         ([3, 2, 1, 0], 2),
         ([4, 3, 2, 1, 0], 1),  # a new one
-        ([item(4, title="Edited"), 3, 2, 1, 0], 0),  # an edit of a known one
+        ([item(4, title="Edited"), 3, 2, 1, 0], 1),  # an edit of one that is held
+        ([4, 3, 2, item(1, title="Edited"), 0], 1),  # and of one that was skipped: of 4 alone
         ([3, 2, 1, 0], 0),  # one goes
-        ([item(4, title="Edited"), 3, 2, 1, 0], 0),  # and comes back
+        ([item(4, title="Edited"), 3, 2, 1, 0], 1),  # and comes back
         ([5, item(3, guid="other", title="Same audio, other guid"), 2, 1, 0], 2),
-        ([item(6, guid="guid-5", title="Other audio, same guid"), 5, 2, 1], 1),
-        ([item(7), item(8, url="https://media.example.org/show/7.mp3"), 5], 1),
+        ([item(6, guid="guid-5", title="Other audio, same guid"), 5, 2, 1], 3),
+        ([item(7), item(8, url="https://media.example.org/show/7.mp3"), 5], 2),
         ([item(9, title="Episode 5"), 5], 1),
+        (
+            [
+                item(9, title="Episode 5", description="Edited"),
+                item(5, url="https://x.example/n.mp3"),
+            ],
+            2,
+        ),
     ]
     for items, read in steps:
         body = rss_of(*items)

@@ -284,6 +284,9 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
         enclosure_url=one.enclosure_url,
         published_at=one.published_at,
         duration=1800,
+        state=State.QUEUED,
+        guid=one.guid,
+        title=one.title,
     )
     assert store.checks.known(feed.id, [*keys, Key(KeyKind.GUID, "2")]) == dict.fromkeys(
         keys, found

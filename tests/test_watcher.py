@@ -838,7 +838,7 @@ def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_
     late = replace(
         before, due_at=world.now + timedelta(hours=6), full_reads_done=before.full_reads_requested
     )
-    world.store.checks.record(late, [], {}, world.now, descriptions={})  # one that began before
+    world.store.checks.record(late, [], {}, world.now, all_read=True)  # one that began before
     (after,) = world.store.feeds.all()
     assert after.due_at == world.now
     assert world.episode().description is None, "not taken for one that the feed no longer has"

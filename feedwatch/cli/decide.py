@@ -167,7 +167,7 @@ def _preview(proposal: Proposal) -> None:
     number = f"{len(episodes)} episodes" if len(episodes) != 1 else "1 episode"
     say(f"{number} will be submitted; each submission costs money and is published:")
     for episode in episodes[:MAX_PREVIEWED]:
-        say(f"  {episode.id}  {episode.feed}  {episode.title}")
+        say(f"  {episode.id}  {episode.feed}  {episode.title}  {episode.enclosure_url}")
     if len(episodes) > MAX_PREVIEWED:
         say(f"  and {len(episodes) - MAX_PREVIEWED} more")
 

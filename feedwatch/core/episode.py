@@ -21,12 +21,15 @@ class State(StrEnum):
 
 
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
+# What may be submitted yet, so that it takes the publisher's corrections.
+WAITING = (State.HELD, State.QUEUED, State.FAILED, State.UNKNOWN)
 
 
 class Cause(StrEnum):
     """Cause: why an episode is in its state, for programs. Only what some decision asks for."""
 
     LOST = "lost"  # failed: the API says that it does not know the job
+    TAKEN_OUT = "taken_out"  # held: its publisher has taken it out of the feed while it was queued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,25 @@ class Episode:
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
     cleared_claim: int | None = None  # claims up to this one do not forbid it: a person said so
+    missing_since: datetime | None = None  # held or queued: when its feed no longer had it
     version: int = 0  # counts writes, so that a stale write is refused
+
+
+def correction(before: Episode, after: Episode) -> str | None:
+    """What the publisher has corrected, for people; None if it was only read for the first time."""
+    names = {
+        "title": f"title, which was {before.title[:100]!r}",
+        "description": "description",
+        "enclosure_url": "address",
+        "published_at": "date",
+        "feed_duration": "length",
+    }
+    changed = [
+        text
+        for name, text in names.items()
+        if getattr(before, name) != getattr(after, name) and getattr(before, name) is not None
+    ]
+    return f"corrected in the feed: {'; '.join(changed)}" if changed else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +99,14 @@ class KnownEpisode:
     enclosure_url: str
     published_at: datetime | None
     duration: int | None  # seconds, as the feed states it
-    held: bool = False
-    undescribed: bool = False  # it waits for its description, which was not read at first
+    state: State = State.READY
+    guid: str | None = None
+    title: str = ""  # as the episode has it, which is what was submitted of one that was
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may be submitted yet, and so takes what the feed says of it."""
+        return self.state in WAITING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import job
-from feedwatch.core.episode import Cause, Episode, State
+from feedwatch.core.episode import WAITING, Cause, Episode, State
+from feedwatch.core.feed import Item
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, fraction, next_poll
 from feedwatch.core.settings import OnUnknown, Policy
@@ -23,6 +24,7 @@ MOST_REFUSALS = 3  # in a row to one feed's POSTs; then the rest of its queue wa
 ERROR_STANDS = 5
 LOST_STANDS = 3
 STANDS_FOR = HOUR
+TAKEN_OUT = "taken out of the feed"
 LOST = "lost"  # in place of the API's word for a job that it does not know
 POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
 FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
@@ -213,6 +215,45 @@ def _next_poll(
 
 def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = None) -> Episode:
     return replace(_moved(episode, State.FAILED, reason, cause), finished_at=now)
+
+
+# What its feed says meanwhile
+
+
+def corrected(episode: Episode, item: Item) -> Episode | None:
+    """What waits follows its item in the feed; None if that says nothing else, or comes too late.
+
+    What the item leaves out, or what was not read of it, stays as it was.
+    """
+    if episode.state not in WAITING:
+        return None
+    after = replace(
+        episode,
+        title=item.title or episode.title,
+        description=episode.description if item.description is None else item.description,
+        enclosure_url=item.enclosure_url or episode.enclosure_url,
+        published_at=item.published_at or episode.published_at,
+        feed_duration=item.duration if item.duration is not None else episode.feed_duration,
+    )
+    return after if after != episode else None
+
+
+def left_feed(episode: Episode, now: datetime, *, older_stay: bool) -> Episode:
+    """A good document no longer has it: taken out if older ones stay, else pushed off the end."""
+    _must_be(episode, "missing in its feed", State.HELD, State.QUEUED)
+    missing = replace(episode, missing_since=now)
+    if episode.state is State.HELD or not older_stay:
+        return missing
+    return _moved(missing, State.HELD, f"{TAKEN_OUT}; goes on when it is back", Cause.TAKEN_OUT)
+
+
+def came_back(episode: Episode, now: datetime) -> Episode:
+    """The feed has the episode again; if it was held for that alone, it goes on."""
+    _must_be(episode, "back in its feed", State.HELD, State.QUEUED)
+    back = replace(episode, missing_since=None)
+    if episode.cause is not Cause.TAKEN_OUT:
+        return back
+    return _moved(back, State.QUEUED, "back in the feed", due_at=now)
 
 
 # What the ledger knows

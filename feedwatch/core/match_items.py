@@ -1,11 +1,12 @@
 """Item match: what each item of a document is to the known episodes. Pure."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 
-from feedwatch.core.episode import KnownEpisode
+from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Item
 from feedwatch.core.identity import Key, KeyKind, comparable, title_key
 from feedwatch.core.schedule import DAY
@@ -37,6 +38,8 @@ class ItemMatch:
     reason: str
     known: KnownEpisode | None = None  # the episode that it is, or whose audio it replaces
     duplicate_of: int | None = None  # the place of the item further up that it repeats
+    leads_to: frozenset[int] = frozenset()  # the known episodes that any of its keys leads to
+    borrowed: bool = False  # its audio is that of another known episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,18 @@ def match_items(
     """
     new_items = sum(bool(keys) and known.keys().isdisjoint(keys) for keys in all_keys)
     by_key = {known[key].id for keys in all_keys for key in keys if key in known and _tells(key)}
+    by_guid = Counter(
+        known[key].id
+        for keys in all_keys
+        for key in keys[:1]
+        if key.kind is KeyKind.GUID
+        if key in known
+    )
     document = _Document(
         known=known,
         same_title=same_title,
         shown=by_key | unchanged.episode_ids,
+        shared={number for number, items in by_guid.items() if items > 1},
         moved=_has_moved(all_keys, known, unchanged.with_guid),
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
@@ -82,8 +93,19 @@ def match_items(
         repeats = kind is MatchKind.KNOWN and one is None
         duplicate_of = min(met[key] for key in keys if key in met) if repeats else None
         fresh = tuple(key for key in keys if key not in met and key not in known)
-        match = ItemMatch(item=item, keys=fresh, kind=kind, reason=reason, known=one)
-        found.append(replace(match, duplicate_of=duplicate_of) if repeats else match)
+        owners = {key.kind: known[key] for key in keys if key in known}
+        audio = owners.get(KeyKind.FILE)
+        match = ItemMatch(
+            item=item,
+            keys=fresh,
+            kind=kind,
+            reason=reason,
+            known=one,
+            duplicate_of=duplicate_of,
+            leads_to=frozenset(owner.id for owner in owners.values()),
+            borrowed=one is not None and audio is not None and audio.id != one.id,
+        )
+        found.append(match)
         for key in keys:
             met.setdefault(key, place if duplicate_of is None else duplicate_of)
     return found
@@ -92,12 +114,14 @@ def match_items(
 def edited(match: ItemMatch) -> KnownEpisode | None:
     """The known episode as this item describes it, if that differs from what was kept."""
     item, known = match.item, match.known
-    if match.kind is not MatchKind.KNOWN or known is None:
+    if match.kind not in (MatchKind.KNOWN, MatchKind.WAITING) or known is None:
         return None
+    url = item.enclosure_url if not match.borrowed else None
     now = replace(
         known,
         title_key=title_key(item.title) if item.title else known.title_key,
-        enclosure_url=item.enclosure_url or known.enclosure_url,
+        title=item.title if item.title and known.state is State.SKIPPED else known.title,
+        enclosure_url=url or known.enclosure_url,
         published_at=item.published_at or known.published_at,
         duration=item.duration if item.duration is not None else known.duration,
     )
@@ -114,6 +138,7 @@ class _Document:
     known: Mapping[Key, KnownEpisode]
     same_title: Mapping[str, Sequence[KnownEpisode]]
     shown: Collection[int]  # the known episodes that it has, by guid or enclosure
+    shared: Collection[int]  # those of them that several items lead to by their guids
     moved: bool  # most of them have another enclosure URL than before
     rolling: bool  # it replaces its items all the time
 
@@ -126,7 +151,10 @@ def _match(item: Item, keys: Sequence[Key], document: _Document, met: Collection
         return MatchKind.NOTHING, "no enclosure of a wanted media type", None
     known = document.known
     by = {key.kind: known[key] for key in keys if key in known}
+    own = by.get(KeyKind.GUID)
     if (one := by.get(KeyKind.FILE)) is not None:
+        if own is not None and own.id > one.id:  # it was doubted once, and so is an episode
+            return MatchKind.KNOWN, f"known as episode {own.id} by its guid", own
         other_guid = KeyKind.GUID not in by and keys[0].kind is KeyKind.GUID
         if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
             reason = (
@@ -134,8 +162,8 @@ def _match(item: Item, keys: Sequence[Key], document: _Document, met: Collection
             )
             return MatchKind.DOUBTFUL, reason, None
         return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
-    if (one := by.get(KeyKind.GUID)) is not None:
-        return _by_guid(item, one, document)
+    if own is not None:
+        return _by_guid(item, own, document)
     repeated = [key for key in keys if key in met]
     if any(map(_tells, repeated)):
         return MatchKind.KNOWN, "stands further up in this document already", None
@@ -160,6 +188,8 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
         return MatchKind.DOUBTFUL, reason, None
     if document.moved:
         return MatchKind.KNOWN, f"{known}; the feed's audio has moved", one
+    if one.waits and not _is_later(item, one) and one.id not in document.shared:
+        return MatchKind.KNOWN, f"{known}, which waits and takes the new address", one
     if _file_name(item.enclosure_url or "") == _file_name(one.enclosure_url):
         return MatchKind.KNOWN, f"{known}; its file has moved", one
     if item.duration is not None and item.duration == one.duration:
@@ -195,7 +225,12 @@ def _waiting(item: Item, document: _Document) -> Match | None:
     for one in document.same_title.get(title_key(item.title), ()) if item.title else ():
         undated = item.published_at is None and one.published_at is None
         same = undated or _is_near(item, one, MOMENT)
-        if one.held and same and one.id not in document.shown and _lasts_as_long(item, one):
+        if (
+            one.state is State.HELD
+            and same
+            and one.id not in document.shown
+            and _lasts_as_long(item, one)
+        ):
             return MatchKind.WAITING, f"taken for episode {one.id}, which waits for a person", one
     return None
 

@@ -22,10 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core.episode import Episode, KnownEpisode, State
-from feedwatch.core.feed import Feed, UrlChange
+from feedwatch.core.feed import Feed, Item, UrlChange
 from feedwatch.core.identity import MOST_KEYS, Key, surplus
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import add_url_change
+from feedwatch.store.following import Moved, follow, note_absences
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks
 
@@ -76,7 +77,6 @@ class NewEpisode:
 
 
 Admitted = tuple[Episode, Collection[Key]]  # a new episode, as stored, and its keys
-Moved = tuple[Episode, Episode]  # an episode before and after a move
 
 
 class CheckStore:
@@ -144,7 +144,9 @@ class CheckStore:
         *,
         before: Feed | None = None,
         url_change: UrlChange | None = None,
-        descriptions: Mapping[int, str] | None = None,
+        items: Mapping[int, Item] | None = None,
+        shown: Collection[int] | None = None,
+        all_read: bool = False,
         seen_items: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
         paid: Callable[[Connection, Sequence[Admitted]], list[Moved]] = lambda _db, _new: [],
     ) -> list[Moved] | None:
@@ -156,14 +158,15 @@ class CheckStore:
         edited: known episodes, as the document now describes them.
         before: as the check read it; None: with the same `checked_at`.
         url_change: the URL that the feed was fetched from until now.
-        descriptions: by the ids of episodes that waited for theirs; None unless the whole document
-            was parsed for them.
+        items: what the document now says of episodes that wait, by their ids.
+        shown: the known episodes that it has; None unless it is a good one.
+        all_read: it was parsed as a whole, for the descriptions that are waited for.
         seen_items: makes the seen-item cache, or None, of the new episodes' ids by their places.
         paid: moves those of the new episodes that the ledger turns out to have paid for.
 
-        Returns what `paid` has moved. None, with nothing written, if another process has decided
-        about the feed, changed its URL or admitted one of the episodes meanwhile: the next check
-        decides anew.
+        Returns the episodes that were moved. None, with nothing written, if another process has
+        decided about the feed, changed its URL or admitted one of the episodes meanwhile: the next
+        check decides anew.
         """
         try:
             with self._engine.begin() as db:
@@ -177,7 +180,18 @@ class CheckStore:
                         "seen_published_at": one.published_at,
                         "seen_duration": one.duration,
                     }
-                    db.execute(update(episodes).where(episodes.c.id == one.id).values(described))
+                    row = episodes.c.id == one.id
+                    db.execute(update(episodes).where(row).values(described))
+                    if one.state is State.SKIPPED:  # nobody waits for it: without history
+                        own = {
+                            "title": one.title,
+                            "enclosure_url": one.enclosure_url,
+                            "published_at": one.published_at,
+                            "feed_duration": one.duration,
+                            "version": episodes.c.version + 1,
+                        }
+                        still = and_(row, episodes.c.state == State.SKIPPED)
+                        db.execute(update(episodes).where(still).values(own))
                 if url_change is not None:
                     add_url_change(db, feed.id, url_change)
                 ids = _admit(db, feed, new, now)
@@ -186,8 +200,11 @@ class CheckStore:
                     for new_id, one in zip(ids, new, strict=True)
                 ]
                 moved = paid(db, admitted) if admitted else []
-                if descriptions is not None:
-                    _describe(db, feed, descriptions)
+                follow(db, items or {}, now)
+                if shown is not None:
+                    moved += note_absences(db, feed.id, shown, ids, now)
+                if all_read:
+                    _describe(db, feed)
                 places = [admission.place for admission in new]
                 row = digests.c.feed_id == feed.id
                 packed = seen_items(dict(zip(places, ids, strict=True)))
@@ -224,13 +241,12 @@ def _known(
         episodes.c.seen_url.label("enclosure_url"),
         episodes.c.seen_published_at.label("published_at"),
         episodes.c.seen_duration.label("duration"),
-        (episodes.c.state == State.HELD).label("held"),
-        and_(episodes.c.state == State.QUEUED, episodes.c.description.is_(None)).label(
-            "undescribed"
-        ),
+        episodes.c.state,
+        episodes.c.guid,
+        episodes.c.title,
     ).where(*conditions)
     return [
-        KnownEpisode(**row)
+        KnownEpisode(**{**row, "state": State(row["state"])})
         for chunk in chunks(values)
         for row in db.execute(query.where(column.in_(chunk))).mappings()
     ]
@@ -328,11 +344,8 @@ def _row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
     }
 
 
-def _describe(db: Connection, feed: Feed, descriptions: Mapping[int, str]) -> None:
-    """Write the descriptions that were waited for; what the document lacks becomes empty."""
-    for episode_id, description in descriptions.items():
-        one = episodes.c.id == episode_id
-        db.execute(update(episodes).where(one).values(description=description))
+def _describe(db: Connection, feed: Feed) -> None:
+    """Descriptions that are still waited for are empty: the document does not have them."""
     requested = select(feeds.c.full_reads_requested).where(feeds.c.id == feed.id)
     if db.scalars(requested).one() != feed.full_reads_requested:
         return  # another was requested since this document was parsed

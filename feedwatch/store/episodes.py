@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, exists, func, insert, select, update
 
 from feedwatch.core import events
-from feedwatch.core.episode import Cause, Episode, HistoryEntry, State
+from feedwatch.core.episode import WAITING, Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import clear_doubt
@@ -188,8 +188,8 @@ def move_episode(
 
     `actor` is the person whose decision it was, if it was one's.
 
-    An episode that becomes queued before its description was read makes its feed due, so that the
-    whole document is parsed for it.
+    One that waits again is read again from the feed, which may have corrected it meanwhile; one
+    that was skipped, or whose description was never read, makes its feed due for that.
     """
     after = replace(after, version=before.version + 1)
     # In a copy that was restored meanwhile, the same id and version may be those of another state
@@ -207,9 +207,12 @@ def move_episode(
     values = {name: getattr(after, name) for name in EPISODE_COLUMNS}
     if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
         return None
-    if after.state is State.QUEUED and after.description is None:
+    unread = after.state is State.QUEUED and after.description is None
+    if after.state in WAITING and (before.state not in WAITING or unread):
         feed_id = select(episodes.c.feed_id).where(episodes.c.id == before.id).scalar_subquery()
-        requested = {"full_reads_requested": feeds.c.full_reads_requested + 1, "due_at": now}
+        requested: dict[str, Any] = {"full_reads_requested": feeds.c.full_reads_requested + 1}
+        if unread or before.state is State.SKIPPED:
+            requested["due_at"] = now
         db.execute(update(feeds).where(feeds.c.id == feed_id).values(requested))
     if (after.state, after.reason) != (before.state, before.reason):
         entry = {

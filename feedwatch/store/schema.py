@@ -141,6 +141,7 @@ episodes = Table(
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("cleared_claim", BigInteger),  # claims up to this do not forbid it
+    Column("missing_since", UtcDateTime),
     Column("version", Integer, nullable=False),
     Index(None, "media_id"),
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes

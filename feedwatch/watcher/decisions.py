@@ -71,6 +71,9 @@ class Proposal:
     def warnings(self) -> list[str]:
         """What the person should weigh before it is carried out."""
         found = list(self.remarks)
+        missing = sum(episode.missing_since is not None for episode in self.episodes)
+        if missing and self.costs:
+            found.append(f"{missing} of them: the feed no longer has what would be submitted.")
         if self.action is not Action.RETRY:
             return found
         doubtful = sum(episode_lifecycle.may_be_taken(episode) for episode in self.episodes)

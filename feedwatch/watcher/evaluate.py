@@ -16,8 +16,8 @@ from functools import partial
 from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode, State
-from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed
-from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
+from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
+from feedwatch.core.identity import Key, KeyKind, guid_key, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     Target,
@@ -72,13 +72,31 @@ class Evaluation:
         return [one for one in found.values() if one is not None]
 
     @property
-    def descriptions(self) -> dict[int, str]:
-        """Those that known episodes were waiting for, by the episodes' ids."""
-        return {
-            known.id: decision.item.description
-            for decision in self.decisions
-            if (known := _undescribed(decision)) and decision.item.description is not None
-        }
+    def items(self) -> dict[int, Item]:
+        """What the document says of known episodes that wait, by the episodes' ids.
+
+        Of several items that are one episode the one with its guid counts, else the first.
+        """
+        found: dict[int, tuple[bool, Item]] = {}
+        for decision in self.decisions:
+            if (known := _follower(decision)) is not None:
+                item, guid = decision.item, decision.item.guid
+                is_own = guid is not None and known.guid in (guid, guid_key(guid))
+                if decision.match.borrowed:
+                    item = replace(item, enclosure_url=None)
+                if known.id not in found or (is_own and not found[known.id][0]):
+                    found[known.id] = is_own, item
+        return {number: item for number, (_, item) in found.items()}
+
+    @property
+    def shown(self) -> set[int] | None:
+        """The known episodes that the document has; None if it is not a good one."""
+        if isinstance(self.outcome, Failed) or not self.item_count:
+            return None
+        unchanged = self.changed.unchanged.episode_ids if self.changed is not None else ()
+        matches = [decision.match for decision in self.decisions]
+        known = {match.known.id for match in matches if match.known is not None}
+        return known.union(unchanged, *(match.leads_to for match in matches))
 
     def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[Key, int]]:
         """The new episodes, the oldest first, and the new keys of known ones.
@@ -128,10 +146,11 @@ def _first_place(place: int, decision: Decision) -> int:
     return place if duplicate_of is None else duplicate_of
 
 
-def _undescribed(decision: Decision) -> KnownEpisode | None:
-    """The known episode that waits for the description of this item, if one does."""
+def _follower(decision: Decision) -> KnownEpisode | None:
+    """The known episode that waits and takes what this item says, if there is one."""
     known = decision.match.known
-    return known if decision.match.kind is MatchKind.KNOWN and known and known.undescribed else None
+    is_it = decision.match.kind in (MatchKind.KNOWN, MatchKind.WAITING)
+    return known if is_it and known is not None and known.waits else None
 
 
 class Evaluator:
@@ -173,7 +192,7 @@ class Evaluator:
             place
             for place, one in enumerate(decisions)
             if one.item.description is None
-            and (one.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _undescribed(one))
+            and (one.verdict in (Verdict.SUBMIT, Verdict.HOLD) or _follower(one))
         ]
         described = changed.describe(undescribed)
         if described is None:
@@ -308,9 +327,9 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         ),
         before=feed,
         url_change=redirects.url_change(feed, after, now),
-        descriptions=evaluation.descriptions
-        if after.full_reads_done != feed.full_reads_done
-        else None,
+        items=evaluation.items,
+        shown=evaluation.shown,
+        all_read=after.full_reads_done != feed.full_reads_done,
         seen_items=evaluation.seen_items,
     )
     if recorded is not None:

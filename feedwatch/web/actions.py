@@ -152,7 +152,8 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
 
 def confirm(proposal: Proposal) -> str:
     """The page that shows what would be submitted, and asks."""
-    titles = [(one.id, one.feed, one.title) for one in proposal.episodes[:MAX_PREVIEWED]]
+    shown = proposal.episodes[:MAX_PREVIEWED]
+    titles = [(one.id, one.feed, one.title, one.enclosure_url) for one in shown]
     return render(
         "confirm.html",
         proposal=proposal,

@@ -1,0 +1,97 @@
+"""What waits follows its feed: corrections taken over, and what the feed no longer has."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select
+
+from feedwatch.core import episode_lifecycle
+from feedwatch.core.episode import Episode, State, correction
+from feedwatch.core.feed import Item
+from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
+from feedwatch.store.schema import episodes, history
+from feedwatch.store.sql import chunks
+
+Moved = tuple[Episode, Episode]  # an episode before and after a move
+
+
+def follow(db: Connection, items: Mapping[int, Item], now: datetime) -> None:
+    """Have episodes that wait take over what the feed says of them, `items` by their ids.
+
+    They are read again here: one that was claimed since the check began stays as it was claimed.
+    """
+    for episode in _fetch(db, items):
+        after = episode_lifecycle.corrected(episode, items[episode.id])
+        if after is not None and move_episode(db, episode, after, now) is not None:
+            _note(db, after, correction(episode, after), now)
+
+
+def note_absences(
+    db: Connection, feed_id: int, shown: Collection[int], new: Collection[int], now: datetime
+) -> list[Moved]:
+    """Hold what was taken out of the feed while it was queued; go on with what is back.
+
+    `shown` are the known episodes that a good document has, `new` those that it has brought.
+    Returns what has another state now.
+    """
+    waiting = select(episodes.c.id, episodes.c.missing_since).where(
+        episodes.c.feed_id == feed_id, episodes.c.state.in_((State.HELD, State.QUEUED))
+    )
+    rows = list(db.execute(waiting))
+    back = [row.id for row in rows if row.missing_since is not None and row.id in shown]
+    there = {*shown, *new}
+    gone = [row.id for row in rows if row.missing_since is None and row.id not in there]
+    moves = [(one, episode_lifecycle.came_back(one, now)) for one in _fetch(db, back)]
+    if gone:
+        published, first_seen = _oldest(db, shown)
+        for one in _fetch(db, gone):
+            dated = one.published_at is not None and published is not None
+            mine, oldest = (
+                (one.published_at, published) if dated else (one.first_seen_at, first_seen)
+            )
+            older_stay = mine is not None and oldest is not None and oldest < mine
+            moves.append((one, episode_lifecycle.left_feed(one, now, older_stay=older_stay)))
+            if older_stay and one.state is State.HELD:
+                _note(db, one, episode_lifecycle.TAKEN_OUT, now)
+    moved = [(before, move_episode(db, before, after, now)) for before, after in moves]
+    return [(before, after) for before, after in moved if after and after.state != before.state]
+
+
+def _fetch(db: Connection, ids: Collection[int]) -> Sequence[Episode]:
+    return [
+        episode
+        for chunk in chunks(ids)
+        for episode in fetch_episodes(db, select_episodes().where(episodes.c.id.in_(chunk)))
+    ]
+
+
+def _oldest(db: Connection, ids: Collection[int]) -> tuple[datetime | None, datetime | None]:
+    """The earliest date of publication of these episodes, and when the first of them was seen."""
+    of = episodes.c
+    found = [
+        db.execute(
+            select(func.min(of.seen_published_at), func.min(of.first_seen_at)).where(
+                of.id.in_(chunk)
+            )
+        ).one()
+        for chunk in chunks(ids)
+    ]
+    dates, first_seen = zip(*found, strict=True) if found else ((), ())
+    return min(filter(None, dates), default=None), min(filter(None, first_seen), default=None)
+
+
+def _note(db: Connection, episode: Episode, text: str | None, now: datetime) -> None:
+    """Add a line to an episode's history, unless the last one says the same.
+
+    An address that is another one at every check is noted once.
+    """
+    last = (
+        select(history.c.state, history.c.reason)
+        .where(history.c.episode_id == episode.id)
+        .order_by(history.c.id.desc())
+        .limit(1)
+    )
+    if text is None or db.execute(last).first() == (episode.state, text):
+        return
+    line = {"previous": episode.state, "state": episode.state, "reason": text}
+    db.execute(insert(history).values(episode_id=episode.id, at=now, **line))
