@@ -10,7 +10,7 @@ from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
-from feedwatch.core.feed import Failed, Feed, Gone
+from feedwatch.core.feed import Failed, Feed, Gone, Remark, RemarkKind
 from feedwatch.core.job import Later
 from feedwatch.core.settings import Policy
 from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, current_troubles, transitions
@@ -156,7 +156,9 @@ def test_every_kind_has_words_for_its_end() -> None:
         CircuitBreaker(tripped_until=NOW, failures=99, reason="503"),
     ]
     feeds = [failed(3), failed(1, Gone())]
-    feeds.append(replace(feeds[0], error=None, silent_since=NOW, missing_podcast="p"))
+    remarks = tuple(Remark(kind, "1") for kind in RemarkKind)
+    silent = replace(feeds[0], error=None, silent_since=NOW, missing_podcast="p", remarks=remarks)
+    feeds.append(silent)
     lost = [LostPodcast(feed="show", podcast_id="p", jobs=2)]
     kinds = {
         trouble.kind

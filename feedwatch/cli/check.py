@@ -67,7 +67,13 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(
-                lambda source: look(http, parser, source, address_of(known[source.name])),
+                lambda source: look(
+                    http,
+                    parser,
+                    source,
+                    address_of(known[source.name]),
+                    is_first=known[source.name].baseline_at is None,
+                ),
                 sources,
             )
             for source, looked in zip(sources, looks, strict=True):

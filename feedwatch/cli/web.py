@@ -157,7 +157,13 @@ def _parts(
     def dry_run(source: FeedConfig) -> DryRun:
         known = configured_feeds(store, [source])[source.name]
         with feed_client(Cancellation()) as http, Parser() as parser:
-            looked = look(http, parser, source, address_of(known))
+            looked = look(
+                http,
+                parser,
+                source,
+                address_of(known),
+                is_first=known.baseline_at is None,
+            )
         coming = coming_import(settings, store)
         _, found, error = result_of(settings, store, known, source, looked, coming)
         return DryRun(decisions=found, error=error)

@@ -32,6 +32,24 @@ class FeedState(StrEnum):
     NEW = "new"  # never checked
 
 
+class RemarkKind(StrEnum):
+    """What of a feed looks well and brings nothing, or not all."""
+
+    NO_ENCLOSURES = "no_enclosures"  # none of its items has one of a wanted type
+    FIXED_ADDRESS = "fixed_address"  # one address for all episodes, and no guids
+    PAGES = "pages"  # a further page is wanted by the first run, and could not be read
+    NEW_FEED_URL = "new_feed_url"  # its publisher names another address
+    UNREAD = "unread"  # the document has items or enclosures that could not be read
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A remark on the last good document; `core.remarks` has the words."""
+
+    kind: RemarkKind
+    detail: str = ""  # the address that it is about, or how many
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feed:
     """A feed, as it is remembered. Its settings are the config's and are not kept."""
@@ -73,6 +91,7 @@ class Feed:
     silent_since: datetime | None = None  # when it was found that none had come
     missing_podcast: str | None = None  # its podcast's id, which the API says that it does not have
     recent_checks: str | None = None  # a `CheckMark` each, the latest last
+    remarks: tuple[Remark, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +124,14 @@ class Hints:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Links:
+    """Where else a document says that more of the feed is."""
+
+    next_page: str | None = None  # absolute: older items (RFC 5005)
+    new_feed_url: str | None = None  # where it says that the feed is from now on
+
+
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """A document, not parsed yet."""
 
@@ -114,6 +141,10 @@ class Document:
     last_modified: str | None = None
     http_max_age: timedelta | None = None  # for so long the server says that it holds
     hints: Hints = Hints()
+    links: Links = Links()
+    scope: int | None = None  # the address scope of the config's URL
+    pages: tuple["Document", ...] = ()  # its further pages, where the first run wants them
+    unread_page: str | None = None  # the further page that is wanted and could not be read
     moved: Address | None = None  # where permanent redirects, and no others, have led
     body_hash: bytes | None = None  # what the same document is recognised by next time
 
@@ -170,4 +201,6 @@ class ParsedFeed:
     items: tuple[Item, ...]
     unchanged: int = 0  # items besides these, the same to the byte as when they were last read
     repaired: bool = False  # the document is not well-formed, or has bytes that had to be replaced
+    paged: int = 0  # the items at the end that come from further pages
+    unread_page: str | None = None
     unread: int = 0  # items or enclosures that its bytes have, and that could not be read

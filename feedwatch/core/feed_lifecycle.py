@@ -16,6 +16,7 @@ from feedwatch.core.feed import (
     Gone,
     NotModified,
     ParsedFeed,
+    Remark,
     Same,
 )
 from feedwatch.core.schedule import DAY, HOUR
@@ -40,12 +41,14 @@ def checked(
     found_new: bool = False,
     item_count: int = 0,
     published: Sequence[datetime] | None = None,
+    remarks: tuple[Remark, ...] | None = None,
 ) -> Feed:
     """The feed after a check.
 
     `document`: what a `ParsedFeed` was read from; None of any other outcome.
     `interval`: the check interval of the config.
     `found_new`, `item_count`: whether any of its episodes is new, and how many it has.
+    `remarks`: those on a `ParsedFeed`.
     `published`: when the latest episodes were published, where this may have changed.
     """
     recent = ((feed.recent_checks or "") + MARKS[type(outcome)])[-RECENT_CHECKS:]
@@ -94,6 +97,7 @@ def checked(
             baseline_at=feed.baseline_at or now,
             last_new_at=now if found_new else feed.last_new_at,
             item_count=item_count,
+            remarks=remarks,
             http_max_age=_seconds(document.http_max_age),
             feed_ttl=_seconds(document.hints.every),
             skip_hours=document.hints.skip_hours,

@@ -10,6 +10,7 @@ from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
+from feedwatch.core.remarks import in_words
 from feedwatch.core.status import Status
 
 
@@ -109,11 +110,17 @@ def feed_json(
         ],
         "expected_by": stamp(feed.expected_by),
         "silent_since": stamp(feed.silent_since),
+        "remarks": in_words(feed.remarks),
     }
 
 
 def remark(feed: Feed) -> str | None:
-    """What a person should know of a feed, in one sentence; None if nothing."""
+    """What a person should know of a feed, in a sentence or two; None if nothing."""
+    condition = _condition(feed)
+    return "; ".join([*([condition] if condition else []), *in_words(feed.remarks)]) or None
+
+
+def _condition(feed: Feed) -> str | None:
     if feed.error is not None:
         return feed.error
     if feed.missing_podcast is not None:

@@ -5,6 +5,7 @@ import httpx
 from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
 from feedwatch.core.masking import shortened
 from feedwatch.core.settings import FeedConfig
+from feedwatch.feeds.links import links_of
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import (
@@ -73,7 +74,7 @@ def _follow(
                 most = scope_of(response)
             if not response.has_redirect_location:
                 there = Address(url=_bare(url), scope=most) if permanent else None
-                return _answer(response, there)
+                return _answer(response, there, most)
             url, before = url.join(response.headers["location"]), url
             if url.scheme not in ("http", "https"):
                 return Failed(f"redirects to a {url.scheme!r} address")
@@ -102,7 +103,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
+def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fetched:
     match response.status_code:
         case 200:
             body = read_bounded(response, MAX_BYTES)
@@ -115,6 +116,8 @@ def _answer(response: httpx.Response, moved: Address | None) -> Fetched:
                 last_modified=_sendable(response.headers.get("last-modified")),
                 http_max_age=fresh_for(response.headers),
                 hints=hints_of(body),
+                links=links_of(body, _bare(response.url)),
+                scope=scope,
                 moved=moved,
             )
         case 304 if response.request.headers.keys() & {"if-none-match", "if-modified-since"}:

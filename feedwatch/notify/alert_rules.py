@@ -12,9 +12,10 @@ from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
-from feedwatch.core.feed import ErrorKind, Feed
+from feedwatch.core.feed import ErrorKind, Feed, RemarkKind
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.masking import masked, shortened
+from feedwatch.core.remarks import remark_in_words
 
 FAILED_FOR = timedelta(days=7)  # for so long a failed episode counts; nobody has to settle it
 FAILED_CHECKS = 3  # in a row: one or two happen to every server
@@ -31,6 +32,11 @@ OVER = {
     "failing": "its checks no longer fail",
     "silent": "a new episode has come",
     "gone": "it is no longer said to be gone",
+    RemarkKind.NO_ENCLOSURES.value: "it has enclosures now",
+    RemarkKind.FIXED_ADDRESS.value: "its episodes have addresses of their own",
+    RemarkKind.PAGES.value: "it names no further page any more",
+    RemarkKind.NEW_FEED_URL.value: "it names no other address any more",
+    RemarkKind.UNREAD.value: "all its items can be read again",
     "podcast": "the API key reaches its podcast",
     "lost": "the API knows its jobs again",
     "blocked": "submissions are possible again",
@@ -60,6 +66,15 @@ def current_troubles(
         Trouble(kind="silent", feed=feed.name, text=f"feed {feed.name}: {silent}")
         for feed in active
         if feed.silent_since is not None
+    ]
+    found += [
+        Trouble(
+            kind=remark.kind.value,
+            feed=feed.name,
+            text=f"feed {feed.name}: {remark_in_words(remark)}",
+        )
+        for feed in active
+        for remark in feed.remarks or ()
     ]
     return [trouble for trouble in found if trouble is not None]
 

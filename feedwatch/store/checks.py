@@ -103,11 +103,19 @@ class CheckStore:
         return found
 
     def publication_dates(self, feed_id: int) -> list[datetime]:
-        """When the feed's latest episodes were published, the latest first."""
+        """When the feed's latest episodes were published, the latest first.
+
+        An undated one was published when it was first seen, but not if that was at the first check.
+        """
+        seen_later = case(
+            (episodes.c.first_seen_at > feeds.c.baseline_at, episodes.c.first_seen_at)
+        )
+        published = func.coalesce(episodes.c.published_at, seen_later)
         query = (
-            select(episodes.c.published_at)
-            .where(episodes.c.feed_id == feed_id, episodes.c.published_at.is_not(None))
-            .order_by(episodes.c.published_at.desc())
+            select(published)
+            .join_from(episodes, feeds)
+            .where(episodes.c.feed_id == feed_id, published.is_not(None))
+            .order_by(published.desc())
             .limit(LATEST)
         )
         with reading(self._engine) as db:

@@ -39,6 +39,7 @@ OF_ADDRESS = (
     "moved_seen",
     "moved_url",
     "url_scope",
+    "remarks",
 )
 # Built once: to build a statement of so many columns costs more than to execute it.
 _SELECT_FEEDS = select(*columns_of(feeds))
@@ -107,8 +108,8 @@ class FeedStore:
         return self._ordered(_SELECT_FEEDS)
 
     def in_trouble(self) -> list[Feed]:
-        """Feeds of the config that fail, that are silent or whose podcast is missing."""
-        signs = (feeds.c.error, feeds.c.silent_since, feeds.c.missing_podcast)
+        """Feeds of the config that fail, are silent, have remarks or whose podcast is missing."""
+        signs = (feeds.c.error, feeds.c.silent_since, feeds.c.missing_podcast, feeds.c.remarks)
         needs_a_look = or_(*(sign.is_not(None) for sign in signs))
         return self._ordered(_SELECT_FEEDS.where(feeds.c.active, needs_a_look))
 
@@ -228,7 +229,7 @@ def _new(
 
 
 def _row_of(feed: Feed) -> dict[str, Any]:
-    return {key: value for key, value in asdict(feed).items() if key != "id"}
+    return {key: value for key, value in vars(feed).items() if key != "id"}
 
 
 def _feed(*, error_kind: str | None, **values: Any) -> Feed:

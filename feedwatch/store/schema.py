@@ -26,6 +26,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from feedwatch.core.feed import Remark, RemarkKind
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware datetimes in and out, whatever the database does with offsets."""
@@ -40,6 +42,19 @@ class UtcDateTime(TypeDecorator[datetime]):
         if not isinstance(value, datetime):
             return None
         return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+class Remarks(TypeDecorator[tuple[Remark, ...]]):
+    """Remarks, as a JSON list of kinds and details."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002, D102
+        return [[one.kind.value, one.detail] for one in value] if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002, D102
+        return tuple(Remark(RemarkKind(kind), detail) for kind, detail in value) if value else None
 
 
 metadata = MetaData(
@@ -91,6 +106,7 @@ feeds = Table(
     Column("silent_since", UtcDateTime),
     Column("missing_podcast", Text),
     Column("recent_checks", String(48)),  # a letter each, as in `feed.CheckMark`
+    Column("remarks", Remarks),
 )
 
 # URL changes: the URLs that feeds are no longer fetched from, and why. Append only.

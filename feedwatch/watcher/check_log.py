@@ -6,6 +6,7 @@ from functools import partial
 
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Feed
+from feedwatch.core.remarks import remark_in_words
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ def log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
         )
     elif before.silent_since is not None and after.silent_since is None:
         info("feed %s: brings episodes again", name)
+    known = {remark.kind for remark in before.remarks or ()}
+    for remark in after.remarks or ():
+        if remark.kind not in known:
+            warning("feed %s: %s", name, remark_in_words(remark))
     submit, hold, skip = (
         sum(one.verdict is verdict and one.is_episode for one in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)

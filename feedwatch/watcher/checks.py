@@ -36,6 +36,7 @@ from feedwatch.core.schedule import horizon
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.document_parser import DocumentParser
 from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.pages import parse_pages, with_pages
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import DueFeed
@@ -318,8 +319,12 @@ class Checks:
         conditional = feed_lifecycle.may_ask_conditionally(feed, self._context.clock())
         known, moved = feed if conditional else None, redirects.address_of(feed)
         fetched = fetch(self._client, check.source, known, moved)
+        if isinstance(fetched, Document) and feed.baseline_at is None:
+            fetched = with_pages(self._client, check.source, fetched, feed.failures)
         if not isinstance(fetched, Document):
             return fetched
+        if fetched.unread_page is not None and self._context.stopping.is_set():
+            return Failed("feedwatch stopped")  # we broke it off: the first run is not over yet
         document = replace(fetched, body_hash=body_hash(fetched.body, check.source.rules))
         needed_again = feed.full_reads_requested != feed.full_reads_done
         if needed_again or document.body_hash != feed.body_hash:
@@ -336,10 +341,20 @@ class Look:
 
 
 def look(
-    client: httpx.Client, parser: DocumentParser, source: FeedConfig, moved: Address | None = None
+    client: httpx.Client,
+    parser: DocumentParser,
+    source: FeedConfig,
+    moved: Address | None = None,
+    *,
+    is_first: bool = False,
 ) -> Look:
-    """Fetch and parse a whole feed, whatever is known of it; `moved` as for `fetch`."""
+    """Fetch and parse a whole feed, whatever is known of it; `moved` as for `fetch`.
+
+    `is_first`: as its first check would, with the further pages that the first run wants.
+    """
     fetched = fetch(client, source, None, moved)
+    if isinstance(fetched, Document) and is_first:
+        fetched = with_pages(client, source, fetched, 0)
     if not isinstance(fetched, Document):
         return Look(document=None, outcome=fetched)
-    return Look(document=fetched, outcome=parser.parse(fetched, source.rules.media_types))
+    return Look(document=fetched, outcome=parse_pages(fetched, source.rules.media_types, parser))

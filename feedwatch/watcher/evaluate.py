@@ -16,7 +16,7 @@ from functools import partial
 from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, admitted, decide
 from feedwatch.core.episode import KnownEpisode, State
-from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
+from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed, Remark
 from feedwatch.core.identity import Key, KeyKind, guid_key, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
@@ -28,6 +28,7 @@ from feedwatch.core.ledger import (
     paid_reason,
 )
 from feedwatch.core.match_items import MatchKind, edited, match_items
+from feedwatch.core.remarks import fixed_address, remarks_on
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.document_parser import DocumentParser
@@ -50,12 +51,15 @@ class Evaluation:
     outcome: ParsedFeed | Failed
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
     changed: ChangedItems | None = None  # these items; None: nothing is remembered of the document
+    fixed_address: str | None = None  # at which one episode after another is published
 
     @property
     def item_count(self) -> int:
-        """How many items of the document are episodes."""
+        """How many items of the document are episodes; of its first page, which is asked for."""
         unchanged = self.changed.unchanged.episodes if self.changed is not None else 0
-        return unchanged + sum(decision.is_episode for decision in self.decisions)
+        paged = self.outcome.paged if isinstance(self.outcome, ParsedFeed) else 0
+        first_page = self.decisions[: len(self.decisions) - paged]
+        return unchanged + sum(decision.is_episode for decision in first_page)
 
     @property
     def is_nothing_new(self) -> bool:
@@ -163,6 +167,8 @@ class Evaluator:
 
     def evaluate(self, feed: Feed, source: FeedConfig, document: Document) -> Evaluation:
         """What the document says, and what becomes of each item that was not seen before."""
+        if document.pages or document.unread_page is not None:
+            return self.evaluate_items(feed, source, document, None)
         cache = SeenItems(rules=source.rules)
         if feed.full_reads_requested == feed.full_reads_done:
             packed = self._store.checks.seen_items(feed.id)
@@ -199,7 +205,10 @@ class Evaluator:
             return self.evaluate_items(feed, source, document, None)
         for place, item in zip(undescribed, described, strict=True):
             decisions[place] = decisions[place].with_item(item)
-        return Evaluation(outcome=changed.parsed, decisions=decisions, changed=changed)
+        fixed = fixed_address(changed.parsed.items, changed.keys, known)
+        return Evaluation(
+            outcome=changed.parsed, decisions=decisions, changed=changed, fixed_address=fixed
+        )
 
     def close(self) -> None:
         """Break off what is being parsed."""
@@ -293,7 +302,9 @@ def feed_after(
     feed, published = check.feed, None
     # A feed from before there were rhythms learns its own now, others with each new episode.
     if new or (feed.expected_by is None and isinstance(evaluation.outcome, ParsedFeed)):
-        published = [date for one in new if (date := one.episode.published_at) is not None]
+        seen_at = context.clock() if feed.baseline_at is not None else None
+        dates = (one.episode.published_at or seen_at for one in new)
+        published = [date for date in dates if date is not None]
         if feed.baseline_at is not None:
             published += context.store.checks.publication_dates(feed.id)
     return feed_lifecycle.checked(
@@ -305,6 +316,20 @@ def feed_after(
         found_new=any(one.episode.state is not State.SKIPPED for one in new),
         item_count=evaluation.item_count,
         published=published,
+        remarks=_remarks(feed, document, evaluation),
+    )
+
+
+def _remarks(feed: Feed, document: Document, evaluation: Evaluation) -> tuple[Remark, ...] | None:
+    if isinstance(evaluation.outcome, Failed):
+        return feed.remarks
+    return remarks_on(
+        feed,
+        evaluation.outcome,
+        document,
+        item_count=evaluation.item_count,
+        fixed_address=evaluation.fixed_address,
+        is_new=any(one.match.kind is MatchKind.NEW for one in evaluation.decisions),
     )
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.masking import masked
+from feedwatch.core.remarks import in_words
 
 PLAIN = "text/plain; charset=utf-8"
 WIDE_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -84,4 +85,9 @@ def set_up(app: Flask) -> None:
         "lstrip_blocks": True,
         "autoescape": True,
     }
-    app.jinja_env.filters |= {"paragraphs": paragraphs, "moment": moment, "link": link}
+    app.jinja_env.filters |= {
+        "paragraphs": paragraphs,
+        "moment": moment,
+        "link": link,
+        "in_words": in_words,
+    }

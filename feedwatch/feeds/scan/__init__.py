@@ -16,6 +16,7 @@ from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS, DocumentParser
+from feedwatch.feeds.pages import parse_pages
 from feedwatch.feeds.scan import facts, split
 from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
 
@@ -116,7 +117,7 @@ def changed_items(
 
 def all_items(document: Document, rules: Rules, parser: DocumentParser) -> ChangedItems | Failed:
     """Parse the whole document: each of its items counts as changed, and is described."""
-    parsed = parser.parse(document, rules.media_types)
+    parsed = parse_pages(document, rules.media_types, parser)
     if isinstance(parsed, Failed):
         return parsed
     changed = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
