@@ -40,7 +40,7 @@ class IllegalMoveError(Exception):
 def put_off(episode: Episode, wait: Wait, now: datetime) -> Episode:
     """It is not time to submit the episode; it is looked at again then, or in a day."""
     _must_be(episode, "put off", State.QUEUED)
-    return _moved(episode, State.QUEUED, wait.reason, due_at=min(wait.until, now + DAY))
+    return replace(episode, reason=wait.reason, due_at=min(wait.until, now + DAY))
 
 
 def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
@@ -66,7 +66,8 @@ def answered(
         case job.Accepted(media_id, remote_status):
             return _accepted(episode, media_id, now + policy.poll_interval, remote_status)
         case job.Refused(reason):
-            return _failed(episode, f"refused: {reason}", now)
+            refused = _moved(episode, State.FAILED, f"refused: {reason}")
+            return replace(refused, finished_at=now)
         case job.Later(reason, retry_after, blocked, odd=odd):
             deferrals = episode.deferrals + 1
             waiting = replace(episode, deferrals=deferrals, submitted_at=None)
@@ -111,9 +112,8 @@ def _doubtful(episode: Episode, reason: str, now: datetime, policy: Policy) -> E
     doubtful_posts = episode.attempts - episode.deferrals
     again = policy.on_unknown is OnUnknown.RESUBMIT and doubtful_posts < MOST_DOUBTFUL_POSTS
     due_at = now + RESUBMIT_AFTER if again else None
-    return _moved(
-        episode, State.UNKNOWN, f"may or may not have been taken: {reason}", due_at=due_at
-    )
+    reason = f"may or may not have been taken: {reason}"
+    return _moved(episode, State.UNKNOWN, reason, due_at=due_at)
 
 
 # Jobs
@@ -146,7 +146,7 @@ def polled(
             )
         case job.Broken(remote_status=status, remote_updated_at=stamp, failed_attempts=attempts):
             seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
-            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy)
+            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy, None)
         case job.Lost(reason):
             seen = _standing(episode, LOST, None, now)
             if all_lost:
@@ -174,18 +174,15 @@ def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -
 
 
 def _failing(
-    episode: Episode,
-    reason: str,
-    polls: int,
-    now: datetime,
-    policy: Policy,
-    cause: Cause | None = None,
+    episode: Episode, reason: str, polls: int, now: datetime, policy: Policy, cause: Cause | None
 ) -> Episode:
     """The episode fails once the API has said the same for so many polls, and for an hour."""
     stands = episode.remote_stood >= polls and now - (episode.remote_since or now) >= STANDS_FOR
     if episode.state is State.FAILED or not stands:
         return _polled_on(episode, reason, now, policy)
-    return replace(_failed(episode, reason, now, cause), due_at=_next_poll(episode, now, policy))
+    due_at = _next_poll(episode, now, policy)
+    failed = _moved(episode, State.FAILED, reason, cause, due_at=due_at)
+    return replace(failed, finished_at=now)
 
 
 def _polled_on(
@@ -211,10 +208,6 @@ def _next_poll(
 ) -> datetime:
     since, key = episode.submitted_at or episode.first_seen_at, str(episode.id)
     return next_poll(now, since, policy.poll_interval, key=key, retry_after=at_least)
-
-
-def _failed(episode: Episode, reason: str, now: datetime, cause: Cause | None = None) -> Episode:
-    return replace(_moved(episode, State.FAILED, reason, cause), finished_at=now)
 
 
 # What its feed says meanwhile
