@@ -2,9 +2,10 @@
 
 import re
 import time
+from html import escape
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from feedwatch.feeds.html_to_text import MAX_DESCRIPTION, MAX_TITLE, one_line, readable
@@ -95,14 +96,13 @@ def test_markup_that_was_escaped_twice_is_read_all_the_same(markup: str, text: s
     [
         ("a<script>alert('<p>x</p>')</script>b<STYLE>p{}</style >c", "abc"),
         ("İ<Script>x</sCRIPT>b<title>t</TITLE >c", "İbtc"),
-        ("a<script>never closed", "a"),
+        ("<p>a</p><script src='x'>never closed", "a\n\nnever closed"),
         ("a<!-- <p>comment</p> -->b<?php x ?>c<!DOCTYPE html>d", "abcd"),
         ("a<!-- never closed", "a never closed"),
         ("<head><title>T</title></head><body>b</body>", "b"),
         ('cut <a href="https://x.exam', "cut"),
         ("cut </p", "cut"),
         ("<custom-tag>x</custom-tag><o:p y='1'/>z", "xz"),
-        ("<<b>p>x", "x"),
         ("a\x00b\x1b[31mc\ufeffd\x85e\x9ff\ud800g&#0;&#27;", "ab[31mcd\nefg\ufffd"),
     ],
 )  # fmt: skip
@@ -156,13 +156,76 @@ PIECES = st.one_of(
 MARKUP = st.lists(PIECES, max_size=30).map("".join)
 
 
-@given(MARKUP)
-@example("<" + "<b>" * 9 + "p>")
-@example("&amp;amp;lt;p class=x>")
-@example("&amp;" * 3 + "amp;amp;amp;lt;p>")
-def test_no_tag_survives(markup: str) -> None:
-    assert not A_TAG.search(readable(markup))
-    assert not A_TAG.search(one_line(markup))
+CLOSED = [name for name in TAG_NAMES if name not in ("br", "img", "script")]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("attribute", ["", " class='x > y'", " hidden"])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_no_closed_element_survives(name: str, attribute: str, times: int) -> None:
+    markup = f"one <{name}{attribute}>two</{name}> three<br>four"
+    for _ in range(times):
+        markup = escape(markup)
+    assert readable(markup).split()[-1] == one_line(markup).split()[-1] == "four"
+    for text in (readable(markup), one_line(markup)):
+        assert not A_TAG.search(text)
+        assert not re.search("[<>&]", text)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Why <script> matters", "<style> over substance", "The <dialog> element and Vec<T>",
+        "Käse & Brot <live>", "From <table> to <div>", "Map<K, V> or List<String>",
+        "if (a<b && c>d)",
+        "<?php at 30", "The <!DOCTYPE html> we know", "<script> and </script>", "#include <vector>",
+        "<p> is for paragraph", "A <b> unclosed", "</body> of water", "<svg/> and <template>",
+    ],
+)  # fmt: skip
+def test_words_in_angle_brackets_stay_in_titles_however_often_escaped(title: str) -> None:
+    assert one_line(title) == one_line(escape(title)) == one_line(escape(escape(title))) == title
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>The &lt;style&gt; element.</p><p>More</p>", "The <style> element.\n\nMore"),
+        ("<p>if (a&lt;b && c&gt;d), List&lt;String&gt;</p>", "if (a<b && c>d), List<String>"),
+        ("<p>&lt;script&gt; and &lt;/script&gt;</p>", "<script> and </script>"),
+        ("<p>From &lt;p&gt; to &lt;table&gt;</p>", "From <p> to <table>"),
+        ("Käse & Brot <live>", "Käse & Brot <live>"),
+        ("<p>Käse & Brot <live></p>", "Käse & Brot <live>"),
+        ("Why <script> matters. And more", "Why <script> matters. And more"),
+        ("How to build a <table> with CSS", "How to build a <table> with CSS"),
+        ("a <svg> b <b>c</b>", "a <svg> b c"),
+        ("Text that is <b>bold and cut", "Text that is bold and cut"),
+        ("<div>One\n<b>two", "One two"),
+        ("a<style>b", "a<style>b"),
+        ("<p>a</p><script>b</script", "a"),
+        ("<p>a</p><script>b</script c", "a\n\nc"),
+        ("a<title>b", "a<title>b"),
+        ("a<template>b<p>c</p>", "a<template>b\n\nc"),
+    ],
+)  # fmt: skip
+def test_what_was_escaped_is_text_and_nothing_after_an_open_element_is_lost(
+    markup: str, text: str
+) -> None:
+    assert readable(markup) == text
+
+
+@pytest.mark.parametrize(
+    ("references", "text"),
+    [
+        ("&#55357;&#56832;", "\U0001f600"),
+        ("&#xD83D;&#xde00;", "\U0001f600"),
+        ("&#xd83d;&#56832;", "\U0001f600"),
+        ("&#55357;", ""),
+        ("&#56832;&#55357;", ""),
+        ("&#55357;x&#56832;", "x"),
+    ],
+)
+def test_references_to_surrogates_become_characters_or_go(references: str, text: str) -> None:
+    assert one_line(f"a{references}b") == readable(f"<p>a{references}b</p>") == f"a{text}b"
 
 
 @given(MARKUP)
@@ -181,6 +244,20 @@ def test_plain_results_stay_the_same_when_converted_again(markup: str) -> None:
     text = readable(markup)
     if "<" not in text and "&" not in text:
         assert readable(text) == text
+
+
+OPEN = st.sampled_from(
+    [f"<{name}>" for name in (*TAG_NAMES, "style", "template", "live", "T")]
+    + ["</b>", "<!-- ", "<!"]
+)
+
+
+@given(st.lists(OPEN, max_size=8))
+def test_no_word_is_lost_to_what_is_never_closed(tags: list[str]) -> None:
+    markup = " ".join(f"{tag} word{number} " for number, tag in enumerate(tags))
+    words = [f"word{number}" for number in range(len(tags))]
+    for text in (readable(markup), one_line(markup)):
+        assert re.findall(r"word\d", text) == words
 
 
 @given(st.lists(st.text(alphabet="abcäß中 ", min_size=1).map(str.strip).filter(bool), min_size=1))

@@ -137,6 +137,7 @@ class Document:
 
     body: bytes
     url: str  # after redirects; relative enclosure URLs are resolved against it
+    charset: str | None = None  # by the HTTP header, as it stands there
     etag: str | None = None
     last_modified: str | None = None
     http_max_age: timedelta | None = None  # for so long the server says that it holds

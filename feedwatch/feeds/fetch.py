@@ -1,5 +1,7 @@
 """Fetches a feed: one conditional GET, bounded in time and in size."""
 
+import re
+
 import httpx
 
 from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
@@ -112,6 +114,7 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
             return Document(
                 body=body,
                 url=_bare(response.url),
+                charset=_charset(response.headers.get("content-type", "")),
                 etag=_sendable(response.headers.get("etag")),
                 last_modified=_sendable(response.headers.get("last-modified")),
                 http_max_age=fresh_for(response.headers),
@@ -134,6 +137,11 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
         case status:
             phrase = shortened(response.reason_phrase)
             return Failed(f"the server answered {status} {phrase}".rstrip(), retry_after(response))
+
+
+def _charset(content_type: str) -> str | None:
+    found = re.search(r"""(?i)[;,\s]charset\s*=[\s"']*([\w.:-]+)""", content_type)
+    return found[1] if found else None
 
 
 def _sendable(validator: str | None) -> str | None:

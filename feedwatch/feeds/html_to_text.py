@@ -7,7 +7,8 @@ Both go over the text once; they are repeated only for markup that was escaped s
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from html.entities import html5
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -38,15 +39,23 @@ _INLINE = _elements(
     "strong sub sup tbody textarea tfoot thead time title track tt u var video wbr"
 )
 _KNOWN = _BLOCKS | _CELLS | _DROPPED | _INLINE
+_UNCLOSED = _elements("br p li hr img dt dd tr td th option wbr")  # whose end tag is left out
+_FORMATTING = _elements("a abbr b big cite code del em font i ins s small span strong sub sup u")
 
 _TAG_NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:._-]*)")
 _ATTRIBUTES = re.compile(r"""(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
 _UNKNOWN_ATTRIBUTES = re.compile(
     r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*+\s*/?>"""
 )
+_STATED = re.compile(r"\s[\w:.-]+\s*=")
+_WORDS = re.compile(r"</?[\w:.-]+[\w\s/-]*>?")
 _CUT_TAG = re.compile(r"</|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+\s*=|\s*\Z)")
 _AUTOLINK = re.compile(r"(?i)<(?:mailto:)?(https?://[^\s<>]+|[^\s<>@/]+@[^\s<>@/]+)>")
 _HREF = re.compile(r"""(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""")
+_SURROGATES = re.compile(
+    r"(?i)&#(?:x0*d[89ab][0-9a-f]{2}|0*5[56]\d{3});&#(?:x0*d[c-f][0-9a-f]{2}|0*5[67]\d{3});"
+)
+_REFERENCE = re.compile(r"&(#[xX]?[0-9a-fA-F]+);")
 _ENTITY = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -58,13 +67,16 @@ _MARKUP = re.compile(
 
 def readable(markup: str, *, limit: int = MAX_DESCRIPTION) -> str:
     """Return HTML or plain text as plain text: paragraphs, lists and links kept, no tags."""
-    return _truncated(_plain(markup, links=True), limit)
+    return _truncated(_plain(markup, is_title=False), limit)
 
 
 def one_line(markup: str, *, limit: int = MAX_TITLE) -> str:
-    """Return HTML or plain text as one line of plain text, without links."""
+    """Return HTML or plain text as one line of plain text, without links.
+
+    Of a title only line breaks and closed elements are markup: "Why <script> matters" is about it.
+    """
     # Most titles are plain text: a hundredth of the cost.
-    plain = _plain(markup, links=False) if _MARKUP.search(markup) else markup[:MAX_MARKUP]
+    plain = _plain(markup, is_title=True) if _MARKUP.search(markup) else markup[:MAX_MARKUP]
     return _truncated(" ".join(plain.split()), limit)
 
 
@@ -74,15 +86,20 @@ def trimmed(text: str) -> str:
     return text if text.isascii() else re.sub(r"^[\s\ufeff]+|[\s\ufeff]+$", "", text)
 
 
-def _plain(markup: str, *, links: bool) -> str:
+def _plain(markup: str, *, is_title: bool) -> str:
     text = markup[:MAX_MARKUP]
+    strict = is_title  # where markup was seen, what was escaped within it is text
     html_seen = False  # then line breaks are of our making, and are kept
     for _ in range(_MAX_ROUNDS):
-        tokens = list(_Tokenizer(text).tokens())
+        tokens: Sequence[_Token] = list(_Tokenizer(text, strict=strict).tokens())
+        if len(tokens) > 1:
+            tokens = _only_markup(tokens, strict=strict)
         has_blocks = any(token.tag in _BLOCKS for token in tokens)
-        plain = _Renderer(links=links, keep_lines=html_seen or not has_blocks).render(tokens)
+        renderer = _Renderer(links=not is_title, keep_lines=html_seen or not has_blocks)
+        plain = renderer.render(tokens)
         if plain == text or not re.search("[<&]", plain):
             return plain
+        strict |= any(token.tag for token in tokens)
         text, html_seen = plain, html_seen or has_blocks
     # Whatever is still markup after so many rounds was made to be.
     return re.sub(r"<(?=[A-Za-z/!?])", "", text)
@@ -104,10 +121,57 @@ class _Token(NamedTuple):
     tag: str = ""  # its name in lower case, with "/" before it in an end tag
 
 
+def _only_markup(tokens: Sequence[_Token], *, strict: bool) -> list[_Token]:
+    """The tokens of HTML; what looks like a tag and is none becomes text.
+
+    Markup is what is closed, has attributes, or is a line break. `strict`: and nothing else; else
+    also what else is known, unless it is alone in the middle of a text: then the text is about it.
+    """
+    tags = [place for place, token in enumerate(tokens) if token.tag]
+    closed = _closed(tokens, tags)
+    markup = {
+        place
+        for place in tags
+        if tokens[place].tag == "br"
+        or ":" in tokens[place].tag
+        or _STATED.search(tokens[place].source)
+    }
+    is_html = bool(closed or markup) or any(tokens[place].tag in _UNCLOSED for place in tags)
+    begins = tags and not any(token.source.strip() for token in tokens[: tags[0]])
+    at_start = tags[0] if begins else None
+    for place in tags:
+        source, tag = tokens[place]
+        name = tag.removeprefix("/")
+        if place in closed and (name in _KNOWN or not strict):
+            markup.add(place)
+        elif not strict and name in _KNOWN and _WORDS.fullmatch(source):
+            is_alone = not is_html and name not in _FORMATTING and source.endswith(">")
+            if not is_alone or place == at_start:
+                markup.add(place)
+    return [
+        token if place in markup or not token.tag else _Token(token.source)
+        for place, token in enumerate(tokens)
+    ]
+
+
+def _closed(tokens: Sequence[_Token], tags: Iterable[int]) -> set[int]:
+    """The places of those tags of HTML that are a pair."""
+    opened: defaultdict[str, list[int]] = defaultdict(list)
+    closed: set[int] = set()
+    for place in tags:
+        tag = tokens[place].tag
+        if tag[0] != "/":
+            opened[tag].append(place)
+        elif starts := opened[tag[1:]]:
+            closed |= {place, starts.pop()}
+    return closed
+
+
 class _Tokenizer:
     """Tokenizer: splits HTML into tags and text, without comments, scripts and the like."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, strict: bool) -> None:
+        self.strict = strict  # nothing is left out but comments
         self.text = text.replace("<![CDATA[", "").replace("]]>", "")
         self.missing: set[str] = set()  # what was looked for, and does not come any more
 
@@ -146,17 +210,18 @@ class _Tokenizer:
         next_open = text.find("<", start + 1)
         next_open = len(text) if next_open < 0 else next_open
         if text.startswith(("<!", "<?"), start):
-            return text.find(">", start, next_open) + 1 or start, None
+            return start if self.strict else text.find(">", start, next_open) + 1 or start, None
         name = _TAG_NAME.match(text, start)
         if name is None:
             return start, None
         end = self.tag_end(name, next_open)
         token = _Token(text[start:end], name[0][1:].lower())
         if end > start and token.tag in _DROPPED and not token.source.endswith("/>"):
-            close = self.end_of(f"</{token.tag}", end)
-            if close is None:
-                return (len(text) if token.tag in ("script", "style") else end), None
-            return self.end_of(">", close) or len(text), None
+            close = None if self.strict else self.end_of(f"</{token.tag}", end)
+            if close is not None:
+                return self.end_of(">", close) or close, None
+            if not _STATED.search(token.source):
+                return start, None
         return end, token
 
     def tag_end(self, name: re.Match[str], next_open: int) -> int:
@@ -251,10 +316,22 @@ def _decoded(text: str) -> str:
     """A text of HTML with its character references decoded."""
 
     def character(entity: re.Match[str]) -> str:
+        if entity[1].startswith("#") and 0xD800 <= _number(entity[1]) < 0xE000:
+            return ""
         known = entity[1].startswith("#") or f"{entity[1]};" in html5
         return html.unescape(entity[0]) if known else entity[0]
 
-    return _ENTITY.sub(character, text)
+    return _ENTITY.sub(character, _SURROGATES.sub(_paired, text))
+
+
+def _paired(entities: re.Match[str]) -> str:
+    """The character that two references to surrogates stand for together."""
+    halves = (_number(one).to_bytes(2) for one in _REFERENCE.findall(entities[0]))
+    return b"".join(halves).decode("utf-16-be", "ignore")
+
+
+def _number(reference: str) -> int:
+    return int(f"0{reference[1:]}", 0) if reference[1] in "xX" else int(reference[1:])
 
 
 def _href(tag: str) -> str:

@@ -18,7 +18,7 @@ from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS
 from feedwatch.feeds.enclosures import FoundIn, choose
 from feedwatch.feeds.html_to_text import one_line, readable, trimmed
-from feedwatch.feeds.sniff import feed_bytes
+from feedwatch.feeds.sniff import feed_document
 from feedwatch.feeds.unread import unread
 
 
@@ -27,9 +27,10 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
 
     `media_types` are shell-style patterns of the enclosures that count, like "audio/*".
     """
-    body = feed_bytes(document.body)
-    if isinstance(body, Failed):
-        return body
+    decoded = feed_document(document)
+    if isinstance(decoded, Failed):
+        return decoded
+    body = decoded.body
     try:
         # Bytes in a file object: a string or URL would make feedparser open it. It isn't told the
         # document's URL either, it would resolve guids against it.
@@ -47,7 +48,7 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
     return ParsedFeed(
         title=one_line(_text(feed.feed, "title")),
         items=items,
-        repaired=bool(feed.bozo),
+        repaired=decoded.repaired or bool(feed.bozo),
         unread=unread(body, items=len(items), enclosures=_enclosures(feed)),
     )
 
@@ -60,15 +61,13 @@ def _enclosures(feed: Any) -> int:
 
 
 def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
-    contents = [_text(content, "value") for content in dict.get(entry, "content", ())]
-    texts = {*contents, _text(entry, "summary")}  # itunes:summary is among these
     dates = (  # dc:date comes as updated
         read_date(_text(entry, key)) for key in ("published", "created", "updated")
     )
     return Item(
         guid=trimmed(_text(entry, "id")) or None,
         title=one_line(_text(entry, "title")) or one_line(_text(entry, "itunes_title")),
-        description=max(map(readable, sorted(texts)), key=len, default=""),
+        description=_description(entry),
         enclosure_url=choose(
             entry.get(feedparser_patches.CANDIDATES, ()), media_types, document_url
         ),
@@ -76,6 +75,20 @@ def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:
         duration=read_duration(_text(entry, "itunes_duration")),
         episode_type=trimmed(_text(entry, "itunes_episodetype")).lower() or "full",
     )
+
+
+def _description(entry: Any) -> str:
+    """The description that says the most; of several that say about as much, the longest.
+
+    Addresses, which are words with a slash, say nothing: a list of links gives way to a sentence.
+    """
+    contents = (_text(content, "value") for content in dict.get(entry, "content", ()))
+    texts = {*contents, _text(entry, "summary")}  # itunes:summary is among these
+    read = sorted({*map(readable, texts)}, key=len, reverse=True)
+    if len(read) > 1:
+        sizes = [sum(len(word) for word in text.split() if "/" not in word) for text in read]
+        read = [text for text, size in zip(read, sizes, strict=True) if size >= 0.9 * max(sizes)]
+    return read[0] or readable(_text(entry, "subtitle"))
 
 
 def _text(values: Any, key: str) -> str:

@@ -1,25 +1,28 @@
-"""Sniffs a document: is it a whole feed, by its packing, character set, root element and end."""
+"""Sniffs a document: is it a whole feed, by its packing, root element and end."""
 
 import re
 import zlib
 
-from feedwatch.core.feed import Failed
+from feedwatch.core.feed import Document, Failed
+from feedwatch.feeds.charset import Decoded, in_utf8, legal
 from feedwatch.feeds.html_to_text import one_line
 
 MAX_UNPACKED = 50_000_000
 _PROLOG = 65_536  # bytes within which the root element starts
 _QUOTED = 1_000  # characters of a document; the parent process, which knows our secrets, cuts them
 
+_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>'
 _GZIP = b"\x1f\x8b"
 _ROOTS = {"rss", "feed", "rdf"}
 _HTML_ROOTS = {"html", "head", "body", "meta", "title", "script", "div", "p", "h1", "center", "br"}
 
 
-def feed_bytes(body: bytes) -> bytes | Failed:
+def feed_document(given: Document) -> Decoded | Failed:
     """A feed's document from its first to its last tag, fit for a parser, or why it is no feed.
 
-    The result is ASCII-compatible, without BOM and without anything before or after the document.
+    The result is in UTF-8, declares nothing else, and has nothing before or after the document.
     """
+    body = given.body
     for _ in range(2):  # some servers send gzip twice, and announce neither
         if body.startswith(_GZIP):
             unpacked = _gunzip(body)
@@ -28,7 +31,8 @@ def feed_bytes(body: bytes) -> bytes | Failed:
             body = unpacked
     if body.startswith(_GZIP):
         return Failed("the document is packed with gzip more than twice")
-    document = _ascii_compatible(body).strip()
+    decoded = in_utf8(body, given.charset)
+    document = decoded.body.strip()
     if not document:
         return Failed("the server answered with an empty document")
     if document[:1] in (b"{", b"[") and document[-1:] in (b"}", b"]"):
@@ -49,7 +53,10 @@ def feed_bytes(body: bytes) -> bytes | Failed:
     if end is None:
         return Failed(f"the document is cut short: its end, </{name}>, is missing")
     openings = (document.find(b"<?xml ", 0, begin), document.find(b"<!DOCTYPE", 0, begin), begin)
-    return document[next(place for place in openings if place >= 0) : end]
+    document = document[next(place for place in openings if place >= 0) : end]
+    document = re.sub(rb"\A<\?xml [^>]*>", _DECLARATION, document)
+    mended = legal(document)
+    return Decoded(mended, repaired=decoded.repaired or mended != document)
 
 
 def _gunzip(body: bytes) -> bytes | Failed:
@@ -67,32 +74,6 @@ def _gunzip(body: bytes) -> bytes | Failed:
             return Failed("the document is packed with gzip and cut short")
         body = member.unused_data
     return bytes(unpacked)
-
-
-def _ascii_compatible(body: bytes) -> bytes:
-    """A document with UTF-16 and UTF-32 made UTF-8, whatever it declares, and without a BOM.
-
-    In every other character set of the web a "<" is the byte of ASCII.
-    """
-    encoding = next((name for name, start in _WIDE.items() if re.match(start, body)), None)
-    if encoding:
-        body = body.decode(encoding, errors="replace").encode(errors="replace")
-    body = body.strip()
-    if encoding or body.startswith(b"\xef\xbb\xbf"):
-        body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-        lie = rb"<\?xml[^>]*>"  # it may say anything else
-    else:  # a document can't say that it is in UTF-16 in anything but UTF-16
-        lie = rb"(?i)<\?xml[^>]*encoding=.(?:iso-10646-)?(?:u|utf|ucs)[-_]?(?:16|32|2|4)[^>]*>"
-    declaration = re.match(lie, body)
-    return body[declaration.end() :] if declaration else body
-
-
-_WIDE = {
-    "utf-32-le": rb"\xff\xfe\0\0|(?:[\t\r\n ]\0\0\0)*<\0\0\0",
-    "utf-32-be": rb"\0\0\xfe\xff|(?:\0\0\0[\t\r\n ])*\0\0\0<",
-    "utf-16-le": rb"\xff\xfe|(?:[\t\r\n ]\0)*<\0",
-    "utf-16-be": rb"\xfe\xff|(?:\0[\t\r\n ])*\0<",
-}
 
 
 def _beginning(document: bytes) -> int:

@@ -325,7 +325,7 @@ class Checks:
             return fetched
         if fetched.unread_page is not None and self._context.stopping.is_set():
             return Failed("feedwatch stopped")  # we broke it off: the first run is not over yet
-        document = replace(fetched, body_hash=body_hash(fetched.body, check.source.rules))
+        document = replace(fetched, body_hash=body_hash(fetched, check.source.rules))
         needed_again = feed.full_reads_requested != feed.full_reads_done
         if needed_again or document.body_hash != feed.body_hash:
             return document

@@ -36,7 +36,8 @@ class _Scan:
         if not places:
             return ()
         body = self.outline.document_of(places, malformed=malformed)
-        parsed = self.parser.parse(replace(self.document, body=body), self.rules.media_types)
+        document = replace(self.document, body=body, charset=None)
+        parsed = self.parser.parse(document, self.rules.media_types)
         if isinstance(parsed, Failed) or len(parsed.items) != len(places) or parsed.unread:
             return None
         return parsed.items
@@ -97,7 +98,7 @@ def changed_items(
     None: not sure, so the whole document must be parsed. Where a changed item turns out to be an
     episode of the unchanged items too, ask again with an empty cache.
     """
-    outline = split.split(document.body)
+    outline = split.split(document)
     if outline is None:
         return None
     if len(outline.items) > MAX_ITEMS:
@@ -121,7 +122,7 @@ def all_items(document: Document, rules: Rules, parser: DocumentParser) -> Chang
     if isinstance(parsed, Failed):
         return parsed
     changed = ChangedItems(parsed=parsed, keys=keys_of(parsed.items))
-    outline = split.split(document.body)
+    outline = split.split(document)
     if outline is None or len(outline.items) != len(parsed.items):
         return changed
     looked = facts.facts(outline, range(len(outline.items)), rules.media_types, document.url)
@@ -159,7 +160,7 @@ def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
             title="",
             items=items,
             unchanged=len(scan.hashes) - len(places),
-            repaired=malformed,
+            repaired=malformed or scan.outline.repaired,
         ),
         keys=keys,
         unchanged=summary(seen[one] for one in scan.hashes if one in seen),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Self
 
+from feedwatch.core.feed import Document
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 
@@ -80,10 +81,10 @@ def cache_key_of(rules: Rules, opening: bytes = b"") -> bytes:
     return sha256(b"\0".join((FORMAT, repr(stated).encode(), opening))).digest()[:KEY_BYTES]
 
 
-def body_hash(body: bytes, rules: Rules) -> bytes:
+def body_hash(document: Document, rules: Rules) -> bytes:
     """Hash of a whole document, which holds as long as the document would be read in one way."""
-    found = sha256(cache_key_of(rules))
-    found.update(body)
+    found = sha256(cache_key_of(rules, repr(document.charset).encode()))
+    found.update(document.body)
     return found.digest()[:KEY_BYTES]
 
 

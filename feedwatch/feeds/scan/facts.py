@@ -13,6 +13,7 @@ from enum import StrEnum
 from xml.parsers import expat
 
 from feedwatch.core.feed import Item
+from feedwatch.feeds.charset import legal
 from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.enclosures import Candidate, alternate_source, choose, enclosure, media_content
 from feedwatch.feeds.html_to_text import one_line, trimmed
@@ -241,9 +242,9 @@ def facts(
                 items.append(parser.item(media_types, document_url))
                 continue
             # feedparser's lenient parser takes a stray "&" as it is. After anything else that is
-            # wrong it may not even see where the item ends.
+            # wrong it may not even see where the item ends, or what is wrong is mended before.
             parser = _ItemParser(outline)
-            if not parser.parse(item.replace(b"&", b"&amp;")):
+            if legal(item) != item or not parser.parse(item.replace(b"&", b"&amp;")):
                 return None
             items.append(None)
             malformed.add(place)

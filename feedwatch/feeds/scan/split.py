@@ -5,21 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.parsers import expat
 
+from feedwatch.core.feed import Document
+from feedwatch.feeds.charset import in_utf8
 from feedwatch.feeds.namespaces import PREFIXES
 
 # What is longer is left to the parser's process. While expat reads a piece, or a character set is
 # converted, no other thread runs.
 LONGEST_DOCUMENT = 20_000_000  # bytes
 LONGEST_PIECE = 250_000  # bytes: of an item, and of what stands before the first or after the last
-_AT_ONCE = 1_000_000  # bytes of another character set
 
-_DECLARATION = re.compile(
-    rb"""<\?xml\s+version\s*=\s*["']1\.[0-9]["']
-    (?:\s+encoding\s*=\s*["']([\w.-]+)["'])?(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>""",
-    re.VERBOSE,
-)
-_UTF8 = ("utf-8", "utf8", "us-ascii", "ascii")
-_EIGHT_BIT = ("iso-8859-1", "windows-1252")
+_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")
 _START_TAG = re.compile(rb"<\w+(?:\s[^<>]*)?>")
 
 
@@ -30,6 +25,7 @@ class Outline:
     opening: bytes  # the start tags that the items stand in
     closing: bytes
     items: tuple[bytes, ...]
+    repaired: bool = False  # some bytes had to be replaced
 
     def document_of(self, places: Iterable[int], *, malformed: bool) -> bytes:
         """A document of these items alone, for feedparser to read as it would read the whole one.
@@ -59,11 +55,14 @@ _ATOM = _Dialect(
 )
 
 
-def split(body: bytes) -> Outline | None:
+def split(document: Document) -> Outline | None:
     """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
-    if len(body) > LONGEST_DOCUMENT:
+    if len(document.body) > LONGEST_DOCUMENT:
         return None
-    body = _in_utf8(body.removeprefix(b"\xef\xbb\xbf").strip())
+    decoded = in_utf8(document.body, document.charset)
+    body = decoded.body.strip()
+    if declaration := _DECLARATION.match(body):
+        body = body[declaration.end() :]
     dialect = RSS if body.endswith(b"</rss>") else _ATOM
     first = dialect.start.search(body) if body.endswith(dialect.closing[-6:]) else None
     if first is None or first.start() > LONGEST_PIECE:
@@ -74,27 +73,7 @@ def split(body: bytes) -> Outline | None:
     opening = _opening(body[: first.start()], body[end:], dialect)
     if opening is None:
         return None
-    return Outline(opening=opening, closing=dialect.closing, items=items)
-
-
-def _in_utf8(body: bytes) -> bytes:
-    """The document in UTF-8, without a declaration; nothing if it is in something else."""
-    encoding = "utf-8"
-    if body.startswith(b"<?xml"):
-        declaration = _DECLARATION.match(body)
-        if declaration is None:
-            return b""
-        encoding = (declaration[1] or b"utf-8").decode().lower()
-        body = body[declaration.end() :]
-    try:
-        if encoding in _UTF8:
-            return body if body.isascii() or body.decode() else b""
-        if encoding not in _EIGHT_BIT:
-            return b""
-        parts = (body[at : at + _AT_ONCE] for at in range(0, len(body), _AT_ONCE))
-        return b"".join(part.decode(encoding).encode() for part in parts)
-    except UnicodeDecodeError:
-        return b""
+    return Outline(opening=opening, closing=dialect.closing, items=items, repaired=decoded.repaired)
 
 
 def _items(body: bytes, place: int, dialect: _Dialect) -> tuple[tuple[bytes, ...], int]:
