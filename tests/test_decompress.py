@@ -81,7 +81,33 @@ def test_a_body_that_breaks_off_is_noticed(how: str, missing: int) -> None:
 @every_coding
 def test_what_is_packed_in_no_such_way_is_noticed(how: str) -> None:
     with pytest.raises(ValueError, match=r"though it says so|breaks off"):
-        unpacked([b"<?xml version='1.0'?><rss>"], packed(how)[1], 1000)
+        unpacked([b"{'no': 'feed'} and not packed at all"], packed(how)[1], 1000)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "coding", ["UTF-8", "aws-chunked", "none", "gzip", "br", "deflate", "gzip, gzip", "x, zstd"]
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<?xml version='1.0'?><rss/>", b"\xef\xbb\xbf\n <rss version='2.0'/>", b"<feed/>",
+        "\ufeff<?xml version='1.0'?><rss/>".encode("utf-16"), b"<!-- x --><rdf:RDF/>",
+    ],
+)  # fmt: skip
+def test_a_body_that_begins_like_a_feed_is_not_packed_whatever_is_said(
+    body: bytes, coding: str, size: int
+) -> None:
+    assert unpacked(in_pieces(body, size), coding, 1000) == body
+    assert unpacked(in_pieces(body, size), coding, len(body) - 1) is None
+
+
+@every_coding
+@pytest.mark.parametrize("other", ["aws-chunked", "UTF-8", "none"])
+def test_a_coding_that_nobody_knows_is_passed_over_beside_a_known_one(how: str, other: str) -> None:
+    data, coding = packed(how)
+    for stated in (f"{coding}, {other}", f"{other},{coding}"):
+        assert unpacked(in_pieces(data), stated, len(TEXT)) == TEXT
 
 
 @concatenated
@@ -140,12 +166,13 @@ def test_what_comes_packed_is_bounded_before_it_is_unpacked() -> None:
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip, br", "gzip, gzip", "bzip2", "aes128gcm"])
-def test_another_coding_or_several_are_refused_unread(coding: str) -> None:
-    def never_read() -> Iterator[bytes]:
-        yield pytest.fail("was read")
+def test_another_coding_or_several_are_refused_by_their_first_bytes(coding: str) -> None:
+    def endless() -> Iterator[bytes]:
+        yield gzip.compress(gzip.compress(TEXT[:500]))
+        yield pytest.fail("was read on")
 
     with pytest.raises(ValueError, match="not asked for"):
-        unpacked(never_read(), coding, 1000)
+        unpacked(endless(), coding, 1000)
 
 
 @every_coding

@@ -1,6 +1,7 @@
 """Fetches a feed: one conditional GET, bounded in time and in size."""
 
 import re
+from contextlib import closing
 
 import httpx
 
@@ -11,6 +12,7 @@ from feedwatch.feeds.links import links_of
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import (
+    CONNECT_SECONDS,
     TooPrivateError,
     deadline,
     described,
@@ -61,22 +63,24 @@ def _follow(
     credentials = (home.username, home.password) if home.userinfo else None
     if source.username:
         credentials = source.username, source.password or ""
+    cookies = httpx.Cookies()  # of this fetch alone: some servers redirect until they get theirs
     for hop in range(MAX_REDIRECTS + 1):
         own = _origin(url) == _origin(home)
-        with (
-            limit_scope(most),
-            client.stream(
-                "GET",
-                url,
-                headers=_headers(source, known) | (source.headers if own else {}),
-                auth=credentials if own else None,
-            ) as response,
-        ):
+        request = client.build_request(
+            "GET",
+            url,
+            headers=_headers(source, known) | (source.headers if own else {}),
+            timeout=httpx.Timeout(SECONDS, connect=CONNECT_SECONDS),
+        )
+        cookies.set_cookie_header(request)
+        auth = credentials if own else None
+        with limit_scope(most), closing(client.send(request, auth=auth, stream=True)) as response:
             if hop == 0 and moved is None:
                 most = scope_of(response)
             if not response.has_redirect_location:
                 there = Address(url=_bare(url), scope=most) if permanent else None
                 return _answer(response, there, most)
+            cookies.extract_cookies(response)
             url, before = url.join(response.headers["location"]), url
             if url.scheme not in ("http", "https"):
                 return Failed(f"redirects to a {url.scheme!r} address")
@@ -107,7 +111,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fetched:
     match response.status_code:
-        case 200:
+        case 200 | 203:  # 203: a proxy has changed it on the way
             body = read_bounded(response, MAX_BYTES)
             if body is None:
                 return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -32,6 +32,7 @@ import httpx
 
 from feedwatch.net.address_scope import Scope, address_scope
 from feedwatch.net.decompress import unpacked
+from feedwatch.net.response_head import ResponseHead
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
@@ -192,6 +193,7 @@ class _Stream(httpcore.NetworkStream):
     cancellation: Cancellation
     address: str
     scope: Scope
+    head: ResponseHead = field(default_factory=ResponseHead)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read a response in slices, since a cancellation may come while we wait."""
@@ -199,13 +201,17 @@ class _Stream(httpcore.NetworkStream):
         while True:
             left = _left(self.cancellation, silent_until - time.monotonic(), httpcore.ReadTimeout)
             try:
-                return self.stream.read(max_bytes, min(left, SLICE_SECONDS))
+                received = self.stream.read(max_bytes, min(left, SLICE_SECONDS))
             except httpcore.ReadTimeout:
                 continue
+            passed = self.head.passed(received)
+            if passed or not received:
+                return passed
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self.scope > _allowed_scope.get():  # kept open since another thread's request
             raise TooPrivateError(self.address)
+        self.head.expect()
         self.stream.write(buffer, _left(self.cancellation, timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:

@@ -130,25 +130,38 @@ UNPACKERS: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
 def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes | None:
     """The body of a response, unpacked; None if it is larger than `most` bytes, packed or not.
 
-    Raises `ValueError` for a body that is packed in a way we did not ask for, that is not what its
-    header says, or that breaks off.
+    A body that begins like a feed is not packed, whatever its header says, and a coding that nobody
+    knows is passed over beside one that is known. Raises `ValueError` for a body that is packed in
+    another way that we did not ask for, that is not what its header says, or that breaks off.
     """
     given = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [coding for coding in given if coding not in ("", "identity")]
-    if any(coding not in UNPACKERS for coding in codings) or len(codings) > 1:
-        raise ValueError(f"packed as {', '.join(codings)!r}, which was not asked for")
+    known = [coding for coding in codings if coding in UNPACKERS]
     packed = filter(None, _bounded(pieces, most))
     try:
-        first = next(packed, b"")
-        if not codings or not first:
+        first = b""
+        while len(first) < _ENOUGH and (piece := next(packed, b"")):
+            first += piece
+        if not codings or not first or _begins_like_a_feed(first):
             return b"".join([first, *packed])
-        return b"".join(_bounded(UNPACKERS[codings[0]](chain([first], packed)), most))
+        if len(known) != 1:
+            raise ValueError(f"packed as {', '.join(codings)!r}, which was not asked for")
+        return b"".join(_bounded(UNPACKERS[known[0]](chain([first], packed)), most))
     except TooLargeError:
         return None
     except EOFError as error:
-        raise ValueError(f"its {codings[0]} breaks off") from error
+        raise ValueError(f"its {known[0]} breaks off") from error
     except ERRORS as error:
-        raise ValueError(f"not {codings[0]}, though it says so ({error})") from error
+        raise ValueError(f"not {known[0]}, though it says so ({error})") from error
+
+
+_ENOUGH = 64  # bytes
+_FEED = re.compile(rb"(?i)<(?:\?xml|rss|feed|rdf:|!--|!doctype)")
+
+
+def _begins_like_a_feed(body: bytes) -> bool:
+    start = body[:_ENOUGH].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    return _FEED.match(start) is not None
 
 
 def _bounded(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from feedwatch.core.feed import Document
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 
-FORMAT = b"3"  # to be raised with what is kept or how items are read: all that is kept is void then
+FORMAT = b"4"  # to be raised with what is kept or how items are read: all that is kept is void then
 KEY_BYTES = 16
 HASH_BYTES = 8  # enough to tell the items of one feed apart
 
