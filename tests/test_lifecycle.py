@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle
 from feedwatch.core.circuit_breaker import CircuitBreaker
-from feedwatch.core.episode import LIVE, Cause, Episode, State
+from feedwatch.core.episode import LIVE, Cause, Episode, State, may_be_taken
 from feedwatch.core.episode_lifecycle import IllegalMoveError
 from feedwatch.core.feed import (
     Document,
@@ -119,7 +119,7 @@ CLAIMS = [
 
 
 def corrected(before: Episode) -> Episode | None:
-    return episode_lifecycle.corrected(before, CORRECTION)
+    return episode_lifecycle.corrected(before, CORRECTION, NOW)
 
 
 def moves() -> Iterator[HistoryEntry]:
@@ -656,6 +656,6 @@ def test_the_longest_waits_by_hints_stay_below_the_horizon() -> None:
 def test_what_was_skipped_while_it_was_in_doubt_may_still_be_taken() -> None:
     sent = episode(State.SUBMITTING, submitted_at=NOW, attempts=1)
     doubt = episode_lifecycle.presumed_lost(sent, NOW, HOLD)
-    assert episode_lifecycle.may_be_taken(doubt)
-    assert episode_lifecycle.may_be_taken(episode_lifecycle.skipped(doubt))
-    assert not episode_lifecycle.may_be_taken(episode(State.SKIPPED, submitted_at=None))
+    assert may_be_taken(doubt)
+    assert may_be_taken(episode_lifecycle.skipped(doubt))
+    assert not may_be_taken(episode(State.SKIPPED, submitted_at=None))

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.episode import Episode, KnownEpisode, State
+from feedwatch.core.episode import Episode, KnownEpisode, State, is_lost
 from feedwatch.core.feed import ErrorKind, FeedState
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key, KeyKind
@@ -557,7 +557,7 @@ def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
     assert [feed.error_kind for feed in store.feeds.all()] == [*texts.values(), None]
     found = sorted(store.episodes.find(), key=lambda episode: episode.id)
     assert [(one.state, one.reason, one.cause) for one in found] == episodes
-    assert [episode_lifecycle.is_lost(one) for one in found] == [True, *[False] * 4]
+    assert [is_lost(one) for one in found] == [True, *[False] * 4]
     store.close()
     assert len(list(path.parent.glob("*.bak"))) == 1
 

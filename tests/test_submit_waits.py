@@ -105,6 +105,16 @@ def test_an_episode_that_is_dated_ahead_waits_for_its_date(show: World) -> None:
     assert reasons == ["new", one.reason, None, None], "it is said once, not at each look"
 
 
+def test_a_corrected_date_counts_at_once(show: World) -> None:
+    for days in (10, 20, 5):
+        publish(show, when := show.now + timedelta(days=days))
+        assert f"waits until {when:%Y-%m-%d %H:%M}" in (show.episode("guid-3").reason or "")
+        assert not show.sandbox.taken
+    publish(show, show.now)
+    (body,) = show.sandbox.taken
+    assert body["publishedDate"] == f"{show.now - HOUR:%Y-%m-%dT%H:%M:%S}.000Z"
+
+
 def test_with_submit_it_is_submitted_at_once_with_its_date(show: World) -> None:
     configure(show, future_dated=FutureDated.SUBMIT)
     publish(show, show.now + timedelta(days=10))

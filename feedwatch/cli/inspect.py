@@ -19,8 +19,7 @@ from feedwatch.cli.output import (
 )
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.core.circuit_breaker import next_read
-from feedwatch.core.episode import Episode, State
-from feedwatch.core.episode_lifecycle import is_lost
+from feedwatch.core.episode import Episode, State, is_lost
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.json_forms import (
     counts,

@@ -125,3 +125,17 @@ class EpisodeCounts:
 
     by_state: Mapping[State, int]
     overdue: int
+
+
+def may_be_taken(episode: Episode) -> bool:
+    """Whether a job may exist for an episode that is about to be submitted again.
+
+    This also holds for one that was skipped while its submission was in doubt.
+    """
+    skipped_in_doubt = episode.state is State.SKIPPED and episode.submitted_at is not None
+    return episode.state is State.UNKNOWN or skipped_in_doubt or is_lost(episode)
+
+
+def is_lost(episode: Episode) -> bool:
+    """Whether the episode was submitted, and the API says that it does not know the job."""
+    return episode.state is State.FAILED and episode.cause is Cause.LOST

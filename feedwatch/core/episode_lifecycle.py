@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import job
-from feedwatch.core.episode import WAITING, Cause, Episode, State
+from feedwatch.core.episode import WAITING, Cause, Episode, State, is_lost
 from feedwatch.core.feed import Item
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, fraction, next_poll
@@ -213,10 +213,11 @@ def _next_poll(
 # What its feed says meanwhile
 
 
-def corrected(episode: Episode, item: Item) -> Episode | None:
+def corrected(episode: Episode, item: Item, now: datetime) -> Episode | None:
     """What waits follows its item in the feed; None if that says nothing else, or comes too late.
 
-    What the item leaves out, or what was not read of it, stays as it was.
+    What the item leaves out, or what was not read of it, stays as it was. Where it waits for its
+    date, another date is looked at now.
     """
     if episode.state not in WAITING:
         return None
@@ -228,6 +229,9 @@ def corrected(episode: Episode, item: Item) -> Episode | None:
         published_at=item.published_at or episode.published_at,
         feed_duration=item.duration if item.duration is not None else episode.feed_duration,
     )
+    is_redated = after.published_at != episode.published_at
+    if is_redated and episode.state is State.QUEUED and not episode.deferrals:
+        after = replace(after, due_at=now)
     return after if after != episode else None
 
 
@@ -361,23 +365,9 @@ def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
     return replace(_accepted(episode, media_id, now, None), finished_at=None)
 
 
-def may_be_taken(episode: Episode) -> bool:
-    """Whether a job may exist for an episode that is about to be submitted again.
-
-    This also holds for one that was skipped while its submission was in doubt.
-    """
-    skipped_in_doubt = episode.state is State.SKIPPED and episode.submitted_at is not None
-    return episode.state is State.UNKNOWN or skipped_in_doubt or is_lost(episode)
-
-
 def seems_lost(episode: Episode) -> bool:
     """Whether the last poll that said anything said that the API does not know the job."""
     return episode.state is State.PROCESSING and episode.remote_status == LOST
-
-
-def is_lost(episode: Episode) -> bool:
-    """Whether the episode was submitted, and the API says that it does not know the job."""
-    return episode.state is State.FAILED and episode.cause is Cause.LOST
 
 
 def _moved(

@@ -21,7 +21,7 @@ def follow(db: Connection, items: Mapping[int, Item], now: datetime) -> None:
     They are read again here: one that was claimed since the check began stays as it was claimed.
     """
     for episode in _fetch(db, items):
-        after = episode_lifecycle.corrected(episode, items[episode.id])
+        after = episode_lifecycle.corrected(episode, items[episode.id], now)
         if after is not None and move_episode(db, episode, after, now) is not None:
             _note(db, after, correction(episode, after), now)
 

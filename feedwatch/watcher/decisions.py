@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import sha256
 
 from feedwatch.core import episode_lifecycle
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, paid_reason
@@ -76,7 +76,7 @@ class Proposal:
             found.append(f"{missing} of them: the feed no longer has what would be submitted.")
         if self.action is not Action.RETRY:
             return found
-        doubtful = sum(episode_lifecycle.may_be_taken(episode) for episode in self.episodes)
+        doubtful = sum(may_be_taken(episode) for episode in self.episodes)
         if doubtful:
             found.append(
                 f"{doubtful} of them may have been taken already: look at the media API first, or "
