@@ -116,7 +116,7 @@ def cpu_of(command: Sequence[str], folder: Path) -> float:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1, 3):  # some real feeds are broken, and that is told
+    if process.returncode not in (0, 1, 3, 4):  # some real feeds are broken, and that is told
         raise SystemExit(
             f"{command} ended with {status}: {(folder / 'output').read_text()[-2000:]}"
         )

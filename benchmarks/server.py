@@ -11,6 +11,8 @@ import gzip
 import random
 import re
 import sys
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,6 +75,11 @@ def with_new_item(document: bytes, number: int) -> bytes:
         rb"(?s)(<(?:guid|id)\b[^>]*>).*?(</(?:guid|id)>)", rb"\g<1>" + tag + rb"\2", first[0]
     )
     item = re.sub(rb"(?s)(<title\b[^>]*>).*?(</title>)", rb"\g<1>" + tag + rb"\2", item, count=1)
+    # Dated now: what is older than a feed's first check is held, by its FIRST_RUN.
+    today = format_datetime(datetime.now(UTC), usegmt=True).encode()
+    item = re.sub(rb"(?s)(<pubDate\b[^>]*>).*?(</pubDate>)", rb"\g<1>" + today + rb"\2", item)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    item = re.sub(rb"(?s)(<published>|<updated>).*?(?=</)", rb"\g<1>" + now, item)
     item = re.sub(rb"""(\burl=["']https?://)""", rb"\1" + tag + b".", item)
     return document[: first.start()] + item + document[first.start() :]
 
