@@ -571,7 +571,7 @@ def test_a_feed_at_another_address_keeps_its_memory(
         for newest in (8, 9):
             items.insert(0, item(newest))
             show.feeds.serve(rss(*items), path="/moved.xml")
-            show.later(hours=6)
+            show.later(days=1)  # the new one is dated a day later
             show.check()
             show.settle()
             assert_once(show, newest - 7)
