@@ -44,9 +44,13 @@ class Memory:
         all_keys = keys_of(items)
         mine = {key: known[key] for keys in all_keys for key in keys if key in known}
         same_title: dict[str, list[KnownEpisode]] = {}
+        same_date: dict[datetime, list[KnownEpisode]] = {}
         for one in self.episodes.values():
             same_title.setdefault(one.title_key, []).append(one)
-        found = match_items(items, all_keys, mine, same_title, shown_before=self.feed.item_count)
+            if one.published_at is not None:
+                same_date.setdefault(one.published_at, []).append(one)
+        shown = self.feed.item_count
+        found = match_items(items, all_keys, mine, same_title, same_date, shown_before=shown)
         return decide(found, self.feed, self.rules, NOW)
 
     def take(self, *items: Item) -> list[Decision]:

@@ -19,7 +19,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.context import Check, Context, Plan
 from feedwatch.watcher.evaluate import Evaluator, record
 from tests.feeds_corpus import Corpus
-from tests.support import item
+from tests.support import audio, item, published
 from tests.support import rss as rss_of
 from tests.world import World, world
 
@@ -163,6 +163,37 @@ def test_more_items_than_any_feed_has_fail_it(tmp_path: Path) -> None:
     (feed,) = way.store.feeds.all()
     assert feed.error == "more than 20000 items"
     way.close()
+
+
+def test_both_ways_follow_and_doubt_alike(ways: tuple[Way, Way]) -> None:
+    """Each kind of change of one item of several, the others unchanged, and of two at once."""
+    cheap, full = ways
+    host = "https://cdn.example.net/x"
+    changes: list[list[str | int]] = [
+        [item(5, title="Edited"), 4, 3, 2, 1],
+        [item(5, title="Edited", description="New"), 4, 3, 2, 1],
+        [item(5, url=f"{host}/5.mp3"), item(4, description="New"), 3, 2, 1],
+        [5, 4, item(3, url=f"{host}/3.mp3"), 2, 1],
+        [5, 4, item(3, url=f"{host}/audio.mp3"), 2, 1],
+        [5, 4, item(3, url=f"{host}/2.mp3"), 2, 1],
+        [5, 4, 3, item(2, guid="other", url=f"{host}/a.mp3"), 1],
+        [5, 4, 3, item(2, guid="other", url=f"{host}/b.mp3", title="Mended"), 1],
+        [5, 4, 3, 2, item(1, url=f"{host}/n.mp3", when=published(9))],
+        [5, 3, 2, 1],
+        [5, 4, 3, 2, 1],
+        [6, 5, item(4, title="A & B").replace("&amp;", "&"), 3, 2],
+        [7, 6, 5, item(4, title="A & B").replace("&amp;", "&"), 3],
+        [item(7, url=audio(6)), 6, 5, 4],
+        [7, 6, item(5, guid="x", title="Later", when=published(20)), 4],
+    ]
+    changes = [[4, 3, 2, 1], *changes, [9, 8], *reversed(changes)]
+    for items in changes:
+        body = rss_of(*items)
+        cheap.check(body)
+        full.check(body)
+        assert cheap.summary() == full.summary(), items
+        (one,), (other,) = cheap.store.feeds.all(), full.store.feeds.all()
+        assert (one.item_count, one.repaired) == (other.item_count, other.repaired)
 
 
 @pytest.mark.slow

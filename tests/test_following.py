@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from feedwatch.core import episode_lifecycle
+from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, WAITING, Cause, Episode, State
-from feedwatch.core.feed import Document
+from feedwatch.core.feed import Document, Feed
+from feedwatch.core.json_forms import feed_json, remark
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.sandbox.faults import Fault
 from feedwatch.watcher.context import Check
 from feedwatch.watcher.evaluate import record
-from tests.support import audio, item, published
+from tests.support import audio, item, published, rss
 from tests.world import World
 from tests.world import world as a_world
 
@@ -269,3 +271,45 @@ def test_a_stale_copy_stops_an_episode_only_while_it_is_served(world: World) -> 
         serve(world, *OLD)
         assert world.episode("guid-9").state is State.HELD
     assert timedelta() < world.now - world.begins_at
+
+
+# Documents that had to be repaired
+
+
+def damaged(*items: str | int) -> bytes:
+    """A document with a bare ampersand in its first item."""
+    return rss(*items).replace(b"</title>\n<guid", b" & more</title>\n<guid", 1)
+
+
+def shown(world: World, body: bytes) -> Feed:
+    world.feeds.serve(body)
+    world.later(hours=1)
+    world.check()
+    (feed,) = world.store.feeds.all()
+    return feed
+
+
+def test_what_is_new_in_a_document_that_is_damaged_now_is_held_and_the_feed_says_so(
+    world: World,
+) -> None:
+    assert shown(world, rss(*OLD)).repaired is False
+    feed = shown(world, damaged(9, *OLD))
+    assert (feed.repaired, world.states()["guid-9"]) == (True, State.HELD)
+    assert "damaged" in (remark(feed) or "")
+    assert feed_json(feed, CircuitBreaker(), None)["repaired"] is True
+    assert "damaged" in (world.episode("guid-9").reason or "")
+    feed = shown(world, rss(10, 9, *OLD))
+    assert (feed.repaired, remark(feed)) == (False, None)
+    assert world.states()["guid-10"] is State.QUEUED
+
+
+def test_a_feed_whose_documents_are_always_damaged_goes_on(world: World) -> None:
+    shown(world, damaged(*OLD))
+    shown(world, damaged(4, *OLD))
+    assert set(world.states().values()) == {State.QUEUED}
+
+
+def test_a_damaged_document_takes_nothing_out(world: World) -> None:
+    shown(world, rss(9, *OLD))
+    shown(world, damaged(*OLD))
+    assert set(world.states().values()) == {State.QUEUED}

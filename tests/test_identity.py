@@ -1,5 +1,6 @@
 """The rules of docs/identity.md, one by one."""
 
+import itertools
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +13,19 @@ from feedwatch.core.admission import Verdict
 from feedwatch.core.feed import Item
 from feedwatch.core.identity import comparable, keys_of
 from feedwatch.core.match_items import MatchKind
+from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 from feedwatch.core.tracking_prefixes import PREFIXES
 from tests.shows import Memory, item, verdicts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+POLICIES = {
+    OnReplaced.HOLD: Verdict.HOLD,
+    OnReplaced.SUBMIT: Verdict.SUBMIT,
+    OnReplaced.IGNORE: Verdict.KNOWN,
+}
 OTHER = "https://elsewhere.example/other.mp3"
+MOVED = "https://new-host.example/x/y/5.mp3"
+LATER = item(9).published_at
 
 
 def remembering(*items: Item) -> Memory:
@@ -42,15 +51,49 @@ RULES: dict[str, tuple[Item, MatchKind]] = {
         item(5, guid="other", published_at=item(9).published_at),
         MatchKind.DOUBTFUL,
     ),
+    "same audio, no guid, other title": (item(5, guid=None, title="Edited"), MatchKind.KNOWN),
+    "same audio, no guid, later": (item(5, guid=None, published_at=LATER), MatchKind.KNOWN),
+    "same audio, no guid, other title, later, as long": (
+        item(5, guid=None, title="Edited", published_at=LATER),
+        MatchKind.DOUBTFUL,
+    ),
     "same audio, no guid, other title, later": (
-        item(5, guid=None, title="Edited", published_at=item(9).published_at),
-        MatchKind.KNOWN,
+        item(5, guid=None, title="Edited", published_at=LATER, duration=None),
+        MatchKind.REPLACED,
+    ),
+    "same audio, other guid, other title, later, as long": (
+        item(5, guid="other", title="Rerun", published_at=LATER),
+        MatchKind.DOUBTFUL,
+    ),
+    "same audio, other guid, other title, later": (
+        item(5, guid="other", title="Rerun", published_at=LATER, duration=1200),
+        MatchKind.REPLACED,
     ),
     "same guid, file at another address": (
         item(5, enclosure_url="https://new-host.example/x/y/5.mp3"),
         MatchKind.KNOWN,
     ),
+    "same guid, file at another address, other ads": (
+        item(5, enclosure_url=MOVED, duration=1100),
+        MatchKind.KNOWN,
+    ),
+    "same guid, file at another address, not as long": (
+        item(5, enclosure_url=MOVED, duration=1200),
+        MatchKind.REPLACED,
+    ),
+    "same guid, file at another address, later": (
+        item(5, enclosure_url=MOVED, published_at=LATER),
+        MatchKind.REPLACED,
+    ),
+    "same guid, file with a generic name": (
+        item(5, enclosure_url="https://m.example/new/audio.mp3", duration=None),
+        MatchKind.REPLACED,
+    ),
     "same guid, other file, just as long": (item(5, enclosure_url=OTHER), MatchKind.KNOWN),
+    "same guid, other file, just as long, later": (
+        item(5, enclosure_url=OTHER, published_at=LATER),
+        MatchKind.REPLACED,
+    ),
     "same guid, other file, not as long": (
         item(5, enclosure_url=OTHER, duration=99),
         MatchKind.REPLACED,
@@ -63,10 +106,17 @@ RULES: dict[str, tuple[Item, MatchKind]] = {
         item(5, enclosure_url=OTHER, title="Another", published_at=item(9).published_at),
         MatchKind.DOUBTFUL,
     ),
-    "same title and date": (item(5, guid="other", enclosure_url=OTHER), MatchKind.KNOWN),
+    "same title and date, just as long": (
+        item(5, guid="other", enclosure_url=OTHER),
+        MatchKind.KNOWN,
+    ),
+    "same title and date, no duration": (
+        item(5, guid="other", enclosure_url=OTHER, duration=None),
+        MatchKind.REPLACED,
+    ),
     "same title and date, other ads": (
         item(5, guid="other", enclosure_url=OTHER, duration=1075),
-        MatchKind.KNOWN,
+        MatchKind.REPLACED,
     ),
     "same title and date, another length": (
         item(5, guid="other", enclosure_url=OTHER, duration=3000),
@@ -84,6 +134,10 @@ RULES: dict[str, tuple[Item, MatchKind]] = {
         item(5, guid="o", enclosure_url=OTHER, published_at=item(30).published_at, duration=9),
         MatchKind.NEW,
     ),
+    "same date only, to the second": (
+        item(5, guid="other", enclosure_url=OTHER, title="A typo mended"),
+        MatchKind.DOUBTFUL,
+    ),
     "nothing the same": (item(6), MatchKind.NEW),
     "no enclosure": (item(5, enclosure_url=None), MatchKind.NOTHING),
 }
@@ -99,6 +153,96 @@ def test_the_table_in_the_docs_has_these_rules_and_no_others() -> None:
     text = (Path(__file__).parent.parent / "docs" / "identity.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| ([^|]+?) \| `(\w+)` \|", text, re.MULTILINE)
     assert dict(table) == {name: kind.name.lower() for name, (_, kind) in RULES.items()}
+
+
+CHANGES: list[dict[str, object]] = [
+    {"guid": "other"},
+    {"enclosure_url": OTHER},
+    {"enclosure_url": MOVED},
+    {"enclosure_url": "https://m.example/new/audio.mp3"},
+    {"title": "Episode 5, mended"},
+    {"published_at": LATER},
+    {"duration": 1036},
+    {"duration": 1090},
+    {"duration": 3000},
+    {"duration": None},
+]
+ALARM = [MatchKind.KNOWN, MatchKind.REPLACED, MatchKind.DOUBTFUL]
+
+
+@pytest.mark.parametrize("first", CHANGES, ids=str)
+def test_more_change_never_gives_less_alarm_but_for_what_is_new(first: dict[str, object]) -> None:
+    """Of each set of changes and each further one. What was known by nothing any more is new."""
+    memory = remembering(*SHOW)
+    for size in range(3):
+        for others in itertools.combinations(CHANGES, size):
+            before = {name: value for each in (first, *others) for name, value in each.items()}
+            for one in CHANGES:
+                if not before.keys().isdisjoint(one):
+                    continue
+                less = kind(memory, item(5, **before), *SHOW[1:])
+                more = kind(memory, item(5, **before, **one), *SHOW[1:])
+                if {less, more}.isdisjoint({MatchKind.NEW}):
+                    calmed = (less, more) == (MatchKind.DOUBTFUL, MatchKind.REPLACED)
+                    assert ALARM.index(more) >= ALARM.index(less) or calmed, (before, one)
+
+
+def slot(number: int, day: int, title: str = "The news", **values: object) -> Item:
+    """A bulletin under a guid that each day's one has."""
+    when = item(day).published_at
+    url = f"https://m.example/{day}/{number}.mp3"
+    plain = {"guid": f"slot-{number}", "title": title, "published_at": when, "enclosure_url": url}
+    return item(day, **plain | {"duration": 300} | values)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("same_name", [False, True])
+def test_bulletins_under_constant_guids_are_held_each_and_the_policy_is_the_way_out(
+    size: int, *, same_name: bool
+) -> None:
+    for policy, expected in POLICIES.items():
+        memory = Memory(Rules(first_run=FirstRun(everything=True), on_replaced=policy))
+        for day in range(1, 6):
+            url = (
+                "https://m.example/{}/{}/bulletin-x.mp3"
+                if same_name
+                else "https://m.example/{}-{}.mp3"
+            )
+            document = [slot(n, day, enclosure_url=url.format(day, n)) for n in range(size)]
+            decisions = memory.take(*document)
+            assert day == 1 or verdicts(decisions) == [expected] * size, (policy, day)
+            assert day == 1 or "ON_REPLACED" in decisions[0].reason
+
+
+@pytest.mark.parametrize("guid", [None, "constant", "other"])
+def test_a_fixed_address_with_another_title_and_date_is_held_and_the_policy_is_the_way_out(
+    guid: str | None,
+) -> None:
+    latest = "https://m.example/latest.mp3"
+    for policy, expected in POLICIES.items():
+        memory = Memory(Rules(first_run=FirstRun(everything=True), on_replaced=policy))
+        for day in range(1, 6):
+            own = f"{guid}-{day}" if guid == "other" else guid
+            now = item(day, guid=own, enclosure_url=latest)
+            decisions = memory.take(now)
+            assert day == 1 or verdicts(decisions) == [expected], (policy, day)
+            assert day == 1 or "ON_REPLACED" in decisions[0].reason
+            assert verdicts(memory.take(now)) == [Verdict.KNOWN], "said once"
+
+
+def test_a_name_that_other_files_of_the_document_have_tells_nothing() -> None:
+    shows = [
+        item(n, enclosure_url=f"https://m.example/{n}/x.mp3", duration=None) for n in (3, 2, 1)
+    ]
+    anew = item(3, enclosure_url="https://m.example/3b/x.mp3", duration=None)
+    assert kind(remembering(*shows), anew, *shows[1:]) is MatchKind.REPLACED
+    assert kind(remembering(*shows[:1]), anew) is MatchKind.KNOWN
+
+
+def test_a_date_that_many_episodes_have_is_none() -> None:
+    memory = remembering(*(item(n, published_at=LATER) for n in range(1, 6)))
+    decisions = memory.take(item(9, published_at=LATER), *(item(n) for n in (5, 4)))
+    assert decisions[0].match.kind is MatchKind.NEW
 
 
 # The document as a whole

@@ -265,7 +265,7 @@ def test_nothing_goes_before_there_are_too_many(kind: KeyKind) -> None:
 def test_a_guid_without_end_is_kept_as_its_hash_and_tells_episodes_apart() -> None:
     items = [item(number, guid=f"G{number}" * 5_000) for number in (2, 1)]
     decisions = decide(
-        match_items(items, keys_of(items), {}, {}, shown_before=0), BEGUN, RULES, WHEN
+        match_items(items, keys_of(items), {}, {}, {}, shown_before=0), BEGUN, RULES, WHEN
     )
     assert verdicts(decisions) == [Verdict.SUBMIT] * 2
     for one, decision in zip(items, decisions, strict=True):
@@ -282,7 +282,7 @@ def test_a_guid_that_can_be_kept_is_shown_as_its_publisher_wrote_it(
     guid = spell("grö%C3%9Fe")
     items = [item(1, guid=guid)]
     (decision,) = decide(
-        match_items(items, keys_of(items), {}, {}, shown_before=0), BEGUN, RULES, WHEN
+        match_items(items, keys_of(items), {}, {}, {}, shown_before=0), BEGUN, RULES, WHEN
     )
     episode = admitted(decision, "show", WHEN)
     assert episode is not None

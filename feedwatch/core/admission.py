@@ -28,6 +28,10 @@ class Verdict(StrEnum):
 
 
 UNDECIDED_AT_MOST = 5  # titles of one document; each took as long as a pattern may take
+DAMAGED = (
+    "the document is damaged and had to be repaired, which the last one had not: this may be a "
+    "known episode of which too much is illegible"
+)
 STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 
@@ -55,11 +59,18 @@ class Decision:
 
 
 def decide(
-    matches: Sequence[ItemMatch], feed: Feed, rules: Rules, now: datetime, *, unchanged: int = 0
+    matches: Sequence[ItemMatch],
+    feed: Feed,
+    rules: Rules,
+    now: datetime,
+    *,
+    unchanged: int = 0,
+    repaired: bool = False,
 ) -> list[Decision]:
     """One decision for each of `matches`, the items of a document of `feed`, in their order.
 
-    Besides these the document has `unchanged` items that are known episodes.
+    Besides these the document has `unchanged` items that are known episodes. `repaired` is whether
+    it was damaged.
     """
     titles = _TitleFilters(rules)
     decisions = [_decision(match, rules, titles) for match in matches]
@@ -67,6 +78,8 @@ def decide(
         decisions, alarm = _first_run(decisions, rules.first_run, now), None
     else:
         alarm = _alarm(decisions, feed, rules, unchanged)
+        if repaired and feed.repaired is False and alarm is None:
+            alarm = DAMAGED
     for place, decision in enumerate(decisions):
         if decision.verdict is Verdict.SUBMIT:
             published = decision.item.published_at

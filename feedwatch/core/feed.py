@@ -92,6 +92,7 @@ class Feed:
     missing_podcast: str | None = None  # its podcast's id, which the API says that it does not have
     recent_checks: str | None = None  # a `CheckMark` each, the latest last
     remarks: tuple[Remark, ...] | None = None
+    repaired: bool | None = None  # the last good document was not well-formed; None: not known
 
 
 @dataclass(frozen=True, kw_only=True)

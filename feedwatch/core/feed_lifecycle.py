@@ -98,6 +98,7 @@ def checked(
             last_new_at=now if found_new else feed.last_new_at,
             item_count=item_count,
             remarks=remarks,
+            repaired=outcome.repaired,
             http_max_age=_seconds(document.http_max_age),
             feed_ttl=_seconds(document.hints.every),
             skip_hours=document.hints.skip_hours,

@@ -111,6 +111,7 @@ def feed_json(
         "expected_by": stamp(feed.expected_by),
         "silent_since": stamp(feed.silent_since),
         "remarks": in_words(feed.remarks),
+        "repaired": bool(feed.repaired),
     }
 
 
@@ -130,6 +131,8 @@ def _condition(feed: Feed) -> str | None:
         return f"answers, but has brought nothing new for long: expected by {expected}"
     if feed.moved_url is not None:
         return f"moved for good to {feed.moved_url}: mend its URL"
+    if feed.repaired:
+        return "its document is damaged (no well-formed XML, or bad bytes), and was repaired"
     return None
 
 

@@ -1,10 +1,12 @@
 """Item match: what each item of a document is to the known episodes. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import cached_property
 
 from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Item
@@ -15,6 +17,19 @@ MOVE_AT_LEAST = 3  # items with a new enclosure URL all at once: a new host, not
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
 WINDOW = 3  # items; a feed that shows fewer replaces them all the time
 MOMENT = timedelta(minutes=10)  # no show publishes two episodes of one title in so short a time
+BULLETIN = timedelta(minutes=30)  # what comes so much later is another issue of a bulletin
+MOST_OF_ONE_DATE = 3  # episodes; a date that more of them have is no date of publication
+# Names of files that say nothing of what is in them.
+GENERIC_NAMES = frozenset(
+    re.findall(
+        r"\w*",
+        """audio audiofile bulletin clip content current default download enclosure ep episode feed
+        file final full index latest listen live main master media mp3 news newest original output
+        play player podcast program programme recording show sound stream today track video""",
+    )
+)
+NEVER = datetime.min.replace(tzinfo=UTC)
+WAY_OUT = "where each new episode comes so, the feed's ON_REPLACED, submit or ignore, decides"
 
 
 class MatchKind(Enum):
@@ -56,6 +71,7 @@ def match_items(
     all_keys: Sequence[tuple[Key, ...]],
     known: Mapping[Key, KnownEpisode],
     same_title: Mapping[str, Sequence[KnownEpisode]],
+    same_date: Mapping[datetime, Sequence[KnownEpisode]],
     *,
     shown_before: int,
     unchanged: UnchangedItems = UnchangedItems(),
@@ -64,7 +80,8 @@ def match_items(
 
     `all_keys`: what `keys_of` gives for the items.
     `known`: the episodes by these keys.
-    `same_title`: the feed's episodes by `title_key`, for the titles of these items.
+    `same_title`, `same_date`: the feed's episodes by `title_key`, and by when they were published,
+    for the titles and dates of those items whose audio is not known.
     `shown_before`: how many episodes the last good document had.
     `unchanged`: the rest, where not all items are given; no given key may lead to one of these.
     """
@@ -80,9 +97,11 @@ def match_items(
     document = _Document(
         known=known,
         same_title=same_title,
+        same_date=same_date,
+        items=items,
         shown=by_key | unchanged.episode_ids,
         shared={number for number, items in by_guid.items() if items > 1},
-        moved=_has_moved(all_keys, known, unchanged.with_guid),
+        moved=_has_moved(items, all_keys, known, unchanged.with_guid),
         # Where so few are shown, one always goes when another comes.
         rolling=shown_before < WINDOW and not (shown_before > 1 and new_items > 1),
     )
@@ -131,16 +150,36 @@ def edited(match: ItemMatch) -> KnownEpisode | None:
 # The rules, from the strongest sign to the weakest
 
 
+class _Moved(Enum):
+    """Whether most of a document's known items have another enclosure URL than before."""
+
+    NO = auto()
+    YES = auto()
+    FOR_SURE = auto()  # so many that no edit explains it
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Document:
     """What the rules need to know of the document as a whole."""
 
     known: Mapping[Key, KnownEpisode]
     same_title: Mapping[str, Sequence[KnownEpisode]]
+    same_date: Mapping[datetime, Sequence[KnownEpisode]]
+    items: Sequence[Item]
     shown: Collection[int]  # the known episodes that it has, by guid or enclosure
     shared: Collection[int]  # those of them that several items lead to by their guids
-    moved: bool  # most of them have another enclosure URL than before
+    moved: _Moved  # whether most of them have another enclosure URL than before
     rolling: bool  # it replaces its items all the time
+
+    @cached_property
+    def names(self) -> Mapping[str, int]:
+        """How many files of the document have a name."""
+        urls = {comparable(one.enclosure_url) for one in self.items if one.enclosure_url}
+        return Counter(map(_file_name, urls))
+
+    def is_telling(self, name: str) -> bool:
+        """Whether a file's name says which file of the feed it is."""
+        return not _is_generic(name) and self.names[name] < 2
 
 
 Match = tuple[MatchKind, str, KnownEpisode | None]
@@ -153,29 +192,45 @@ def _match(item: Item, keys: Sequence[Key], document: _Document, met: Collection
     by = {key.kind: known[key] for key in keys if key in known}
     own = by.get(KeyKind.GUID)
     if (one := by.get(KeyKind.FILE)) is not None:
-        if own is not None and own.id > one.id:  # it was doubted once, and so is an episode
-            return MatchKind.KNOWN, f"known as episode {own.id} by its guid", own
-        other_guid = KeyKind.GUID not in by and keys[0].kind is KeyKind.GUID
-        if other_guid and (_is_later(item, one) or title_key(item.title) != one.title_key):
-            reason = (
-                f"has the audio of episode {one.id}, but another guid, and another title or date"
-            )
-            return MatchKind.DOUBTFUL, reason, None
-        return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
+        return _by_audio(item, one, by, has_guid=keys[0].kind is KeyKind.GUID)
     if own is not None:
         return _by_guid(item, own, document)
     repeated = [key for key in keys if key in met]
     if any(map(_tells, repeated)):
         return MatchKind.KNOWN, "stands further up in this document already", None
     if (one := by.get(KeyKind.DATE)) is not None:
-        if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
-            reason = f"has the title and the date of episode {one.id}, but another guid and audio"
-            return MatchKind.DOUBTFUL, reason, None
-        return MatchKind.KNOWN, f"known as episode {one.id} by its title and date", one
+        return _by_title_and_date(item, one, document)
     if repeated:
         reason = "has the title and the date of an item further up, with other audio"
         return MatchKind.DOUBTFUL, reason, None
     return _by_title(item, document)
+
+
+def _by_audio(
+    item: Item, one: KnownEpisode, by: Mapping[KeyKind, KnownEpisode], *, has_guid: bool
+) -> Match:
+    """The URL is known: it is that episode, or a rerun of it, or what the URL leads to now."""
+    own, dated = by.get(KeyKind.GUID), by.get(KeyKind.DATE)
+    if own is not None and own.id > one.id:  # it was doubted once, and so is an episode
+        return MatchKind.KNOWN, f"known as episode {own.id} by its guid", own
+    later, renamed = _is_later(item, one), title_key(item.title) != one.title_key
+    is_fixed = _is_fixed(one.enclosure_url)
+    if own is None:
+        stated = item.duration is not None and one.duration is not None
+        other = item.duration != one.duration if stated else not has_guid
+    else:
+        other = not _is_as_long(item, one)
+    if item.title and renamed and later and (own is None or is_fixed or other):
+        if dated is not None and dated.id > one.id:
+            return MatchKind.KNOWN, f"known as episode {dated.id} by its title and date", dated
+        reason = f"has the address of episode {one.id}, but another title and a later date"
+        if is_fixed or other:
+            return MatchKind.REPLACED, f"{reason}; {WAY_OUT}", one
+        return MatchKind.DOUBTFUL, reason, None
+    if own is None and has_guid and (later or renamed):
+        reason = f"has the audio of episode {one.id}, but another guid, and another title or date"
+        return MatchKind.DOUBTFUL, reason, None
+    return MatchKind.KNOWN, f"known as episode {one.id} by its audio", one
 
 
 def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
@@ -183,20 +238,47 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
     known = f"known as episode {one.id} by its guid"
     if (waiting := _waiting(item, document)) is not None:
         return waiting
-    if _is_later(item, one) and title_key(item.title) != one.title_key:
+    later, name = _is_later(item, one), _file_name(item.enclosure_url or "")
+    if later and title_key(item.title) != one.title_key:
         reason = f"has the guid of episode {one.id}, but other audio and title, and a later date"
         return MatchKind.DOUBTFUL, reason, None
-    if document.moved:
+    if document.moved is _Moved.FOR_SURE or (document.moved is _Moved.YES and not later):
         return MatchKind.KNOWN, f"{known}; the feed's audio has moved", one
-    if one.waits and not _is_later(item, one) and one.id not in document.shared:
+    if later:
+        return _replaced(item, f"has the guid of episode {one.id}, but other audio", one, document)
+    if one.waits and one.id not in document.shared:
         return MatchKind.KNOWN, f"{known}, which waits and takes the new address", one
-    if _file_name(item.enclosure_url or "") == _file_name(one.enclosure_url):
-        return MatchKind.KNOWN, f"{known}; its file has moved", one
-    if item.duration is not None and item.duration == one.duration:
+    if name == _file_name(one.enclosure_url) and document.is_telling(name):
+        if _is_as_long(item, one):
+            return MatchKind.KNOWN, f"{known}; its file has moved", one
+    elif item.duration is not None and item.duration == one.duration:
         return MatchKind.KNOWN, f"{known}; the new file is as long as the old one", one
-    if len(document.same_title.get(title_key(item.title), ())) > 1:
+    return _replaced(item, f"the audio of episode {one.id} was replaced", one, document)
+
+
+def _by_title_and_date(item: Item, one: KnownEpisode, document: _Document) -> Match:
+    """Title and date are known, guid and URL are not: issued anew, replaced, or another one."""
+    if (waiting := _waiting(item, document)) is not None:
+        return waiting
+    reason = f"has the title and the date of episode {one.id}, but another guid and audio"
+    if one.id in document.shown or document.rolling or not _lasts_as_long(item, one):
+        return MatchKind.DOUBTFUL, reason, None
+    as_long = item.duration is not None and item.duration == one.duration
+    if as_long or document.moved is not _Moved.NO:
+        return MatchKind.KNOWN, f"known as episode {one.id} by its title and date", one
+    return _replaced(item, reason, one, document)
+
+
+def _replaced(item: Item, reason: str, one: KnownEpisode, document: _Document) -> Match:
+    """The policy decides; but not of audio that is another one again and again."""
+    same = document.same_title.get(title_key(item.title), ())
+    dates = [each.published_at for each in same if each.published_at is not None]
+    is_next = (
+        item.published_at is not None and item.published_at - max(dates, default=NEVER) >= BULLETIN
+    )
+    if len(same) > 1 and not is_next:
         return MatchKind.DOUBTFUL, f"the audio of episode {one.id} was replaced once more", None
-    return MatchKind.REPLACED, f"the audio of episode {one.id} was replaced", one
+    return MatchKind.REPLACED, f"{reason}; {WAY_OUT}" if _is_later(item, one) else reason, one
 
 
 def _by_title(item: Item, document: _Document) -> Match:
@@ -214,6 +296,11 @@ def _by_title(item: Item, document: _Document) -> Match:
         if (telling and fits) or (_is_near(item, one, MOMENT) and _lasts_as_long(item, one)):
             reason = f"looks like episode {one.id} issued anew: its title, and all else is new"
             return MatchKind.DOUBTFUL, reason, None
+    dated = document.same_date.get(item.published_at, ()) if item.published_at else ()
+    missing = [one for one in dated if one.id not in document.shown]
+    if missing and len(dated) <= MOST_OF_ONE_DATE:
+        reason = f"looks like episode {missing[0].id} issued anew: published at the same second"
+        return MatchKind.DOUBTFUL, reason, None
     return MatchKind.NEW, "new", None
 
 
@@ -224,7 +311,7 @@ def _waiting(item: Item, document: _Document) -> Match | None:
     """
     for one in document.same_title.get(title_key(item.title), ()) if item.title else ():
         undated = item.published_at is None and one.published_at is None
-        same = undated or _is_near(item, one, MOMENT)
+        same = undated or (_is_near(item, one, MOMENT) and not _is_later(item, one))
         if (
             one.state is State.HELD
             and same
@@ -236,15 +323,27 @@ def _waiting(item: Item, document: _Document) -> Match | None:
 
 
 def _has_moved(
-    all_keys: Sequence[Sequence[Key]], known: Mapping[Key, KnownEpisode], with_guid: int
-) -> bool:
-    """Whether most, or very many, items with a known guid have an enclosure URL that is new."""
-    moved = 0
-    for keys in all_keys if known else ():
-        kinds = {key.kind for key in keys if key in known}
-        moved += KeyKind.GUID in kinds and KeyKind.FILE not in kinds
-        with_guid += {KeyKind.GUID, KeyKind.FILE} <= kinds
-    return moved >= MOVE_FOR_SURE or (moved >= MOVE_AT_LEAST and moved > with_guid)
+    items: Sequence[Item],
+    all_keys: Sequence[Sequence[Key]],
+    known: Mapping[Key, KnownEpisode],
+    with_guid: int,
+) -> _Moved:
+    """Whether most, or very many, known items have an enclosure URL that is new.
+
+    A few with a later date are other episodes: slots for bulletins, say, that keep their guids.
+    """
+    moved = later = 0
+    for item, keys in zip(items, all_keys, strict=True) if known else ():
+        by = {key.kind: known[key] for key in keys if key in known}
+        if KeyKind.FILE in by:
+            with_guid += KeyKind.GUID in by
+        elif by:
+            moved += 1
+            later += _is_later(item, next(iter(by.values())))
+    if moved >= MOVE_FOR_SURE:
+        return _Moved.FOR_SURE
+    is_most = moved - later >= MOVE_AT_LEAST and moved - later > with_guid
+    return _Moved.YES if is_most else _Moved.NO
 
 
 def _tells(key: Key) -> bool:
@@ -265,6 +364,13 @@ def _lasts_as_long(item: Item, one: KnownEpisode) -> bool:
     return abs(item.duration - one.duration) <= max(60, one.duration / 10)
 
 
+def _is_as_long(item: Item, one: KnownEpisode) -> bool:
+    """Whether no length speaks against one recording: both are the same but for a tenth."""
+    if item.duration is None or one.duration is None:
+        return True
+    return abs(item.duration - one.duration) <= one.duration / 10
+
+
 def _is_near(item: Item, one: KnownEpisode, most: timedelta) -> bool:
     """Whether both dates are known and at most `most` apart."""
     if item.published_at is None or one.published_at is None:
@@ -274,3 +380,16 @@ def _is_near(item: Item, one: KnownEpisode, most: timedelta) -> bool:
 
 def _file_name(url: str) -> str:
     return comparable(url).partition("?")[0].rpartition("/")[2].lower()
+
+
+def _is_generic(name: str) -> bool:
+    return (name.rpartition(".")[0] or name).strip("-_. ") in GENERIC_NAMES
+
+
+def _is_fixed(url: str) -> bool:
+    """Whether an address looks as if each new episode came under it: nothing in it tells one."""
+    place, _, name = comparable(url).rpartition("/")
+    path = place.partition("/")[2]
+    return _is_generic(name.partition("?")[0].lower()) and not re.search(
+        r"\d|\?", path + name.rpartition(".")[0]
+    )

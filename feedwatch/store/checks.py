@@ -102,6 +102,18 @@ class CheckStore:
             found.setdefault(one.title_key, []).append(one)
         return found
 
+    def by_date(
+        self, feed_id: int, dates: Collection[datetime]
+    ) -> dict[datetime, list[KnownEpisode]]:
+        """The feed's episodes by when they were published, to the second as feeds state it."""
+        found: dict[datetime, list[KnownEpisode]] = {}
+        with reading(self._engine) as db:
+            known = _known(db, episodes.c.seen_published_at, dates, episodes.c.feed_id == feed_id)
+        for one in known:
+            if one.published_at is not None:
+                found.setdefault(one.published_at, []).append(one)
+        return found
+
     def publication_dates(self, feed_id: int) -> list[datetime]:
         """When the feed's latest episodes were published, the latest first.
 

@@ -107,6 +107,7 @@ feeds = Table(
     Column("missing_podcast", Text),
     Column("recent_checks", String(48)),  # a letter each, as in `feed.CheckMark`
     Column("remarks", Remarks),
+    Column("repaired", Boolean),
 )
 
 # URL changes: the URLs that feeds are no longer fetched from, and why. Append only.

@@ -95,7 +95,8 @@ class Evaluation:
     @property
     def shown(self) -> set[int] | None:
         """The known episodes that the document has; None if it is not a good one."""
-        if isinstance(self.outcome, Failed) or not self.item_count:
+        outcome = self.outcome
+        if isinstance(outcome, Failed) or outcome.repaired or not self.item_count:
             return None
         unchanged = self.changed.unchanged.episode_ids if self.changed is not None else ()
         matches = [decision.match for decision in self.decisions]
@@ -189,8 +190,12 @@ class Evaluator:
         if isinstance(changed, Failed):
             return Evaluation(outcome=changed)
         known = _known(self._store, feed, changed)
-        if not changed.unchanged.episode_ids.isdisjoint(one.id for one in known.values()):
-            # One episode, both unchanged and changed: only all items together tell what each is.
+        episodes = changed.unchanged.episode_ids
+        if not episodes.isdisjoint(one.id for one in known.values()) or (
+            episodes and any(_has_other_audio(own, known) for own in changed.keys)
+        ):
+            # One episode both unchanged and changed, or a file that may share its name with others:
+            # only all items together tell what each is.
             changed = changed_items(document, SeenItems(rules=source.rules), self._parser)
             return self.evaluate_items(feed, source, document, changed)
         decisions = _decisions(self._store, feed, source, changed, known, self._clock())
@@ -268,6 +273,12 @@ def _known(store: Store, feed: Feed, changed: ChangedItems) -> dict[Key, KnownEp
     return store.checks.known(feed.id, keys) if feed.baseline_at is not None and keys else {}
 
 
+def _has_other_audio(keys: Sequence[Key], known: Mapping[Key, KnownEpisode]) -> bool:
+    """Whether an item has a known guid, and an address that is not known."""
+    has = {key.kind: key in known for key in keys}
+    return has.get(KeyKind.GUID, False) and not has.get(KeyKind.FILE, True)
+
+
 def _decisions(
     store: Store,
     feed: Feed,
@@ -278,17 +289,31 @@ def _decisions(
 ) -> list[Decision]:
     """What becomes of each changed item; where its audio is new, its title may say what it is."""
     items, keys, unchanged = changed.parsed.items, changed.keys, changed.unchanged
-    titles = {
-        title_key(item.title)
+    unheard = [
+        item
         for item, own in zip(items, keys, strict=True)
         if any(key.kind is KeyKind.FILE and key not in known for key in own)
-    }
-    has_past = feed.baseline_at is not None and titles
-    same_title = store.checks.by_title(feed.id, titles) if has_past else {}
+    ]
+    titles = {title_key(item.title) for item in unheard}
+    dates = {item.published_at for item in unheard if item.published_at is not None}
+    has_past = feed.baseline_at is not None and unheard
     matches = match_items(
-        items, keys, known, same_title, shown_before=feed.item_count, unchanged=unchanged
+        items,
+        keys,
+        known,
+        store.checks.by_title(feed.id, titles) if has_past else {},
+        store.checks.by_date(feed.id, dates) if has_past else {},
+        shown_before=feed.item_count,
+        unchanged=unchanged,
     )
-    return decide(matches, feed, source.rules, now, unchanged=unchanged.episodes)
+    return decide(
+        matches,
+        feed,
+        source.rules,
+        now,
+        unchanged=unchanged.episodes,
+        repaired=changed.parsed.repaired,
+    )
 
 
 def feed_after(
