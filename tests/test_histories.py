@@ -30,7 +30,8 @@ from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Check, Context, Plan
-from feedwatch.watcher.evaluate import Evaluation, decisions_for, record
+from feedwatch.watcher.evaluate import decisions_for, record
+from feedwatch.watcher.evaluation import Evaluation
 from feedwatch.watcher.restore import NextImport
 from feedwatch.watcher.unchanged import UnchangedBatch
 from tests.world import empty_database

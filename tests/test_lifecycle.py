@@ -134,6 +134,8 @@ def moves() -> Iterator[HistoryEntry]:
     yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
     yield lambda e: episode_lifecycle.set_aside(e, "odd")
     yield corrected
+    for state in (State.SKIPPED, State.HELD, State.QUEUED):
+        yield lambda e, s=state: episode_lifecycle.decided_anew(e, episode(s, reason="anew"))  # type: ignore[misc]
     yield lambda e: episode_lifecycle.came_back(e, NOW)
     for older_stay in (False, True):
         yield lambda e, o=older_stay: episode_lifecycle.left_feed(e, NOW, older_stay=o)  # type: ignore[misc]
@@ -167,6 +169,7 @@ def episodes() -> Iterator[Episode]:
                 cause=Cause.LOST if status == "lost" else None,
             )
     yield episode(State.HELD, reason="r", cause=Cause.TAKEN_OUT, missing_since=NOW)
+    yield episode(State.SKIPPED, reason="r", cause=Cause.LENGTH, filter_fact="60")
 
 
 def arrows() -> list[tuple[Episode, Episode]]:
@@ -397,6 +400,8 @@ def test_a_job_that_the_api_does_not_know_is_lost() -> None:
 def test_a_cause_goes_with_the_state_that_it_explains() -> None:
     for before, after in ARROWS:
         polled_to_its_end = (before.state, after.state) == (State.PROCESSING, State.FAILED)
+        if before.cause is Cause.LENGTH:
+            continue  # skipped by a filter, and decided anew
         if before.state is after.state and before.state is not State.PROCESSING:
             assert after.cause is before.cause
             continue

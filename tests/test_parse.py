@@ -275,7 +275,7 @@ def test_the_length_that_counts_is_the_one_people_read() -> None:
         ("1:02:03", 3723),
         ("3723.5", 3723),
         ("01:02:03.250", 3723),
-        ("0", 0),
+        ("0", None),
         ("00:90", 90),
         ("", None),
         ("-5", None),

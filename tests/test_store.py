@@ -287,6 +287,7 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
         state=State.QUEUED,
         guid=one.guid,
         title=one.title,
+        first_seen_at=one.first_seen_at,
     )
     assert store.checks.known(feed.id, [*keys, Key(KeyKind.GUID, "2")]) == dict.fromkeys(
         keys, found

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Self
 
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import FILTERS, Cause, Episode, State
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
@@ -32,6 +32,7 @@ DAMAGED = (
     "the document is damaged and had to be repaired, which the last one had not: this may be a "
     "known episode of which too much is illegible"
 )
+FIRST_RUN = "first run: what a feed holds when it is first seen is not submitted"
 STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 
@@ -42,6 +43,12 @@ class Decision:
     match: ItemMatch
     verdict: Verdict
     reason: str
+    cause: Cause | None = None  # skipped by a filter, for this fact
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether it is about a known episode that a filter had skipped, decided anew."""
+        return self.match.kind is MatchKind.KNOWN and self.verdict is not Verdict.KNOWN
 
     @property
     def item(self) -> Item:
@@ -83,6 +90,9 @@ def decide(
     for place, decision in enumerate(decisions):
         if decision.verdict is Verdict.SUBMIT:
             published = decision.item.published_at
+            if decision.is_anew and _is_of_first_run(decision, feed, rules.first_run):
+                decisions[place] = replace(decision, verdict=Verdict.SKIP, reason=FIRST_RUN)
+                continue
             # What may have been paid for already is graver than an alarm.
             reason = _doubt(published, feed, now) or _too_old(published, feed, rules.first_run)
             if (reason := reason or alarm) is not None:
@@ -109,9 +119,40 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
         feed_duration=item.duration,
         state=state,
         reason=decision.reason,
+        cause=decision.cause,
+        filter_fact=_fact(item, decision.cause) if decision.cause is not None else None,
         first_seen_at=now,
         due_at=now if state is State.QUEUED else None,
     )
+
+
+def _fact(item: Item, cause: Cause) -> str:
+    """What a filter has decided by."""
+    if cause is Cause.EPISODE_TYPE:
+        return item.episode_type
+    if cause is Cause.LENGTH:
+        return str(item.duration) if item.duration is not None else ""
+    return item.title
+
+
+def _is_to_decide_anew(match: ItemMatch) -> bool:
+    """Whether the fact has changed for which a filter had skipped the episode."""
+    one = match.known
+    if one is None or one.state is not State.SKIPPED or one.cause not in FILTERS:
+        return False
+    return _fact(match.item, one.cause) != one.filter_fact
+
+
+def _is_of_first_run(decision: Decision, feed: Feed, policy: FirstRun) -> bool:
+    """Whether it was there when the feed was first seen, and the first run would not take it."""
+    known, published = decision.match.known, decision.item.published_at
+    first_seen = known.first_seen_at if known is not None else None
+    if first_seen is None or feed.baseline_at is None or first_seen > feed.baseline_at:
+        return False
+    wanted = policy.since is not None and (
+        published is not None and published >= datetime.combine(policy.since, time(), UTC)
+    )
+    return not (policy.everything or policy.latest or wanted)
 
 
 class _TitleFilters:
@@ -147,34 +188,39 @@ class _TitleFilters:
 def _decision(match: ItemMatch, rules: Rules, titles: _TitleFilters) -> Decision:
     """The verdict on an item by itself, whatever else its document has."""
 
-    def so(verdict: Verdict, reason: str = match.reason) -> Decision:
-        return Decision(match=match, verdict=verdict, reason=reason)
+    def so(verdict: Verdict, reason: str = match.reason, cause: Cause | None = None) -> Decision:
+        return Decision(match=match, verdict=verdict, reason=reason, cause=cause)
 
+    anew = match.kind is MatchKind.KNOWN and _is_to_decide_anew(match)
     match match.kind:
         case MatchKind.NOTHING:
             return so(Verdict.SKIP)
-        case MatchKind.KNOWN | MatchKind.WAITING:
+        case MatchKind.KNOWN | MatchKind.WAITING if not anew:
             return so(Verdict.KNOWN)
         case MatchKind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
             return so(Verdict.KNOWN, f"{match.reason}; FEEDWATCH_ON_REPLACED=ignore")
     if (objection := _objection(match.item, rules)) is not None:
-        return so(Verdict.SKIP, objection)
+        return so(Verdict.SKIP, *objection)
     if (by_title := titles.objection(match.item.title)) is not None:
-        return so(*by_title)
+        verdict, reason = by_title
+        return so(verdict, reason, Cause.TITLE if verdict is Verdict.SKIP else None)
+    if anew and match.known is not None and match.known.cause is not None:
+        what = match.known.cause.value.replace("_", " ")
+        return so(Verdict.SUBMIT, f"decided anew: its {what} has changed, which a filter went by")
     replaced = match.kind is MatchKind.REPLACED and rules.on_replaced is OnReplaced.SUBMIT
     return so(Verdict.SUBMIT if replaced or match.kind is MatchKind.NEW else Verdict.HOLD)
 
 
-def _objection(item: Item, rules: Rules) -> str | None:
+def _objection(item: Item, rules: Rules) -> tuple[str, Cause] | None:
     """Why a filter, but for those of titles, keeps an item out, if one does."""
     if item.episode_type not in rules.episode_types:
-        return f"filter: episode type {item.episode_type!r} is not wanted"
+        return f"filter: episode type {item.episode_type!r} is not wanted", Cause.EPISODE_TYPE
     if item.duration is not None:
         length = timedelta(seconds=item.duration)
         if rules.min_duration is not None and length < rules.min_duration:
-            return f"filter: {length} is shorter than {rules.min_duration}"
+            return f"filter: {length} is shorter than {rules.min_duration}", Cause.LENGTH
         if rules.max_duration is not None and length > rules.max_duration:
-            return f"filter: {length} is longer than {rules.max_duration}"
+            return f"filter: {length} is longer than {rules.max_duration}", Cause.LENGTH
     return None
 
 
@@ -241,12 +287,14 @@ def _first_run(decisions: Sequence[Decision], policy: FirstRun, now: datetime) -
             key=lambda item: dated[id(item)] if dated[id(item)] <= latest else never, reverse=True
         )
         wanted = candidates[: policy.latest]
-        why = "what a feed holds when it is first seen is not submitted"
-        if policy.latest:
-            why = f"not among the latest {policy.latest}"
+        why = f"not among the latest {policy.latest}"
     unwanted = {id(item) for item in candidates} - {id(item) for item in wanted}
     return [
-        replace(one, verdict=Verdict.SKIP, reason=f"first run: {why}")
+        replace(
+            one,
+            verdict=Verdict.SKIP,
+            reason=f"first run: {why}" if policy.latest or policy.since else FIRST_RUN,
+        )
         if id(one.item) in unwanted
         else one
         for one in decisions

@@ -29,7 +29,14 @@ class Cause(StrEnum):
     """Cause: why an episode is in its state, for programs. Only what some decision asks for."""
 
     LOST = "lost"  # failed: the API says that it does not know the job
+    # Skipped by a filter, for this fact of the item; see `Episode.filter_fact`.
+    EPISODE_TYPE = "episode_type"
+    LENGTH = "length"
+    TITLE = "title"
     TAKEN_OUT = "taken_out"  # held: its publisher has taken it out of the feed while it was queued
+
+
+FILTERS = (Cause.EPISODE_TYPE, Cause.LENGTH, Cause.TITLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,7 @@ class Episode:
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
     cleared_claim: int | None = None  # claims up to this one do not forbid it: a person said so
+    filter_fact: str | None = None  # what a filter has skipped it for, by its `cause`
     missing_since: datetime | None = None  # held or queued: when its feed no longer had it
     version: int = 0  # counts writes, so that a stale write is refused
 
@@ -100,6 +108,9 @@ class KnownEpisode:
     published_at: datetime | None
     duration: int | None  # seconds, as the feed states it
     state: State = State.READY
+    cause: Cause | None = None
+    filter_fact: str | None = None
+    first_seen_at: datetime | None = None
     guid: str | None = None
     title: str = ""  # as the episode has it, which is what was submitted of one that was
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import job
-from feedwatch.core.episode import WAITING, Cause, Episode, State, is_lost
+from feedwatch.core.episode import FILTERS, WAITING, Cause, Episode, State, is_lost
 from feedwatch.core.feed import Item
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, fraction, next_poll
@@ -214,10 +214,9 @@ def _next_poll(
 
 
 def corrected(episode: Episode, item: Item, now: datetime) -> Episode | None:
-    """What waits follows its item in the feed; None if that says nothing else, or comes too late.
+    """What waits follows its item, but for what that leaves out; None if nothing is to change.
 
-    What the item leaves out, or what was not read of it, stays as it was. Where it waits for its
-    date, another date is looked at now.
+    Where it waits for its date, another date is looked at now.
     """
     if episode.state not in WAITING:
         return None
@@ -233,6 +232,17 @@ def corrected(episode: Episode, item: Item, now: datetime) -> Episode | None:
     if is_redated and episode.state is State.QUEUED and not episode.deferrals:
         after = replace(after, due_at=now)
     return after if after != episode else None
+
+
+def decided_anew(episode: Episode, anew: Episode) -> Episode | None:
+    """The fact has changed for which a filter had skipped it; `anew` is what a new one would be."""
+    if episode.state is not State.SKIPPED or episode.cause not in FILTERS:
+        return None
+    facts = ("title", "enclosure_url", "published_at", "feed_duration", "filter_fact")
+    after = replace(episode, **{name: getattr(anew, name) for name in facts})
+    if anew.description is not None:
+        after = replace(after, description=anew.description)
+    return _moved(after, anew.state, anew.reason, anew.cause, due_at=anew.due_at)
 
 
 def left_feed(episode: Episode, now: datetime, *, older_stay: bool) -> Episode:
@@ -310,14 +320,6 @@ def set_aside(episode: Episode, reason: str) -> Episode:
     """The media API's answers make it unlikely that this episode, of all, would be taken."""
     _must_be(episode, "set aside", State.QUEUED)
     return _moved(episode, State.HELD, reason)
-
-
-def refusals_reason(feed: str, reason: str) -> str:
-    """Why the rest of a feed's queue is held after so many refusals in a row."""
-    return (
-        f"the API refused the last {MOST_REFUSALS} episodes of this feed ({reason}); once that is "
-        f"mended, `feedwatch approve --feed {feed}` submits the rest and counts anew"
-    )
 
 
 def doubted(episode: Episode) -> Episode:

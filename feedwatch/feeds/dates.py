@@ -12,13 +12,16 @@ _DURATION = re.compile(r"(?:(?:([0-9]{1,4}):)?([0-9]{1,5}):)?([0-9]{1,9})(?:\.[0
 
 
 def read_duration(text: str) -> int | None:
-    """An item's duration in seconds, of "3723", "62:03", "1:02:03" or "3723.5"; else None."""
+    """An item's duration in seconds, of "3723", "62:03", "1:02:03" or "3723.5"; else None.
+
+    Nothing lasts 0 seconds: that is a length which is not known yet.
+    """
     parts = _DURATION.fullmatch(text.strip())
     if parts is None:
         return None
     hours, minutes, seconds = (int(part or 0) for part in parts.groups())
     duration = hours * 3600 + minutes * 60 + seconds
-    return duration if duration <= _LONGEST else None
+    return duration if 0 < duration <= _LONGEST else None
 
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

@@ -21,12 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from feedwatch.core.episode import Episode, KnownEpisode, State
+from feedwatch.core.episode import Cause, Episode, KnownEpisode, State
 from feedwatch.core.feed import Feed, Item, UrlChange
 from feedwatch.core.identity import MOST_KEYS, Key, surplus
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import add_url_change
-from feedwatch.store.following import Moved, follow, note_absences
+from feedwatch.store.following import Moved, decide_anew, follow, note_absences
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks
 
@@ -165,6 +165,7 @@ class CheckStore:
         before: Feed | None = None,
         url_change: UrlChange | None = None,
         items: Mapping[int, Item] | None = None,
+        anew: Mapping[int, Episode] | None = None,
         shown: Collection[int] | None = None,
         all_read: bool = False,
         seen_items: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
@@ -179,6 +180,7 @@ class CheckStore:
         before: as the check read it; None: with the same `checked_at`.
         url_change: the URL that the feed was fetched from until now.
         items: what the document now says of episodes that wait, by their ids.
+        anew: what new episodes would be in place of those that a filter had skipped, by their ids.
         shown: the known episodes that it has; None unless it is a good one.
         all_read: it was parsed as a whole, for the descriptions that are waited for.
         seen_items: makes the seen-item cache, or None, of the new episodes' ids by their places.
@@ -221,6 +223,7 @@ class CheckStore:
                 ]
                 moved = paid(db, admitted) if admitted else []
                 follow(db, items or {}, now)
+                moved += decide_anew(db, anew or {}, now)
                 if shown is not None:
                     moved += note_absences(db, feed.id, shown, ids, now)
                 if all_read:
@@ -262,11 +265,20 @@ def _known(
         episodes.c.seen_published_at.label("published_at"),
         episodes.c.seen_duration.label("duration"),
         episodes.c.state,
+        episodes.c.cause,
+        episodes.c.filter_fact,
+        episodes.c.first_seen_at,
         episodes.c.guid,
         episodes.c.title,
     ).where(*conditions)
     return [
-        KnownEpisode(**{**row, "state": State(row["state"])})
+        KnownEpisode(
+            **{
+                **row,
+                "state": State(row["state"]),
+                "cause": Cause(row["cause"]) if row["cause"] is not None else None,
+            }
+        )
         for chunk in chunks(values)
         for row in db.execute(query.where(column.in_(chunk))).mappings()
     ]
@@ -349,6 +361,8 @@ def _row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
         "published_at": one.published_at,
         "state": one.state,
         "reason": one.reason,
+        "cause": one.cause,
+        "filter_fact": one.filter_fact,
         "feed_duration": one.feed_duration,
         "title_key": admission.title_key,
         "seen_url": one.enclosure_url,

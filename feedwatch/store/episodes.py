@@ -179,7 +179,13 @@ def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
 
 
 def move_episode(
-    db: Connection, before: Episode, after: Episode, now: datetime, actor: str | None = None
+    db: Connection,
+    before: Episode,
+    after: Episode,
+    now: datetime,
+    actor: str | None = None,
+    *,
+    was_read: bool = False,
 ) -> Episode | None:
     """Write an episode and its history entry.
 
@@ -189,7 +195,8 @@ def move_episode(
     `actor` is the person whose decision it was, if it was one's.
 
     One that waits again is read again from the feed, which may have corrected it meanwhile; one
-    that was skipped, or whose description was never read, makes its feed due for that.
+    that was skipped, or whose description was never read, makes its feed due for that. Not so if it
+    `was_read` just now.
     """
     after = replace(after, version=before.version + 1)
     # In a copy that was restored meanwhile, the same id and version may be those of another state
@@ -208,7 +215,8 @@ def move_episode(
     if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
         return None
     unread = after.state is State.QUEUED and after.description is None
-    if after.state in WAITING and (before.state not in WAITING or unread):
+    again = before.state not in WAITING and not was_read
+    if after.state in WAITING and (again or unread):
         feed_id = select(episodes.c.feed_id).where(episodes.c.id == before.id).scalar_subquery()
         requested: dict[str, Any] = {"full_reads_requested": feeds.c.full_reads_requested + 1}
         if unread or before.state is State.SKIPPED:

@@ -26,6 +26,16 @@ def follow(db: Connection, items: Mapping[int, Item], now: datetime) -> None:
             _note(db, after, correction(episode, after), now)
 
 
+def decide_anew(db: Connection, anew: Mapping[int, Episode], now: datetime) -> list[Moved]:
+    """Decide again on what a filter had skipped; `anew` has what new ones would be."""
+    moved = []
+    for before in _fetch(db, anew):
+        after = episode_lifecycle.decided_anew(before, anew[before.id])
+        if after is not None:
+            moved.append((before, move_episode(db, before, after, now, was_read=True)))
+    return [(before, after) for before, after in moved if after is not None]
+
+
 def note_absences(
     db: Connection, feed_id: int, shown: Collection[int], new: Collection[int], now: datetime
 ) -> list[Moved]:

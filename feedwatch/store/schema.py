@@ -158,6 +158,7 @@ episodes = Table(
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("cleared_claim", BigInteger),  # claims up to this do not forbid it
+    Column("filter_fact", Text),
     Column("missing_since", UtcDateTime),
     Column("version", Integer, nullable=False),
     Index(None, "media_id"),

@@ -41,7 +41,8 @@ from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import DueFeed
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
-from feedwatch.watcher.evaluate import Evaluation, Evaluator, feed_after, record
+from feedwatch.watcher.evaluate import Evaluator, feed_after, record
+from feedwatch.watcher.evaluation import Evaluation
 from feedwatch.watcher.host_limiter import HostLimiter
 from feedwatch.watcher.unchanged import UnchangedBatch
 

@@ -28,10 +28,19 @@ def set_others_aside(
     if not isinstance(answer, Refused):
         return
     if context.store.claims.refusals_in_a_row(claimed.feed) >= episode_lifecycle.MOST_REFUSALS:
-        reason = episode_lifecycle.refusals_reason(claimed.feed, answer.reason)
+        reason = _refusals_reason(claimed.feed, answer.reason)
         queued = context.store.episodes.find(feed=claimed.feed, states=[State.QUEUED])
         for episode in queued:
             aside = episode_lifecycle.set_aside(episode, reason)
             context.store.episodes.save(episode, aside, context.clock())
         if queued:
             log.error("%s: %d queued episodes are held: %s", named(claimed), len(queued), reason)
+
+
+def _refusals_reason(feed: str, reason: str) -> str:
+    """Why the rest of a feed's queue is held after so many refusals in a row."""
+    return (
+        f"the API refused the last {episode_lifecycle.MOST_REFUSALS} episodes of this feed "
+        f"({reason}); once that is mended, `feedwatch approve --feed {feed}` submits the rest and "
+        "counts anew"
+    )
