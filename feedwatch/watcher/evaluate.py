@@ -29,6 +29,7 @@ from feedwatch.core.ledger import (
 )
 from feedwatch.core.match_items import MatchKind, edited, match_items
 from feedwatch.core.remarks import fixed_address, remarks_on
+from feedwatch.core.served import KeptDocument
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.document_parser import DocumentParser
@@ -52,6 +53,7 @@ class Evaluation:
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
     changed: ChangedItems | None = None  # these items; None: nothing is remembered of the document
     fixed_address: str | None = None  # at which one episode after another is published
+    kept: KeptDocument | None = None  # what listeners are served; None: the feed is not served
 
     @property
     def item_count(self) -> int:
@@ -356,6 +358,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         shown=evaluation.shown,
         all_read=after.full_reads_done != feed.full_reads_done,
         seen_items=evaluation.seen_items,
+        kept=evaluation.kept,
     )
     if recorded is not None:
         log_check(feed, after, evaluation.decisions)
