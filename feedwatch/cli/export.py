@@ -91,7 +91,7 @@ def _document(store: Store, source: FeedConfig, feed: Feed) -> bytes:
         found = look(http, parser, source, address_of(feed))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {source.name}: {error_of(found.outcome)}")
-    body = well_formed(found.document.body)
+    body = well_formed(found.document)
     if body is None:
         stop(f"feed {source.name}: it is no well-formed XML, and could not be mended")
     layout = layout_of(body)

@@ -7,16 +7,15 @@ forbids, a prefix that nothing declares, a missing last line. Tags that do not n
 
 import re
 import zlib
-from contextlib import suppress
 from datetime import datetime
 from html.entities import name2codepoint
 from xml.parsers import expat
 
 from feedwatch.core.feed import Document, Failed
 from feedwatch.core.served import KeptDocument
-from feedwatch.feeds.sniff import feed_bytes
+from feedwatch.feeds.sniff import feed_document
 
-DECLARATION = re.compile(rb"\s*<\?xml\b[^>]*\?>")
+DECLARATION = re.compile(rb"\A\s*<\?xml\b[^>]*\?>")
 ENCODING = re.compile(rb"""<\?xml\b[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 APART = re.compile(r"(<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>)", re.DOTALL)  # not to be read
 DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
@@ -25,8 +24,6 @@ AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)(?:#(x?)([0-9A-Fa-f]{1,8})
 USED_PREFIX = re.compile(r"(?:</?|\s)([A-Za-z_][\w.-]*):[\w.-]+(?=[\s=/>])")
 ROOT = re.compile(r"<[A-Za-z_][\w.:-]*")
 PACKING = 3  # zlib's level: a third of the time of the usual one, a tenth more bytes
-# WHATWG: what calls itself Latin-1 or ASCII is Windows-1252.
-AS_CP1252 = {"iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii", "iso8859-1"}
 USUAL = {
     "atom": "http://www.w3.org/2005/Atom",
     "content": "http://purl.org/rss/1.0/modules/content/",
@@ -40,17 +37,18 @@ USUAL = {
 }
 
 
-def well_formed(body: bytes) -> bytes | None:
+def well_formed(given: Document) -> bytes | None:
     """The document as well-formed UTF-8 without a document type; None if it can't be made so."""
-    plain = body.removeprefix(b"\xef\xbb\xbf")
+    plain = given.body.removeprefix(b"\xef\xbb\xbf")
     declared = ENCODING.match(plain.lstrip())
-    is_utf8 = declared is None or declared[1].lower() in (b"utf-8", b"utf8")
-    if is_utf8 and b"\0" not in plain and is_well_formed(plain):  # expat reads UTF-16, too
-        return plain
-    document = feed_bytes(body)
-    if isinstance(document, Failed):
+    says = {(given.charset or "utf-8").lower(), declared[1].decode().lower() if declared else ""}
+    if says <= {"utf-8", "utf8", ""} and b"\0" not in plain and is_well_formed(plain):
+        return plain  # expat would read UTF-16, too
+    decoded = feed_document(given)
+    if isinstance(decoded, Failed):
         return None
-    text = DOCTYPE.sub("", _decoded(document), count=1)
+    text = DECLARATION.sub(b"", decoded.body, count=1).decode("utf-8", "replace")
+    text = DOCTYPE.sub("", text, count=1)
     for attempt in (text, _mended(text)):
         encoded = b'<?xml version="1.0" encoding="UTF-8"?>\n' + attempt.encode("utf-8", "replace")
         if is_well_formed(encoded):
@@ -60,7 +58,7 @@ def well_formed(body: bytes) -> bytes | None:
 
 def kept_document(document: Document, now: datetime) -> KeptDocument:
     """The document as it is kept to be served."""
-    body = well_formed(document.body)
+    body = well_formed(document)
     if body is None:
         problem = "the document is no well-formed XML, and could not be mended: the last one that "
         problem += "was is served on"
@@ -86,28 +84,6 @@ def is_well_formed(document: bytes) -> bool:
 
 def _refuse(*_: object) -> None:
     raise ValueError("a document type")
-
-
-def _decoded(document: bytes) -> str:
-    """The text after the XML declaration: as UTF-8 if it can be, else as it says.
-
-    Where it says nothing that helps, a byte that is no UTF-8 is one of Windows-1252.
-    """
-    declared = ENCODING.match(document)
-    name = declared[1].decode().lower() if declared else "utf-8"
-    found = DECLARATION.match(document)
-    rest = document[found.end() :] if found else document
-    with suppress(UnicodeDecodeError):
-        return rest.decode()
-    with suppress(LookupError, ValueError):
-        if name not in ("utf-8", "utf8"):
-            return rest.decode("cp1252" if name in AS_CP1252 else name, "replace")
-    text = rest.decode("utf-8", "surrogateescape")
-    return re.sub("[\udc80-\udcff]", lambda one: _as_cp1252(ord(one[0]) - 0xDC00), text)
-
-
-def _as_cp1252(byte: int) -> str:
-    return bytes([byte]).decode("cp1252", "replace")
 
 
 def _mended(text: str) -> str:
