@@ -125,6 +125,8 @@ def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
         (tmp_path / row.example).write_text(f"{secret}\n")
     if row.key.endswith("WEBHOOK_URL"):
         lines[WEBHOOK_SECRET_KEY] = secret
+    if row.key.startswith((f"{PREFIX}PUBLIC_URL", f"{PREFIX}SERVE_FEEDS")):
+        lines |= {f"{PREFIX}PUBLIC_LISTEN": ":0", f"{PREFIX}PUBLIC_URL": "https://example.com"}
     if row.key.startswith(f"{PREFIX}WEB_"):
         lines |= {f"{PREFIX}LISTEN": "127.0.0.1:9464"}
         if row.key.endswith("_FILE"):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 
 from feedwatch import __version__
-from feedwatch.cli.reload import Reload, plan_of
+from feedwatch.cli.reload import Reload, keep_documents, plan_of
 from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
@@ -111,6 +111,7 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
 
         now = datetime.now(UTC)
         store.feeds.sync(settings.sources, first_checks(settings.sources, now))
+        keep_documents(store, plan_of(settings), now)
         context = Context(
             store=store,
             processor=connect(settings),

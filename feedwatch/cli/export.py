@@ -2,27 +2,29 @@
 
 import csv
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
-from feedwatch.cli.output import USAGE, print_json, stop
+from feedwatch.cli.output import USAGE, print_json, say, stop
 from feedwatch.cli.settings import opened, read_settings
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed, ParsedFeed
-from feedwatch.core.identity import comparable
 from feedwatch.core.json_forms import episode_json
 from feedwatch.core.masking import masked_document
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
+from feedwatch.feeds.layout import layout_of
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.feeds.rewrite import republished
+from feedwatch.feeds.rewrite import rewritten
+from feedwatch.feeds.well_formed import well_formed
 from feedwatch.net.client import Cancellation
+from feedwatch.store.store import Store
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import configured_feeds, find_feed
+from feedwatch.watcher.placements import episodes_of, file_of
 
 COLUMNS = (
     "id",
@@ -60,7 +62,10 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
         ready = store.episodes.find(feed=name, states=[State.READY])
-        known = configured_feeds(store, settings.sources)
+        if form == "rss":
+            source = chosen(settings, feed or "")
+            known = configured_feeds(store, settings.sources)[source.name]
+            document = _document(store, source, known)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])
@@ -75,20 +80,29 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
                     for column in COLUMNS
                 )
         case "rss":
-            document = _document(chosen(settings, feed or ""), known, ready)
             sys.stdout.buffer.write(document)
             if sys.stdout.isatty() and not document.endswith(b"\n"):
                 click.echo()  # elsewhere every byte is the publisher's
 
 
-def _document(source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
+def _document(store: Store, source: FeedConfig, feed: Feed) -> bytes:
+    """The feed as it is published now, with the processed files that there are."""
     with feed_client(Cancellation()) as http, Parser() as parser:
-        found = look(http, parser, source, address_of(known[source.name]))
+        found = look(http, parser, source, address_of(feed))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {source.name}: {error_of(found.outcome)}")
-    processed = {
-        comparable(episode.enclosure_url): episode.processed_url
-        for episode in ready
-        if episode.processed_url
+    body = well_formed(found.document)
+    if body is None:
+        stop(f"feed {source.name}: it is no well-formed XML, and could not be mended")
+    layout = layout_of(body)
+    places = episodes_of(store, feed, source, layout, found.document.url)
+    ready = {
+        number: file_of(one)
+        for number, one in store.documents.episodes(feed.id).items()
+        if one.state is State.READY and one.processed_url
     }
-    return republished(found.document.body, found.document.url, processed)
+    lost = len(ready.keys() - set(places))
+    if lost:
+        say(f"feed {source.name}: {lost} of {len(ready)} ready episodes have no item in it")
+    processed = {place: ready[one] for place, one in enumerate(places) if one in ready}
+    return rewritten(layout, processed)

@@ -52,10 +52,15 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     with opened(settings) as store:
         breaker, by_feed = store.breakers.get(INLET), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
+        served = store.documents.all()
     if as_json:
         print_json(
             [
-                feed_json(feed, breaker, by_feed.get(name), url_changes.get(name, ()))
+                feed_json(
+                    *(feed, breaker, by_feed.get(name)),
+                    url_changes.get(name, ()),
+                    served.get(name),
+                )
                 for name, feed in known.items()
             ]
         )

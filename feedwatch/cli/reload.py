@@ -17,6 +17,7 @@ from feedwatch.core.schedule import first_checks
 from feedwatch.logs import formatters
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
 
 log = logging.getLogger("feedwatch")
@@ -24,7 +25,25 @@ log = logging.getLogger("feedwatch")
 
 def plan_of(settings: Settings) -> Plan:
     """What the loops need of the config."""
-    return Plan(sources={one.name: one for one in settings.sources}, policy=settings.policy)
+    sources = {one.name: one for one in settings.sources}
+    return Plan(sources=sources, policy=settings.policy, serves_feeds=settings.serve_feeds)
+
+
+def keep_documents(store: Store, plan: Plan, now: datetime) -> None:
+    """Keep the documents of the feeds that are served from now on, and no others.
+
+    A feed that is not served for want of a key is said.
+    """
+    served = {name for name, source in plan.sources.items() if plan.serves(source)}
+    store.documents.keep_only(served, now)
+    for name in sorted(plan.sources.keys() - served) if plan.serves_feeds else ():
+        log.warning(
+            "feed %s: not served, since it is private: an unguessable path for it is to be set, "
+            "FEEDWATCH_FEEDS__%s__SERVE_KEY",
+            name,
+            name.upper(),
+            extra={"feed": name},
+        )
 
 
 class Reload:
@@ -83,6 +102,7 @@ class Reload:
                 formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
                 know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
                 context.plan = plan_of(fresh)
+            keep_documents(store, context.plan, now)
         except StoreError:
             context.processor = old
             raise

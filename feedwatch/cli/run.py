@@ -14,7 +14,7 @@ from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
-from feedwatch.cli.web import parts_of_daemon, served
+from feedwatch.cli.web import feeds_served, parts_of_daemon, public, served
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.daemon import memory
@@ -51,7 +51,9 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
     monitored = Monitored(metrics)
     with (
         nullcontext() if once else served(settings, monitored) as site,
+        nullcontext() if once else public(settings) as side,
         assembled(settings, metrics) as (daemon, context),
+        feeds_served(settings, side, context.store, lambda: context.plan),
     ):
         monitored.begin(daemon, context)
         if site is not None:

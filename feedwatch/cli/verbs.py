@@ -36,7 +36,7 @@ VERBS = {  # the module of each verb, and the first sentence of its help
     "show": ("inspect", "Show an episode: every field, and every decision about it."),
     "skip": ("decide", "Never submit these episodes."),
     "status": ("inspect", "Show the daemon's health, counts by state, what needs a person."),
-    "web": ("web", "Serve page and API alone, on the same database."),
+    "web": ("web", "Serve page, API and feeds alone, on the same database."),
 }
 
 

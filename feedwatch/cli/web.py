@@ -5,9 +5,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from errno import EADDRINUSE
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +20,7 @@ from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
+from feedwatch.config.values import Listen
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target
 from feedwatch.core.redirects import address_of
@@ -26,6 +28,7 @@ from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.feeds.parser_process import Parser
+from feedwatch.net.address_scope import Scope, address_scope
 from feedwatch.net.client import Cancellation
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.errors import StoreError
@@ -35,8 +38,11 @@ from feedwatch.watcher.checks import look
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.decisions import Proposal, TargetOf
 from feedwatch.watcher.overview import configured_feeds
+from feedwatch.watcher.processed_files import ProcessedFiles
+from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Monitored, Serving
+from feedwatch.web.served_feeds import PublicSide, public_application
 from feedwatch.web.server import HttpSide
 from feedwatch.web.site import Access, DryRun, Parts, Site
 
@@ -46,13 +52,14 @@ log = logging.getLogger("feedwatch")
 @click.command()
 @click.pass_obj
 def web(config: Path | None) -> None:
-    """Serve page and API alone, on the same database.
+    """Serve page, API and feeds alone, on the same database.
 
     For a daemon that runs elsewhere. Watches no feed and submits nothing by itself.
     """
     settings = read_settings(config)
-    if settings.listen is None:
-        raise ConfigError(["FEEDWATCH_LISTEN is missing: HOST:PORT to serve the page on"])
+    if settings.listen is None and settings.public_listen is None:
+        missing = "FEEDWATCH_LISTEN is missing: HOST:PORT to serve the page on"
+        raise ConfigError([f"{missing}; or FEEDWATCH_PUBLIC_LISTEN, to serve feeds on"])
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
@@ -60,7 +67,12 @@ def web(config: Path | None) -> None:
         if not store.is_made:
             stop(f"there is no database {store.place} yet: start `feedwatch run` first")
         source = Serving(Metrics(), lambda: _complaints(store))
-        with served(settings, source) as site:
+        plan = plan_of(settings)
+        with (
+            served(settings, source) as site,
+            public(settings) as side,
+            feeds_served(settings, side, store, lambda: plan),
+        ):
             if site is not None:
                 site.parts = parts_alone(settings, store)
             stopping.wait()
@@ -72,20 +84,69 @@ def served(settings: Settings, source: Monitored | Serving) -> Iterator[Site | N
     if settings.listen is None:
         yield None
         return
-    try:
-        side = HttpSide(*settings.listen)
-    except OSError as error:
-        where = f"{settings.listen.host}:{settings.listen.port}"
-        problem = f"FEEDWATCH_LISTEN={where}: cannot listen there: {error.strerror}"
-        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
-            stop(f"{problem}; another program has it, or another feedwatch")
-        raise ConfigError([problem]) from error
+    side = listening("FEEDWATCH_LISTEN", settings.listen)
     site = Site(access=access_of(settings, side.url))
     with side.serve(application(site, source), site.access.prefix):
         log.info("http: listening on %s", side.url)
         if site.access.has_page:
             log.info("http: the page is %s", site.access.url)
         yield site
+
+
+def listening(key: str, listen: Listen) -> HttpSide:
+    """A side that listens where the config says. Raises `ConfigError`."""
+    try:
+        return HttpSide(*listen)
+    except OSError as error:
+        problem = f"{key}={listen.host}:{listen.port}: cannot listen there: {error.strerror}"
+        if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
+            stop(f"{problem}; another program has it, or another feedwatch")
+        raise ConfigError([problem]) from error
+
+
+@contextmanager
+def public(settings: Settings) -> Iterator[PublicSide | None]:
+    """The public side, if the config wants one. Raises `ConfigError`."""
+    if settings.public_listen is None:
+        yield None
+        return
+    side = listening("FEEDWATCH_PUBLIC_LISTEN", settings.public_listen)
+    what = PublicSide()
+    prefix = urlsplit(settings.public_url or "").path.rstrip("/")
+    with side.serve(public_application(what), prefix):
+        log.info("http: the public side listens on %s", side.url)
+        yield what
+
+
+@contextmanager
+def feeds_served(
+    settings: Settings, side: PublicSide | None, store: Store, plan: Callable[[], Plan]
+) -> Iterator[None]:
+    """Render the feeds that are served, and serve them on the public side."""
+    if side is None or settings.public_url is None or not settings.serve_feeds:
+        yield
+        return
+    cancellation = Cancellation()
+    with feed_client(cancellation) as http:
+        files = ProcessedFiles(http, files_scope(settings.api_url), lambda: datetime.now(UTC))
+        feeds = ServedFeeds(store, plan, files, settings.public_url, lambda: datetime.now(UTC))
+        with feeds:
+            side.feeds = feeds
+            try:
+                yield
+            finally:
+                cancellation.stop_in(0)
+
+
+def files_scope(api_url: str) -> Scope:
+    """How private the address of a processed file may be: as the media API's own by its URL."""
+    host = urlsplit(api_url).hostname or ""
+    if host == "localhost":
+        return Scope.LOOPBACK
+    try:
+        return min(address_scope(host), Scope.LOOPBACK)
+    except ValueError:
+        return Scope.PUBLIC
 
 
 def access_of(settings: Settings, url: str) -> Access:
@@ -184,6 +245,7 @@ def _parts(
         dry_run=dry_run,
         diagnose=diagnose,
         journal=journal_places(settings, store.path),
+        public_url=settings.public_url if settings.serve_feeds else None,
         facts=[
             ("Config", str(settings.path or "the environment")),
             ("Database", store.place),

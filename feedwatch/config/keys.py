@@ -34,7 +34,7 @@ from feedwatch.core.masking import (
     secrets_in_arguments,
     secrets_in_headers,
 )
-from feedwatch.core.settings import FeedConfig, Policy, Rules
+from feedwatch.core.settings import FeedConfig, Policy, Rules, ServeRules
 
 SHORTEST_POLL_INTERVAL = timedelta(seconds=30)  # what the API asks for
 LONGEST_POLL_INTERVAL = timedelta(days=1)
@@ -69,6 +69,11 @@ class FeedKeys(_Keys):
     password: str | None = None
     headers: values.Headers = {}
     user_agent: values.UserAgent | None = None
+    not_ready: values.NotReadyValue | None = None
+    omit_for: values.Duration | None = None
+    podcast_guid: values.PodcastGuidValue | None = None
+    timed_tags: values.TimedTagsValue | None = None
+    serve_key: values.ServeKey | None = None
 
     # Validators of single fields, since one of the whole model runs only once all fields are right,
     # and every error is to be reported at once.
@@ -118,6 +123,13 @@ class Keys(_Keys):
     web_user_header: values.HeaderName | None = None
     web_token: values.WebToken | None = None
     web_decide_token: values.WebToken | None = None
+    public_listen: values.ListenValue | None = None
+    public_url: values.WebUrl | None = None
+    serve_feeds: values.Switch = False
+    not_ready: values.NotReadyValue = ServeRules.not_ready
+    omit_for: values.Duration = ServeRules.omit_for
+    podcast_guid: values.PodcastGuidValue = ServeRules.podcast_guid
+    timed_tags: values.TimedTagsValue = ServeRules.timed_tags
     feeds: dict[str, FeedKeys] = {}
 
     @field_validator("notify_webhook_url")
@@ -137,6 +149,21 @@ class Keys(_Keys):
             expected("FEEDWATCH_LISTEN beside it")
         if value is not None and listen.host in EVERY_ADDRESS and not info.data.get("web_url"):
             expected("FEEDWATCH_WEB_URL beside it, as FEEDWATCH_LISTEN names no host")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_a_listener(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("public_listen", ...) is None:
+            expected("FEEDWATCH_PUBLIC_LISTEN beside it")
+        return value
+
+    @field_validator("serve_feeds")
+    @classmethod
+    def _has_a_public_side(cls, value: bool, info: ValidationInfo) -> bool:
+        for name in ("public_listen", "public_url"):
+            if value and info.data.get(name, ...) is None:
+                expected(f"{PREFIX}{name.upper()} beside it")
         return value
 
     @field_validator("web_user_header")
@@ -185,6 +212,9 @@ class Settings:
     web_user_header: str | None
     web_token: SecretStr | None
     web_decide_token: SecretStr | None
+    public_listen: values.Listen | None
+    public_url: str | None
+    serve_feeds: bool
     path: Path | None
     warnings: tuple[str, ...]
     given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
@@ -206,6 +236,7 @@ class Settings:
             found += secrets_in_address(address) if address else []
         found += secrets_in_arguments(self.notify_command[1:])
         for source in self.sources:
+            found += [source.serving.serve_key or ""]
             found += [source.password or "", *secrets_in(source.url)]
             found += secrets_in_headers(source.headers)
             if source.password:
@@ -223,6 +254,9 @@ NEEDS_RESTART = (  # fields of `Settings` whose values a running process keeps
     "web_user_header",
     "web_token",
     "web_decide_token",
+    "public_listen",
+    "public_url",
+    "serve_feeds",
     "notify_command",
     "notify_webhook_url",
     "notify_webhook_secret",

@@ -32,9 +32,10 @@ from feedwatch.config.problems import (
     unknown_key,
 )
 from feedwatch.config.secrets import read_api_key, read_web_secrets, read_webhook_secret
-from feedwatch.core.settings import FeedConfig, Policy, Rules
+from feedwatch.core.masking import masked
+from feedwatch.core.settings import FeedConfig, Policy, Rules, ServeRules
 
-Made = TypeVar("Made", FeedConfig, Policy, Rules, Settings)
+Made = TypeVar("Made", FeedConfig, Policy, Rules, ServeRules, Settings)
 
 
 def load(
@@ -93,7 +94,9 @@ def load(
     for name, feed in keys.feeds.items():  # with the global settings where it has none of its own
         own = {key: value for key, value in feed if value is not None}
         merged = {**values, **own, "name": name}
-        sources.append(_made(FeedConfig, merged | {"rules": _made(Rules, merged)}))
+        made = {"rules": _made(Rules, merged), "serving": _made(ServeRules, merged)}
+        is_private = bool(feed.username or feed.headers) or masked(feed.url) != feed.url
+        sources.append(_made(FeedConfig, merged | made | {"is_private": is_private}))
     values |= {"policy": _made(Policy, values), "sources": tuple(sources), "api_key": api_key}
     values |= {"path": path, "warnings": tuple(warnings), "given": given}
     return _made(Settings, values)

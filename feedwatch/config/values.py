@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes, SecretStr
 
-from feedwatch.core.settings import FirstRun, FutureDated, OnReplaced, OnUnknown, TitlePattern
+from feedwatch.core.settings import (
+    FirstRun,
+    FutureDated,
+    NotReady,
+    OnReplaced,
+    OnUnknown,
+    PodcastGuid,
+    TimedTags,
+    TitlePattern,
+)
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 LONGEST = timedelta(days=365)
@@ -229,6 +238,17 @@ AtLeastOne = Annotated[int, _matching(r"0*[1-9][0-9]*", "a whole number, one or 
 FirstRunValue = Annotated[FirstRun, BeforeValidator(first_run)]
 OnReplacedValue = Annotated[OnReplaced, _one_of(OnReplaced)]
 FutureDatedValue = Annotated[FutureDated, _one_of(FutureDated)]
+NotReadyValue = Annotated[NotReady, _one_of(NotReady)]
+PodcastGuidValue = Annotated[PodcastGuid, _one_of(PodcastGuid)]
+TimedTagsValue = Annotated[TimedTags, _one_of(TimedTags)]
+Switch = Annotated[bool, _one_of(("true", "false"))]
+ServeKey = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9_-]{16,100}",
+        "16 letters, digits, - and _ or more, such as `openssl rand -hex 16` makes",
+    ),
+]
 OnUnknownValue = Annotated[OnUnknown, _one_of(OnUnknown)]
 WebPassword = Annotated[SecretStr, BeforeValidator(web_password)]
 WebToken = Annotated[SecretStr, BeforeValidator(web_token)]

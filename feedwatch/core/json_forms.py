@@ -11,6 +11,7 @@ from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words
+from feedwatch.core.served import ServedDocument
 from feedwatch.core.status import Status
 
 
@@ -91,6 +92,7 @@ def feed_json(
     breaker: CircuitBreaker,
     counted: EpisodeCounts | None,
     url_changes: Sequence[UrlChange] = (),
+    served: ServedDocument | None = None,
 ) -> dict[str, Any]:
     """A feed, with the fields that the interface promises."""
     return {
@@ -112,6 +114,13 @@ def feed_json(
         "silent_since": stamp(feed.silent_since),
         "remarks": in_words(feed.remarks),
         "repaired": bool(feed.repaired),
+        "served": {
+            "document_at": stamp(served.at),
+            "unplaced": served.unplaced,
+            "problem": served.problem,
+        }
+        if served is not None
+        else None,
     }
 
 

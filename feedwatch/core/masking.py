@@ -40,7 +40,7 @@ RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
 
 SECRET_KEYS = re.compile(
-    r"API_KEY$|PASSWORD$|HEADERS$|TOKEN$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
+    r"API_KEY$|SERVE_KEY$|PASSWORD$|HEADERS$|TOKEN$|_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
 )  # in a config file
 IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
 

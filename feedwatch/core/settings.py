@@ -28,6 +28,27 @@ class OnUnknown(StrEnum):
     RESUBMIT = "resubmit"
 
 
+class NotReady(StrEnum):
+    """What a served feed has for an item whose episode is not ready."""
+
+    ORIGINAL = "original"
+    OMIT = "omit"
+
+
+class PodcastGuid(StrEnum):
+    """The podcast:guid of a served feed."""
+
+    KEEP = "keep"  # the origin's, if it states one
+    OWN = "own"
+
+
+class TimedTags(StrEnum):
+    """Chapters, transcripts and soundbites of items whose audio is replaced."""
+
+    DROP = "drop"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FirstRun:
     """First run: which items of a new feed are submitted. At most one of the three is set."""
@@ -64,6 +85,17 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeRules:
+    """How one feed is served to listeners."""
+
+    not_ready: NotReady = NotReady.ORIGINAL
+    omit_for: timedelta = timedelta(hours=24)  # after that the original is served all the same
+    podcast_guid: PodcastGuid = PodcastGuid.KEEP
+    timed_tags: TimedTags = TimedTags.DROP
+    serve_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeedConfig:
     """A feed, as the config has it."""
 
@@ -72,6 +104,8 @@ class FeedConfig:
     podcast_id: str
     check_interval: timedelta = timedelta(minutes=15)
     rules: Rules = Rules()
+    serving: ServeRules = ServeRules()
+    is_private: bool = False  # it takes credentials, or a secret in its URL, to fetch it
     ad_options: dict[str, Any] | None = None
     future_dated: FutureDated = FutureDated.WAIT
     submit_delay: timedelta = timedelta()  # how long a new item waits before it is submitted
@@ -79,6 +113,13 @@ class FeedConfig:
     password: str | None = field(default=None, repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     user_agent: str | None = None
+
+    @property
+    def served_path(self) -> str | None:
+        """Where it is served below the public address; None: it may not be."""
+        if self.serving.serve_key is not None:
+            return f"/feeds/{self.serving.serve_key}/{self.name}.xml"
+        return f"/feeds/{self.name}.xml" if not self.is_private else None
 
 
 @dataclass(frozen=True, kw_only=True)

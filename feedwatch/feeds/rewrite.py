@@ -1,57 +1,210 @@
-"""Rewrites a document: its enclosure URLs replaced by processed URLs. Pure: bytes in, bytes out.
+"""Rewrites a document: its episodes' audio replaced by the processed files. Pure.
 
-The document is not parsed and written again, which would lose what we do not understand: URLs are
-replaced where they stand, and every other byte stays as it is.
+The document is not parsed and written again, which would lose what we do not understand: what
+changes is replaced where it stands, and every other byte stays as it is.
 """
 
 import re
-from collections.abc import Mapping
-from html import escape, unescape
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import UUID, uuid5
+from xml.sax.saxutils import escape
 
-from feedwatch.core.identity import comparable
-from feedwatch.feeds.enclosures import absolute
+from feedwatch.feeds.enclosures import AUDIO_UNKNOWN, Candidate, FoundIn, media_type
+from feedwatch.feeds.layout import TIMED, Element, Layout, candidate_of
 
-# The places where an enclosure URL may stand, and CDATA and comments, where none counts.
-PLACES = re.compile(
-    r"<!\[CDATA\[.*?\]\]>|<!--.*?-->"
-    r"|<(?:[\w.-]+:)?(?P<tag>enclosure|content|link|source)\b(?P<attributes>[^<>]*)>",
-    re.DOTALL | re.IGNORECASE,
-)
-ADDRESS = re.compile(
-    r"(?P<name>\b(?:url|href|uri|(?:[\w.-]+:)?resource)\s*=\s*)(?P<quote>[\"'])(?P<url>.*?)(?P=quote)",
-    re.DOTALL | re.IGNORECASE,
-)
-LENGTH = re.compile(r"(\b(?:length|fileSize)\s*=\s*)([\"']).*?\2", re.DOTALL | re.IGNORECASE)
-DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
+# https://podcasting2.org/docs/podcast-namespace/tags/guid
+PODCAST_NAMESPACE = UUID("ead4c236-bf58-58c6-a2c6-a6b28d128cb6")
+# Of the origin: it would lead apps away from the served feed, or to pages that are not replaced.
+ORIGINS_LINKS = {"self", "hub", "next", "prev", "previous", "first", "last"}
+ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')""")
+ADDRESSES = ("url", "uri", "href", "resource")  # in the order of `enclosures.address`
+ATOM = "http://www.w3.org/2005/Atom"
+PODCAST = "https://podcastindex.org/namespace/1.0"
+ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
+
+Edit = tuple[int, int, bytes]  # the bytes from here to there, and what stands there instead
 
 
-def republished(document: bytes, document_url: str, processed: Mapping[str, str]) -> bytes:
-    """The document with the enclosure URLs in `processed` replaced by what they map to.
+@dataclass(frozen=True, kw_only=True)
+class ProcessedFile:
+    """A processed file, as a feed names it."""
 
-    The URLs in `processed` are in the form of `identity.comparable`, so a tracking prefix that was
-    added later hides none. The length of a processed file is not known, so it becomes 0.
+    url: str
+    length: int | None = None  # bytes; None: not known
+    type: str | None = None
+    duration: float | None = None  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edition:
+    """What makes a document a feed of our own, besides the processed files in it."""
+
+    url: str  # where it is served
+    keeps_guid: bool = True  # the podcast:guid of the origin, if it states one
+    keeps_timed: bool = False  # chapters and the like of replaced items
+
+
+def podcast_guid(url: str) -> str:
+    """The podcast:guid of a feed by its URL, as the podcast namespace has it."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return str(uuid5(PODCAST_NAMESPACE, f"{parts.netloc}{parts.path}{query}".rstrip("/")))
+
+
+def rewritten(
+    layout: Layout,
+    processed: Mapping[int, ProcessedFile],
+    edition: Edition | None = None,
+    omitted: Collection[int] = (),
+) -> bytes:
+    """The document with processed files, by the places of their items, for what was published.
+
+    Without an `edition` nothing else changes. `omitted` has the places of items to leave out.
     """
-    # An encoding that gives every byte back as it was; what it makes of letters matters little.
-    declared = DECLARED.match(document)
-    name = declared[1].decode("ascii").lower() if declared else "utf-8"
-    encoding = name if name in ("utf-8", "us-ascii") else "latin-1"
-    if document.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
+    edits: list[Edit] = []
+    for place, item in enumerate(layout.items):
+        if place in omitted:
+            edits.append((item.begin, item.end, b""))
+        elif place in processed:
+            edits += _item_edits(layout.document, item, processed[place], edition)
+    if edition is not None:
+        edits += [(begin, end, b"") for begin, end in layout.stylesheets]
+        edits += _channel_edits(layout, edition)
+    return _applied(layout.document, edits)
 
-    def in_place(place: re.Match[str]) -> str:
-        if place["tag"] is None:
-            return place[0]
-        changed = ADDRESS.sub(in_address, place["attributes"])
-        if changed == place["attributes"]:
-            return place[0]
-        return place[0].replace(place["attributes"], LENGTH.sub(r"\g<1>\g<2>0\g<2>", changed))
 
-    def in_address(address: re.Match[str]) -> str:
-        known = absolute(unescape(address["url"]), "", document_url)
-        new = processed.get(comparable(known)) if known is not None else None
-        if new is None:
-            return address[0]
-        return f"{address['name']}{address['quote']}{escape(new)}{address['quote']}"
+def _applied(document: bytes, edits: list[Edit]) -> bytes:
+    """The document with the edits; one within what another one takes out counts for nothing."""
+    pieces, at = [], 0
+    # What is put in at a place comes before what is taken out from there on.
+    for begin, end, new in sorted(edits, key=lambda edit: (edit[0], edit[0] < edit[1], -edit[1])):
+        if begin >= at:
+            pieces += [document[at:begin], new]
+            at = end
+    return b"".join([*pieces, document[at:]])
 
-    text = document.decode(encoding, "surrogateescape")
-    return PLACES.sub(in_place, text).encode(encoding, "surrogateescape")
+
+def _item_edits(
+    document: bytes, item: Element, file: ProcessedFile, edition: Edition | None
+) -> Iterator[Edit]:
+    """Put the processed file wherever an item names its recording."""
+    found = [
+        (part, kind)
+        for part in item.parts
+        if (one := candidate_of(part)) is not None and (kind := media_type(one)) is not None
+    ]
+    families = {kind.partition("/")[0] for _, kind in found}
+    # As `enclosures.choose` prefers: a video or a picture beside the audio is another thing.
+    family = next((one for one in ("audio", "video") if one in families), None)
+    alternates: dict[int, Element] = {}
+    for part, kind in found:
+        if family in (None, kind.partition("/")[0]):
+            yield _media_edit(document, part, file, kind)
+            if part.name == "podcast:source" and part.parent is not None:
+                alternates[part.parent.begin] = part.parent
+    for element in alternates.values():
+        yield _media_edit(document, element, file, element.attributes.get("type", ""))
+        for part in item.parts:
+            if part.name == "podcast:integrity" and part.parent is element:
+                yield part.begin, part.end, b""
+    if edition is None:
+        return
+    for part in item.parts:
+        if part.name in TIMED and not edition.keeps_timed:
+            yield part.begin, part.end, b""
+    yield from _duration_edits(item, file)
+
+
+def _media_edit(document: bytes, element: Element, file: ProcessedFile, kind: str) -> Edit:
+    """The start tag of an element that names a recording, for the processed file."""
+    given, name = element.attributes, element.name
+    changes: dict[str, str | None] = dict.fromkeys(("bitrate", "codecs") & given.keys())
+    address = next((one for one in ADDRESSES if given.get(one)), None)
+    if address is not None:
+        changes[address] = file.url
+    changes["contenttype" if name == "podcast:source" else "type"] = _type_of(file, kind)
+    length = str(file.length) if file.length is not None else None
+    match name:
+        case "enclosure":
+            changes["length"] = length or "0"
+        case "media:content" if "filesize" in given or length:
+            changes["fileSize"] = length
+        case "link" | "enc:enclosure" | "podcast:alternateenclosure" if "length" in given:
+            changes["length"] = length
+    if name == "media:content" and "duration" in given:
+        changes["duration"] = str(round(file.duration)) if file.duration else None
+    tag = document[element.begin : element.tag_end]
+    return element.begin, element.tag_end, _with_attributes(tag, changes)
+
+
+def _type_of(file: ProcessedFile, kind: str) -> str:
+    """The media type of the processed file: as its server says, by its name, else as before."""
+    if file.type is not None:
+        return file.type
+    guessed = media_type(Candidate(source=FoundIn.ENCLOSURE, url=file.url))
+    if guessed is not None and guessed != AUDIO_UNKNOWN:
+        return guessed
+    return kind if kind != AUDIO_UNKNOWN else "audio/mpeg"
+
+
+def _with_attributes(tag: bytes, changes: Mapping[str, str | None]) -> bytes:
+    """A start tag with other values, without the attributes whose new value is None."""
+    left = {name.lower(): (name, value) for name, value in changes.items()}
+
+    def change(found: re.Match[bytes]) -> bytes:
+        name = found[1].decode().rpartition(":")[2].lower()
+        if name not in left:
+            return found[0]
+        _, value = left.pop(name)
+        if value is None:
+            return b""
+        before = found[0][: -len(found[2])]
+        return before + b'"' + _quoted(value) + b'"'
+
+    changed = ATTRIBUTE.sub(change, tag)
+    end = b"/>" if changed.endswith(b"/>") else b">"
+    added = b"".join(
+        b" " + name.encode() + b'="' + _quoted(value) + b'"'
+        for name, value in left.values()
+        if value is not None
+    )
+    return changed.removesuffix(end) + added + end
+
+
+def _quoted(value: str) -> bytes:
+    return escape(value, {'"': "&quot;"}).encode()
+
+
+def _duration_edits(item: Element, file: ProcessedFile) -> Iterator[Edit]:
+    if file.duration is None:
+        return
+    seconds = str(round(file.duration)).encode()
+    stated = [part for part in item.parts if part.name == "itunes:duration"]
+    for part in stated:
+        if part.content_end is not None:
+            yield part.tag_end, part.content_end, seconds
+    if not stated and item.content_end is not None:
+        element = f'<itunes:duration xmlns:itunes="{ITUNES}">'.encode()
+        new = element + seconds + b"</itunes:duration>"
+        yield item.content_end, item.content_end, new
+
+
+def _channel_edits(layout: Layout, edition: Edition) -> Iterator[Edit]:
+    """Make the feed name itself, and nothing of its origin's that leads away from it."""
+    channel = layout.channel
+    if channel is None or channel.content_end is None:
+        return
+    new = f'<atom:link xmlns:atom="{ATOM}" rel="self" href="'.encode()
+    new += _quoted(edition.url) + b'" type="application/rss+xml"/>'
+    guids = [part for part in channel.parts if part.name == "podcast:guid"]
+    if not edition.keeps_guid or not any(part.text.strip() for part in guids):
+        yield from ((part.begin, part.end, b"") for part in guids)
+        guid = podcast_guid(edition.url)
+        new += f'<podcast:guid xmlns:podcast="{PODCAST}">{guid}</podcast:guid>'.encode()
+    for part in channel.parts:
+        relations = set(part.attributes.get("rel", "").lower().split())
+        if part.name == "itunes:new-feed-url" or relations & ORIGINS_LINKS:
+            yield part.begin, part.end, b""
+    yield channel.tag_end, channel.tag_end, new

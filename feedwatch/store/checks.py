@@ -24,7 +24,9 @@ from sqlalchemy.exc import IntegrityError
 from feedwatch.core.episode import Cause, Episode, KnownEpisode, State
 from feedwatch.core.feed import Feed, Item, UrlChange
 from feedwatch.core.identity import MOST_KEYS, Key, surplus
+from feedwatch.core.served import KeptDocument
 from feedwatch.store.database import reading
+from feedwatch.store.documents import keep
 from feedwatch.store.feeds import add_url_change
 from feedwatch.store.following import Moved, decide_anew, follow, note_absences
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
@@ -143,16 +145,20 @@ class CheckStore:
         self,
         checked: Sequence[tuple[Feed, Feed]],
         url_changes: Mapping[int, UrlChange] | None = None,
+        kept: Mapping[int, KeptDocument] | None = None,
     ) -> None:
         """Write many checks that found nothing new, in one transaction.
 
         `checked` has each feed as the check read it and as it is after it.
-        `url_changes` has the URLs that feeds were fetched from until now, by the feeds' ids.
+        `url_changes` has the URLs that feeds were fetched from until now, by the feeds' ids; `kept`
+        the documents that have changed all the same, and are served.
         """
         with self._engine.begin() as db:
             db.execute(_UPDATE_CHECKED, [_parameters(after, before) for before, after in checked])
             for feed_id, url_change in (url_changes or {}).items():
                 add_url_change(db, feed_id, url_change)
+            for feed_id, document in (kept or {}).items():
+                keep(db, feed_id, document)
 
     def record(
         self,
@@ -170,6 +176,7 @@ class CheckStore:
         all_read: bool = False,
         seen_items: Callable[[Mapping[int, int]], bytes | None] = lambda _new: None,
         paid: Callable[[Connection, Sequence[Admitted]], list[Moved]] = lambda _db, _new: [],
+        kept: KeptDocument | None = None,
     ) -> list[Moved] | None:
         """Write all that a check has changed, or nothing of it.
 
@@ -185,6 +192,7 @@ class CheckStore:
         all_read: it was parsed as a whole, for the descriptions that are waited for.
         seen_items: makes the seen-item cache, or None, of the new episodes' ids by their places.
         paid: moves those of the new episodes that the ledger turns out to have paid for.
+        kept: the document, if it is served.
 
         Returns the episodes that were moved. None, with nothing written, if another process has
         decided about the feed, changed its URL or admitted one of the episodes meanwhile: the next
@@ -216,6 +224,8 @@ class CheckStore:
                         db.execute(update(episodes).where(still).values(own))
                 if url_change is not None:
                     add_url_change(db, feed.id, url_change)
+                if kept is not None:
+                    keep(db, feed.id, kept)
                 ids = _admit(db, feed, new, now)
                 admitted = [
                     (replace(one.episode, id=new_id), one.keys)

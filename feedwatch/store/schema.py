@@ -187,6 +187,32 @@ digests = Table(
     Column("digest", LargeBinary, nullable=False),
 )
 
+# The last good document of each feed that is served, well-formed, and what became of it.
+documents = Table(
+    "documents",
+    metadata,
+    Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
+    Column("body", LargeBinary),  # packed; null: none could be served yet
+    Column("url", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("version", Integer, nullable=False),  # counts documents
+    Column("problem", Text),  # why the last document is not served
+    Column("unplaced", Integer),  # ready episodes that have no item in it; null: not rendered yet
+)
+
+# What the servers of processed files say of them. A row for each file that was asked for.
+processed_files = Table(
+    "processed_files",
+    metadata,
+    Column("episode_id", ForeignKey("episodes.id"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("length", BigInteger),
+    Column("type", String(100)),
+    Column("attempts", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),  # of the next attempt; null: there is none
+)
+
 # The history of each episode's states. Append only, written in the transaction that changes it.
 history = Table(
     "history",

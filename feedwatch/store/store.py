@@ -11,6 +11,7 @@ from feedwatch.store.database import (
     sqlite_file,
     upgrade,
 )
+from feedwatch.store.documents import DocumentStore
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
@@ -78,6 +79,7 @@ class Store:
         self.heartbeats = HeartbeatStore(engine)
         self.upkeep = Upkeep(engine)
         self.listings = Listings(engine)
+        self.documents = DocumentStore(engine)
         self.sessions = SessionStore(engine)
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ from feedwatch.feeds.document_parser import DocumentParser
 from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.pages import parse_pages, with_pages
 from feedwatch.feeds.scan.cache import body_hash
+from feedwatch.feeds.well_formed import kept_document
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import DueFeed
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
@@ -264,9 +265,7 @@ class Checks:
             answer = event.answer.result()
             if isinstance(answer, Document):
                 self._evaluating += 1
-                evaluation = self._evaluations.submit(
-                    self._evaluator.evaluate, feed, check.source, answer
-                )
+                evaluation = self._evaluations.submit(self._evaluate, check, answer)
                 evaluation.add_done_callback(
                     lambda done: self._events.put(EvaluationEnded(check, answer, done))
                 )
@@ -288,7 +287,8 @@ class Checks:
             if not self._context.count_check(check, evaluation.outcome):
                 self._under_way.discard(feed.id)
             elif evaluation.is_nothing_new and feed.expected_by is not None:
-                self._unchanged.add(feed, feed_after(self._context, check, document, evaluation))
+                after = feed_after(self._context, check, document, evaluation)
+                self._unchanged.add(feed, after, evaluation.kept)
             else:
                 record(self._context, check, document, evaluation)
                 self._recovering = False
@@ -312,7 +312,18 @@ class Checks:
             self._context.store.feeds.put_off(feed_id, again, reason)
             self._under_way.discard(feed_id)
 
-    # In the threads of the pool
+    # In the threads of the pools
+
+    def _evaluate(self, check: Check, document: Document) -> Evaluation:
+        """Evaluate a document, and pack it to be kept where the feed is served."""
+        evaluation = self._evaluator.evaluate(check.feed, check.source, document)
+        is_served = self._context.plan.serves(check.source)
+        if not is_served or isinstance(evaluation.outcome, Failed):
+            return evaluation
+        kept, name = kept_document(document, self._context.clock()), check.feed.name
+        if kept.problem is not None:
+            log.warning("feed %s: %s", name, kept.problem, extra={"feed": name})
+        return replace(evaluation, kept=kept)
 
     def _fetch(self, check: Check) -> Fetched | Same:
         """One GET, conditional where possible; `Same` if the document is the last one again."""

@@ -41,6 +41,11 @@ class Plan:
 
     sources: Mapping[str, FeedConfig]
     policy: Policy
+    serves_feeds: bool = False
+
+    def serves(self, source: FeedConfig) -> bool:
+        """Whether the feed is served to listeners."""
+        return self.serves_feeds and source.served_path is not None
 
     @cached_property
     def longest_interval(self) -> timedelta:

@@ -268,6 +268,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         shown=evaluation.shown,
         all_read=after.full_reads_done != feed.full_reads_done,
         seen_items=evaluation.seen_items,
+        kept=evaluation.kept,
     )
     if recorded is not None:
         log_check(feed, after, evaluation.decisions)

@@ -10,6 +10,7 @@ from feedwatch.core.episode import Episode, KnownEpisode
 from feedwatch.core.feed import Failed, Item, ParsedFeed
 from feedwatch.core.identity import Key, guid_key, title_key
 from feedwatch.core.match_items import MatchKind, edited
+from feedwatch.core.served import KeptDocument
 from feedwatch.feeds.scan import ChangedItems
 from feedwatch.store.checks import NewEpisode
 
@@ -22,6 +23,7 @@ class Evaluation:
     decisions: Sequence[Decision] = ()  # one for each item of `outcome`
     changed: ChangedItems | None = None  # these items; None: nothing is remembered of the document
     fixed_address: str | None = None  # at which one episode after another is published
+    kept: KeptDocument | None = None  # what listeners are served; None: the feed is not served
 
     @property
     def item_count(self) -> int:

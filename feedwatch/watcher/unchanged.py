@@ -4,6 +4,7 @@ import time
 
 from feedwatch.core import redirects
 from feedwatch.core.feed import Feed
+from feedwatch.core.served import KeptDocument
 from feedwatch.watcher.check_log import log_check
 from feedwatch.watcher.context import Context
 
@@ -17,16 +18,19 @@ class UnchangedBatch:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._checks: list[tuple[Feed, Feed]] = []  # the feed before and after
+        self._kept: dict[int, KeptDocument] = {}  # to be served, by the feeds' ids
         self._write_by = 0.0  # by the monotonic clock
 
     def __len__(self) -> int:
         return len(self._checks)
 
-    def add(self, before: Feed, after: Feed) -> None:
+    def add(self, before: Feed, after: Feed, kept: KeptDocument | None = None) -> None:
         """Have a check written with the others."""
         if not self._checks:
             self._write_by = time.monotonic() + MAX_WAIT
         self._checks.append((before, after))
+        if kept is not None:
+            self._kept[after.id] = kept
 
     def wait(self, now: float) -> float | None:
         """Seconds until the batch is to be written at the latest; None if it is empty."""
@@ -48,7 +52,7 @@ class UnchangedBatch:
             for before, after in self._checks
             if (change := redirects.url_change(before, after, now)) is not None
         }
-        self._context.store.checks.record_unchanged(self._checks, changes)
+        self._context.store.checks.record_unchanged(self._checks, changes, self._kept)
         for before, after in self._checks:
             log_check(before, after, [])
         return self.clear()
@@ -56,5 +60,5 @@ class UnchangedBatch:
     def clear(self) -> list[int]:
         """Forget the batch; returns the ids of its feeds, which are still due if not written."""
         ids = [after.id for _, after in self._checks]
-        self._checks = []
+        self._checks, self._kept = [], {}
         return ids

@@ -215,11 +215,11 @@ def all_feeds(parts: Parts) -> dict[str, Any]:
     """Each feed by its name, also those that the config has no longer."""
     store = parts.store
     breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
-    changes = store.feeds.url_changes()
+    changes, served = store.feeds.url_changes(), store.documents.all()
     known = {feed.name: feed for feed in store.feeds.all()}
     known |= overview.configured_feeds(store, parts.plan().sources.values())
     return {
-        name: feed_json(feed, breaker, counted.get(name), changes.get(name, ()))
+        name: feed_json(feed, breaker, counted.get(name), changes.get(name, ()), served.get(name))
         for name, feed in sorted(known.items())
     }
 

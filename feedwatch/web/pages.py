@@ -251,12 +251,23 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "published": published[-PAGE_SIZE:][::-1],
         "checks": rhythm.checks(feed),
         "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],
+        **served_shown(parts, name),
         "url_changes": store.feeds.url_changes().get(name, []),
         "held": held[:PAGE_SIZE],
         "held_total": len(held),
         "held_version": version_of(held),
         "counts": store.listings.counts(feed=name),
     }
+
+
+def served_shown(parts: Parts, name: str) -> dict[str, Any]:
+    """Where a feed is served to listeners, and what became of its last good document."""
+    config, kept = parts.plan().sources.get(name), parts.store.documents.all().get(name)
+    if parts.public_url is None or config is None:
+        return {"served": None}
+    path = config.served_path
+    url = f"{parts.public_url}{path}" if path is not None else None
+    return {"served": {"url": url, "has_key": config.serving.serve_key is not None, "kept": kept}}
 
 
 def episodes_shown(parts: Parts) -> dict[str, Any]:

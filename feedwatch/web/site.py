@@ -85,6 +85,7 @@ class Parts:
     dry_run: Callable[[FeedConfig], DryRun]
     diagnose: Callable[[], Sequence[Finding]]
     journal: Sequence[Path] = ()  # the places where it may be
+    public_url: str | None = None  # where feeds are served; None: nowhere
     facts: Sequence[tuple[str, str]] = ()  # of the config: what needs a restart
 
 

@@ -1,0 +1,103 @@
+"""Processed files: asks their servers for what a served feed says of them, length and type."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import httpx
+
+from feedwatch.core.served import FileFacts, ServedEpisode, asked
+from feedwatch.net.address_scope import Scope
+from feedwatch.net.client import TooPrivateError, deadline, limit_scope
+
+SECONDS = 10.0  # for one file, redirects included
+MAX_REDIRECTS = 5
+AT_ONCE = 4
+PER_ROUND = 40
+LENGTH = re.compile("[1-9][0-9]{0,14}")
+MEDIA_TYPE = re.compile(r"(?:audio|video)/[a-z0-9.+-]{1,80}")
+ERRORS = (httpx.HTTPError, httpx.InvalidURL, TooPrivateError, ValueError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server says of a file; None for what it does not say."""
+
+    length: int | None = None
+    type: str | None = None
+
+
+class ProcessedFiles:
+    """Asks for several files at once. `client` must not follow redirects."""
+
+    def __init__(self, client: httpx.Client, most: Scope, clock: Callable[[], datetime]) -> None:
+        """`most` is the most private address that a file may be at."""
+        self._client = client
+        self._most = most
+        self._clock = clock
+
+    def ask(self, episodes: Sequence[ServedEpisode]) -> Mapping[int, FileFacts]:
+        """What is known of the episodes' files now, by the ids of those that were asked for.
+
+        Ends early where no server answers: the others are asked the next time.
+        """
+        found: dict[int, FileFacts] = {}
+        wanted = [(one, one.processed_url) for one in episodes[:PER_ROUND] if one.processed_url]
+        with ThreadPoolExecutor(AT_ONCE, "processed") as pool:
+            for start in range(0, len(wanted), AT_ONCE):
+                some = wanted[start : start + AT_ONCE]
+                answers = list(pool.map(self._ask, [url for _, url in some]))
+                for (one, url), answer in zip(some, answers, strict=True):
+                    facts = asked(one.file, url, answer.length, answer.type, self._clock())
+                    found[one.id] = facts
+                if not any(answer.length for answer in answers):
+                    break
+        return found
+
+    def _ask(self, url: str) -> Answer:
+        """By HEAD, and by a GET of one byte where that does not tell."""
+        for method, headers in (("HEAD", {}), ("GET", {"range": "bytes=0-0"})):
+            try:
+                with deadline(SECONDS), self._response(method, url, headers) as response:
+                    answer = _read(response)
+            except ERRORS:
+                continue
+            if answer.length is not None:
+                return answer
+        return Answer()
+
+    @contextmanager
+    def _response(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> Iterator[httpx.Response]:
+        """The answer at the end of redirects. Nothing is sent to a more private address."""
+        at = httpx.URL(url)
+        for _ in range(MAX_REDIRECTS):
+            with (
+                limit_scope(self._most),
+                self._client.stream(
+                    method, at, headers={"accept-encoding": "identity", **headers}
+                ) as response,
+            ):
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                at = at.join(response.headers["location"])
+        raise httpx.TooManyRedirects("too many redirects")
+
+
+def _read(response: httpx.Response) -> Answer:
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        length = response.headers.get("content-range", "").rpartition("/")[2]
+    elif response.status_code == httpx.codes.OK and "content-encoding" not in response.headers:
+        length = response.headers.get("content-length", "")
+    else:
+        return Answer()
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return Answer(
+        length=int(length) if LENGTH.fullmatch(length) else None,
+        type=kind if MEDIA_TYPE.fullmatch(kind) else None,
+    )
