@@ -11,6 +11,7 @@ from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, stop
 from feedwatch.cli.settings import opened, read_settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable
@@ -75,14 +76,16 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
                     for column in COLUMNS
                 )
         case "rss":
-            document = _document(chosen(settings, feed or ""), known, ready)
+            document = _document(settings, chosen(settings, feed or ""), known, ready)
             sys.stdout.buffer.write(document)
             if sys.stdout.isatty() and not document.endswith(b"\n"):
                 click.echo()  # elsewhere every byte is the publisher's
 
 
-def _document(source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Episode]) -> bytes:
-    with feed_client(Cancellation()) as http, Parser() as parser:
+def _document(
+    settings: Settings, source: FeedConfig, known: Mapping[str, Feed], ready: Sequence[Episode]
+) -> bytes:
+    with feed_client(settings, Cancellation()) as http, Parser() as parser:
         found = look(http, parser, source, address_of(known[source.name]))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {source.name}: {error_of(found.outcome)}")

@@ -4,13 +4,15 @@ import faulthandler
 import logging
 import signal
 import sys
+import time
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 
 import click
 
-from feedwatch.cli.assembly import assembled
+from feedwatch.cli.assembly import assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
@@ -18,9 +20,13 @@ from feedwatch.cli.web import parts_of_daemon, served
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.daemon import memory
+from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Metrics
+from feedwatch.net.client import Cancellation
+from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
+from feedwatch.watcher.context import Context
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.web.monitoring import Monitored
 
@@ -71,10 +77,34 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
             daemon.run()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
             return
-        begun = context.clock()
-        settled = daemon.run_once(timeout, Progress(context.store))
-        status = _status_of_once(settings, context.store, begun, settled=settled)
-        sys.exit(0 if daemon.interrupted else status)
+        sys.exit(_run_once(settings, daemon, context, timeout))
+
+
+def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: float) -> int:
+    """One pass, from its first sign to its exit status; it leaves when it ran, and how it ended."""
+    begun, began = context.clock(), time.monotonic()
+    number = context.store.passes.begin(begun)
+    with heartbeat_url(settings, Cancellation()) as heartbeat:
+        first = Thread(target=_tell, args=(heartbeat, Signal.START), daemon=True)
+        first.start()  # the pass does not wait for it
+        signal_at_end, status = Signal.DOWN, FAILED
+        try:
+            settled = daemon.run_once(timeout, Progress(context.store))
+            status = _status_of_once(settings, context.store, begun, settled=settled)
+            context.store.passes.end(number, time.monotonic() - began, status)
+            # A feed that fails, or an episode that waits for somebody, is told by other means.
+            signal_at_end = Signal.DOWN if status == FAILED else Signal.UP
+        finally:
+            first.join()
+            if not daemon.interrupted:
+                _tell(heartbeat, signal_at_end, f"run --once ended with status {status}")
+    return 0 if daemon.interrupted else status
+
+
+def _tell(heartbeat: HeartbeatUrl | None, what: Signal, message: str = "") -> None:
+    failure = heartbeat.tell(what, message) if heartbeat is not None else None
+    if failure is not None:
+        log.warning("FEEDWATCH_HEARTBEAT_URL does not work: %s", failure)
 
 
 def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:

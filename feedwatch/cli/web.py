@@ -156,7 +156,7 @@ def _parts(
 ) -> Parts:
     def dry_run(source: FeedConfig) -> DryRun:
         known = configured_feeds(store, [source])[source.name]
-        with feed_client(Cancellation()) as http, Parser() as parser:
+        with feed_client(settings, Cancellation()) as http, Parser() as parser:
             looked = look(
                 http,
                 parser,
