@@ -37,12 +37,7 @@ class Proxy(Loopback):
                 url = self.path.replace(host, names.get(host, host), 1)
                 length = self.headers.get("Content-Length")
                 body = self.rfile.read(int(length)) if length else None
-                kept = ("Auth", "Content-T")
-                headers = {
-                    k: v
-                    for k, v in self.headers.items()
-                    if k.title().startswith(("Auth", "Content-T"))
-                }
+                headers = {k: v for k, v in self.headers.items() if k.title().startswith(kept)}
                 request = urllib.request.Request(url, body, headers, method=self.command)
                 try:
                     answer: Any = DIRECTLY.open(request)

@@ -1,6 +1,7 @@
 """`export`: the processed URLs, for other programs."""
 
 import csv
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ COLUMNS = (
     "media_id",
     "finished_at",
 )
-FORMULA = ("=", "+", "-", "@")
+# What a spreadsheet runs at the beginning of a cell, and what it may take for a cell's beginning.
+FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @click.command()
@@ -70,16 +72,17 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
             writer.writerow(COLUMNS)
             for episode in ready:
                 row = masked_document(episode_json(episode))
-                writer.writerow(
-                    # Spreadsheets run a cell that begins like a formula.
-                    f"'{row[column]}" if str(row[column]).startswith(FORMULA) else row[column]
-                    for column in COLUMNS
-                )
+                writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
             document = _document(settings, chosen(settings, feed or ""), known, ready)
             sys.stdout.buffer.write(document)
             if sys.stdout.isatty() and not document.endswith(b"\n"):
                 click.echo()  # elsewhere every byte is the publisher's
+
+
+def _cell(value: object) -> object:
+    """A value that no spreadsheet runs, whatever it takes for the separator of cells."""
+    return FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
 
 
 def _document(

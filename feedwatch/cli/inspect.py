@@ -189,9 +189,16 @@ def status(config: Path | None, *, as_json: bool) -> None:
             now,
             journal_places(settings, store.path),
         )
+        place, is_made = store.place, store.is_made
+    config_file = str(settings.path) if settings.path is not None else None
     if as_json:
-        print_json(status_json(current))
+        where = {"config": config_file, "database": {"place": place, "exists": is_made}}
+        print_json(status_json(current) | where)
     else:
+        tell(f"config       {config_file or 'the environment'}")
+        tell(
+            f"database     {place}{'' if is_made else ', not there yet: `feedwatch run` makes it'}"
+        )
         _print_status(current, now)
     if current.waiting:
         sys.exit(WAITING)

@@ -12,6 +12,7 @@ from threading import Thread
 
 import click
 
+from feedwatch import __version__
 from feedwatch.cli.assembly import assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
@@ -19,6 +20,7 @@ from feedwatch.cli.settings import read_settings
 from feedwatch.cli.web import parts_of_daemon, served
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
+from feedwatch.core.printable import counted
 from feedwatch.daemon import memory
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Metrics
@@ -67,8 +69,9 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
         if not once:
             daemon.reload_on_signal()
             log.info(
-                "watching %d feeds; config %s, database %s",
-                len(settings.sources),
+                "feedwatch %s is watching %s; config %s, database %s",
+                __version__,
+                counted(len(settings.sources), "feed"),
                 settings.path or "from the environment",
                 context.store.place,
             )
@@ -113,7 +116,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
-    summary = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
+    summary = [f"{len(feeds) - len(failing)} of {counted(len(feeds), 'feed')} checked"]
     say("; ".join(filter(None, [*summary, in_words(states)])))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
@@ -121,13 +124,15 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
-        say(f"{waiting} episodes wait for a person: see `feedwatch status`")
+        verb = "waits" if waiting == 1 else "wait"
+        say(f"{counted(waiting, 'episode')} {verb} for a person: see `feedwatch status`")
     resting = [feed for feed in feeds.values() if feed.missing_podcast is not None]
     for feed in resting:
         say(f"feed {feed.name}: the API key reaches no podcast {feed.missing_podcast}")
     stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
     if stopped:
-        say(f"{states[State.QUEUED]} episodes could not be submitted: {breaker.reason}")
+        unsent = counted(states[State.QUEUED], "episode")
+        say(f"{unsent} could not be submitted: {breaker.reason}")
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
@@ -135,7 +140,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     ended = (one.finished_at for one in store.episodes.find(states=[State.FAILED]))
     failed = sum(at is not None and at >= begun for at in ended)
     if failed:
-        say(f"{failed} episodes failed: see `feedwatch episodes --state failed`")
+        say(f"{counted(failed, 'episode')} failed: see `feedwatch episodes --state failed`")
     return FAILED if stopped or resting or failed else 0
 
 

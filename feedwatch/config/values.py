@@ -256,7 +256,9 @@ ApiUrl = Annotated[str, BeforeValidator(api_url)]
 DatabaseUrl = Annotated[  # as far as can be told without SQLAlchemy
     str,
     _matching(
-        r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.*", "an SQLAlchemy URL, such as sqlite:///feedwatch.db"
+        r"(sqlite|postgresql)(\+[a-z0-9_]+)?://.*",
+        "an SQLAlchemy URL of SQLite, such as sqlite:///feedwatch.db, or of PostgreSQL, such as "
+        "postgresql+psycopg://USER:PASSWORD@HOST/NAME; no other database is supported",
     ),
 ]
 PodcastId = Annotated[  # contract: PodcastId

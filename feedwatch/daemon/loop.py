@@ -34,6 +34,7 @@ from feedwatch.core.health import (
     problems,
     spoken,
 )
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
@@ -102,7 +103,7 @@ class Daemon:
 
     def run(self) -> None:
         """Run the loops until a signal says stop."""
-        context = self._context
+        context, began = self._context, time.monotonic()
         self._begin()
         context.store.passes.clear()
         loops: dict[str, Loop] = {
@@ -123,6 +124,7 @@ class Daemon:
             scheduler.add_job(self._with_heartbeat(name, loop), EveryInterval(TICK), id=name)
         self._heartbeat.begin()
         scheduler.start()
+        log.info("ready after %.1f s", time.monotonic() - began)
         self._manager.ready()
         if self._outward is not None:
             self._outward.start(self.health)
@@ -160,8 +162,8 @@ class Daemon:
                 self._manager.feed()
             if snapshot is not None:  # a line for `systemctl status`
                 facts = problems(record) or [
-                    f"{snapshot.feeds} feeds",
-                    f"{snapshot.live_jobs} jobs",
+                    counted(snapshot.feeds, "feed"),
+                    counted(snapshot.live_jobs, "job"),
                 ]
                 facts += [f"{snapshot.held} held"] if snapshot.held else []
                 facts += [f"{snapshot.unknown} unknown"] if snapshot.unknown else []

@@ -37,6 +37,7 @@ from feedwatch.net.response_head import ResponseHead
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
+LONGEST_WAIT = timedelta(days=100)  # that a Retry-After may ask for, as a number
 SLICE_SECONDS = 0.5  # of a read, after which its deadline is checked again
 
 # Of a thread: each starts with a context of its own.
@@ -165,12 +166,12 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     """The wait that Retry-After asks for, as seconds or a date (RFC 9110, section 10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
-        return timedelta(seconds=min(int(value), 10**7))
+        return LONGEST_WAIT if len(value) > 8 else min(timedelta(seconds=int(value)), LONGEST_WAIT)
     try:
         wait = parsedate_to_datetime(value) - datetime.now(UTC)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(wait, timedelta())
+    return min(max(wait, timedelta()), LONGEST_WAIT)
 
 
 def read_bounded(response: httpx.Response, most: int) -> bytes | None:

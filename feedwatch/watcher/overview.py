@@ -16,7 +16,7 @@ from feedwatch.core.status import Status
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
-from feedwatch.watcher.errors import NotFoundError
+from feedwatch.watcher.errors import NotFoundError, UnknownFeedError
 
 NAMED_EPISODES = 10  # of those that a sandbox had, by their ids
 OWN_DATABASE = (
@@ -105,12 +105,12 @@ def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str,
 def find_feed(store: Store, sources: Collection[FeedConfig], name: str) -> str:
     """The name of a feed that the config has, or had when it was checked.
 
-    Raises `NotFoundError`.
+    Raises `UnknownFeedError`.
     """
     names = {source.name for source in sources} | {feed.name for feed in store.feeds.all()}
     if name.lower() not in names:
         known = ", ".join(sorted(names)) or "none yet"
-        raise NotFoundError(f"no feed is named {name!r}; known are: {known}")
+        raise UnknownFeedError(f"no feed is named {name!r}; known are: {known}")
     return name.lower()
 
 
