@@ -37,7 +37,9 @@ class Proxy(Loopback):
                 url = self.path.replace(host, names.get(host, host), 1)
                 length = self.headers.get("Content-Length")
                 body = self.rfile.read(int(length)) if length else None
-                headers = {k: v for k, v in self.headers.items() if k.title().startswith(kept)}
+                headers = {
+                    k: v for k, v in self.headers.items() if k[:4].lower() in ("auth", "cont")
+                }
                 request = urllib.request.Request(url, body, headers, method=self.command)
                 try:
                     answer: Any = DIRECTLY.open(request)
