@@ -210,7 +210,7 @@ def test_status_tells_what_waits_for_a_person_and_ends_with_4(lived: Feedwatch) 
     assert re.search(rf"^\s*{held['id']}\b.*held", ended.stdout, re.MULTILINE)
     assert "1 ready" in ended.stdout
     assert "1 failed" in ended.stdout
-    assert "not running" in ended.stdout
+    assert "run --once   in time" in ended.stdout
     assert "broken" in ended.stdout
     assert lived.here("status", "--json").status == 4
 

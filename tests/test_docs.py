@@ -14,6 +14,7 @@ import pytest
 
 from feedwatch.cli.verbs import VERBS, verb
 from feedwatch.config.key_names import (
+    HEARTBEAT_URL_KEY,
     KEY_FILE_KEY,
     KEY_KEY,
     PREFIX,
@@ -39,7 +40,8 @@ LEAST = {
     f"{FEED_PREFIX}PODCAST_ID": "podcast-1",
 }
 
-FILE_KEYS = (KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *(f"{key}_FILE" for key in WEB_SECRET_KEYS))
+OF_FILES = (*WEB_SECRET_KEYS, HEARTBEAT_URL_KEY)
+FILE_KEYS = (KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *(f"{key}_FILE" for key in OF_FILES))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -123,6 +125,8 @@ def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     if row.key == WEBHOOK_SECRET_FILE_KEY:
         (tmp_path / row.example).write_text(f"{secret}\n")
+    if row.key == f"{HEARTBEAT_URL_KEY}_FILE":
+        (tmp_path / row.example).write_text("https://hc-ping.com/key\n")
     if row.key.endswith("WEBHOOK_URL"):
         lines[WEBHOOK_SECRET_KEY] = secret
     if row.key.startswith((f"{PREFIX}PUBLIC_URL", f"{PREFIX}SERVE_FEEDS")):

@@ -22,8 +22,10 @@ from feedwatch.core.health import (
     HealthRecord,
     HealthSnapshot,
     LoopHealth,
+    Pass,
     is_hung,
     problems,
+    problems_shown,
     record_of,
     spoken,
     unready,
@@ -182,7 +184,66 @@ def test_the_short_way_sees_what_the_store_sees(tmp_path: Path) -> None:
             snapshot = loops.store.statistics.snapshot(loops.now)
             assert snapshot.feed_due_at is not None
             assert snapshot.job_due_at is not None
-            assert peek(path, loops.now) == record_of(loops.store.heartbeats.read(), snapshot)
+            seen = record_of(loops.store.heartbeats.read(), snapshot)
+            assert peek(path, loops.now) == (seen, loops.store.passes.last())
+            loops.store.passes.end(loops.store.passes.begin(loops.now), 1.5, 3)
+
+
+def passes(*ages: timedelta, status: int | None = 0) -> list[Pass]:
+    """Passes of so long ago, the newest first; `status` is that of the newest."""
+    return [Pass(NOW - ages[0], 1.0, status), *(Pass(NOW - age, 1.0, 0) for age in ages[1:])]
+
+
+@pytest.mark.parametrize(
+    ("last", "in_use", "wrong"),
+    [
+        (passes(HOUR), False, []),
+        (passes(23 * HOUR), False, []),
+        (passes(37 * HOUR), False, ["the last `run --once` began 37 h ago"]),
+        (passes(14 * MINUTE, 29 * MINUTE, 44 * MINUTE), False, []),
+        (passes(22 * MINUTE, 37 * MINUTE), False, []),
+        (passes(23 * MINUTE, 38 * MINUTE), False, ["usually run every 15 min"]),
+        (passes(MINUTE, 16 * MINUTE, status=3), False, []),  # a feed fails: no ill health
+        (passes(MINUTE, 16 * MINUTE, status=None), True, []),  # at work
+        (passes(MINUTE, 16 * MINUTE, status=None), None, []),
+        (passes(3 * MINUTE, status=None), False, ["began 3 min ago has died"]),
+        (passes(-HOUR), False, []),  # the clock was set back
+    ],
+)  # fmt: skip
+def test_a_timer_is_judged_by_the_interval_at_which_it_has_run(
+    last: list[Pass], in_use: bool | None, wrong: list[str]
+) -> None:
+    found = problems_shown(None, last, NOW, in_use=in_use)
+    assert len(found) == len(wrong)
+    assert all(part in text for part, text in zip(wrong, found, strict=True))
+
+
+def test_run_once_leaves_when_it_ran_and_how_it_ended_and_counts_as_healthy(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    assert feedwatch.json("status")["last_pass"] is None
+    feedwatch.once("--timeout", "0")
+    feedwatch.once("--timeout", "0")
+    last = feedwatch.json("status")["last_pass"]
+    assert last["status"] == 0
+    assert 0 <= last["seconds"] < PATIENCE
+    assert last["interval_seconds"] > 0
+    assert feedwatch.json("status")["daemon"]["running"]
+    assert "ended after 0 s with status 0, every " in feedwatch.here("status").stdout
+    assert feedwatch.here("healthcheck").status == 0
+    with closing(sqlite3.connect(workspace.database)) as database, database:
+        database.execute("UPDATE passes SET began_at = datetime(began_at, '-2 days')")
+    ended = feedwatch.here("healthcheck")
+    assert (ended.status, "`run --once` began 2 d ago" in ended.stderr) == (5, True)
+
+
+def test_a_daemon_forgets_the_passes_before_it(feedwatch: Feedwatch) -> None:
+    feedwatch.once("--timeout", "0")
+    daemon = feedwatch.start("run")
+    daemon.until(lambda: feedwatch.json("status")["last_pass"] is None, "it has begun")
+    daemon.until(lambda: feedwatch.here("healthcheck").status == 0, "it is healthy")
+    assert daemon.stop().status == 0
+    assert "no daemon has this database" in feedwatch.here("healthcheck").stderr
 
 
 @pytest.mark.parametrize(

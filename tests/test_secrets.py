@@ -11,6 +11,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,7 +27,7 @@ from feedwatch.web.site import Site
 from tests.support import Ended, Feedwatch, Loopback, Workspace, item, rss
 
 NAMES = ("api-key", "login", "token", "bearer", "cookie", "password", "argument", "option", "hook")
-MORE = ("whsec-text", "web-password", "read-token", "decide-token")
+MORE = ("whsec-text", "web-password", "read-token", "decide-token", "heartbeat", "proxy")
 CANARIES = {name: f"{sha256(name.encode()).hexdigest()[:24]}" for name in NAMES + MORE}
 WHSEC = base64.b64encode(CANARIES["whsec-text"].encode() * 2).decode()[:44]
 SECRETS = [*(value for name, value in CANARIES.items() if name != "whsec-text"), WHSEC]
@@ -55,7 +56,7 @@ class Echo(Loopback):
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = self.path[1:].partition("?")[0]
+                name = urlsplit(self.path).path[1:]  # by the proxy it comes as a whole URL
                 if name == "good":
                     titled = item(
                         1,
@@ -69,7 +70,7 @@ class Echo(Loopback):
                     self.say(200, f"<html><title>{ECHO}</title></html>".encode())
                 elif name == "text":
                     self.say(200, ECHO.encode())
-                elif name == "login":
+                elif name == "login" or name.startswith("beat"):
                     self.say(401, b"", ECHO)
                 elif "/media/" in name:
                     self.say(*echo.polls)
@@ -122,6 +123,8 @@ def installed(folder: Path, echo: Echo) -> Workspace:
         NOTIFY_COMMAND=f"{tell} --token={CANARIES['option']} {CANARIES['argument']}",
         NOTIFY_WEBHOOK_URL=f"http://{echo.place}/hook/{CANARIES['hook']}",
         NOTIFY_WEBHOOK_SECRET=f"whsec_{WHSEC}",
+        HEARTBEAT_URL=f"http://{echo.place}/beat/{CANARIES['heartbeat']}",
+        FEED_PROXY=f"http://joe:{CANARIES['proxy']}@{echo.place}",
         LISTEN="127.0.0.1:0",
         WEB_PASSWORD=CANARIES["web-password"],
         WEB_TOKEN=CANARIES["read-token"],

@@ -17,11 +17,13 @@ from feedwatch.core.ledger import Target, origin
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
+from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.feeds.parser_process import Parsers
 from feedwatch.net.client import Cancellation, client
 from feedwatch.notify import Channel
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
+from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
 from feedwatch.processors.inlet import Inlet
@@ -56,7 +58,11 @@ def api(
     if metrics is not None:
         hooks.append(lambda got: metrics.responded(got.request.method, got.status_code))
     with client(
-        cancellation, base_url=settings.api_url, headers=headers, event_hooks={"response": hooks}
+        cancellation,
+        settings.proxy,
+        base_url=settings.api_url,
+        headers=headers,
+        event_hooks={"response": hooks},
     ) as http:
         yield Inlet(http)
 
@@ -72,9 +78,34 @@ def target_by(settings: Settings) -> Callable[[Episode], Target]:
     return lambda one: target_of(settings, podcasts.get(one.feed, ""))
 
 
-def feed_client(cancellation: Cancellation) -> httpx.Client:
-    """The client for feeds and channels, which never sees the API's key."""
+def feed_client(settings: Settings, cancellation: Cancellation) -> httpx.Client:
+    """The client for feeds, which never sees the API's key."""
+    return client(cancellation, settings.feed_proxy, headers={"user-agent": USER_AGENT})
+
+
+def plain_client(cancellation: Cancellation) -> httpx.Client:
+    """The client for channels and the heartbeat URL, which knows no proxy."""
     return client(cancellation, headers={"user-agent": USER_AGENT})
+
+
+@contextmanager
+def heartbeat_url(settings: Settings, cancellation: Cancellation) -> Iterator[HeartbeatUrl | None]:
+    """The heartbeat URL of the config; None without one."""
+    if settings.heartbeat_url is None:
+        yield None
+        return
+    with plain_client(cancellation) as http:
+        yield HeartbeatUrl(http=http, url=settings.heartbeat_url)
+
+
+def _outward(settings: Settings, heartbeat: HeartbeatUrl | None) -> OutwardHeartbeat | None:
+    if heartbeat is None:
+        return None
+
+    def tell(wrong: Sequence[str]) -> str | None:
+        return heartbeat.tell(Signal.DOWN if wrong else Signal.UP, "; ".join(wrong))
+
+    return OutwardHeartbeat(tell, settings.policy.heartbeat_interval)
 
 
 @contextmanager
@@ -87,7 +118,7 @@ def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[
         Apprise(url=one, cancellation=cancellation) for one in settings.notify_apprise_urls
     ]
     url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
-    with feed_client(cancellation) as http:
+    with plain_client(cancellation) as http:
         if url is not None and secret is not None:
             channels.append(Webhook(http=http, url=url, secret=secret.get_secret_value()))
         yield channels
@@ -99,9 +130,10 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
     cancellation, telling = Cancellation(), Cancellation()
     with (
         opened(settings, may_create=True, alone=True) as store,
-        feed_client(cancellation) as http,
+        feed_client(settings, cancellation) as http,
         closing(Parsers()) as parser,
         notify_channels(settings, telling) as channels,
+        heartbeat_url(settings, cancellation) as heartbeat,
         ExitStack() as clients,
     ):
         _open(store, channels)
@@ -130,6 +162,7 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
             cancellation,
             Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
+            outward=_outward(settings, heartbeat),
         )
         yield daemon, context
 

@@ -59,7 +59,7 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     require_feeds(settings)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
     cancellation = Cancellation()
-    with opened(settings) as store, feed_client(cancellation) as http, Parser() as parser:
+    with opened(settings) as store, feed_client(settings, cancellation) as http, Parser() as parser:
         known = configured_feeds(store, settings.sources)
         coming = coming_import(settings, store)
         if (sandboxed := only_at_a_sandbox(store, origin(settings.api_url))) is not None:

@@ -1,12 +1,14 @@
 """`doctor` and `podcasts`: whether all that the daemon needs works."""
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import httpx
@@ -20,9 +22,19 @@ from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome, origin
+from feedwatch.core.printable import counted
+from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
 from feedwatch.feeds.parser_process import Parser
-from feedwatch.net.client import Cancellation, client, deadline, described
+from feedwatch.net.client import (
+    Cancellation,
+    Obstacle,
+    TooPrivateError,
+    client,
+    deadline,
+    described,
+    obstacle,
+)
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
@@ -33,6 +45,10 @@ from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox
 from feedwatch.watcher.restore import NextImport
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
+# What config.example.env and the documentation have in the places of real values.
+PLACEHOLDER_KEYS = ("your-key-here", "abc123")
+PLACEHOLDER_PODCASTS = ("507f1f77bcf86cd799439011", "507f1f77bcf86cd799439012")
+PLACEHOLDER_HOST = re.compile(r"(.+\.)?example(\.(com|org|net))?$")  # RFC 2606
 
 
 @click.command()
@@ -65,21 +81,46 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
 
 def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     """What `doctor` finds, one after another."""
+    missing = [] if settings.sources else ["add a feed: FEEDWATCH_FEEDS__NAME__URL"]
     yield Finding(
         "config",
-        f"{settings.path or 'the environment'}, {len(settings.sources)} feeds",
-        "; ".join(settings.warnings)
-        or (None if settings.sources else "add a feed: FEEDWATCH_FEEDS__NAME__URL"),
+        f"{settings.path or 'the environment'}, {counted(len(settings.sources), 'feed')}",
+        "; ".join([*settings.warnings, *missing, *_placeholders(settings)]) or None,
     )
     yield from _database(settings)
     yield _journal(settings)
     cancellation = Cancellation()
-    with client(cancellation) as http:
+    with client(cancellation, settings.proxy) as http:
         yield _clock(http, settings)
     with api(settings, cancellation) as inlet:
         yield from _api(inlet, settings)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
+
+
+def _placeholders(settings: Settings) -> Iterator[str]:
+    """What is still as config.example.env has it."""
+    if settings.api_key and settings.api_key.get_secret_value() in PLACEHOLDER_KEYS:
+        yield "FEEDWATCH_API_KEY is a placeholder: set your key"
+    for source in settings.sources:
+        block = f"FEEDWATCH_FEEDS__{source.name.upper()}__"
+        if PLACEHOLDER_HOST.fullmatch(urlsplit(source.url).hostname or ""):
+            yield f"{block}URL is a placeholder: set the feed's address"
+        if source.podcast_id in PLACEHOLDER_PODCASTS:
+            yield f"{block}PODCAST_ID is a placeholder: `feedwatch podcasts` lists yours"
+
+
+def _mend(error: Exception, proxy_key: str, otherwise: str) -> str:
+    """What to do about a server that cannot be reached."""
+    match obstacle(error):
+        case Obstacle.CERTIFICATE:
+            return (
+                "its certificate is of an authority that is not trusted here: if it is your own, "
+                "or a proxy's that reads along, name it by SSL_CERT_FILE (docs/configuration.md)"
+            )
+        case Obstacle.PROXY:
+            return f"the proxy refuses: see {proxy_key}, its user and password and its rules"
+    return otherwise
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -89,7 +130,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
             path, number = store.path, sum(store.statistics.by_state().values())
             exists = path is None or path.exists()
             found = (
-                f"{store.place}, {number} episodes" if exists else f"{store.place}, not made yet"
+                f"{store.place}, {counted(number, 'episode')}"
+                if exists
+                else f"{store.place}, not made yet"
             )
             yield Finding("database", *_writable(path, found))
             yield from _lacking(coming_import(settings, store))
@@ -157,7 +200,9 @@ def _clock(http: httpx.Client, settings: Settings) -> Finding:
             theirs = parsedate_to_datetime(http.get(settings.api_url).headers.get("date", ""))
     except (httpx.HTTPError, ValueError, TypeError) as error:
         found = f"cannot be compared with the API's ({described(error)})"
-        return Finding("clock", found, "see whether the API answers")
+        return Finding(
+            "clock", found, _mend(error, "FEEDWATCH_PROXY", "see whether the API answers")
+        )
     off = abs(datetime.now(UTC) - theirs)
     mend = None if off < CLOCK_MAY_DIFFER else "set this machine's clock, by NTP for example"
     return Finding("clock", f"{off.total_seconds():.0f} s off the API's", mend)
@@ -187,18 +232,27 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
 
 
 def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
-    with feed_client(cancellation) as http, Parser() as parser:
+    with feed_client(settings, cancellation) as http, Parser() as parser:
         for source in settings.sources:
             outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
                 key = f"FEEDWATCH_FEEDS__{source.name.upper()}__URL"
-                yield Finding(name, error_of(outcome), f"see {key}")
+                yield Finding(name, error_of(outcome), _mend_of_feed(http, source, f"see {key}"))
                 continue
             playable = sum(item.enclosure_url is not None for item in outcome.items)
-            found = f"{len(outcome.items)} items, {playable} with an enclosure"
+            found = f"{counted(len(outcome.items), 'item')}, {playable} with an enclosure"
             mend = None if playable else "is it a podcast? MEDIA_TYPES says what counts"
             yield Finding(name, found, mend)
+
+
+def _mend_of_feed(http: httpx.Client, source: FeedConfig, otherwise: str) -> str:
+    """What to do about a feed that cannot be read; its host is asked once more."""
+    try:
+        with deadline(20), http.stream("GET", httpx.URL(source.url).copy_with(userinfo=b"")):
+            return otherwise
+    except (httpx.HTTPError, httpx.InvalidURL, TooPrivateError) as error:
+        return _mend(error, "FEEDWATCH_FEED_PROXY", otherwise)
 
 
 def _notifications(

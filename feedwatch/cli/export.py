@@ -1,6 +1,7 @@
 """`export`: the processed URLs, for other programs."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, say, stop
 from feedwatch.cli.settings import opened, read_settings
+from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.json_forms import episode_json
@@ -38,7 +40,8 @@ COLUMNS = (
     "media_id",
     "finished_at",
 )
-FORMULA = ("=", "+", "-", "@")
+# What a spreadsheet runs at the beginning of a cell, and what it may take for a cell's beginning.
+FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @click.command()
@@ -65,7 +68,7 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
         if form == "rss":
             source = chosen(settings, feed or "")
             known = configured_feeds(store, settings.sources)[source.name]
-            document = _document(store, source, known)
+            document = _document(settings, store, source, known)
     match form:
         case "json":
             print_json([episode_json(episode) for episode in ready])
@@ -74,20 +77,21 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
             writer.writerow(COLUMNS)
             for episode in ready:
                 row = masked_document(episode_json(episode))
-                writer.writerow(
-                    # Spreadsheets run a cell that begins like a formula.
-                    f"'{row[column]}" if str(row[column]).startswith(FORMULA) else row[column]
-                    for column in COLUMNS
-                )
+                writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
             sys.stdout.buffer.write(document)
             if sys.stdout.isatty() and not document.endswith(b"\n"):
                 click.echo()  # elsewhere every byte is the publisher's
 
 
-def _document(store: Store, source: FeedConfig, feed: Feed) -> bytes:
+def _cell(value: object) -> object:
+    """A value that no spreadsheet runs, whatever it takes for the separator of cells."""
+    return FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
+
+
+def _document(settings: Settings, store: Store, source: FeedConfig, feed: Feed) -> bytes:
     """The feed as it is published now, with the processed files that there are."""
-    with feed_client(Cancellation()) as http, Parser() as parser:
+    with feed_client(settings, Cancellation()) as http, Parser() as parser:
         found = look(http, parser, source, address_of(feed))
     if found.document is None or not isinstance(found.outcome, ParsedFeed):
         stop(f"feed {source.name}: {error_of(found.outcome)}")

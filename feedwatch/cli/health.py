@@ -26,11 +26,12 @@ def problems_by_peek(config: Path | None) -> list[str] | None:
         database = sqlite_path(path, os.environ)
         if database is None or not database.exists():
             return None
-        record = peek(database, datetime.now(UTC))
+        now = datetime.now(UTC)
+        record, passes = peek(database, now)
     except (ConfigError, StoreError, OSError):
         return None
     file = database.resolve()
-    return problems_shown(record, in_use=is_in_use(lock_path(file), file))
+    return problems_shown(record, passes, now, in_use=is_in_use(lock_path(file), file))
 
 
 def problems_by_store(config: Path | None) -> list[str]:

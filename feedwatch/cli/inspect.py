@@ -1,6 +1,7 @@
 """`feeds`, `episodes`, `show` and `status`: what feedwatch knows."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.core.circuit_breaker import next_read
 from feedwatch.core.episode import Episode, State, is_lost
 from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.health import Pass, pass_interval, spoken
 from feedwatch.core.json_forms import (
     counts,
     episode_json,
@@ -192,17 +194,38 @@ def status(config: Path | None, *, as_json: bool) -> None:
             now,
             journal_places(settings, store.path),
         )
+        place, is_made = store.place, store.is_made
+    config_file = str(settings.path) if settings.path is not None else None
     if as_json:
-        print_json(status_json(current))
+        where = {"config": config_file, "database": {"place": place, "exists": is_made}}
+        print_json(status_json(current) | where)
     else:
+        tell(f"config       {config_file or 'the environment'}")
+        tell(
+            f"database     {place}{'' if is_made else ', not there yet: `feedwatch run` makes it'}"
+        )
         _print_status(current, now)
     if current.waiting:
         sys.exit(WAITING)
 
 
+def _last_pass(passes: Sequence[Pass]) -> str:
+    """When it began, what came of it, and how often there is one."""
+    last, interval = passes[0], pass_interval(passes)
+    how = "not ended"
+    if last.status is not None:
+        how = f"ended after {last.seconds or 0:.0f} s with status {last.status}"
+    every = f", every {spoken(interval)}" if interval is not None else ""
+    return f"the last one began {stamp(last.began_at)}, {how}{every}"
+
+
 def _print_status(status: Status, now: datetime) -> None:
-    health = "; ".join(status.problems) or "running"
-    tell(f"daemon       {health}, last progress {stamp(status.last_progress_at) or 'never'}")
+    health = "; ".join(status.problems)
+    if status.passes:
+        tell(f"run --once   {health or 'in time'}; {_last_pass(status.passes)}")
+    else:
+        progress = stamp(status.last_progress_at) or "never"
+        tell(f"daemon       {health or 'running'}, last progress {progress}")
     submissions = status_json(status)["submissions"]
     state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
     if (when := next_read(status.breaker, totals(status.counts)["queued"], now)) is not None:

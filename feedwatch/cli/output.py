@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ from feedwatch.core.masking import masked, masked_document
 from feedwatch.core.printable import printable
 
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")
@@ -46,7 +49,9 @@ class Exact(str):
 
 def print_json(document: Any) -> None:
     """One document on standard output."""
-    click.echo(json.dumps(masked_document(document), ensure_ascii=False, indent=2))
+    text = json.dumps(masked_document(document), ensure_ascii=False, indent=2)
+    # Half a surrogate pair is JSON as an escape only.
+    click.echo(SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], empty: str = "") -> None:

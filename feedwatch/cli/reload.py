@@ -13,6 +13,7 @@ from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.config.load import load
 from feedwatch.core import circuit_breaker
 from feedwatch.core.masking import know
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
 from feedwatch.logs import formatters
 from feedwatch.processors import Processor
@@ -76,7 +77,7 @@ class Reload:
                 log.info("config: %s", line)
             for line in fresh.warnings:
                 log.warning("config: %s", line)
-            log.info("config: read anew, %d changes", len(told))
+            log.info("config: read anew, %s", counted(len(told), "change"))
             return True
         for problem in wrong:
             log.error("config: %s", problem)

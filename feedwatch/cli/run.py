@@ -4,23 +4,31 @@ import faulthandler
 import logging
 import signal
 import sys
+import time
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 
 import click
 
-from feedwatch.cli.assembly import assembled
+from feedwatch import __version__
+from feedwatch.cli.assembly import assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
 from feedwatch.cli.web import feeds_served, parts_of_daemon, public, served
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
+from feedwatch.core.printable import counted
 from feedwatch.daemon import memory
+from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Metrics
+from feedwatch.net.client import Cancellation
+from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
+from feedwatch.watcher.context import Context
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.web.monitoring import Monitored
 
@@ -63,8 +71,9 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
         if not once:
             daemon.reload_on_signal()
             log.info(
-                "watching %d feeds; config %s, database %s",
-                len(settings.sources),
+                "feedwatch %s is watching %s; config %s, database %s",
+                __version__,
+                counted(len(settings.sources), "feed"),
                 settings.path or "from the environment",
                 context.store.place,
             )
@@ -73,10 +82,34 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
             daemon.run()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
             return
-        begun = context.clock()
-        settled = daemon.run_once(timeout, Progress(context.store))
-        status = _status_of_once(settings, context.store, begun, settled=settled)
-        sys.exit(0 if daemon.interrupted else status)
+        sys.exit(_run_once(settings, daemon, context, timeout))
+
+
+def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: float) -> int:
+    """One pass, from its first sign to its exit status; it leaves when it ran, and how it ended."""
+    begun, began = context.clock(), time.monotonic()
+    number = context.store.passes.begin(begun)
+    with heartbeat_url(settings, Cancellation()) as heartbeat:
+        first = Thread(target=_tell, args=(heartbeat, Signal.START), daemon=True)
+        first.start()  # the pass does not wait for it
+        signal_at_end, status = Signal.DOWN, FAILED
+        try:
+            settled = daemon.run_once(timeout, Progress(context.store))
+            status = _status_of_once(settings, context.store, begun, settled=settled)
+            context.store.passes.end(number, time.monotonic() - began, status)
+            # A feed that fails, or an episode that waits for somebody, is told by other means.
+            signal_at_end = Signal.DOWN if status == FAILED else Signal.UP
+        finally:
+            first.join()
+            if not daemon.interrupted:
+                _tell(heartbeat, signal_at_end, f"run --once ended with status {status}")
+    return 0 if daemon.interrupted else status
+
+
+def _tell(heartbeat: HeartbeatUrl | None, what: Signal, message: str = "") -> None:
+    failure = heartbeat.tell(what, message) if heartbeat is not None else None
+    if failure is not None:
+        log.warning("FEEDWATCH_HEARTBEAT_URL does not work: %s", failure)
 
 
 def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
@@ -85,7 +118,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
-    summary = [f"{len(feeds) - len(failing)} of {len(feeds)} feeds checked"]
+    summary = [f"{len(feeds) - len(failing)} of {counted(len(feeds), 'feed')} checked"]
     say("; ".join(filter(None, [*summary, in_words(states)])))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
@@ -93,13 +126,15 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
-        say(f"{waiting} episodes wait for a person: see `feedwatch status`")
+        verb = "waits" if waiting == 1 else "wait"
+        say(f"{counted(waiting, 'episode')} {verb} for a person: see `feedwatch status`")
     resting = [feed for feed in feeds.values() if feed.missing_podcast is not None]
     for feed in resting:
         say(f"feed {feed.name}: the API key reaches no podcast {feed.missing_podcast}")
     stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
     if stopped:
-        say(f"{states[State.QUEUED]} episodes could not be submitted: {breaker.reason}")
+        unsent = counted(states[State.QUEUED], "episode")
+        say(f"{unsent} could not be submitted: {breaker.reason}")
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:
@@ -107,7 +142,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     ended = (one.finished_at for one in store.episodes.find(states=[State.FAILED]))
     failed = sum(at is not None and at >= begun for at in ended)
     if failed:
-        say(f"{failed} episodes failed: see `feedwatch episodes --state failed`")
+        say(f"{counted(failed, 'episode')} failed: see `feedwatch episodes --state failed`")
     return FAILED if stopped or resting or failed else 0
 
 

@@ -13,7 +13,7 @@ from feedwatch import __version__
 from feedwatch.cli.output import FAILED, USAGE, say
 from feedwatch.config.errors import ConfigError
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.errors import RequestError, UnknownFeedError
 
 VERBS = {  # the module of each verb, and the first sentence of its help
     "adopt": ("decide", "Say that an unknown submission was taken, and that MEDIA_ID is its job."),
@@ -103,6 +103,9 @@ def main() -> None:
         say("The configuration cannot be used:")
         for problem in error.problems:
             say(f"  {problem}")
+        sys.exit(USAGE)
+    except UnknownFeedError as error:
+        say(f"Error: {error}")
         sys.exit(USAGE)
     except (StoreError, RequestError) as error:
         say(f"Error: {error}")

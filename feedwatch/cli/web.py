@@ -127,7 +127,7 @@ def feeds_served(
         yield
         return
     cancellation = Cancellation()
-    with feed_client(cancellation) as http:
+    with feed_client(settings, cancellation) as http:
         files = ProcessedFiles(http, files_scope(settings.api_url), lambda: datetime.now(UTC))
         feeds = ServedFeeds(store, plan, files, settings.public_url, lambda: datetime.now(UTC))
         with feeds:
@@ -217,7 +217,7 @@ def _parts(
 ) -> Parts:
     def dry_run(source: FeedConfig) -> DryRun:
         known = configured_feeds(store, [source])[source.name]
-        with feed_client(Cancellation()) as http, Parser() as parser:
+        with feed_client(settings, Cancellation()) as http, Parser() as parser:
             looked = look(
                 http,
                 parser,

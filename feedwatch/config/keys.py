@@ -116,6 +116,10 @@ class Keys(_Keys):
     notify_webhook_secret: values.WebhookSecret | None = None
     notify_webhook_url: values.HttpUrl | None = None
     notify_apprise_urls: values.AppriseUrls = ()
+    heartbeat_url: values.HttpUrl | None = None
+    heartbeat_interval: values.Duration = Policy.heartbeat_interval
+    proxy: values.ProxyValue | None = None
+    feed_proxy: values.ProxyValue | None = None
     listen: values.ListenValue | None = None
     web_url: values.WebUrl | None = None
     web_password: values.WebPassword | None = None
@@ -203,6 +207,9 @@ class Settings:
     notify_webhook_url: str | None = field(repr=False)
     notify_webhook_secret: SecretBytes | None
     notify_apprise_urls: tuple[str, ...] = field(repr=False)
+    heartbeat_url: str | None = field(repr=False)
+    proxy: str | None = field(repr=False)
+    feed_proxy: str | None = field(repr=False)
     log_format: values.LogFormat
     log_level: values.LogLevel
     listen: values.Listen | None
@@ -232,8 +239,11 @@ class Settings:
             found.append(secret.get_secret_value() if secret is not None else "")
         if self.notify_webhook_secret is not None:
             found.append(base64.b64encode(self.notify_webhook_secret.get_secret_value()).decode())
-        for address in (self.notify_webhook_url, *self.notify_apprise_urls):
+        addresses = (self.notify_webhook_url, self.heartbeat_url, *self.notify_apprise_urls)
+        for address in addresses:
             found += secrets_in_address(address) if address else []
+        for proxy in (self.proxy, self.feed_proxy):
+            found += secrets_in(proxy) if proxy else []
         found += secrets_in_arguments(self.notify_command[1:])
         for source in self.sources:
             found += [source.serving.serve_key or ""]
@@ -247,6 +257,9 @@ class Settings:
 
 NEEDS_RESTART = (  # fields of `Settings` whose values a running process keeps
     "database_url",
+    "heartbeat_url",
+    "proxy",
+    "feed_proxy",
     "listen",
     "web_url",
     "web_password",

@@ -12,8 +12,10 @@ from pydantic.alias_generators import to_camel
 
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import (
+    CERTIFICATES_KEY,
     CONFIG_KEY,
     FEED_NAME,
+    HEARTBEAT_URL_KEY,
     KEY_KEY,
     LINK,
     OUR_KEY,
@@ -21,6 +23,7 @@ from feedwatch.config.key_names import (
     SYSTEM_FILE,
     TRUSTED_PROXIES_KEY,
     USER_HEADER_KEY,
+    WEB_SECRET_KEYS,
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.locate import dotenv_parser
@@ -31,7 +34,7 @@ from feedwatch.config.problems import (
     short_secrets,
     unknown_key,
 )
-from feedwatch.config.secrets import read_api_key, read_web_secrets, read_webhook_secret
+from feedwatch.config.secrets import read_api_key, read_secrets, read_webhook_secret
 from feedwatch.core.masking import masked
 from feedwatch.core.settings import FeedConfig, Policy, Rules, ServeRules
 
@@ -73,7 +76,10 @@ def load(
     folder = path.resolve().parent if path is not None else Path.cwd()
     api_key = read_api_key(given, folder, environ, problems if needs_key else [])
     read_webhook_secret(given, folder, problems if needs_key else None)
-    read_web_secrets(given, folder, environ, problems if needs_web else None)
+    read_secrets(WEB_SECRET_KEYS, given, folder, environ, problems if needs_web else None)
+    read_secrets([HEARTBEAT_URL_KEY], given, folder, environ, problems if needs_key else [])
+    if needs_key:
+        problems += _problems_with_certificates(environ)
     if TRUSTED_PROXIES_KEY in given and USER_HEADER_KEY not in given:
         problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
@@ -100,6 +106,20 @@ def load(
     values |= {"policy": _made(Policy, values), "sources": tuple(sources), "api_key": api_key}
     values |= {"path": path, "warnings": tuple(warnings), "given": given}
     return _made(Settings, values)
+
+
+def _problems_with_certificates(environ: Mapping[str, str]) -> list[str]:
+    """What is wrong with the file of authorities, which httpx reads as OpenSSL does."""
+    file = environ.get(CERTIFICATES_KEY)
+    if not file:
+        return []
+    import ssl  # few have it set
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl's own are among it
+        return [f"{CERTIFICATES_KEY}={file!r}: expected a file of certificates: {error}"]
+    return []
 
 
 def _resolved(keys: Keys, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads secrets from the environment, from files and from credentials."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -11,7 +11,6 @@ from feedwatch.config.key_names import (
     KEY_FILE_KEY,
     KEY_KEY,
     SECRET_NAME,
-    WEB_SECRET_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
     WEBHOOK_SECRET_KEY,
     WEBHOOK_URL_KEY,
@@ -70,18 +69,19 @@ def read_webhook_secret(values: dict[str, str], folder: Path, problems: list[str
         problems.append(f"{WEBHOOK_SECRET_FILE_KEY}={file!r}: it cannot be read: {error}")
 
 
-def read_web_secrets(
+def read_secrets(
+    keys: Iterable[str],
     values: dict[str, str],
     folder: Path,
     environ: Mapping[str, str],
     problems: list[str] | None,
 ) -> None:
-    """Put each in place of the file or the credential that it is in.
+    """Put each of `keys` in place of the file or the credential that it is in.
 
     Without `problems`, they are not needed now.
     """
     places = [Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent"), CONTAINER_SECRETS]
-    for key in WEB_SECRET_KEYS:
+    for key in keys:
         file = values.pop(f"{key}_FILE", None)
         if problems is None:
             values.pop(key, None)

@@ -111,6 +111,15 @@ def http_url(value: str) -> str:
     return text
 
 
+def proxy(value: str) -> str:
+    """A proxy for HTTP and HTTPS, perhaps with user and password."""
+    text = http_url(value)
+    parts = urlsplit(text)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        expected("http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
+    return text
+
+
 def api_url(value: str) -> str:
     """A host, with its scheme and port; a path would be doubled."""
     parts = urlsplit(http_url(value))
@@ -261,12 +270,15 @@ ListenValue = Annotated[Listen, BeforeValidator(listen)]
 LogFormatValue = Annotated[LogFormat, _one_of(get_args(LogFormat))]
 LogLevelValue = Annotated[LogLevel, _one_of(get_args(LogLevel))]
 TitleFilter = Annotated[Any, BeforeValidator(pattern)]
+ProxyValue = Annotated[str, BeforeValidator(proxy)]
 HttpUrl = Annotated[str, BeforeValidator(http_url)]
 ApiUrl = Annotated[str, BeforeValidator(api_url)]
 DatabaseUrl = Annotated[  # as far as can be told without SQLAlchemy
     str,
     _matching(
-        r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.*", "an SQLAlchemy URL, such as sqlite:///feedwatch.db"
+        r"(sqlite|postgresql)(\+[a-z0-9_]+)?://.*",
+        "an SQLAlchemy URL of SQLite, such as sqlite:///feedwatch.db, or of PostgreSQL, such as "
+        "postgresql+psycopg://USER:PASSWORD@HOST/NAME; no other database is supported",
     ),
 ]
 PodcastId = Annotated[  # contract: PodcastId

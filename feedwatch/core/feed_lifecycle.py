@@ -174,7 +174,8 @@ def _with_rhythm(
 def _due_after_success(feed: Feed, now: datetime, interval: timedelta) -> datetime:
     """When the config says, or later if the polling hints ask for that."""
     hints = [timedelta(seconds=one or 0) for one in (feed.feed_ttl, feed.http_max_age)]
-    due_at = schedule.next_check(now, schedule.lengthened(interval, *hints), key=feed.name)
+    lengthened = schedule.next_check(now, schedule.lengthened(interval, *hints), key=feed.name)
+    due_at = min(lengthened, max(schedule.next_check(now, interval, key=feed.name), now + DAY))
     # What is due beyond the horizon would count as due now.
     room = now + schedule.horizon(interval) - due_at - HOUR
     at_most = min(max(interval, DAY), room)

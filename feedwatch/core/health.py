@@ -7,8 +7,9 @@ health: the loops go round all the same, and what waits, waits for a reason.
 Named tuples, since `healthcheck` starts here: to import dataclasses takes as long as all the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
@@ -23,6 +24,11 @@ ROUND_TIMEOUT = timedelta(minutes=1)
 # What is due may wait long for its turn, behind ten thousand others. But if not one of them was
 # completed in all that time, the loop goes round and is stalled.
 STALLED_AFTER = timedelta(minutes=15)
+# Passes of `run --once`. The longest of the gaps between the last ones may be a night.
+MOST_PASSES = 30
+INTERVAL_UNKNOWN = timedelta(hours=24)  # of a single pass: timers that run less often are rare
+PASS_MAY_BE_LATE = timedelta(minutes=5)  # and by half the interval
+PASS_MAY_TAKE = timedelta(hours=24)
 WORK = {CHECKS: "feed", POLLS: "job"}
 
 
@@ -68,6 +74,14 @@ class HealthSnapshot(NamedTuple):
     unknown: int
     feed_due_at: datetime | None  # of the feed that has been due for longest
     job_due_at: datetime | None  # of the job that has been due for longest
+
+
+class Pass(NamedTuple):
+    """One run of `run --once`."""
+
+    began_at: datetime
+    seconds: float | None = None  # None: it has not ended, or it died
+    status: int | None = None
 
 
 def problems(record: HealthRecord) -> list[str]:
@@ -134,14 +148,43 @@ def record_of(heartbeats: Mapping[str, datetime], snapshot: HealthSnapshot) -> H
     )
 
 
-def problems_shown(record: HealthRecord | None, *, in_use: bool | None) -> list[str]:
-    """Why the daemon, another process, makes no progress, as its database shows; or none.
+def problems_shown(
+    record: HealthRecord | None, passes: Sequence[Pass], now: datetime, *, in_use: bool | None
+) -> list[str]:
+    """Why feedwatch, another process, makes no progress, as its database shows; or none.
 
-    `in_use`: whether a daemon has the database open; None if that cannot be told.
+    `passes`: the last runs of `run --once`, the newest first. A daemon forgets those before it.
+    `in_use`: whether a process has the database open; None if that cannot be told.
     """
+    if passes:
+        return pass_problems(passes, now, in_use=in_use)
     if in_use is False or (record is None and in_use is None):
         return ["not running: no daemon has this database"]
     return ["starting"] if record is None else problems(record)
+
+
+def pass_interval(passes: Sequence[Pass]) -> timedelta | None:
+    """How often `run --once` is run: the longest time between two of the last passes."""
+    gaps = [later.began_at - earlier.began_at for later, earlier in pairwise(passes)]
+    return max(gaps, default=None)
+
+
+def pass_problems(passes: Sequence[Pass], now: datetime, *, in_use: bool | None) -> list[str]:
+    """Whether the last pass died, or the next one is overdue by the interval of those before.
+
+    What a pass found out, such as a feed that fails, is no ill health, as it is none of a daemon.
+    """
+    newest, ago = passes[0], abs(now - passes[0].began_at)
+    if newest.status is None:
+        if in_use is False:
+            return [f"the `run --once` that began {spoken(ago)} ago has died"]
+        return [f"a `run --once` is at work for {spoken(ago)}"] if ago > PASS_MAY_TAKE else []
+    interval = pass_interval(passes)
+    usual = interval or INTERVAL_UNKNOWN
+    if ago <= usual + max(usual / 2, PASS_MAY_BE_LATE):
+        return []
+    every = f"; it is usually run every {spoken(usual)}" if interval is not None else ""
+    return [f"the last `run --once` began {spoken(ago)} ago{every}"]
 
 
 def waiting(snapshot: HealthSnapshot | None) -> dict[str, timedelta]:

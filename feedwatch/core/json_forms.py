@@ -8,6 +8,7 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
+from feedwatch.core.health import Pass, pass_interval
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words
@@ -145,6 +146,19 @@ def _condition(feed: Feed) -> str | None:
     return None
 
 
+def _pass_json(passes: Sequence[Pass]) -> dict[str, Any] | None:
+    """The last `run --once`; None where feedwatch runs as a daemon, or never ran."""
+    if not passes:
+        return None
+    interval, last = pass_interval(passes), passes[0]
+    return {
+        "began_at": stamp(last.began_at),
+        "seconds": last.seconds,
+        "status": last.status,
+        "interval_seconds": interval.total_seconds() if interval is not None else None,
+    }
+
+
 def status_json(status: Status) -> dict[str, Any]:
     """The whole status, for programs."""
     breaker = status.breaker
@@ -154,6 +168,7 @@ def status_json(status: Status) -> dict[str, Any]:
             "problems": list(status.problems),
             "last_progress_at": stamp(status.last_progress_at),
         },
+        "last_pass": _pass_json(status.passes),
         "paused": breaker.paused,
         "submissions": {
             "open": not breaker.paused and breaker.tripped_until is None,

@@ -25,9 +25,13 @@ def horizon(longest_interval: timedelta) -> timedelta:
 
 
 def backoff(attempt: int, *, first: timedelta, most: timedelta, key: str) -> timedelta:
-    """Backoff: doubles from `first` (attempt 1) up to `most`; jitter adds up to a quarter."""
-    doublings = min(max(attempt - 1, 0), 30)
-    return jittered(first * min(2**doublings, max(most / first, 1)), f"{key} {attempt}")
+    """Backoff: doubles from `first` (attempt 1); jitter adds up to a quarter, up to `most` in all.
+
+    Where `first` is longer than that, only the jitter comes on top of it.
+    """
+    doublings, key = min(max(attempt - 1, 0), 30), f"{key} {attempt}"
+    wait = jittered(first * min(2**doublings, max(most / first, 1)), key)
+    return min(wait, max(most, jittered(first, key)))
 
 
 def next_check(
@@ -115,7 +119,8 @@ def next_poll(
     """When to poll a job again: every twentieth of its age, and never sooner than `interval`."""
     most = max(interval, POLL_AT_LEAST_EVERY)
     wait = min(max(interval, (now - submitted_at) / 20), most)
-    return now + max(jittered(wait, f"{key} {now}"), min(retry_after or timedelta(), most))
+    spread = min(jittered(wait, f"{key} {now}"), max(most, jittered(interval, f"{key} {now}")))
+    return now + max(spread, min(retry_after or timedelta(), most))
 
 
 def jittered(wait: timedelta, key: str) -> timedelta:

@@ -131,3 +131,4 @@ class Policy:
     max_concurrent_jobs: int = 4
     max_submissions_per_day: int = 100
     on_unknown: OnUnknown = OnUnknown.HOLD
+    heartbeat_interval: timedelta = timedelta(minutes=5)  # outward, where there is a URL for it

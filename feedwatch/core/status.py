@@ -9,6 +9,7 @@ from feedwatch.core.alert import Trouble, Undelivered
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
+from feedwatch.core.health import Pass
 from feedwatch.core.settings import Policy
 
 
@@ -31,6 +32,7 @@ class Status:
 
     problems: Sequence[str]  # why the daemon makes no progress; empty while it does
     last_progress_at: datetime | None  # of the loop whose progress is the oldest
+    passes: Sequence[Pass]  # of `run --once`, the newest first; empty where a daemon is run
     breaker: CircuitBreaker
     policy: Policy
     submitted_last_24_hours: int

@@ -24,7 +24,7 @@ from feedwatch.store.store import Store
 
 log = logging.getLogger(__name__)
 
-WRITE_EVERY = 10.0  # seconds
+WRITE_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
 
 
 class Heartbeat:
@@ -109,7 +109,7 @@ class HeartbeatLoop:
     def tick(self) -> bool:
         """Take the snapshot and write the heartbeats.
 
-        Every ten seconds, and at once when a loop has made its first progress.
+        Every few seconds, and at once when a loop has made its first progress.
         """
         now = self._now()
         self._step += self._wall_clock.step()

@@ -34,8 +34,10 @@ from feedwatch.core.health import (
     problems,
     spoken,
 )
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
+from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.daemon.systemd import Manager
 from feedwatch.daemon.wall_clock import EveryInterval, WallClock
 from feedwatch.net.client import Cancellation
@@ -77,11 +79,12 @@ class Daemon:
         reload: Callable[[], bool] = lambda: True,
         *,
         alerts: Alerts | None = None,
+        outward: OutwardHeartbeat | None = None,
     ) -> None:
         """`cancellation` ends the requests of the first three loops once the daemon is to stop.
 
         `reload` reads the config, logs what has changed, and returns whether it was accepted.
-        `alerts` is None where the config has no channel.
+        `alerts` is None where the config has no channel, `outward` without a heartbeat URL.
         """
         self._context = context
         self._checks = checks
@@ -89,6 +92,7 @@ class Daemon:
         self._polls = polls
         self._cancellation = cancellation
         self._alerts = alerts
+        self._outward = outward
         self._reload = reload
         self._reload_requested = False
         self._reload_refused = False
@@ -99,8 +103,9 @@ class Daemon:
 
     def run(self) -> None:
         """Run the loops until a signal says stop."""
-        context = self._context
+        context, began = self._context, time.monotonic()
         self._begin()
+        context.store.passes.clear()
         loops: dict[str, Loop] = {
             CHECKS: self._checks,
             SUBMISSIONS: self._submissions,
@@ -119,9 +124,14 @@ class Daemon:
             scheduler.add_job(self._with_heartbeat(name, loop), EveryInterval(TICK), id=name)
         self._heartbeat.begin()
         scheduler.start()
+        log.info("ready after %.1f s", time.monotonic() - began)
         self._manager.ready()
+        if self._outward is not None:
+            self._outward.start(self.health)
         self._watch_loops_and_signals(scheduler)
         self._manager.stopping()
+        if self._outward is not None:
+            self._outward.stop()
         log.info("stopping: requests in flight are finished and recorded")
         scheduler.shutdown(wait=True)
         self._conclude()
@@ -152,8 +162,8 @@ class Daemon:
                 self._manager.feed()
             if snapshot is not None:  # a line for `systemctl status`
                 facts = problems(record) or [
-                    f"{snapshot.feeds} feeds",
-                    f"{snapshot.live_jobs} jobs",
+                    counted(snapshot.feeds, "feed"),
+                    counted(snapshot.live_jobs, "job"),
                 ]
                 facts += [f"{snapshot.held} held"] if snapshot.held else []
                 facts += [f"{snapshot.unknown} unknown"] if snapshot.unknown else []

@@ -201,7 +201,8 @@ class _Gauges:
                 ended = time.monotonic()
                 self._fresh_until = ended + max(FRESH_SECONDS, SHARE * (ended - begun))
             figures = self._figures
-        yield _gauge("database_up", "1 if the database could be read.", int(figures is not None))
+        works = figures is not None and not any(loop.trouble for loop in record.loops)
+        yield _gauge("database_up", "1 if the database could be read and written.", int(works))
         if figures is not None:
             yield from _of_episodes(figures, self._policy())
             yield from _of_feeds(figures)

@@ -16,6 +16,7 @@ HEAD = 65536  # bytes of a document
 LONGEST = 10_000_000  # seconds; longer would be "never"
 DAYS = (b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday")
 
+COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 ITEM = re.compile(rb"<(?:item|entry)[\s>]")
 TTL = re.compile(rb"<ttl>\s{0,20}(\d{1,7})\s{0,20}</ttl>")
 PERIOD = re.compile(rb":updatePeriod>\s{0,20}([a-z]{5,8})\s{0,20}</")
@@ -59,8 +60,9 @@ def hints_of(body: bytes) -> Hints:
     skipDays; RSS 1.0's module Syndication has updateFrequency, which is times in an updatePeriod.
     Of two intervals the longer one counts.
     """
-    first = ITEM.search(body, 0, HEAD)
-    head = body[: first.start() if first else HEAD]
+    head = COMMENT.sub(b"", body[:HEAD])
+    first = ITEM.search(head)
+    head = head[: first.start() if first else HEAD]
     ttl, period, frequency = TTL.search(head), PERIOD.search(head), FREQUENCY.search(head)
     seconds = int(ttl[1]) * 60 if ttl else 0
     if period or frequency:

@@ -17,14 +17,15 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 from functools import cache
 from http.cookiejar import CookieJar
-from ssl import SSLContext
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Any
 
 import httpcore
@@ -36,6 +37,7 @@ from feedwatch.net.response_head import ResponseHead
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
+LONGEST_WAIT = timedelta(days=100)  # that a Retry-After may ask for, as a number
 SLICE_SECONDS = 0.5  # of a read, after which its deadline is checked again
 
 # Of a thread: each starts with a context of its own.
@@ -81,15 +83,20 @@ def limit_scope(most: Scope) -> Iterator[None]:
 
 def scope_of(response: httpx.Response) -> Scope:
     """Address scope that a response of one of our clients came from."""
+    if (stated := response.extensions.get("scope")) is not None:
+        return Scope(stated)
     scope: Scope = response.extensions["network_stream"].get_extra_info("scope")
     return scope
 
 
-def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
-    """An `httpx.Client` that obeys deadline, scope and cancellation; no redirects, no retries."""
+def client(cancellation: Cancellation, proxy: str | None = None, **settings: Any) -> httpx.Client:
+    """An `httpx.Client` that obeys deadline, scope and cancellation; no redirects, no retries.
+
+    Behind `proxy`, which resolves the names, the scope is only what a URL says by itself.
+    """
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(
-        transport=_Transport(cancellation),
+        transport=_Transport(cancellation, proxy),
         timeout=timeout,
         follow_redirects=False,
         cookies=_NoCookies(),
@@ -98,24 +105,50 @@ def client(cancellation: Cancellation, **settings: Any) -> httpx.Client:
 
 
 class _Transport(httpx.BaseTransport):
-    """Sends each POST by a fresh connection, and keeps some open for all other requests."""
+    """Sends each POST by a fresh connection, and keeps some open for all other requests.
 
-    def __init__(self, cancellation: Cancellation) -> None:
-        self._kept = _transport(cancellation, kept=16)
-        self._fresh = _transport(cancellation, kept=0)
+    Behind a proxy only what the URL itself says of the address can be judged.
+    """
+
+    def __init__(self, cancellation: Cancellation, proxy: str | None) -> None:
+        self._is_proxied = proxy is not None
+        self._kept = _transport(cancellation, proxy, kept=16)
+        self._fresh = _transport(cancellation, proxy, kept=0)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         transport = self._fresh if request.method == "POST" else self._kept
-        return transport.handle_request(request)
+        if not self._is_proxied:
+            return transport.handle_request(request)
+        if (scope := _stated_scope(request.url.host)) > _allowed_scope.get():
+            raise TooPrivateError(request.url.host)
+        before = _allowed_scope.set(Scope.SPECIAL)  # the proxy is the operator's choice
+        try:
+            response = transport.handle_request(request)
+        finally:
+            _allowed_scope.reset(before)
+        response.extensions["scope"] = scope
+        return response
 
     def close(self) -> None:
         self._kept.close()
         self._fresh.close()
 
 
-def _transport(cancellation: Cancellation, *, kept: int) -> httpx.HTTPTransport:
+def _stated_scope(host: str) -> Scope:
+    """Address scope of a host, as far as its name says it."""
+    if host.rstrip(".").lower().endswith("localhost"):
+        return Scope.LOOPBACK
+    with suppress(OSError):  # 127.1, 0x7f000001: what libraries for C take for an address
+        host = socket.inet_ntoa(socket.inet_aton(host))
+    try:
+        return address_scope(host)
+    except ValueError:
+        return Scope.PUBLIC
+
+
+def _transport(cancellation: Cancellation, proxy: str | None, *, kept: int) -> httpx.HTTPTransport:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=kept)
-    transport = httpx.HTTPTransport(verify=_tls_context(), limits=limits)
+    transport = httpx.HTTPTransport(verify=_tls_context(), limits=limits, proxy=proxy)
     # httpx has no public way to hand its pool a network backend, which httpcore itself offers;
     # tests/test_client.py fails should this attribute ever move.
     transport._pool._network_backend = _Backend(cancellation)  # noqa: SLF001
@@ -133,12 +166,12 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     """The wait that Retry-After asks for, as seconds or a date (RFC 9110, section 10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
-        return timedelta(seconds=min(int(value), 10**7))
+        return LONGEST_WAIT if len(value) > 8 else min(timedelta(seconds=int(value)), LONGEST_WAIT)
     try:
         wait = parsedate_to_datetime(value) - datetime.now(UTC)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(wait, timedelta())
+    return min(max(wait, timedelta()), LONGEST_WAIT)
 
 
 def read_bounded(response: httpx.Response, most: int) -> bytes | None:
@@ -153,6 +186,24 @@ def read_bounded(response: httpx.Response, most: int) -> bytes | None:
 def described(error: Exception) -> str:
     """An error of the HTTP client or another library, in a few words."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+class Obstacle(Enum):
+    """What stands between us and a server, and can be mended on our side."""
+
+    CERTIFICATE = auto()  # it is of an authority that is not trusted here
+    PROXY = auto()  # it refuses us, or to connect
+
+
+def obstacle(error: BaseException | None) -> Obstacle | None:
+    """What an error of the HTTP client is due to, if it is one of these."""
+    while error is not None:
+        if isinstance(error, SSLCertVerificationError):
+            return Obstacle.CERTIFICATE
+        if isinstance(error, httpx.ProxyError | httpcore.ProxyError):
+            return Obstacle.PROXY
+        error = error.__cause__
+    return None
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ NO_SUCH_CALL = {404, 405}
 NO_JOB = "0" * 24  # in the form of a media id
 MAX_PAGES = 1000
 LONGEST_URL = 8_000
+DEEPEST = 30  # of markers: lists and objects within each other
 LARGEST = 2**31
 
 
@@ -277,9 +278,15 @@ def _progress(data: object, media_id: str) -> Progress:
         remote_updated_at=stamp,
         remote_created_at=_text(data.get("createdAt")),
         duration=_number(data.get("duration")),
-        ad_removal_markers=markers if isinstance(markers, list) else [],
+        ad_removal_markers=markers if isinstance(markers, list) and _is_flat(markers) else [],
         failed_attempts=attempts,
     )
+
+
+def _is_flat(value: object, most: int = DEEPEST) -> bool:
+    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most > 0 and all(_is_flat(one, most - 1) for one in inner)
 
 
 def _is_absolute(url: str) -> bool:

@@ -71,16 +71,29 @@ class Outbox:
             db.execute(insert(outbox), rows)
 
     def due(self, channel: str, now: datetime) -> OutboxEntry | None:
-        """The event that a channel is to deliver next: the longest due; None if none is due."""
+        """The event that a channel is to deliver next: the oldest that is due, or None."""
         query = (
             select(outbox)
             .where(outbox.c.channel == channel, is_due(outbox.c.due_at, now))
-            .order_by(outbox.c.due_at, outbox.c.id)
+            .order_by(outbox.c.id)
             .limit(1)
         )
         with reading(self._engine) as db:
             row = db.execute(query).one_or_none()
         return _entry(row) if row is not None else None
+
+    def oldest(self, channel: str) -> OutboxEntry | None:
+        """The oldest event that a channel has not taken, due or not."""
+        query = select(outbox).where(outbox.c.channel == channel).order_by(outbox.c.id).limit(1)
+        with reading(self._engine) as db:
+            row = db.execute(query).one_or_none()
+        return _entry(row) if row is not None else None
+
+    def make_due(self, channel: str, now: datetime) -> None:
+        """All that a channel has not taken is due: it works again."""
+        late = (outbox.c.channel == channel) & (outbox.c.due_at > now)
+        with self._engine.begin() as db:
+            db.execute(update(outbox).where(late).values(due_at=now))
 
     def delivered(self, entry: OutboxEntry) -> None:
         """Delete what the channel has taken."""

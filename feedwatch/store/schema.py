@@ -292,6 +292,16 @@ heartbeats = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
+# Passes: the last runs of `run --once`. Without a time and a status it has not ended, or died.
+passes = Table(
+    "passes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("seconds", Float),
+    Column("status", Integer),
+)
+
 # Events to deliver, one row for each channel, deleted once the channel has taken it.
 # `body` is the event's JSON, which every channel delivers unchanged.
 outbox = Table(

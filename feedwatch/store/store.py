@@ -19,6 +19,7 @@ from feedwatch.store.imports import Imports
 from feedwatch.store.listings import Listings
 from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use, lock_path
 from feedwatch.store.outbox import Outbox
+from feedwatch.store.passes import PassStore
 from feedwatch.store.schema import metadata
 from feedwatch.store.sessions import SessionStore
 from feedwatch.store.statistics import Statistics
@@ -77,6 +78,7 @@ class Store:
         self.breakers = BreakerStore(engine)
         self.statistics = Statistics(engine)
         self.heartbeats = HeartbeatStore(engine)
+        self.passes = PassStore(engine)
         self.upkeep = Upkeep(engine)
         self.listings = Listings(engine)
         self.documents = DocumentStore(engine)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from feedwatch.core.schedule import backoff
@@ -32,6 +32,12 @@ class _ChannelHealth:
     failures: int = 0  # in a row, of whichever event
     failure: str | None = None  # the last one
     retry_at: datetime | None = None
+    failed: set[int] = field(default_factory=set)  # the events that failed in this row
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it takes nothing; a single event may fail for a reason of its own."""
+        return len(self.failed) > 1
 
     def is_backing_off(self, now: datetime) -> bool:
         """Whether it is too early to retry. A time too far ahead is a clock's error."""
@@ -94,7 +100,9 @@ class Alerts:
         due = {}
         for number, health in enumerate(self._channels):
             if number not in self._deliveries.ids and not health.is_backing_off(now):
-                entry = self._context.store.outbox.due(health.channel.name, now)
+                outbox, name = self._context.store.outbox, health.channel.name
+                # A channel that was down gets its events in their order.
+                entry = outbox.oldest(name) if health.is_down else outbox.due(name, now)
                 if entry is not None:
                     due[number] = entry
         return due
@@ -114,8 +122,12 @@ class Alerts:
         if failure is None:
             if health.failures:
                 log.info("notifications via %s work again", entry.channel)
+            was_down = health.is_down
             health.failures, health.failure, health.retry_at = 0, None, None
+            health.failed.clear()
             outbox.delivered(entry)
+            if was_down:
+                outbox.make_due(entry.channel, now)
             return
         if self._context.stopping.is_set():
             return  # broken off by us
@@ -125,6 +137,7 @@ class Alerts:
                 *(entry.event.type, entry.channel, GIVEN_UP_AFTER.days, failure),
             )
         health.failures, health.failure = health.failures + 1, failure
+        health.failed.add(entry.id)
         health.retry_at = now + backoff(
             health.failures, first=FIRST_RETRY, most=TRY_AT_LEAST_EVERY, key=entry.channel
         )

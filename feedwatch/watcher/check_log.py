@@ -6,6 +6,7 @@ from functools import partial
 
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Feed
+from feedwatch.core.json_forms import stamp
 from feedwatch.core.remarks import remark_in_words
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
         )
     if after.error is not None:
         if after.error != before.error:
-            warning("feed %s: %s", name, after.error)
+            warning("feed %s: %s; tried again at %s", name, after.error, stamp(after.due_at))
         return
     if before.error is not None:
         info("feed %s: works again", name)

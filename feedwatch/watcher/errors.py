@@ -7,3 +7,7 @@ class RequestError(Exception):
 
 class NotFoundError(RequestError):
     """There is no such feed or episode."""
+
+
+class UnknownFeedError(NotFoundError):
+    """There is no feed of this name: an error of usage, whichever verb it is given to."""

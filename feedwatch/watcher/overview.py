@@ -16,7 +16,7 @@ from feedwatch.core.status import Status
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
-from feedwatch.watcher.errors import NotFoundError
+from feedwatch.watcher.errors import NotFoundError, UnknownFeedError
 
 NAMED_EPISODES = 10  # of those that a sandbox had, by their ids
 OWN_DATABASE = (
@@ -45,6 +45,7 @@ def status(
     return Status(
         problems=daemon_problems(store, now),
         last_progress_at=min(progress, default=None),
+        passes=store.passes.last(),
         breaker=breaker,
         policy=policy,
         submitted_last_24_hours=store.claims.submitted_since(now - DAY),
@@ -89,7 +90,7 @@ def only_at_a_sandbox(store: Store, api: str) -> str | None:
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
     record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
-    return problems_shown(record, in_use=store.is_in_use())
+    return problems_shown(record, store.passes.last(), now, in_use=store.is_in_use())
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:
@@ -104,12 +105,12 @@ def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str,
 def find_feed(store: Store, sources: Collection[FeedConfig], name: str) -> str:
     """The name of a feed that the config has, or had when it was checked.
 
-    Raises `NotFoundError`.
+    Raises `UnknownFeedError`.
     """
     names = {source.name for source in sources} | {feed.name for feed in store.feeds.all()}
     if name.lower() not in names:
         known = ", ".join(sorted(names)) or "none yet"
-        raise NotFoundError(f"no feed is named {name!r}; known are: {known}")
+        raise UnknownFeedError(f"no feed is named {name!r}; known are: {known}")
     return name.lower()
 
 

@@ -29,14 +29,18 @@ def matched_episodes(store: Store, feed: Feed, items: Sequence[Item]) -> list[in
     keys = keys_of(items)
     every = {key for own in keys for key in own}
     known = store.checks.known(feed.id, every) if every else {}
-    titles = {
-        title_key(item.title)
+    unheard = [
+        item
         for item, own in zip(items, keys, strict=True)
         if any(key.kind is KeyKind.FILE and key not in known for key in own)
-    }
-    same_title = store.checks.by_title(feed.id, titles) if titles else {}
+    ]
+    same_title = store.checks.by_title(feed.id, {title_key(item.title) for item in unheard})
+    dates = {item.published_at for item in unheard if item.published_at is not None}
+    same_date = store.checks.by_date(feed.id, dates)
     found: list[int | None] = []
-    for match in match_items(items, keys, known, same_title, shown_before=feed.item_count):
+    for match in match_items(
+        items, keys, known, same_title, same_date, shown_before=feed.item_count
+    ):
         if match.duplicate_of is not None:
             found.append(found[match.duplicate_of])
         elif match.kind is MatchKind.KNOWN and match.known is not None:

@@ -10,6 +10,7 @@ from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
+from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.settings import FeedConfig, OnUnknown
@@ -26,6 +27,7 @@ from feedwatch.watcher.set_asides import set_others_aside
 log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
+PAUSED = "submissions paused, queued episodes will wait: %s; tried again at %s"
 REPLACED = (
     "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
     "you want it, then restart feedwatch"
@@ -171,14 +173,14 @@ class Submissions:
         """Record a safe read, or a look-up that failed, in the circuit breaker."""
         context = self._context
         before = context.store.breakers.get(processor.name)
-        context.store.breakers.change(
+        after = context.store.breakers.change(
             processor.name,
             lambda breaker: circuit_breaker.breaker_after_read(
                 breaker, failure, context.clock(), context.plan.policy
             ),
         )
         if failure is not None and before.reason != failure.reason:
-            log.error("submissions paused, queued episodes will wait: %s", failure.reason)
+            log.error(PAUSED, failure.reason, stamp(after.tripped_until))
 
     def _claim(self) -> Claimed | None:
         """Claim an episode, and read the config of its feed at the same moment.
@@ -308,8 +310,9 @@ class Submissions:
             needs_person = isinstance(answer, Later) and answer.blocked
             log.log(
                 logging.ERROR if needs_person else logging.WARNING,
-                "submissions paused, queued episodes will wait: %s",
+                PAUSED,
                 answer.reason,
+                stamp(after.tripped_until),
             )
 
     def _settle(self, before: Episode, after: Episode, outcome: Outcome) -> Episode | None:
