@@ -99,9 +99,8 @@ class CheckStore:
         """The feed's episodes by title; `titles` are as `identity.title_key` writes them."""
         found: dict[str, list[KnownEpisode]] = {}
         with reading(self._engine) as db:
-            known = _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id)
-        for one in known:
-            found.setdefault(one.title_key, []).append(one)
+            for one in _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id):
+                found.setdefault(one.title_key, []).append(one)
         return found
 
     def by_date(

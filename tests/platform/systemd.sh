@@ -90,7 +90,7 @@ eventually 60 states_are ready,skipped
 feedwatch episodes
 feedwatch status
 feedwatch healthcheck
-eventually 30 has_status '1 feeds, 0 jobs'
+eventually 30 has_status '1 feed, 0 jobs'
 systemctl status --no-pager --lines 0 "$UNIT" | grep Status:
 
 step "the journal has the level of each line, and no time within it"
@@ -99,7 +99,7 @@ import json, re, sys
 lines = [json.loads(line) for line in sys.stdin]
 ours = {line["MESSAGE"]: line["PRIORITY"] for line in lines if line.get("_COMM") == "feedwatch"}
 print(*(f"{level} {text[:90]}" for text, level in ours.items()), sep="\n")
-assert any(level == "6" and text.startswith("watching 1 feeds") for text, level in ours.items())
+assert any(level == "6" and text.startswith("watching 1 feed") for text, level in ours.items())
 assert not any(re.match(r"<\d>|20\d\d-|\{", text) for text in ours)'
 
 step "a changed config is taken by the process that runs"
