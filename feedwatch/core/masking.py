@@ -43,7 +43,8 @@ SECRET_KEYS = re.compile(
     r"API_KEY$|SERVE_KEY$|PASSWORD$|HEADERS$|TOKEN$|_HEARTBEAT_URL$|"
     r"_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
 )  # in a config file
-IN_BROKEN_URL = re.compile(r"(?<=//).*@|\?.*")  # what may be secret in what only should be a URL
+# What may be secret in what only should be a URL; a proxy's is often written without its scheme.
+IN_BROKEN_URL = re.compile(r"(?:(?<=//)|^(?!\w+://)).*@|\?.*")
 
 # Of an episode: what others must find as it was submitted, and what is the publisher's own words.
 EXACT = {"enclosure_url", "processed_url"}

@@ -81,7 +81,7 @@ _WINDOWS = {  # windows-1252 has characters where iso-8859-1 has controls, but f
     number: bytes([number]).decode("cp1252")
     for number in {*range(0x80, 0xA0)} - {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
-_RUN = re.compile(rb"[^<>]*[\x80-\xff][^<>]*")  # a text, or the attributes of a tag
+_RUN = re.compile(rb"[^<>]+")  # a text, or the attributes of a tag
 
 # What XML does not have, however it is encoded. Patterns that ignore case are found more slowly.
 _CONTROLS = bytes({*range(0x20)} - {0x09, 0x0A, 0x0D})
@@ -155,6 +155,8 @@ def _latin_run(run: re.Match[bytes]) -> bytes:
 
     It is taken for UTF-8 if it can be: hardly any text in Latin letters happens to be that.
     """
+    if run[0].isascii():
+        return run[0]
     try:
         run[0].decode()
     except UnicodeDecodeError:

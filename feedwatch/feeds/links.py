@@ -12,11 +12,11 @@ from feedwatch.core.feed import Links
 from feedwatch.feeds.polling_hints import HEAD, ITEM
 
 LAST_ITEM = (b"</item>", b"</entry>")
-COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 LINK = re.compile(rb"<(?:\w{1,20}:)?link\s([^<>]{1,4000})>")
 ATTRIBUTE = re.compile(rb"""([\w:]{1,20})\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 NEW_FEED_URL = re.compile(
-    rb"<\w{1,20}:new-feed-url>\s*(?:<!\[CDATA\[)?\s*([^\s<>\]]{1,2000})", re.IGNORECASE
+    rb"<\w{1,20}:new-feed-url>\s*(?:<!\[CDATA\[\s*)?([^\s<>\]]{1,2000})", re.IGNORECASE
 )
 
 

@@ -27,19 +27,20 @@ class ResponseHead:
         """What of the received bytes can be passed on, mended; nothing until a head is whole."""
         if not self._awaited:
             return received
+        seen = max(len(self._held) - 3, 0)  # an end may have begun before these bytes
         self._held += received
-        end = _END.search(self._held)
-        if end is None and received and len(self._held) <= LONGEST:
-            return b""
-        held, self._held = self._held, b""
+        passed = b""
+        while (end := _END.search(self._held, seen)) is not None:
+            head, self._held, seen = self._held[: end.start()], self._held[end.end() :], 0
+            passed += mended(head) + b"\r\n\r\n"
+            if not _INFORMATIONAL.match(head):  # else another head follows
+                break
+        else:
+            if received and len(self._held) <= LONGEST:
+                return passed
         self._awaited = False
-        if end is None:
-            return held
-        head, rest = held[: end.start()], held[end.end() :]
-        if _INFORMATIONAL.match(head):
-            self._awaited = True
-            rest = self.passed(rest) if rest else b""
-        return mended(head) + b"\r\n\r\n" + rest
+        held, self._held = self._held, b""
+        return passed + held
 
 
 def mended(head: bytes) -> bytes:
