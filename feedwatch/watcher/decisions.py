@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from hashlib import sha256
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
@@ -218,7 +218,7 @@ def _after_reading(
     if processor is None or episode.media_id is None or episode.state not in POLLED:
         return episode
     progress = processor.poll(episode.podcast_id or "", episode.media_id)
-    after = episode_lifecycle.polled(episode, progress, now, policy)
+    after = job_lifecycle.polled(episode, progress, now, policy)
     name = f"episode {episode.id}: its job {episode.media_id}"
     match progress:
         case Running(remote_status=status):
