@@ -130,6 +130,7 @@ def moves() -> Iterator[HistoryEntry]:
     yield episode_lifecycle.skipped
     yield episode_lifecycle.doubted
     yield lambda e: episode_lifecycle.retried(e, NOW)
+    yield lambda e: episode_lifecycle.sent_again(e, NOW)
     yield lambda e: episode_lifecycle.resubmitted(e, NOW)
     yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
     yield lambda e: episode_lifecycle.set_aside(e, "odd")
@@ -220,6 +221,20 @@ def test_an_illegal_move_names_the_episode_its_state_and_what_would_be_right() -
         IllegalMoveError, match="episode 7 is ready; only what is held can be approved"
     ):
         episode_lifecycle.approved(episode(State.READY), NOW)
+
+
+def test_what_is_sent_again_keeps_its_result_and_nothing_of_its_job() -> None:
+    ready = episode(State.READY, processed_url="https://p/1.mp3", duration=9.0, finished_at=NOW)
+    after = episode_lifecycle.sent_again(ready, NOW, 5)
+    assert (after.state, after.due_at, after.cleared_claim) == (State.QUEUED, NOW, 5)
+    assert (after.processed_url, after.duration) == ("https://p/1.mp3", 9.0)
+    assert (after.media_id, after.podcast_id, after.submitted_at, after.finished_at) == (None,) * 4
+    assert after.attempts == 0
+
+
+def test_a_plain_retry_of_what_is_ready_says_how_it_is_meant() -> None:
+    with pytest.raises(IllegalMoveError, match="retry --again 7"):
+        episode_lifecycle.retried(episode(State.READY), NOW)
 
 
 # Submissions

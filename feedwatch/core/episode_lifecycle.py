@@ -233,11 +233,34 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
     It is queued as if it were new: nothing of the earlier submission is left but the history.
     Claims of other episodes up to `cleared_claim`, which have its keys, no longer forbid it.
     """
+    if episode.state is State.READY:
+        raise IllegalMoveError(
+            f"episode {episode.id} is ready; `feedwatch retry --again {episode.id}` pays for it "
+            "and publishes it once more"
+        )
     must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)
+    return _anew(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
+
+
+def sent_again(
+    episode: Episode, now: datetime, cleared_claim: int | None = None, url: str | None = None
+) -> Episode:
+    """A person has decided to submit a ready episode again; `url` is its address in the feed now.
+
+    The processed URL stays until the new job has another one, and the history keeps it. The job's
+    id goes: it is not that of the new submission.
+    """
+    must_be(episode, "sent again", State.READY)
+    reason = f"sent again by a person; job {episode.media_id} had made {episode.processed_url}"
+    queued = moved(episode, State.QUEUED, reason, due_at=now)
+    return _anew(replace(queued, enclosure_url=url or episode.enclosure_url), cleared_claim)
+
+
+def _anew(episode: Episode, cleared_claim: int | None) -> Episode:
     return replace(
-        moved(episode, State.QUEUED, reason, due_at=now),
+        episode,
         attempts=0,
         deferrals=0,
         podcast_id=None,
