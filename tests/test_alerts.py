@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from feedwatch.config.load import load
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.job import Accepted, Unknown
@@ -132,7 +132,7 @@ def test_a_step_that_is_not_written_down_is_not_told(told: Told) -> None:
     told.world.later(minutes=1)
     told.world.poll()
     assert told.tell() == ["episode.ready"]
-    again = episode_lifecycle.polled(
+    again = job_lifecycle.polled(
         stale,
         told.world.context.processor.poll("podcast-1", stale.media_id or ""),
         told.world.now,
@@ -364,7 +364,7 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     taken = episode_lifecycle.answered(second, Accepted("m-2"), now, told.world.policy)
     job = store.episodes.save(second, taken, now)
     assert job is not None
-    late = episode_lifecycle.polled(
+    late = job_lifecycle.polled(
         job,
         told.world.context.processor.poll("podcast-1", "none"),
         now + timedelta(days=2),

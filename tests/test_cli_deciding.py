@@ -175,6 +175,47 @@ def test_retry_takes_a_skipped_episode_back_but_no_held_one(held: Feedwatch) -> 
     assert held.states() == {"guid-1": "queued", "guid-2": "held", "guid-3": "held"}
 
 
+def test_retry_again_sends_a_ready_episode_and_says_what_it_costs(
+    feedwatch: Feedwatch, sandbox: Sandbox
+) -> None:
+    feedwatch.once()
+    assert feedwatch.states() == {"guid-1": "ready"}
+    plain = feedwatch.here("retry", 1, "--yes")
+    assert plain.status == 1
+    assert "retry --again 1" in plain.stderr
+    preview = feedwatch.here("retry", "--again", 1)
+    assert preview.status == 2
+    assert "Episode 1" in preview.output
+    assert "costs money" in preview.output
+    assert "published once more" in preview.output
+    assert "--yes" in preview.stderr
+    assert feedwatch.states() == {"guid-1": "ready"}
+    before = feedwatch.episode()["processed_url"]
+    assert feedwatch.here("retry", "--again", 1, "--yes").status == 0
+    assert feedwatch.states() == {"guid-1": "queued"}
+    assert "sent again by a person" in feedwatch.here("episodes").stdout
+    assert before in feedwatch.here("export").stdout
+    assert before in feedwatch.here("export", "--format", "rss").stdout
+    assert feedwatch.once().status == 0
+    assert feedwatch.once().status == 0
+    assert feedwatch.states() == {"guid-1": "ready"}
+    assert len(sandbox.submissions) == 2
+    assert before not in feedwatch.here("export").stdout
+
+
+def test_retry_again_asks_on_a_terminal_and_obeys(feedwatch: Feedwatch) -> None:
+    feedwatch.once()
+    ended = feedwatch.on_terminal("retry", "--again", 1, typed="n\n")
+    assert "published once more" in ended.output
+    assert feedwatch.states() == {"guid-1": "ready"}
+
+
+def test_retry_again_is_for_ready_episodes_by_their_ids(failed: Feedwatch) -> None:
+    assert failed.here("retry", "--again", 1, "--yes").status == 1
+    assert failed.here("retry", "--again", "--state", "failed", "--yes").status == 2
+    assert failed.states() == {"guid-1": "failed"}
+
+
 @pytest.fixture
 def mended(feedwatch: Feedwatch, sandbox: Sandbox, workspace: Workspace) -> Feedwatch:
     """Episode 1 is failed by an error that stood; its job is set by the test."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle
+from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle, job_lifecycle
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Cause, Episode, State, may_be_taken
 from feedwatch.core.episode_lifecycle import IllegalMoveError
@@ -130,6 +130,7 @@ def moves() -> Iterator[HistoryEntry]:
     yield episode_lifecycle.skipped
     yield episode_lifecycle.doubted
     yield lambda e: episode_lifecycle.retried(e, NOW)
+    yield lambda e: episode_lifecycle.sent_again(e, NOW)
     yield lambda e: episode_lifecycle.resubmitted(e, NOW)
     yield lambda e: episode_lifecycle.adopted(e, "m9", NOW)
     yield lambda e: episode_lifecycle.set_aside(e, "odd")
@@ -151,7 +152,7 @@ def moves() -> Iterator[HistoryEntry]:
                     e, a, NOW, p, n
                 )  # type: ignore[misc]
         for progress in PROGRESS:
-            yield lambda e, g=progress, p=policy: episode_lifecycle.polled(e, g, NOW, p)  # type: ignore[misc]
+            yield lambda e, g=progress, p=policy: job_lifecycle.polled(e, g, NOW, p)  # type: ignore[misc]
 
 
 def episodes() -> Iterator[Episode]:
@@ -220,6 +221,20 @@ def test_an_illegal_move_names_the_episode_its_state_and_what_would_be_right() -
         IllegalMoveError, match="episode 7 is ready; only what is held can be approved"
     ):
         episode_lifecycle.approved(episode(State.READY), NOW)
+
+
+def test_what_is_sent_again_keeps_its_result_and_nothing_of_its_job() -> None:
+    ready = episode(State.READY, processed_url="https://p/1.mp3", duration=9.0, finished_at=NOW)
+    after = episode_lifecycle.sent_again(ready, NOW, 5)
+    assert (after.state, after.due_at, after.cleared_claim) == (State.QUEUED, NOW, 5)
+    assert (after.processed_url, after.duration) == ("https://p/1.mp3", 9.0)
+    assert (after.media_id, after.podcast_id, after.submitted_at, after.finished_at) == (None,) * 4
+    assert after.attempts == 0
+
+
+def test_a_plain_retry_of_what_is_ready_says_how_it_is_meant() -> None:
+    with pytest.raises(IllegalMoveError, match="retry --again 7"):
+        episode_lifecycle.retried(episode(State.READY), NOW)
 
 
 # Submissions
@@ -291,14 +306,14 @@ def test_what_speaks_against_a_job_is_final_after_several_polls_and_an_hour(
 ) -> None:
     current = episode(State.PROCESSING)
     for _ in range(2 * polls):
-        current = episode_lifecycle.polled(current, progress, NOW, HOLD)
+        current = job_lifecycle.polled(current, progress, NOW, HOLD)
         assert current.state is State.PROCESSING, "polls alone are not enough"
-    failed = episode_lifecycle.polled(current, progress, NOW + HOUR, HOLD)
+    failed = job_lifecycle.polled(current, progress, NOW + HOUR, HOLD)
     assert (failed.state, failed.reason) == (State.FAILED, reason)
     current = episode(State.PROCESSING)
     for count in range(polls):
         assert current.state is State.PROCESSING, "an hour alone is not enough"
-        current = episode_lifecycle.polled(current, progress, NOW + count * HOUR, HOLD)
+        current = job_lifecycle.polled(current, progress, NOW + count * HOUR, HOLD)
     assert current.state is State.FAILED
 
 
@@ -309,7 +324,7 @@ def test_the_job_of_a_failed_episode_is_polled_on_for_a_day_ever_more_slowly(
     current, now, waits = episode(State.PROCESSING), NOW, []
     while current.due_at is not None:
         now = current.due_at
-        current = episode_lifecycle.polled(current, progress, now, HOLD)
+        current = job_lifecycle.polled(current, progress, now, HOLD)
         if current.state is State.FAILED and current.due_at is not None:
             waits.append(current.due_at - now)
     assert (current.state, current.reason) == (State.FAILED, reason)
@@ -322,14 +337,14 @@ def test_the_job_of_a_failed_episode_is_polled_on_for_a_day_ever_more_slowly(
 
 def test_a_failed_job_that_mends_itself_makes_its_episode_ready() -> None:
     failed = episode(State.FAILED, due_at=NOW, finished_at=NOW - HOUR, cause=Cause.LOST)
-    ready = episode_lifecycle.polled(failed, PROGRESS[2], NOW, HOLD)
+    ready = job_lifecycle.polled(failed, PROGRESS[2], NOW, HOLD)
     assert (ready.state, ready.cause, ready.due_at) == (State.READY, None, None)
     assert ready.processed_url
 
 
 def test_a_failed_job_that_is_under_way_again_is_polled_on_without_end() -> None:
     failed = episode(State.FAILED, finished_at=NOW - 9 * DAY, reason="ERROR: r")
-    after = episode_lifecycle.polled(failed, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    after = job_lifecycle.polled(failed, Running(remote_status="PUBLISHING"), NOW, HOLD)
     assert (after.state, after.reason) == (State.FAILED, "ERROR: r")
     assert after.due_at is not None
 
@@ -337,7 +352,7 @@ def test_a_failed_job_that_is_under_way_again_is_polled_on_without_end() -> None
 def test_where_all_jobs_of_a_podcast_are_lost_none_fails() -> None:
     current = episode(State.PROCESSING)
     for hours in range(9):
-        current = episode_lifecycle.polled(
+        current = job_lifecycle.polled(
             current, Lost("404"), NOW + hours * HOUR, HOLD, all_lost=True
         )
         assert current.state is State.PROCESSING
@@ -347,9 +362,7 @@ def test_where_all_jobs_of_a_podcast_are_lost_none_fails() -> None:
 def test_polls_that_say_nothing_come_ever_less_often_but_every_ten_minutes() -> None:
     current, waits = episode(State.PROCESSING), []
     for failures in range(1, 12):
-        current = episode_lifecycle.polled(
-            current, Unreachable("down"), NOW, HOLD, failures=failures
-        )
+        current = job_lifecycle.polled(current, Unreachable("down"), NOW, HOLD, failures=failures)
         assert current.due_at is not None
         waits.append(current.due_at - NOW)
     assert waits[0] < waits[2] < waits[4]
@@ -359,7 +372,7 @@ def test_polls_that_say_nothing_come_ever_less_often_but_every_ten_minutes() -> 
 
 def test_a_processed_url_that_is_the_originals_is_said() -> None:
     done = Finished(remote_status="READY", processed_url="https://h/a.mp3")
-    ready = episode_lifecycle.polled(episode(State.PROCESSING), done, NOW, HOLD)
+    ready = job_lifecycle.polled(episode(State.PROCESSING), done, NOW, HOLD)
     assert (ready.state, ready.reason) == (State.READY, "its URL is the original's")
 
 
@@ -374,25 +387,25 @@ def test_a_processed_url_that_is_the_originals_is_said() -> None:
 def test_an_error_that_moves_is_counted_anew(between: Progress) -> None:
     current = episode(State.PROCESSING)
     broken = Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1")
-    for _ in range(episode_lifecycle.ERROR_STANDS - 1):
-        current = episode_lifecycle.polled(current, broken, NOW, HOLD)
-    current = episode_lifecycle.polled(current, between, NOW + HOUR, HOLD)
-    for _ in range(episode_lifecycle.ERROR_STANDS):
-        current = episode_lifecycle.polled(current, broken, NOW + HOUR, HOLD)
+    for _ in range(job_lifecycle.ERROR_STANDS - 1):
+        current = job_lifecycle.polled(current, broken, NOW, HOLD)
+    current = job_lifecycle.polled(current, between, NOW + HOUR, HOLD)
+    for _ in range(job_lifecycle.ERROR_STANDS):
+        current = job_lifecycle.polled(current, broken, NOW + HOUR, HOLD)
         assert current.state is State.PROCESSING
 
 
 def test_an_unreachable_api_is_no_verdict_on_a_job() -> None:
     current = episode(State.PROCESSING)
     for _ in range(50):
-        current = episode_lifecycle.polled(current, Unreachable("down"), NOW, HOLD)
+        current = job_lifecycle.polled(current, Unreachable("down"), NOW, HOLD)
     assert (current.state, current.reason) == (State.PROCESSING, "down")
 
 
 def test_a_job_that_the_api_does_not_know_is_lost() -> None:
     current = episode(State.PROCESSING)
-    for hours in range(episode_lifecycle.LOST_STANDS):
-        current = episode_lifecycle.polled(current, Lost("404"), NOW + hours * HOUR, HOLD)
+    for hours in range(job_lifecycle.LOST_STANDS):
+        current = job_lifecycle.polled(current, Lost("404"), NOW + hours * HOUR, HOLD)
     assert (current.state, current.cause) == (State.FAILED, Cause.LOST)
     assert (current.reason or "").startswith("lost:")
 
@@ -411,17 +424,17 @@ def test_a_cause_goes_with_the_state_that_it_explains() -> None:
 
 def test_an_overdue_job_is_reported_and_polled_on() -> None:
     old = episode(State.PROCESSING, submitted_at=NOW - 25 * HOUR)
-    overdue = episode_lifecycle.polled(old, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    overdue = job_lifecycle.polled(old, Running(remote_status="PUBLISHING"), NOW, HOLD)
     assert (overdue.state, overdue.overdue) == (State.PROCESSING, True)
     assert (overdue.reason or "").startswith("overdue")
-    ready = episode_lifecycle.polled(overdue, PROGRESS[2], NOW, HOLD)
+    ready = job_lifecycle.polled(overdue, PROGRESS[2], NOW, HOLD)
     assert (ready.state, ready.overdue) == (State.READY, False)
 
 
 @given(st.timedeltas(timedelta(), 90 * DAY))
 def test_polls_are_never_closer_than_the_interval_and_never_stop(age: timedelta) -> None:
     job = episode(State.PROCESSING, submitted_at=NOW - age)
-    after = episode_lifecycle.polled(job, Running(remote_status="PUBLISHING"), NOW, HOLD)
+    after = job_lifecycle.polled(job, Running(remote_status="PUBLISHING"), NOW, HOLD)
     assert after.due_at is not None
     assert HOLD.poll_interval <= after.due_at - NOW <= 7.5 * HOUR
 

@@ -133,6 +133,22 @@ def test_a_dry_run_does_nothing_and_says_the_version(client: FlaskClient, site: 
     assert site.store.episodes.find(states=[State.HELD]) == []
 
 
+def test_a_ready_episode_is_sent_again_only_where_the_body_says_so(
+    client: FlaskClient, site: PageSite
+) -> None:
+    number = site.store.episodes.find(states=[State.READY])[0].id
+    path, again = f"/episodes/{number}/retry", {"json": {"again": True}}
+    assert post(client, f"{path}?dry_run=true")[0] == 409
+    assert post(client, f"{path}?dry_run=true", json={"again": 1})[0] == 400
+    status, would = post(client, f"{path}?dry_run=true", **again)
+    assert (status, would["done"], would["costs_money"]) == (200, False, True)
+    assert "published once more" in would["warnings"][-1]
+    assert post(client, path, **again)[0] == 428
+    match = {"If-Match": f'"{would["version"]}"'}
+    assert post(client, path, headers=match, **again)[1]["moves"][0]["to"] == "queued"
+    assert post(client, path, headers=match, **again)[0] == 412
+
+
 def test_what_the_state_does_not_allow_is_a_conflict(client: FlaskClient, site: PageSite) -> None:
     number = site.store.episodes.find(states=[State.READY])[0].id
     version = get(client, f"/episodes/{number}")["version"]

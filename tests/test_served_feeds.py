@@ -13,6 +13,7 @@ import pytest
 
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
+from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.served import FileFacts, ServedEpisode
 from feedwatch.core.settings import NotReady, ServeRules
@@ -117,6 +118,21 @@ def test_what_is_not_ready_can_be_left_out_for_a_while(one: ServedWorld) -> None
     assert enclosures(one.render()) == {"guid-1": audio(1), "guid-2": audio(2)}
     one.settle()
     assert len(enclosures(one.render())) == 2
+
+
+def test_what_is_sent_again_is_served_with_its_file_until_the_new_one_is_there(
+    one: ServedWorld,
+) -> None:
+    one.configure(not_ready=NotReady.OMIT)
+    one.settle()
+    one.render()
+    before = one.episode("guid-1")
+    again = episode_lifecycle.sent_again(before, one.now)
+    assert one.store.episodes.save(before, again, one.now) is not None
+    assert enclosures(one.render())["guid-1"] == before.processed_url
+    one.settle()
+    found = one.episode("guid-1").processed_url
+    assert enclosures(one.render())["guid-1"] == found != before.processed_url
 
 
 def test_what_is_skipped_is_never_left_out(one: ServedWorld) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import job_lifecycle
 from feedwatch.core.job import Accepted, Finished
 from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
@@ -132,9 +132,7 @@ def finish(store: Store, then: timedelta) -> int:
     taken = answer(store, claimed, Accepted(f"m-{claimed.id}"), NOW + then)
     assert taken is not None
     done = Finished(remote_status="READY", processed_url="https://p.example/1.mp3")
-    store.episodes.save(
-        taken, episode_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then
-    )
+    store.episodes.save(taken, job_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then)
     return claimed.id
 
 

@@ -70,27 +70,30 @@ def skip(config: Path | None, *, ids: Sequence[int], feed: str | None) -> None:
 @click.option(
     "--state", type=click.Choice([State.FAILED.value]), help="All episodes in this state."
 )
+@click.option("--again", is_flag=True, help="Ready episodes, by their ids.")
 @yes
 @click.pass_obj
-def retry(config: Path | None, *, ids: Sequence[int], state: str | None, yes: bool) -> None:
+def retry(
+    config: Path | None, *, ids: Sequence[int], state: str | None, again: bool, yes: bool
+) -> None:
     """Submit failed, unknown or skipped episodes again.
 
-    `feedwatch episodes` lists their ids.
+    With --again, ready ones, which pays for them and publishes them once more. `feedwatch episodes`
+    lists their ids.
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store, _api_if_key(settings) as processor:
         _require_one_choice(ids, state, "--state failed")
-        in_state = State(state) if state else None
-        proposal = decisions.retrial(
-            store,
-            settings.sources,
-            processor,
-            ids,
-            in_state,
-            settings.policy,
-            now,
-            target_by(settings),
-        )
+        if again and state:
+            stop("--again is for ready episodes: name their ids, without --state", USAGE)
+        sources, target_of = settings.sources, target_by(settings)
+        if again:
+            proposal = decisions.repetition(store, sources, ids, now, target_of)
+        else:
+            in_state = State(state) if state else None
+            proposal = decisions.retrial(
+                store, sources, processor, ids, in_state, settings.policy, now, target_of
+            )
         _remark(proposal)
         if not proposal.moves and proposal.done:
             _carry_out(store, proposal, now, "queued")
@@ -163,7 +166,7 @@ def _remark(proposal: Proposal) -> None:
 
 
 def _preview(proposal: Proposal) -> None:
-    episodes = proposal.episodes
+    episodes = [after for _, after in proposal.moves]  # with the addresses that will be sent
     number = f"{len(episodes)} episodes" if len(episodes) != 1 else "1 episode"
     say(f"{number} will be submitted; each submission costs money and is published:")
     for episode in episodes[:MAX_PREVIEWED]:

@@ -12,7 +12,6 @@ from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, say, stop
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
-from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.json_forms import episode_json
 from feedwatch.core.masking import masked_document
@@ -56,7 +55,10 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
 def export(config: Path | None, *, form: str, feed: str | None) -> None:
-    """Write the processed URLs of all ready episodes to standard output."""
+    """Write the processed URLs of all ready episodes to standard output.
+
+    One that was sent again keeps the URL that it had until its new job is done.
+    """
     settings = read_settings(config)
     if form == "rss" and feed is None:
         if len(settings.sources) != 1:
@@ -64,18 +66,18 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
         feed = settings.sources[0].name
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
-        ready = store.episodes.find(feed=name, states=[State.READY])
+        processed = store.episodes.find(feed=name, processed=True)
         if form == "rss":
             source = chosen(settings, feed or "")
             known = configured_feeds(store, settings.sources)[source.name]
             document = _document(settings, store, source, known)
     match form:
         case "json":
-            print_json([episode_json(episode) for episode in ready])
+            print_json([episode_json(episode) for episode in processed])
         case "csv":
             writer = csv.writer(sys.stdout)
             writer.writerow(COLUMNS)
-            for episode in ready:
+            for episode in processed:
                 row = masked_document(episode_json(episode))
                 writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
@@ -103,7 +105,7 @@ def _document(settings: Settings, store: Store, source: FeedConfig, feed: Feed) 
     ready = {
         number: file_of(one)
         for number, one in store.documents.episodes(feed.id).items()
-        if one.state is State.READY and one.processed_url
+        if one.processed_url
     }
     lost = len(ready.keys() - set(places))
     if lost:

@@ -113,7 +113,9 @@ def episodes(
             "published": short(episode.published_at),
             "title": episode.title,
             "reason or processed URL": (
-                Exact(episode.processed_url) if episode.processed_url else episode.reason
+                Exact(episode.processed_url or "")
+                if episode.state is State.READY
+                else episode.reason
             ),
         }
         for episode in found

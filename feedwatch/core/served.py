@@ -91,7 +91,7 @@ def places(
         episode = episodes.get(number) if number is not None else None
         if episode is None:
             continue
-        is_ready = episode.state is State.READY and episode.processed_url is not None
+        is_ready = episode.processed_url is not None  # or was, and is sent again
         file = None if episode.is_unasked else episode.file
         if is_ready and file is not None and (file.length is not None or file.due_at is None):
             processed[place] = episode
@@ -114,7 +114,9 @@ def places(
         processed=processed,
         omitted=frozenset(omitted),
         unasked=list(unasked.values()),
-        unplaced=sum(one.state is State.READY and one.id not in met for one in episodes.values()),
+        unplaced=sum(
+            one.processed_url is not None and one.id not in met for one in episodes.values()
+        ),
         again_at=min(moments, default=None),
     )
 

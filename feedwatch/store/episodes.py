@@ -51,16 +51,33 @@ class EpisodeStore:
         )
 
     def find(
-        self, *, feed: str | None = None, states: Collection[State] = (), limit: int | None = None
+        self,
+        *,
+        feed: str | None = None,
+        states: Collection[State] = (),
+        processed: bool = False,
+        limit: int | None = None,
     ) -> list[Episode]:
-        """Episodes of one feed or of all, in one of `states` or in any; newest first."""
+        """Episodes of one feed or of all, in one of `states` or in any; newest first.
+
+        processed: only those with a processed URL, which one that was sent again keeps.
+        """
         newest = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at).desc()
         query = select_episodes().order_by(newest, episodes.c.id.desc()).limit(limit)
         if feed is not None:
             query = query.where(feeds.c.name == feed)
         if states:
             query = query.where(episodes.c.state.in_(states))
+        if processed:
+            query = query.where(episodes.c.processed_url.is_not(None))
         return self._all(query)
+
+    def address_in_feed(self, episode_id: int) -> str:
+        """The address that the feed has for an episode by now, if that counts as the same one."""
+        with reading(self._engine) as db:
+            query = select(episodes.c.seen_url).where(episodes.c.id == episode_id)
+            address: str = db.scalars(query).one()
+        return address
 
     def due(
         self, state: State, now: datetime, limit: int, but: Collection[int] = ()

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 from feedwatch.core.alert import LostPodcast, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, EpisodeCounts, State
-from feedwatch.core.episode_lifecycle import LOST, LOST_STANDS
 from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
+from feedwatch.core.job_lifecycle import LOST, LOST_STANDS
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
 from feedwatch.store.database import reading

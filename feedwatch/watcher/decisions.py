@@ -13,11 +13,11 @@ from enum import StrEnum
 from functools import partial
 from hashlib import sha256
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
-from feedwatch.core.ledger import Outcome, Target, paid_reason
+from feedwatch.core.ledger import PERHAPS_PAID, Outcome, Target, paid_reason
 from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.submit_waits import wait_of
@@ -76,6 +76,13 @@ class Proposal:
             found.append(f"{missing} of them: the feed no longer has what would be submitted.")
         if self.action is not Action.RETRY:
             return found
+        ready = sum(episode.state is State.READY for episode in self.episodes)
+        if ready:
+            found.append(
+                f"{ready} of them: ready already, so paid for and published once more; what the "
+                "first job has published is not taken down. Exports and served feeds keep its "
+                "processed URL until the new job is done."
+            )
         doubtful = sum(may_be_taken(episode) for episode in self.episodes)
         if doubtful:
             found.append(
@@ -173,6 +180,35 @@ def retrial(
     return replace(proposal, done=done, remarks=[*remarks, *proposal.remarks])
 
 
+def repetition(
+    store: Store,
+    sources: Collection[FeedConfig],
+    ids: Sequence[int],
+    now: datetime,
+    target_of: TargetOf,
+) -> Proposal:
+    """Submit ready episodes once more, which pays for them again."""
+    episodes = _by_id(store, ids)
+    _require_configured(sources, episodes)
+    urls = {one.id: store.episodes.address_in_feed(one.id) for one in episodes}
+
+    def move(episode: Episode, now: datetime, cleared: int | None) -> Episode:
+        return episode_lifecycle.sent_again(episode, now, cleared, urls[episode.id])
+
+    proposal = _submitting(Action.RETRY, store, sources, episodes, move, now, target_of)
+    remarks = [
+        f"episode {one.id} was sent again on {claim.at:%Y-%m-%d %H:%M}Z already"
+        + (f" as job {claim.media_id}" if claim.media_id is not None else "")
+        + ", which its row does not have (this database was restored): look at the media API first."
+        for one in episodes
+        if (claim := store.claims.latest_of(one.id)) is not None
+        and claim.outcome in PERHAPS_PAID
+        and one.submitted_at is not None
+        and claim.at > one.submitted_at
+    ]
+    return replace(proposal, remarks=[*remarks, *proposal.remarks])
+
+
 def adoption(
     store: Store,
     processor: Processor | None,
@@ -218,7 +254,7 @@ def _after_reading(
     if processor is None or episode.media_id is None or episode.state not in POLLED:
         return episode
     progress = processor.poll(episode.podcast_id or "", episode.media_id)
-    after = episode_lifecycle.polled(episode, progress, now, policy)
+    after = job_lifecycle.polled(episode, progress, now, policy)
     name = f"episode {episode.id}: its job {episode.media_id}"
     match progress:
         case Running(remote_status=status):

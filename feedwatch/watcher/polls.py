@@ -5,7 +5,7 @@ from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 
-from feedwatch.core import circuit_breaker, episode_lifecycle
+from feedwatch.core import circuit_breaker, job_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Unreachable
@@ -89,8 +89,8 @@ class Polls:
         all_lost = False
         if isinstance(progress, Lost):
             others = context.store.episodes.other_jobs(episode)
-            all_lost = bool(others) and all(map(episode_lifecycle.seems_lost, others))
-        return episode_lifecycle.polled(
+            all_lost = bool(others) and all(map(job_lifecycle.seems_lost, others))
+        return job_lifecycle.polled(
             episode,
             progress,
             context.clock(),

@@ -126,6 +126,10 @@ def decide(number: int) -> Response:
         return refused
     if action is Action.ADOPT:
         return decided(g.parts.adopt(episode.id, media_id, at()))
+    if action is Action.RETRY and body_flag("again"):
+        sources = g.parts.plan().sources.values()
+        target_of = g.parts.target_of
+        return decided(decisions.repetition(g.parts.store, sources, [episode.id], at(), target_of))
     if action is Action.RETRY and not is_dry_run():
         return decided(g.parts.retry(episode.id, at()))
     return decided(proposed(g.parts, action, number))
@@ -312,6 +316,15 @@ def moment(name: str) -> datetime | None:
     except ValueError as error:
         raise BadRequestError(f"{name}: expected a time, as 2026-01-31T12:00:00Z") from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def body_flag(name: str) -> bool:
+    """A flag of the request's JSON object, if it has one."""
+    document = request.get_json(silent=True)
+    flag = document.get(name, False) if isinstance(document, dict) else False
+    if not isinstance(flag, bool):
+        raise BadRequestError(f"{name}: expected true or false")
+    return flag
 
 
 def body_text(name: str) -> str:

@@ -1,0 +1,118 @@
+"""Job lifecycle: what a poll makes of an episode, and when the next one is. Pure.
+
+The same arrows as in `episode_lifecycle`, those that the API's word about the job leads to.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from feedwatch.core import job
+from feedwatch.core.episode import Cause, Episode, State
+from feedwatch.core.episode_lifecycle import moved, must_be
+from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, next_poll
+from feedwatch.core.settings import Policy
+
+# How long the API must say the same of a job until that is final: polls in a row, and a time. It
+# tries again by itself, so an error may pass, and a job that is new may not be readable at once.
+ERROR_STANDS = 5
+LOST_STANDS = 3
+STANDS_FOR = HOUR
+LOST = "lost"  # in place of the API's word for a job that it does not know
+POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
+FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
+
+
+def polled(
+    episode: Episode,
+    progress: job.Progress,
+    now: datetime,
+    policy: Policy,
+    *,
+    failures: int = 1,
+    all_lost: bool = False,
+) -> Episode:
+    """The media API was asked about the job; that of a failed episode may have mended itself.
+
+    `failures` is how many polls in a row have now said nothing, `all_lost` whether the API knows
+    none of this podcast's jobs: then the key or the podcast is what is wrong, and no job fails.
+    """
+    must_be(episode, "polled", State.PROCESSING, State.FAILED)
+    match progress:
+        case job.Finished():
+            is_original = progress.processed_url == episode.enclosure_url
+            return replace(
+                moved(episode, State.READY, "its URL is the original's" if is_original else None),
+                **vars(progress),  # a job's result has the episode's names
+                remote_stood=1,
+                overdue=False,
+                finished_at=now,
+            )
+        case job.Broken(remote_status=status, remote_updated_at=stamp, failed_attempts=attempts):
+            seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
+            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy, None)
+        case job.Lost(reason):
+            seen = _standing(episode, LOST, None, now)
+            if all_lost:
+                return _polled_on(seen, f"lost: {reason}", now, policy)
+            return _failing(seen, f"lost: {reason}", LOST_STANDS, now, policy, Cause.LOST)
+        case job.Running(remote_status=status, remote_updated_at=stamp):
+            return _polled_on(_standing(episode, status, stamp, now), None, now, policy)
+        case job.Unreachable(reason, retry_after):
+            most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
+            wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
+            at_least = max(wait, retry_after or timedelta())
+            return _polled_on(episode, reason, now, policy, at_least)
+
+
+def seems_lost(episode: Episode) -> bool:
+    """Whether the last poll that said anything said that the API does not know the job."""
+    return episode.state is State.PROCESSING and episode.remote_status == LOST
+
+
+def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -> Episode:
+    """Count for how many polls in a row the API has given the same status and time stamp."""
+    same = episode.remote_status == status and episode.remote_updated_at == stamp
+    return replace(
+        episode,
+        remote_status=status,
+        remote_updated_at=stamp,
+        remote_stood=episode.remote_stood + 1 if same else 1,
+        remote_since=(same and episode.remote_since) or now,
+    )
+
+
+def _failing(
+    episode: Episode, reason: str, polls: int, now: datetime, policy: Policy, cause: Cause | None
+) -> Episode:
+    """The episode fails once the API has said the same for so many polls, and for an hour."""
+    stands = episode.remote_stood >= polls and now - (episode.remote_since or now) >= STANDS_FOR
+    if episode.state is State.FAILED or not stands:
+        return _polled_on(episode, reason, now, policy)
+    due_at = _next_poll(episode, now, policy)
+    failed = moved(episode, State.FAILED, reason, cause, due_at=due_at)
+    return replace(failed, finished_at=now)
+
+
+def _polled_on(
+    episode: Episode,
+    reason: str | None,
+    now: datetime,
+    policy: Policy,
+    at_least: timedelta | None = None,
+) -> Episode:
+    """The job is not done. Without `reason` it is under way, so it is never given up."""
+    due_at = _next_poll(episode, now, policy, at_least)
+    if episode.state is State.FAILED:
+        is_over = reason is not None and now - (episode.finished_at or now) >= POLLED_ON_FOR
+        return replace(episode, due_at=None if is_over else due_at)
+    overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
+    if overdue and reason is None:
+        reason = f"overdue: not final {policy.job_deadline} after it was submitted"
+    return replace(moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
+
+
+def _next_poll(
+    episode: Episode, now: datetime, policy: Policy, at_least: timedelta | None = None
+) -> datetime:
+    since, key = episode.submitted_at or episode.first_seen_at, str(episode.id)
+    return next_poll(now, since, policy.poll_interval, key=key, retry_after=at_least)
