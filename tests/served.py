@@ -78,8 +78,9 @@ class ServedWorld(World):
             self.submit()
 
     def render(self) -> bytes:
-        """The feed as it is served now."""
-        self.served.refresh()
+        """The feed as it is served now, once all files were asked for: each round asks for some."""
+        for _ in range(20):
+            self.served.refresh()
         found = self.served.find("show")
         assert found is not None
         return found.body

@@ -163,7 +163,8 @@ def test_a_document_that_cannot_be_mended_leaves_the_last_good_one(one: ServedWo
     one.feeds.serve(one.feeds.publish(1, 2, 3).replace(b"</channel>", b"<b></channel>"))
     one.later(hours=1)
     one.check()
-    assert one.states()["guid-3"] is State.QUEUED, "feedparser reads it all the same"
+    held = one.states()["guid-3"]  # feedparser reads it all the same; what is new in it is held
+    assert held is State.HELD
     assert one.render() == before
     assert "no well-formed XML" in (one.store.documents.all()["show"].problem or "")
     one.feeds.publish(1, 2, 3)
@@ -406,7 +407,7 @@ def test_length_and_type_are_what_the_files_server_says() -> None:
 # A subscriber, over all that real shows have published
 
 
-SERIES = ["podcasting20-growth", "homegrown-hits-fountain", "pair-darknetdiaries-megaphone"]
+SERIES = ["podcasting20-growth", "homegrown-hits-fountain"]
 LONG_SERIES = [
     "critical-role-anchor-simplecast",
     "fireside-twib-fountain",
@@ -414,6 +415,7 @@ LONG_SERIES = [
     "nerdist-libsyn-reguid",
     "tagesschau-100s",
     "pair-audiolongread-guardian",
+    "pair-darknetdiaries-megaphone",
 ]
 
 
