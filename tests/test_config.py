@@ -18,6 +18,7 @@ from feedwatch.core.settings import (
     OnUnknown,
     Policy,
     Rules,
+    ServeRules,
 )
 
 KEY = "FEEDWATCH_API_KEY=s3cret\n"
@@ -69,11 +70,12 @@ def test_the_least_config_has_the_promised_defaults(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_parts_has_its_key() -> None:
-    def names(kind: type[FeedConfig | Policy | Rules]) -> set[str]:
+    def names(kind: type[FeedConfig | Policy | Rules | ServeRules]) -> set[str]:
         return {field.name for field in fields(kind)}
 
     assert names(Policy) <= Keys.model_fields.keys()
-    own = names(FeedConfig) - {"name", "rules", "future_dated"} | names(Rules)
+    made = {"name", "rules", "future_dated", "serving", "is_private"}
+    own = names(FeedConfig) - made | names(Rules) | names(ServeRules)
     assert own == FeedKeys.model_fields.keys()
 
 

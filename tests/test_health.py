@@ -23,6 +23,7 @@ from feedwatch.core.health import (
     HealthSnapshot,
     LoopHealth,
     Pass,
+    Use,
     is_hung,
     problems,
     problems_shown,
@@ -195,25 +196,26 @@ def passes(*ages: timedelta, status: int | None = 0) -> list[Pass]:
 
 
 @pytest.mark.parametrize(
-    ("last", "in_use", "wrong"),
+    ("last", "use", "wrong"),
     [
-        (passes(HOUR), False, []),
-        (passes(23 * HOUR), False, []),
-        (passes(37 * HOUR), False, ["the last `run --once` began 37 h ago"]),
-        (passes(14 * MINUTE, 29 * MINUTE, 44 * MINUTE), False, []),
-        (passes(22 * MINUTE, 37 * MINUTE), False, []),
-        (passes(23 * MINUTE, 38 * MINUTE), False, ["usually run every 15 min"]),
-        (passes(MINUTE, 16 * MINUTE, status=3), False, []),  # a feed fails: no ill health
-        (passes(MINUTE, 16 * MINUTE, status=None), True, []),  # at work
-        (passes(MINUTE, 16 * MINUTE, status=None), None, []),
-        (passes(3 * MINUTE, status=None), False, ["began 3 min ago has died"]),
-        (passes(-HOUR), False, []),  # the clock was set back
+        (passes(HOUR), Use.NONE, []),
+        (passes(23 * HOUR), Use.NONE, []),
+        (passes(37 * HOUR), Use.NONE, ["the last `run --once` began 37 h ago"]),
+        (passes(14 * MINUTE, 29 * MINUTE, 44 * MINUTE), Use.NONE, []),
+        (passes(22 * MINUTE, 37 * MINUTE), Use.NONE, []),
+        (passes(23 * MINUTE, 38 * MINUTE), Use.NONE, ["usually run every 15 min"]),
+        (passes(MINUTE, 16 * MINUTE, status=3), Use.NONE, []),  # a feed fails: no ill health
+        (passes(MINUTE, 16 * MINUTE, status=None), Use.OPEN, []),  # at work
+        (passes(MINUTE, 16 * MINUTE, status=None), Use.UNKNOWN, []),
+        (passes(3 * MINUTE, status=None), Use.NONE, ["began 3 min ago has died"]),
+        (passes(HOUR), Use.REPLACED, ["no daemon has this database"]),
+        (passes(-HOUR), Use.NONE, []),  # the clock was set back
     ],
 )  # fmt: skip
 def test_a_timer_is_judged_by_the_interval_at_which_it_has_run(
-    last: list[Pass], in_use: bool | None, wrong: list[str]
+    last: list[Pass], use: Use, wrong: list[str]
 ) -> None:
-    found = problems_shown(None, last, NOW, in_use=in_use)
+    found = problems_shown(None, last, NOW, use)
     assert len(found) == len(wrong)
     assert all(part in text for part, text in zip(wrong, found, strict=True))
 
@@ -228,7 +230,8 @@ def test_run_once_leaves_when_it_ran_and_how_it_ended_and_counts_as_healthy(
     assert last["status"] == 0
     assert 0 <= last["seconds"] < PATIENCE
     assert last["interval_seconds"] > 0
-    assert feedwatch.json("status")["daemon"]["running"]
+    daemon = feedwatch.json("status")["daemon"]
+    assert (daemon["running"], daemon["problems"]) == (False, [])
     assert "ended after 0 s with status 0, every " in feedwatch.here("status").stdout
     assert feedwatch.here("healthcheck").status == 0
     with closing(sqlite3.connect(workspace.database)) as database, database:

@@ -16,7 +16,8 @@ from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio, item
 VARYING = (
     (r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"', '"TIME"'),
     (r'"media_id": "[^"]+"', '"media_id": "JOB"'),
-    (r'"place": "[^"]+/', '"place": "'),
+    (r'"(place|config)": "[^"]+/', r'"\1": "'),
+    (r'"((?:interval_)?seconds)": [\d.]+', r'"\1": 0'),
     (r'"(problems": \[\n +|reason": |error": |remark": |text": )"[^"]+"', r'"\1"WORDS"'),
 )
 
@@ -87,7 +88,8 @@ def trouble(kind: str, feed: str, episodes: int | None = 1) -> dict[str, Any]:
 
 
 DOCUMENT = {
-    "daemon": {"running": False, "problems": ["WORDS"], "last_progress_at": None},
+    "daemon": {"running": False, "problems": [], "last_progress_at": None},
+    "last_pass": {"began_at": "TIME", "seconds": 0, "status": 3, "interval_seconds": 0},
     "paused": True,
     "submissions": {
         "open": False,
@@ -126,6 +128,8 @@ DOCUMENT = {
         {"place": "config.env.claims", "problem": None},
         {"place": "feedwatch.db.claims", "problem": None},
     ],
+    "config": "config.env",
+    "database": {"place": "feedwatch.db", "exists": True},
 }
 
 

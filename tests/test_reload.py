@@ -202,7 +202,7 @@ def test_systemd_is_told_of_start_progress_reload_and_end(
     env = {"NOTIFY_SOCKET": str(manager.getsockname()), "WATCHDOG_USEC": "400000"}
     daemon = feedwatch.start("run", env=env)
     assert until(manager, "READY=1") == ["READY=1"]
-    assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feeds, ")
+    assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feed, ")
     assert until(manager, "WATCHDOG=1")
     daemon.send(signal.SIGHUP)
     reloading = until(manager, "RELOADING=1")[-1]

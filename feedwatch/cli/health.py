@@ -10,7 +10,7 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.locate import find_file, sqlite_path
 from feedwatch.core.health import problems_shown
 from feedwatch.store.errors import StoreError
-from feedwatch.store.lock import is_in_use, lock_path
+from feedwatch.store.lock import lock_path, use_of
 from feedwatch.store.peek import peek
 
 UNHEALTHY = 5
@@ -31,7 +31,7 @@ def problems_by_peek(config: Path | None) -> list[str] | None:
     except (ConfigError, StoreError, OSError):
         return None
     file = database.resolve()
-    return problems_shown(record, passes, now, in_use=is_in_use(lock_path(file), file))
+    return problems_shown(record, passes, now, use_of(lock_path(file), file))
 
 
 def problems_by_store(config: Path | None) -> list[str]:

@@ -9,6 +9,7 @@ Named tuples, since `healthcheck` starts here: to import dataclasses takes as lo
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -74,6 +75,15 @@ class HealthSnapshot(NamedTuple):
     unknown: int
     feed_due_at: datetime | None  # of the feed that has been due for longest
     job_due_at: datetime | None  # of the job that has been due for longest
+
+
+class Use(Enum):
+    """Whether a process, a daemon or a pass, has the database open."""
+
+    OPEN = auto()
+    NONE = auto()
+    REPLACED = auto()  # one has the file open that stood in its place before
+    UNKNOWN = auto()
 
 
 class Pass(NamedTuple):
@@ -149,16 +159,15 @@ def record_of(heartbeats: Mapping[str, datetime], snapshot: HealthSnapshot) -> H
 
 
 def problems_shown(
-    record: HealthRecord | None, passes: Sequence[Pass], now: datetime, *, in_use: bool | None
+    record: HealthRecord | None, passes: Sequence[Pass], now: datetime, use: Use
 ) -> list[str]:
     """Why feedwatch, another process, makes no progress, as its database shows; or none.
 
     `passes`: the last runs of `run --once`, the newest first. A daemon forgets those before it.
-    `in_use`: whether a process has the database open; None if that cannot be told.
     """
-    if passes:
-        return pass_problems(passes, now, in_use=in_use)
-    if in_use is False or (record is None and in_use is None):
+    if use is not Use.REPLACED and passes:
+        return pass_problems(passes, now, use)
+    if use in (Use.NONE, Use.REPLACED) or (record is None and use is Use.UNKNOWN):
         return ["not running: no daemon has this database"]
     return ["starting"] if record is None else problems(record)
 
@@ -169,14 +178,14 @@ def pass_interval(passes: Sequence[Pass]) -> timedelta | None:
     return max(gaps, default=None)
 
 
-def pass_problems(passes: Sequence[Pass], now: datetime, *, in_use: bool | None) -> list[str]:
+def pass_problems(passes: Sequence[Pass], now: datetime, use: Use) -> list[str]:
     """Whether the last pass died, or the next one is overdue by the interval of those before.
 
     What a pass found out, such as a feed that fails, is no ill health, as it is none of a daemon.
     """
     newest, ago = passes[0], abs(now - passes[0].began_at)
     if newest.status is None:
-        if in_use is False:
+        if use is Use.NONE:
             return [f"the `run --once` that began {spoken(ago)} ago has died"]
         return [f"a `run --once` is at work for {spoken(ago)}"] if ago > PASS_MAY_TAKE else []
     interval = pass_interval(passes)

@@ -164,7 +164,7 @@ def status_json(status: Status) -> dict[str, Any]:
     breaker = status.breaker
     return {
         "daemon": {
-            "running": not status.problems,
+            "running": not status.problems and not status.passes,  # passes: by a timer
             "problems": list(status.problems),
             "last_progress_at": stamp(status.last_progress_at),
         },

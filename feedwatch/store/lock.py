@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
@@ -125,32 +126,30 @@ def _mount_point(line: str) -> Path:
     return Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]))
 
 
-def is_in_use(path: Path, database: Path) -> bool | None:
-    """Whether a process holds the lock at `path` and has this very file open as the database.
-
-    None if this user may not open the lock.
-    """
+def use_of(path: Path, database: Path) -> Use:
+    """Whether a process holds the lock at `path`, and has this very file open as the database."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return Use.NONE
     except OSError:
-        return None
+        return Use.UNKNOWN
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         noted = os.read(file, 50).decode("ascii", "replace").partition(" ")[2]
         try:
-            return not noted or int(noted) == database.stat().st_ino
+            is_it = not noted or int(noted) == database.stat().st_ino
         except (OSError, ValueError):
-            return False
+            is_it = False
+        return Use.OPEN if is_it else Use.REPLACED
     finally:
         os.close(file)
-    return False
+    return Use.NONE
 
 
 def _locks_within_a_second(file: int) -> bool:
-    """Whether the lock could be had; it is tried again because `is_in_use` holds it briefly."""
+    """Whether the lock could be had; it is tried again because `use_of` holds it briefly."""
     until = time.monotonic() + 1
     while True:
         try:

@@ -1,5 +1,6 @@
 """Store: opens the database and holds one object for each concern."""
 
+from feedwatch.core.health import Use
 from feedwatch.store.breakers import BreakerStore, ensure_breaker
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore, ensure_database_id
@@ -17,7 +18,7 @@ from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
 from feedwatch.store.listings import Listings
-from feedwatch.store.lock import DatabaseFile, FileLock, is_in_use, lock_path
+from feedwatch.store.lock import DatabaseFile, FileLock, lock_path, use_of
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.passes import PassStore
 from feedwatch.store.schema import metadata
@@ -96,6 +97,6 @@ class Store:
         """Whether the database's file was deleted or replaced since it was opened `alone`."""
         return self._file is not None and self._file.is_replaced()
 
-    def is_in_use(self) -> bool | None:
-        """Whether a daemon has the database open; None if that can't be told from here."""
-        return is_in_use(lock_path(self.path), self.path) if self.path is not None else None
+    def use(self) -> Use:
+        """Whether a daemon has the database open, as far as that can be told from here."""
+        return Use.UNKNOWN if self.path is None else use_of(lock_path(self.path), self.path)

@@ -90,7 +90,7 @@ def only_at_a_sandbox(store: Store, api: str) -> str | None:
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
     record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
-    return problems_shown(record, store.passes.last(), now, in_use=store.is_in_use())
+    return problems_shown(record, store.passes.last(), now, store.use())
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:

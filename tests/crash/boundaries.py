@@ -37,6 +37,7 @@ from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
 from feedwatch.store.journal import Journal
+from feedwatch.store.passes import PassStore
 from feedwatch.store.store import Store
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
@@ -111,6 +112,7 @@ class Boundaries:
             (BreakerStore, "change", "change_gate"),
             (HeartbeatStore, "write", "beat"),
             (HeartbeatStore, "clear", "rest"),
+            (PassStore, "clear", "forget passes"),
         ):
             self._wrap(owner, method, name)
         self._wrap(EpisodeStore, "save", _name_of_save)
