@@ -12,6 +12,7 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, WAITING, Cause, Episode, State
 from feedwatch.core.feed import Document, Feed
 from feedwatch.core.json_forms import feed_json, remark
+from feedwatch.core.settings import OnReplaced
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.sandbox.faults import Fault
 from feedwatch.watcher.context import Check
@@ -312,4 +313,50 @@ def test_a_feed_whose_documents_are_always_damaged_goes_on(world: World) -> None
 def test_a_damaged_document_takes_nothing_out(world: World) -> None:
     shown(world, rss(9, *OLD))
     shown(world, damaged(*OLD))
+    assert set(world.states().values()) == {State.QUEUED}
+
+
+def test_old_items_that_are_pinned_do_not_make_what_falls_off_the_end_taken_out(
+    world: World,
+) -> None:
+    """What waits long in a short window goes, while a trailer from the beginning stays."""
+    serve(world, 9, 8, 7, 1)
+    serve(world, 12, 11, 10, 1)
+    for guid in ("guid-7", "guid-8", "guid-9"):
+        assert world.episode(guid).state is State.QUEUED
+    serve(world, 12, 10, 1, *OLD)
+    assert world.episode("guid-11").state is State.HELD, "older ones around it stay"
+
+
+@pytest.mark.parametrize("on_replaced", list(OnReplaced))
+@pytest.mark.parametrize("later", [timedelta(minutes=20), timedelta(minutes=-20)])
+def test_a_file_and_a_date_that_are_mended_before_the_post_are_one_episode(
+    world: World, on_replaced: OnReplaced, later: timedelta
+) -> None:
+    world.sources = [
+        replace(one, rules=replace(one.rules, on_replaced=on_replaced)) for one in world.sources
+    ]
+    world.restart()
+    serve(world, *OLD)
+    serve(world, item(9, when=published(9)), *OLD)
+    mended = item(9, url=audio(99), when=published(9) + later)
+    serve(world, mended, *OLD)
+    (waits,) = (one for one in world.store.episodes.find() if one.guid == "guid-9")
+    assert (waits.enclosure_url, waits.state) == (audio(99), State.QUEUED)
+
+
+def test_what_stood_on_a_further_page_is_not_taken_out_of_the_first_one(world: World) -> None:
+    first, second = rss(*range(30, 20, -1), 1), rss(*range(20, 1, -1))
+    link = f'<atom:link rel="next" href="{world.feeds.url_of("/2.xml")}"/>'.encode()
+    first = first.replace(
+        b"<channel>", b'<channel xmlns:atom="http://www.w3.org/2005/Atom">' + link
+    )
+    world.feeds.serve(second, path="/2.xml")
+    world.feeds.serve(first)
+    world.later(hours=1)
+    world.check()
+    assert len(world.states()) == 30
+    world.feeds.serve(first.replace(b"</channel>", b"<generator>x</generator></channel>"))
+    world.later(hours=1)
+    world.check()
     assert set(world.states().values()) == {State.QUEUED}

@@ -15,7 +15,9 @@ import pytest
 from feedwatch.config.title_pattern import TitlePattern
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.settings import Rules
+from feedwatch.feeds.links import links_of
 from feedwatch.feeds.parser_process import Parser
+from feedwatch.feeds.polling_hints import hints_of
 from feedwatch.feeds.scan import all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.feeds.scan.split import LONGEST_PIECE
@@ -127,6 +129,16 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "a stray ampersand, often": lambda: item("&" * PIECE),
     "20,000 items": lambda: rss(f"<item>{ENDS}" * 20_000),
     "two million items": lambda: rss("<item></item>" * 2_000_000),
+    "a long text beside one letter that is not ASCII": lambda: rss(
+        f"<item><title>ä</title><description>{repeated('word ', PIECE)}</description>{ENDS}"
+    ),
+    "a long text in Latin letters": lambda: item(
+        f"<description>{repeated('wörd ', PIECE)}</description>"
+    ),
+    "a head of comments that do not end": lambda: rss(head=repeated("<!--", PIECE)),
+    "a tail of comments that do not end": lambda: rss(tail=repeated("<!--", PIECE)),
+    "a new address of spaces": lambda: rss(head=f"<itunes:new-feed-url>{' ' * PIECE}"),
+    "links that do not end": lambda: rss(head=repeated("<link rel='next' href='", PIECE)),
     "a declaration that does not end": lambda: "<?xml " + " " * 10 * MEGABYTE + rss(),
 }
 
@@ -134,9 +146,12 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize("encoding", ["utf-8", "windows-1252"])
 def test_no_document_keeps_another_thread_waiting(name: str, encoding: str) -> None:
-    body = f"<?xml version='1.0' encoding='{encoding}'?>{DOCUMENTS[name]()}".encode()
+    codec = "latin-1" if encoding == "windows-1252" and "letter" in name else "utf-8"
+    body = f"<?xml version='1.0' encoding='{encoding}'?>{DOCUMENTS[name]()}".encode(codec)
     document = Document(body=body, url="https://h.example/feed.xml")
     with delays_nobody():
+        hints_of(body)
+        links_of(body, document.url)
         changed_items(document, SeenItems(rules=Rules()), NoParser())
 
 

@@ -36,7 +36,8 @@ def test_it_waits_until_its_date_and_its_delay_and_never_for_longer(
     wait = wait_of(NOW + ahead, NOW + seen, config, NOW)
     waits_for_date = future is FutureDated.WAIT and timedelta() < ahead <= 30 * DAY
     waits_for_delay = seen <= timedelta() < seen + delay
-    expected = max(ahead * waits_for_date, (seen + delay) * waits_for_delay)
+    date = max(min(ahead, min(seen, timedelta()) + 30 * DAY), timedelta())
+    expected = max(date * waits_for_date, (seen + delay) * waits_for_delay)
     assert (wait.until - NOW if wait is not None else timedelta()) == expected
     if wait is not None:
         assert f"waits until {wait.until:%Y-%m-%d %H:%M}" in wait.reason
@@ -211,3 +212,16 @@ def test_a_dry_run_says_until_when_an_item_would_wait(show: World) -> None:
     found = decisions_for(show.store, feed, show.sources[0], parsed, target, show.now, NextImport())
     waits = "new; waits until 2026-12-01 12:00:00Z, the date that its publisher states"
     assert (found[0].verdict, found[0].reason) == ("submit", waits)
+
+
+def test_a_date_that_is_put_ahead_again_and_again_is_waited_for_no_longer_than_a_month(
+    show: World,
+) -> None:
+    for _ in range(40):
+        publish(show, show.now + timedelta(hours=49))
+        if show.sandbox.submissions:
+            break
+        show.later(days=1)
+        show.submit()
+    assert 28 <= (show.now - show.begins_at).days <= 32
+    assert len(show.sandbox.submissions) == 1

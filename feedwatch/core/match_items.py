@@ -239,6 +239,12 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
     if (waiting := _waiting(item, document)) is not None:
         return waiting
     later, name = _is_later(item, one), _file_name(item.enclosure_url or "")
+    waits = one.waits and one.id not in document.shared
+    # The publisher has mended file and date before anything was sent; the next issue of a bulletin
+    # comes later.
+    soon = _is_near(item, one, BULLETIN - timedelta(seconds=1))
+    if waits and soon and one.state in (State.HELD, State.QUEUED):
+        return MatchKind.KNOWN, f"{known}, which waits and takes the new address", one
     if later and title_key(item.title) != one.title_key:
         reason = f"has the guid of episode {one.id}, but other audio and title, and a later date"
         return MatchKind.DOUBTFUL, reason, None
@@ -246,7 +252,7 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
         return MatchKind.KNOWN, f"{known}; the feed's audio has moved", one
     if later:
         return _replaced(item, f"has the guid of episode {one.id}, but other audio", one, document)
-    if one.waits and one.id not in document.shared:
+    if waits:
         return MatchKind.KNOWN, f"{known}, which waits and takes the new address", one
     if name == _file_name(one.enclosure_url) and document.is_telling(name):
         if _is_as_long(item, one):

@@ -34,7 +34,9 @@ def wait_of(
     date = believed(published_at, now)
     waits = []
     if date is not None and config.future_dated is FutureDated.WAIT:
-        waits.append((date, "the date that its publisher states"))
+        # A date that is put ahead again and again is waited for no longer than any other.
+        latest = min(first_seen_at, now) + WAIT_AT_MOST
+        waits.append((min(date, latest), "the date that its publisher states"))
     # Seen in the future: the clock was set back since, and would have it wait for so long again.
     if config.submit_delay > timedelta() and first_seen_at <= now:
         waits.append((first_seen_at + config.submit_delay, "as FEEDWATCH_SUBMIT_DELAY asks"))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State, correction
@@ -11,6 +11,8 @@ from feedwatch.core.feed import Item
 from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
 from feedwatch.store.schema import episodes, history
 from feedwatch.store.sql import chunks
+
+PINNED_PART = 10  # of what a document shows so many at most are pinned: a tenth
 
 Moved = tuple[Episode, Episode]  # an episode before and after a move
 
@@ -52,17 +54,14 @@ def note_absences(
     there = {*shown, *new}
     gone = [row.id for row in rows if row.missing_since is None and row.id not in there]
     moves = [(one, episode_lifecycle.came_back(one, now)) for one in _fetch(db, back)]
-    if gone:
-        published, first_seen = _oldest(db, shown)
-        for one in _fetch(db, gone):
-            dated = one.published_at is not None and published is not None
-            mine, oldest = (
-                (one.published_at, published) if dated else (one.first_seen_at, first_seen)
-            )
-            older_stay = mine is not None and oldest is not None and oldest < mine
-            moves.append((one, episode_lifecycle.left_feed(one, now, older_stay=older_stay)))
-            if older_stay and one.state is State.HELD:
-                _note(db, one, episode_lifecycle.TAKEN_OUT, now)
+    dates = _dates(db, there) if gone else []
+    for one in _fetch(db, gone):
+        older = sum(_is_older(date, one) for date in dates)
+        # Old ones that are pinned stay, whatever falls off the end.
+        older_stay = 0 < older == len(dates) or older > max(1, len(dates) // PINNED_PART)
+        moves.append((one, episode_lifecycle.left_feed(one, now, older_stay=older_stay)))
+        if older_stay and one.state is State.HELD:
+            _note(db, one, episode_lifecycle.TAKEN_OUT, now)
     moved = [(before, move_episode(db, before, after, now)) for before, after in moves]
     return [(before, after) for before, after in moved if after and after.state != before.state]
 
@@ -75,19 +74,23 @@ def _fetch(db: Connection, ids: Collection[int]) -> Sequence[Episode]:
     ]
 
 
-def _oldest(db: Connection, ids: Collection[int]) -> tuple[datetime | None, datetime | None]:
-    """The earliest date of publication of these episodes, and when the first of them was seen."""
+def _dates(db: Connection, ids: Collection[int]) -> list[tuple[datetime | None, datetime]]:
+    """When these episodes were published, as the feed says, and when they were first seen."""
     of = episodes.c
-    found = [
-        db.execute(
-            select(func.min(of.seen_published_at), func.min(of.first_seen_at)).where(
-                of.id.in_(chunk)
-            )
-        ).one()
+    return [
+        (published, first_seen)
         for chunk in chunks(ids)
+        for published, first_seen in db.execute(
+            select(of.seen_published_at, of.first_seen_at).where(of.id.in_(chunk))
+        )
     ]
-    dates, first_seen = zip(*found, strict=True) if found else ((), ())
-    return min(filter(None, dates), default=None), min(filter(None, first_seen), default=None)
+
+
+def _is_older(dates: tuple[datetime | None, datetime], one: Episode) -> bool:
+    published, first_seen = dates
+    if published is not None and one.published_at is not None:
+        return published < one.published_at
+    return first_seen < one.first_seen_at
 
 
 def _note(db: Connection, episode: Episode, text: str | None, now: datetime) -> None:

@@ -29,9 +29,14 @@ class Evaluation:
     def item_count(self) -> int:
         """How many items of the document are episodes; of its first page, which is asked for."""
         unchanged = self.changed.unchanged.episodes if self.changed is not None else 0
-        paged = self.outcome.paged if isinstance(self.outcome, ParsedFeed) else 0
-        first_page = self.decisions[: len(self.decisions) - paged]
+        first_page = self.decisions[: self._first_page]
         return unchanged + sum(decision.is_episode for decision in first_page)
+
+    @property
+    def _first_page(self) -> int:
+        """How many of the decisions are about items of the document's first page."""
+        paged = self.outcome.paged if isinstance(self.outcome, ParsedFeed) else 0
+        return len(self.decisions) - paged
 
     @property
     def is_nothing_new(self) -> bool:
@@ -99,6 +104,8 @@ class Evaluation:
             known = decision.match.known
             if episode is not None:
                 title = title_key(episode.title)
+                if place >= self._first_page:  # no further check will see it
+                    episode = replace(episode, missing_since=now)
                 new.append(
                     NewEpisode(episode=episode, keys=keys[place], title_key=title, place=place)
                 )
