@@ -167,6 +167,7 @@ def test_an_environment_that_did_not_change_makes_no_line(workspace: Workspace) 
 
 
 def test_what_is_secret_in_an_address_or_long_is_not_shown(workspace: Workspace) -> None:
+    workspace.set(CHECK_INTERVAL="1m")
     before = load(workspace.config, {})
     workspace.set(FEEDS__SHOW__URL="https://me:pw0rd@example.com/feed?token=t0ken")
     workspace.set(FEEDS__SHOW__EXCLUDE_TITLE="x" * 100)
@@ -202,7 +203,7 @@ def test_systemd_is_told_of_start_progress_reload_and_end(
     env = {"NOTIFY_SOCKET": str(manager.getsockname()), "WATCHDOG_USEC": "400000"}
     daemon = feedwatch.start("run", env=env)
     assert until(manager, "READY=1") == ["READY=1"]
-    assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feeds, ")
+    assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feed, ")
     assert until(manager, "WATCHDOG=1")
     daemon.send(signal.SIGHUP)
     reloading = until(manager, "RELOADING=1")[-1]
