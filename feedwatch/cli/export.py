@@ -16,6 +16,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.json_forms import episode_json
 from feedwatch.core.masking import masked_document
+from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.layout import layout_of
@@ -107,6 +108,7 @@ def _document(settings: Settings, store: Store, source: FeedConfig, feed: Feed) 
     }
     lost = len(ready.keys() - set(places))
     if lost:
-        say(f"feed {source.name}: {lost} of {len(ready)} ready episodes have no item in it")
+        those = counted(len(ready), "ready episode")
+        say(f"feed {source.name}: {lost} of {those} without an item in it")
     processed = {place: ready[one] for place, one in enumerate(places) if one in ready}
     return rewritten(layout, processed)
