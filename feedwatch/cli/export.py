@@ -54,6 +54,7 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
     show_default=True,
     help="rss: the feed as published, each ready enclosure replaced by its processed URL.",
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
 def export(config: Path | None, *, form: str, feed: str | None) -> None:
