@@ -29,7 +29,7 @@ ALLOWED = {
     "processors": {"core", "net"},
     "store": {"core"},
     "notify": {"core", "net", "logs"},
-    "config": {"core", "logs"},
+    "config": {"core", "net", "logs"},
     "watcher": {"core", "net", "feeds", "processors", "store", "notify"},
     "daemon": {"core", "net", "processors", "store", "watcher"},
     "web": {"core", "logs", "feeds", "store", "watcher", "daemon"},

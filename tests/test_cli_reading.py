@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from feedwatch.cli.verbs import VERBS
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from tests.support import KEY, FeedServer, Feedwatch, Workspace, audio, item
@@ -282,3 +283,37 @@ def test_an_empty_database_reads_as_empty_and_is_not_made(
     assert feedwatch.here("status").status == 0
     assert feedwatch.here("episodes", "--feed", "show").status == 0
     assert not list(Path(workspace.folder).rglob("*.db*"))
+
+
+READING: dict[str, list[str]] = {
+    "check": [],
+    "doctor": [],
+    "episodes": [],
+    "export": [],
+    "feeds": [],
+    "healthcheck": [],
+    "podcasts": [],
+    "show": ["1"],
+    "status": [],
+}
+ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
+ACTING |= {"sandbox", "skip", "web"}
+
+
+def test_every_verb_that_reads_has_json_and_writes_one_document(feedwatch: Feedwatch) -> None:
+    assert READING.keys() | ACTING == VERBS.keys()
+    feedwatch.once()
+    for name, arguments in READING.items():
+        assert feedwatch.here(name, *arguments, "--json").json, name
+    assert (
+        feedwatch.here("export", "--json").json == feedwatch.here("export", "--format", "json").json
+    )
+
+
+def test_healthcheck_says_in_json_what_is_wrong(feedwatch: Feedwatch, workspace: Workspace) -> None:
+    ended = feedwatch.here("healthcheck", "--json")
+    assert (ended.status, ended.json["healthy"]) == (5, False)
+    assert len(ended.json["problems"]) == 1
+    feedwatch.once()
+    ended = feedwatch.here("healthcheck", "--json")
+    assert (ended.status, ended.json) == (0, {"healthy": True, "problems": []})

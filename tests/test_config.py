@@ -291,6 +291,46 @@ def test_a_wrong_value_is_told_with_its_key_and_what_was_expected(
     assert says in problem
 
 
+def feed_at(name: str, host: str) -> str:
+    block = f"FEEDWATCH_FEEDS__{name}__"
+    return f"{block}URL=http://{host}/feed\n{block}PODCAST_ID={name}\n"
+
+
+PUBLIC_HOSTS = ["8.8.8.8", "[2606:4700::1]", "localhost.example.com", "nas", "134744072:8080"]
+PRIVATE_HOSTS = ["127.0.0.1:8011", "[::1]", "localhost", "10.1.2.3", "[fd00::1]", "192.168.0.9"]
+
+
+@pytest.mark.parametrize("key", ["CHECK_INTERVAL", "FEEDS__OTHER__CHECK_INTERVAL"])
+@pytest.mark.parametrize("host", PUBLIC_HOSTS)
+def test_a_public_host_is_asked_once_a_minute_at_most(tmp_path: Path, host: str, key: str) -> None:
+    feed = KEY + feed_at("OTHER", host)
+    (problem,) = problems(tmp_path, feed + f"FEEDWATCH_{key}=59s\n")
+    assert problem.startswith(f"FEEDWATCH_{key}='59s': expected 1m or more for the feed 'other'")
+    read(tmp_path, feed + f"FEEDWATCH_{key}=60s\n")
+
+
+@pytest.mark.parametrize("host", PRIVATE_HOSTS)
+def test_a_private_host_may_be_asked_more_often(tmp_path: Path, host: str) -> None:
+    (source,) = read(
+        tmp_path, KEY + feed_at("OTHER", host) + "FEEDWATCH_CHECK_INTERVAL=1s\n"
+    ).sources
+    assert source.check_interval == timedelta(seconds=1)
+
+
+def test_an_interval_of_many_feeds_is_one_problem_and_a_feeds_own_one_counts(
+    tmp_path: Path,
+) -> None:
+    feeds = FEED + feed_at("B", "b.example") + feed_at("C", "c.example") + feed_at("D", "10.0.0.1")
+    text = KEY + feeds + "FEEDWATCH_CHECK_INTERVAL=5s\nFEEDWATCH_FEEDS__C__CHECK_INTERVAL=1h\n"
+    (problem,) = problems(tmp_path, text)
+    assert "for the feed 'b' and 1 other, on a public host" in problem
+
+
+def test_a_short_interval_is_told_beside_what_else_is_wrong(tmp_path: Path) -> None:
+    text = KEY + FEED + "FEEDWATCH_CHECK_INTERVAL=5s\nFEEDWATCH_FLOOD_LIMIT=x\n"
+    assert len(problems(tmp_path, text)) == 2
+
+
 def test_a_podcast_id_that_is_no_path_segment_is_refused(tmp_path: Path) -> None:
     text = KEY + FEED.replace("p-1", "../p")
     (problem,) = problems(tmp_path, text)

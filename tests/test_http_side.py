@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -21,7 +22,9 @@ from feedwatch.config.load import load
 from feedwatch.core.episode import State
 from feedwatch.core.health import LOOPS, HealthRecord, LoopHealth
 from feedwatch.core.settings import FeedConfig, Policy
+from feedwatch.daemon.heartbeat import WRITE_EVERY
 from feedwatch.daemon.metrics import MOST_FEEDS, OLDEST_FEEDS, Metrics
+from feedwatch.store.database import BUSY_SECONDS
 from feedwatch.store.store import Store
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Serving
@@ -82,6 +85,36 @@ def test_a_running_daemon_is_healthy_ready_and_tells_what_it_did(
     assert read["feedwatch_feed_last_success_timestamp_seconds", "show"] > 0
     assert read["feedwatch_healthy",] == 1
     assert daemon.stop().status == 0
+
+
+def test_the_wait_for_a_lock_and_the_time_between_writes_are_below_15_seconds() -> None:
+    assert WRITE_EVERY + BUSY_SECONDS < 15
+
+
+@pytest.mark.long  # it waits for the lock as long as a daemon does
+def test_a_locked_database_is_told_within_15_seconds(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.set(LISTEN="127.0.0.1:0", CHECK_INTERVAL="1h")  # so that nothing is due
+    daemon = feedwatch.start("run")
+    port = listening_port(daemon)
+    wait_for(lambda: feedwatch.states() == {"guid-1": "ready"})
+
+    def is_up() -> tuple[int, float]:
+        read = values(ask(port, "/metrics")[1])
+        return ask(port, "/readyz")[0], read["feedwatch_database_up",]
+
+    wait_for(lambda: is_up() == (200, 1))
+    with closing(sqlite3.connect(workspace.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        wait_for(lambda: is_up() == (503, 0))
+        took = time.monotonic() - began
+        assert "locked" in ask(port, "/readyz")[1]
+        other.execute("ROLLBACK")
+    wait_for(lambda: is_up() == (200, 1))
+    assert took < 15
+    daemon.stop()
 
 
 def test_it_cannot_have_an_address_that_is_taken(

@@ -3,17 +3,23 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from feedwatch.core.masking import know
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.masking import know, masked
 from feedwatch.logs.formatters import BareLines, ForJournal, JsonLines, TextLines
+from feedwatch.watcher.context import log_move
 from tests.support import Feedwatch
 
 SECRET = 'a "quoted" secret'
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def record(message: str, *, failed: bool = False) -> logging.LogRecord:
@@ -97,3 +103,39 @@ def test_json_lines_of_a_whole_run_name_feed_episode_media_id_and_attempt(
     assert checked["feed"] == "show"
     assert (accepted["feed"], accepted["episode"], accepted["attempt"]) == ("show", 1, 1)
     assert accepted["media_id"] == ready["media_id"]
+
+
+def test_a_submission_is_one_line_and_ready_says_where_and_after_how_long(
+    feedwatch: Feedwatch,
+) -> None:
+    ended = feedwatch.here("run", "--once")
+    lines = [line for line in ended.stderr.splitlines() if "episode 1 of show" in line]
+    submitted, ready = lines
+    media_id = feedwatch.episode()["media_id"]
+    assert submitted.endswith(f": accepted as media id {media_id}")
+    url = masked(feedwatch.episode()["processed_url"])
+    assert re.search(rf": processing → ready after \d+ s: {re.escape(url)}$", ready)
+
+
+def test_a_secret_in_a_processed_url_is_masked_in_the_line_of_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = Episode(
+        feed="show",
+        guid="g",
+        title="T",
+        description=None,
+        enclosure_url="https://h.example/a.mp3",
+        published_at=None,
+        state=State.PROCESSING,
+        reason=None,
+        first_seen_at=NOW,
+        submitted_at=NOW,
+        media_id="m",
+    )
+    url = "https://cdn.example/a.mp3?signature=s3cr3t"
+    done = replace(one, state=State.READY, processed_url=url, finished_at=NOW + timedelta(hours=3))
+    with caplog.at_level("INFO"):
+        log_move(one, done)
+    (line,) = (TextLines().format(record) for record in caplog.records)
+    assert line.endswith("processing → ready after 3 h: https://cdn.example/a.mp3?signature=***")

@@ -126,7 +126,7 @@ def test_doctor_says_what_the_database_lacks_and_what_the_next_start_does(
     lose(workspace)
     ended = feedwatch.here("doctor")
     assert ended.status == 1
-    assert "the journal has 1 claims that this database lacks: 1 accepted, 0 in doubt" in (
+    assert "the journal has 1 claim that this database lacks: 1 accepted, 0 in doubt" in (
         ended.stdout
     )
     assert "the next start takes them over" in ended.stdout
@@ -150,7 +150,7 @@ def tried(feedwatch: Feedwatch, workspace: Workspace) -> Feedwatch:
 def test_check_and_run_say_once_which_episodes_only_a_sandbox_had(tried: Feedwatch) -> None:
     for ended in (tried.here("check"), tried.once("--timeout", 0)):
         assert ended.status == 0
-        said = "1 episodes that were submitted to a sandbox and never to http://api.invalid:80"
+        said = "1 episode submitted to a sandbox and never to http://api.invalid:80"
         assert ended.stderr.count(said) == 1
         assert "FEEDWATCH_DATABASE_URL" in ended.stderr
 

@@ -107,7 +107,7 @@ def test_a_lost_database_rebuilds_itself_from_the_journal_and_pays_for_nothing_a
     feed_server.publish(item(2, when=after(datetime.now(UTC))), 1)
     again = paid.once()
     assert again.status == 0
-    assert "the journal has 1 claims that it did not know" in again.stderr
+    assert "the journal has 1 claim that it did not know" in again.stderr
     assert paid.states() == {"guid-2": "ready", "guid-1": "ready"}
     assert [body["name"] for body in sandbox.taken] == ["Episode 1", "Episode 2"]
     assert "the journal has" not in paid.once().stderr, "said once"

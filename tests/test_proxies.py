@@ -75,7 +75,8 @@ def proxy(feed_server: FeedServer) -> Iterator[Proxy]:
 def test_api_and_feeds_go_each_by_their_own_proxy(
     feedwatch: Feedwatch, workspace: Workspace, proxy: Proxy
 ) -> None:
-    workspace.set(FEED_PROXY=proxy.url(), FEEDS__SHOW__URL="http://feeds.example.org/feed.xml")
+    workspace.set(FEED_PROXY=proxy.url(), CHECK_INTERVAL="1m")
+    workspace.set(FEEDS__SHOW__URL="http://feeds.example.org/feed.xml")
     assert feedwatch.once().status == 0
     assert proxy.seen == ["GET http://feeds.example.org/feed.xml"]
     with Proxy({}) as other:

@@ -167,6 +167,7 @@ def test_an_environment_that_did_not_change_makes_no_line(workspace: Workspace) 
 
 
 def test_what_is_secret_in_an_address_or_long_is_not_shown(workspace: Workspace) -> None:
+    workspace.set(CHECK_INTERVAL="1m")
     before = load(workspace.config, {})
     workspace.set(FEEDS__SHOW__URL="https://me:pw0rd@example.com/feed?token=t0ken")
     workspace.set(FEEDS__SHOW__EXCLUDE_TITLE="x" * 100)

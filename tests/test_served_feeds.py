@@ -315,6 +315,7 @@ def test_feeds_are_served_only_on_a_public_side(workspace: Workspace) -> None:
 def test_where_a_feed_is_served(
     workspace: Workspace, keys: dict[str, str], path: str | None
 ) -> None:
+    workspace.set(CHECK_INTERVAL="1m")
     workspace.set(**{f"FEEDS__SHOW__{key}": value for key, value in keys.items()})
     settings = load(workspace.config, {})
     found = settings.sources[0].served_path
@@ -330,7 +331,7 @@ def test_a_daemon_serves_its_feeds_from_one_process_to_the_next(
     assert feedwatch.json("feeds")[0]["served"]["document_at"]
     feed_server.publish()
     ended = feedwatch.here("export", "--format", "rss")
-    assert "1 of 1 ready episodes have no item in it" in ended.stderr
+    assert "1 of 1 ready episode without an item in it" in ended.stderr
 
 
 # The servers of processed files

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ from feedwatch.cli.export import _cell
 from feedwatch.core import events, feed_lifecycle, schedule
 from feedwatch.core.events import Event
 from feedwatch.core.feed import Failed, Feed, Hints, NotModified
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY, HOUR
 from feedwatch.feeds.polling_hints import hints_of
 from feedwatch.net.client import Cancellation, retry_after
@@ -24,6 +26,7 @@ from tests.support import Feedwatch, Workspace, wait_for
 from tests.world import world
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ROOT = Path(__file__).parent.parent / "feedwatch"
 NAMES = [f"feed-{number}" for number in range(200)]
 
 
@@ -146,6 +149,33 @@ def test_another_database_is_answered_by_what_is_supported(
     assert ended.status == 2
     assert "or of PostgreSQL" in ended.stderr
     assert "sesame99" not in ended.output
+
+
+NOUNS = "feed|episode|item|job|claim|line|event|submission|podcast|change|day|hour"
+NUMBER = r"(?:%d|\{\{?(?!counted\()[a-z][^{}]*\}\}?)"  # not a constant, as {MAX_ITEMS}
+OF_A_NUMBER = re.compile(rf"{NUMBER} (?:\w+ )?(?:{NOUNS})s\b")
+NEVER_ONE = {
+    "given up after %d days",  # of a constant
+    "retried for %d days",
+    "last {episode_lifecycle.MOST_REFUSALS} episodes",
+    "about every {round(gap)} days",  # one is "daily"
+    "older than {older_than} days",  # 30 at least
+}
+
+
+def test_what_is_counted_is_one_feed_and_two_feeds() -> None:
+    found = set()
+    for path in (*ROOT.rglob("*.py"), *ROOT.rglob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        for known in NEVER_ONE:
+            text = text.replace(known, "")
+        found |= {(path.name, words) for words in OF_A_NUMBER.findall(text)}
+    assert found == set()
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 feeds"), (1, "1 feed"), (2, "2 feeds")])
+def test_a_number_and_its_noun_agree(number: int, words: str) -> None:
+    assert counted(number, "feed") == words
 
 
 class Channel:

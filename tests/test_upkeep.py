@@ -177,7 +177,7 @@ def test_prune_says_what_it_would_delete_and_wants_a_yes(
     lines = count(workspace.database, "history")
     asked = finished.here("prune", "--older-than", "365d")
     assert asked.status == 2
-    assert f"{lines - 1} lines of 1 episodes" in asked.stderr
+    assert f"{lines - 1} lines of 1 episode" in asked.stderr
     assert count(workspace.database, "history") == lines
     done = finished.here("prune", "--older-than", "365d", "--yes")
     assert done.stdout == f"{lines - 1} lines deleted\n"

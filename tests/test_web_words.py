@@ -29,7 +29,7 @@ def config(**values: Any) -> FeedConfig:
     [
         (FirstRun(), "At the first check nothing was submitted."),
         (FirstRun(everything=True), "At the first check all items were submitted."),
-        (FirstRun(latest=3), "At the first check the latest 3 items were submitted."),
+        (FirstRun(latest=3), "Submitted at the first check: the latest 3 items."),
         (FirstRun(since=date(2026, 1, 2)), "At the first check items since 2026-01-02 were submi"),
     ],
 )

@@ -14,6 +14,7 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Counted, Metrics
@@ -171,7 +172,9 @@ def _open(store: Store, channels: Sequence[Channel]) -> None:
     """Announce by these channels from now on, and say what is wrong with them at once."""
     dropped = store.outbox.open([channel.name for channel in channels])
     if dropped:
-        log.warning("%d events are not told: the config no longer has their channel", dropped)
+        log.warning(
+            "not told, since the config no longer has their channel: %s", counted(dropped, "event")
+        )
     for channel in channels:
         complaint = channel.complaint()
         if complaint is not None:

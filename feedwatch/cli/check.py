@@ -29,6 +29,7 @@ from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.ledger import origin
+from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
@@ -89,7 +90,7 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
             continue
         totals = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
         numbers = ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
-        tell(f"{source.name}: {len(found)} items, of these {numbers}")
+        tell(f"{source.name}: {counted(len(found), 'item')}, of these {numbers}")
         rows = [
             {
                 "decision": one.verdict,

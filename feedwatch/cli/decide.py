@@ -14,6 +14,7 @@ from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, ye
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
+from feedwatch.core.printable import counted
 from feedwatch.net.client import Cancellation
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
@@ -167,7 +168,7 @@ def _remark(proposal: Proposal) -> None:
 
 def _preview(proposal: Proposal) -> None:
     episodes = [after for _, after in proposal.moves]  # with the addresses that will be sent
-    number = f"{len(episodes)} episodes" if len(episodes) != 1 else "1 episode"
+    number = counted(len(episodes), "episode")
     say(f"{number} will be submitted; each submission costs money and is published:")
     for episode in episodes[:MAX_PREVIEWED]:
         say(f"  {episode.id}  {episode.feed}  {episode.title}  {episode.enclosure_url}")

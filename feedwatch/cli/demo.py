@@ -20,6 +20,7 @@ from feedwatch.config.load import load
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import short
 from feedwatch.core.masking import know
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.logs import formatters
@@ -75,7 +76,7 @@ def demo() -> None:
         path.touch(0o600)
         path.write_text(CONFIG.format(api=sandbox.url, key=KEY, feed=feed, podcast=PODCAST))
         click.echo(f"A stand-in for the media API runs at {sandbox.url}")
-        click.echo(f"A feed with {len(episodes)} old episodes is at {feed}")
+        click.echo(f"A feed with {counted(len(episodes), 'old episode')} is at {feed}")
         with _daemon(path) as store:
             _tell(store, sandbox, episodes)
 
@@ -115,8 +116,8 @@ def _daemon(config: Path) -> Iterator[Store]:
 def _tell(store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]]) -> None:
     _wait(lambda: store.feeds.all()[0].success_at is not None, "the first check")
     click.echo(
-        f"\n1. The first check: {len(store.episodes.find())} old episodes, none submitted "
-        f"(FEEDWATCH_FIRST_RUN=none); submissions so far: {len(sandbox.submissions)}"
+        f"\n1. The first check: {counted(len(store.episodes.find()), 'old episode')}, none "
+        f"submitted (FEEDWATCH_FIRST_RUN=none); submissions so far: {len(sandbox.submissions)}"
     )
     episodes.append(("published just now", datetime.now(UTC)))
     click.echo("\n2. The publisher adds an episode. feedwatch:")

@@ -168,8 +168,8 @@ def _lacking(coming: NextImport) -> Iterator[Finding]:
     feeds = ", ".join(sorted(coming.doubted_until)) or "no feed of the config"
     yield Finding(
         "journal and database",
-        f"the journal has {number} claims that this database lacks: {accepted} accepted, "
-        f"{doubtful} in doubt, {number - accepted - doubtful} not taken",
+        f"the journal has {counted(number, 'claim')} that this database lacks: "
+        f"{accepted} accepted, {doubtful} in doubt, {number - accepted - doubtful} not taken",
         "was it lost or restored, the next start takes them over: accepted ones are polled, those "
         f"in doubt become unknown, older items that turn up are held, in: {feeds}. Is it another "
         "database, see FEEDWATCH_DATABASE_URL",

@@ -15,6 +15,7 @@ from feedwatch.config.keys import Settings
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.json_forms import episode_json
 from feedwatch.core.masking import masked_document
+from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.layout import layout_of
@@ -52,6 +53,7 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
     show_default=True,
     help="rss: the feed as published, each ready enclosure replaced by its processed URL.",
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
 def export(config: Path | None, *, form: str, feed: str | None) -> None:
@@ -109,6 +111,7 @@ def _document(settings: Settings, store: Store, source: FeedConfig, feed: Feed) 
     }
     lost = len(ready.keys() - set(places))
     if lost:
-        say(f"feed {source.name}: {lost} of {len(ready)} ready episodes have no item in it")
+        those = counted(len(ready), "ready episode")
+        say(f"feed {source.name}: {lost} of {those} without an item in it")
     processed = {place: ready[one] for place, one in enumerate(places) if one in ready}
     return rewritten(layout, processed)

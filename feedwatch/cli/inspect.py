@@ -35,7 +35,7 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
 from feedwatch.processors import INLET
 from feedwatch.watcher import overview
@@ -234,7 +234,8 @@ def _print_status(status: Status, now: datetime) -> None:
         state = f"stopped until a read succeeds, tried {when}: {submissions['reason']}"
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
-        f"hours, {submissions['live_jobs']} of {submissions['max_concurrent_jobs']} jobs live"
+        f"hours, {submissions['live_jobs']} of "
+        f"{counted(submissions['max_concurrent_jobs'], 'job')} live"
     )
     tell(f"episodes     {in_words(totals(status.counts)) or 'none'}")
     failing = sum(feed.error is not None for feed in status.feeds)
@@ -248,7 +249,7 @@ def _print_status(status: Status, now: datetime) -> None:
         if noted := remark(feed):
             tell(f"  {feed.name}: {noted}")
     for one in status.undelivered:
-        tell(f"undelivered  {one.events} events via {one.channel}: {one.error}")
+        tell(f"undelivered  {counted(one.events, 'event')} via {one.channel}: {one.error}")
     if all(status.journal.values()):
         tell(
             "journal      no place of it can be written by this user, so a lost or restored "

@@ -8,6 +8,7 @@ import click
 
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
 from feedwatch.cli.settings import opened, read_settings
+from feedwatch.core.printable import counted
 
 LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, for some more
 
@@ -64,8 +65,9 @@ def prune(config: Path | None, *, older_than: int, yes: bool) -> None:
     before = datetime.now(UTC) - timedelta(days=older_than)
     with opened(read_settings(config, needs_feeds=False)) as store:
         old = store.upkeep.old_history(before)
-        say(f"{old.lines} lines of {old.episodes} episodes are older than {older_than} days")
+        lines, those = counted(old.lines, "line"), counted(old.episodes, "episode")
+        say(f"older than {older_than} days: {lines} of {those}")
         if old.lines:
             confirm("Delete them?", given=yes)
         deleted = sum(store.upkeep.prune(before))
-    click.echo(f"{deleted} lines deleted")
+    click.echo(f"{counted(deleted, 'line')} deleted")

@@ -14,6 +14,7 @@ from feedwatch.core.printable import printable
 
 FAILED, USAGE, PARTLY, WAITING = 1, 2, 3, 4  # 5: see `health.UNHEALTHY`
 
+GAP = "  "  # between the columns of a table
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
@@ -63,20 +64,48 @@ def print_table(rows: Sequence[Mapping[str, object]], empty: str = "") -> None:
         tell(empty)
         return
     # Here, since verbs and `--help` that print no table start faster without it.
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold", no_wrap=column in ("id", "state", "published"))
+    lines = [list(rows[0])]
     for row in rows:
         cells = ["" if cell is None else cell for cell in row.values()]
-        # What stands in a cell is data: neither rich's markup nor control codes work in it.
         texts = [cell if isinstance(cell, Exact) else masked(str(cell)) for cell in cells]
-        table.add_row(*(Text(printable(text)) for text in texts))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False).print(table, markup=False)
+        lines.append([printable(text) for text in texts])
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    columns = list(zip(*lines, strict=True))
+    words = [[word for cell in column for word in cell.split()] for column in columns]
+    plain = [[word for word in column if "://" not in word] for column in words]
+    tiers = [
+        [max(map(cell_len, texts), default=0) for texts in tier] for tier in (plain, words, columns)
+    ]
+    room = console.width - len(GAP) * (len(columns) - 1)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, width in zip(rows[0], column_widths(tiers, room), strict=True):
+        table.add_column(name, overflow="fold", width=width)
+    for line in lines[1:]:
+        # What stands in a cell is data: neither rich's markup nor control codes work in it.
+        table.add_row(*map(Text, line))
+    console.print(table, markup=False)
+
+
+def column_widths(tiers: Sequence[Sequence[int]], room: int) -> list[int]:
+    """How wide each column is. A tier is what each of them wants; the first is served first.
+
+    The tiers are the longest plain words, the longest addresses, and the longest cells: so a word
+    is folded in its middle only where there is no room for it, and an address before a word.
+    """
+    widths = [0] * len(tiers[0])
+    for tier in tiers:
+        more = [max(0, want - width) for want, width in zip(tier, widths, strict=True)]
+        left = max(0, room - sum(widths))
+        most = min(max(more), left)
+        while sum(min(want, most) for want in more) > left:
+            most -= 1
+        widths = [width + min(want, most) for width, want in zip(widths, more, strict=True)]
+    return [max(1, width) for width in widths]
 
 
 def in_words(numbers: Mapping[Any, int]) -> str:

@@ -31,6 +31,7 @@ from feedwatch.config.problems import (
     duplicate_feeds,
     explain,
     respelt_feeds,
+    short_check_intervals,
     short_secrets,
     unknown_key,
 )
@@ -84,6 +85,7 @@ def load(
         problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
     problems += duplicate_feeds(tree["feeds"])
+    problems += short_check_intervals(tree)
     try:
         keys = Keys.model_validate(tree)
     except ValidationError as error:

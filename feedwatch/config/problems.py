@@ -2,7 +2,10 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic_core import ErrorDetails
 
@@ -14,9 +17,13 @@ from feedwatch.config.key_names import (
     WEBHOOK_SECRET_FILE_KEY,
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys
+from feedwatch.config.values import duration, http_url
 from feedwatch.core.identity import comparable
 from feedwatch.core.masking import SHORTEST_SECRET, masked_setting, names_a_secret
+from feedwatch.core.printable import counted
+from feedwatch.net.address_scope import Scope, host_scope
 
+SHORTEST_CHECK_INTERVAL = timedelta(minutes=1)  # on public hosts
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 
 
@@ -45,6 +52,26 @@ def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
                 f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
                 "PODCAST_ID, so every episode would be submitted twice; take one of them out"
             )
+
+
+def short_check_intervals(tree: Mapping[str, Any]) -> Iterable[str]:
+    """Check intervals under a minute, the global one or a feed's own, for feeds on public hosts."""
+    short: dict[tuple[str, str], list[str]] = {}
+    for name, feed in tree["feeds"].items():
+        key, text = f"{PREFIX}FEEDS__{name.upper()}__CHECK_INTERVAL", feed.get("check_interval")
+        if text is None:
+            key, text = f"{PREFIX}CHECK_INTERVAL", tree.get("check_interval")
+        with suppress(ValueError):  # what is no duration, or no address, is told by itself
+            is_short = text is not None and duration(text) < SHORTEST_CHECK_INTERVAL
+            host = urlsplit(http_url(feed.get("url", ""))).hostname if is_short else None
+            if host is not None and host_scope(host) is Scope.PUBLIC:
+                short.setdefault((key, text), []).append(name)
+    for (key, text), (first, *others) in short.items():
+        more = f" and {counted(len(others), 'other')}" if others else ""
+        yield (
+            f"{key}={text!r}: expected 1m or more for the feed {first!r}{more}, on a public host; "
+            "a feed at localhost or a private address may have less, by a CHECK_INTERVAL of its own"
+        )
 
 
 def respelt_feeds(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:

@@ -10,6 +10,7 @@ from feedwatch.core.episode import FILTERS, Cause, Episode, State
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules
 from feedwatch.core.submit_waits import believed
@@ -255,8 +256,8 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: i
     new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
     if new > rules.flood_limit:
         return (
-            f"flood: {new} new items in one check, the limit is {rules.flood_limit}; `approve` or "
-            "`skip` decides, and FEEDWATCH_FLOOD_LIMIT of the feed raises the limit"
+            f"flood: {counted(new, 'new item')} in one check, the limit is {rules.flood_limit}; "
+            "`approve` or `skip` decides, and FEEDWATCH_FLOOD_LIMIT of the feed raises the limit"
         )
     before = feed.item_count
     still = unchanged + sum(

@@ -15,7 +15,7 @@ from feedwatch.core.episode import Episode
 from feedwatch.core.json_forms import episode_json, stamp
 from feedwatch.core.ledger import Restoration
 from feedwatch.core.masking import masked_content, masked_document, shortened
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import counted, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ def restored(at: datetime, done: Restoration) -> Event:
     """`database.restored`: claims were made that this database lacked; the journal had them."""
     text = (
         f"this database is new, another one or restored from a copy: the journal has "
-        f"{done.imported} submissions that it did not know. Of their episodes {done.processing} "
-        f"are polled again, {done.unknown} may or may not have been taken, and {done.unmet} "
-        "submissions wait for their items. Older items that turn up in these feeds are held: "
-        f"{', '.join(done.feeds)}"
+        f"{counted(done.imported, 'submission')} that it did not know. Episodes that are polled "
+        f"again: {done.processing}, that may or may not have been taken: {done.unknown}; "
+        f"submissions that wait for their items: {done.unmet}. Older items that turn up in these "
+        f"feeds are held: {', '.join(done.feeds)}"
     )
     return event("database.restored", "database", at, text, asdict(done) | {"held": 0})
 
@@ -74,8 +74,8 @@ def everything_held(at: datetime, queued: int) -> Event:
     """`database.restored`, where no journal tells which claims are missing: all is held."""
     text = (
         "more was submitted than this database knows of: it is new, another one or restored from "
-        f"a copy. {queued} queued episodes and what the next check of each feed finds new are "
-        "held: `feedwatch approve --feed NAME` or `feedwatch skip --feed NAME` settles it"
+        f"a copy. {counted(queued, 'queued episode')} and what the next check of each feed finds "
+        "new are held: `feedwatch approve --feed NAME` or `feedwatch skip --feed NAME` settles it"
     )
     return event("database.restored", "database", at, text, {"held": queued})
 

@@ -74,8 +74,8 @@ def remark_in_words(remark: Remark) -> str:
     match remark.kind:
         case RemarkKind.NO_ENCLOSURES:
             return (
-                f"none of its {detail} items has an enclosure of a wanted type (MEDIA_TYPES), so "
-                "nothing of it is ever submitted; is it the podcast's feed?"
+                f"none of its items, {detail} in all, has an enclosure of a wanted type "
+                "(MEDIA_TYPES), so nothing of it is ever submitted; is it the podcast's feed?"
             )
         case RemarkKind.FIXED_ADDRESS:
             return (
@@ -91,8 +91,8 @@ def remark_in_words(remark: Remark) -> str:
             return f"its publisher says that the feed has moved to {detail}: mend its URL"
         case RemarkKind.UNREAD:
             return (
-                f"its document is damaged: {detail} more items or enclosures stand in it than "
-                "could be read"
+                "its document is damaged: more items or enclosures stand in it than could be "
+                f"read, by {detail}"
             )
 
 

@@ -7,6 +7,8 @@ Decided by a table of our own: what Python's `ipaddress` takes for global or pri
 one release to the next, even within 3.11.
 """
 
+import socket
+from contextlib import suppress
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -94,3 +96,15 @@ def address_scope(address: str) -> Scope:
     return max(
         next(scope for block, scope in _SMALLEST_FIRST if end in block) for end in ends if end
     )
+
+
+def host_scope(host: str) -> Scope:
+    """Address scope of a URL's host, as far as its name says it; any other name is public."""
+    if host.rstrip(".").lower().endswith("localhost"):
+        return Scope.LOOPBACK
+    with suppress(OSError):  # 127.1, 0x7f000001: what libraries for C take for an address
+        host = socket.inet_ntoa(socket.inet_aton(host))
+    try:
+        return address_scope(host)
+    except ValueError:
+        return Scope.PUBLIC

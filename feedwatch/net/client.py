@@ -17,7 +17,7 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from feedwatch.net.address_scope import Scope, address_scope
+from feedwatch.net.address_scope import Scope, address_scope, host_scope
 from feedwatch.net.decompress import unpacked
 from feedwatch.net.response_head import ResponseHead
 
@@ -119,7 +119,7 @@ class _Transport(httpx.BaseTransport):
         transport = self._fresh if request.method == "POST" else self._kept
         if not self._is_proxied:
             return transport.handle_request(request)
-        if (scope := _stated_scope(request.url.host)) > _allowed_scope.get():
+        if (scope := host_scope(request.url.host)) > _allowed_scope.get():
             raise TooPrivateError(request.url.host)
         before = _allowed_scope.set(Scope.SPECIAL)  # the proxy is the operator's choice
         try:
@@ -132,18 +132,6 @@ class _Transport(httpx.BaseTransport):
     def close(self) -> None:
         self._kept.close()
         self._fresh.close()
-
-
-def _stated_scope(host: str) -> Scope:
-    """Address scope of a host, as far as its name says it."""
-    if host.rstrip(".").lower().endswith("localhost"):
-        return Scope.LOOPBACK
-    with suppress(OSError):  # 127.1, 0x7f000001: what libraries for C take for an address
-        host = socket.inet_ntoa(socket.inet_aton(host))
-    try:
-        return address_scope(host)
-    except ValueError:
-        return Scope.PUBLIC
 
 
 def _transport(cancellation: Cancellation, proxy: str | None, *, kept: int) -> httpx.HTTPTransport:

@@ -15,6 +15,7 @@ from feedwatch.core.events import Change, Event, event
 from feedwatch.core.feed import ErrorKind, Feed, RemarkKind
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.masking import masked, shortened
+from feedwatch.core.printable import counted
 from feedwatch.core.remarks import remark_in_words
 
 FAILED_FOR = timedelta(days=7)  # for so long a failed episode counts; nobody has to settle it
@@ -123,7 +124,7 @@ def _of_podcast(feed: Feed) -> Trouble | None:
 
 def _of_lost(lost: LostPodcast) -> Trouble:
     text = (
-        f"feed {lost.feed}: the API knows none of the {lost.jobs} jobs of podcast "
+        f"feed {lost.feed}: the API knows none of the {counted(lost.jobs, 'job')} of podcast "
         f"{lost.podcast_id}; was the podcast or the API key changed? They are polled on"
     )
     return Trouble(kind="lost", feed=lost.feed, text=text, episodes=lost.jobs)
@@ -142,7 +143,7 @@ def _of_feed(feed: Feed) -> Trouble | None:
 
 def _of_waiting(waiting: Waiting) -> Trouble | None:
     name, number, newest = waiting.feed, waiting.episodes, waiting.newest_id
-    those = f"{number} episodes" if number != 1 else "1 episode"
+    those = counted(number, "episode")
     one = f"episode {newest}, {shortened(waiting.newest_title, 80)!r}"
     why = f"{one if number == 1 else f'the newest is {one}'}: {waiting.newest_reason}"
     match waiting.state:

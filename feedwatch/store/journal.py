@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
+from feedwatch.core.printable import counted
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,8 @@ def _lines(path: Path) -> Iterator[Line]:
     good = [line for line in lines if isinstance(line, dict) and isinstance(line.get("t"), str)]
     yield from good
     if len(good) < len(lines):
-        log.warning("journal: %d damaged lines of %s passed over", len(lines) - len(good), path)
+        damaged = counted(len(lines) - len(good), "damaged line")
+        log.warning("journal: %s of %s passed over", damaged, path)
 
 
 def _parsed(text: str) -> object:

@@ -35,7 +35,7 @@ def peek(database: Path, now: datetime) -> tuple[HealthRecord | None, list[Pass]
             passes = [Pass(_time(at), *rest) for at, *rest in db.execute(PASSES)]
             stored = f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
             *counts, feed_due, job_due = db.execute(SNAPSHOT, {"now": stored}).fetchone()
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, ValueError, TypeError) as error:
         raise StoreError(f"the database {database} cannot be read: {error}") from error
     due = (_time(at) if at is not None else None for at in (feed_due, job_due))
     return record_of(heartbeats, HealthSnapshot(now, *counts, *due)), passes

@@ -10,7 +10,7 @@ from threading import Event, Lock
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
-from feedwatch.core.health import CHECKS
+from feedwatch.core.health import CHECKS, spoken
 from feedwatch.core.ledger import Target
 from feedwatch.core.masking import shortened
 from feedwatch.core.settings import FeedConfig, Policy
@@ -107,13 +107,18 @@ def log_move(before: Episode, after: Episode) -> None:
     is_grave = after.state in (State.UNKNOWN, State.FAILED) or (
         after.overdue and not before.overdue
     )
+    told = f" (media id {after.media_id})" if after.media_id and not before.media_id else ""
+    if after.state is State.READY and after.submitted_at and after.finished_at:
+        told += f" after {spoken(after.finished_at - after.submitted_at)}"
+    if after.state is State.READY and after.processed_url:
+        told += f": {after.processed_url}"
     log.log(
         logging.WARNING if is_grave else logging.INFO,
         "%s: %s → %s%s%s",
         named(after),
         before.state,
         after.state,
-        f" (media id {after.media_id})" if after.media_id and not before.media_id else "",
+        told,
         f": {after.reason}" if after.reason else "",
         extra=about(after),
     )

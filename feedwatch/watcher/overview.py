@@ -10,6 +10,7 @@ from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
 from feedwatch.core.ledger import is_loopback
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
@@ -82,8 +83,8 @@ def only_at_a_sandbox(store: Store, api: str) -> str | None:
     named = ", ".join(map(str, ids[:NAMED_EPISODES]))
     rest = f" and {len(ids) - NAMED_EPISODES} more" if len(ids) > NAMED_EPISODES else ""
     return (
-        f"this database has {len(ids)} episodes that were submitted to a sandbox and never to "
-        f"{api}, which they count as done for: {named}{rest}"
+        f"this database has {counted(len(ids), 'episode')} submitted to a sandbox and never to "
+        f"{api}, for which that counts as done: {named}{rest}"
     )
 
 

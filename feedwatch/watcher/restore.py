@@ -25,6 +25,7 @@ from feedwatch.core.ledger import (
     is_alike,
     is_older,
 )
+from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
 from feedwatch.store.store import Store
@@ -47,22 +48,21 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     ours = [one for one in recorded if is_alike(one, context.processor.api)]
     if len(ours) < len(recorded):
         log.info(
-            "journal: %d claims at another API, a sandbox or a test, are passed over",
-            len(recorded) - len(ours),
+            "journal: passed over, as they are for another API, a sandbox or a test: %s",
+            counted(len(recorded) - len(ours), "claim"),
         )
     feeds_of = _feeds_by_podcast(context.plan.sources.values())
     known, done, latest = store.imports.take_over(ours, feeds_of, now, policy)
     if done.imported:
         log.error(
-            "this database is new, another one or restored from a copy: the journal has %d claims "
-            "that it did not know. %d episodes are polled, %d are in doubt, %d claims wait for "
-            "their items; held are older items that turn up in: %s",
-            *(done.imported, done.processing, done.unknown, done.unmet, ", ".join(done.feeds)),
+            "this database is new, another one or restored from a copy: the journal has %s "
+            "that it did not know. Episodes polled: %d, in doubt: %d; claims that wait for their "
+            "items: %d; held are older items that turn up in: %s",
+            counted(done.imported, "claim"),
+            *(done.processing, done.unknown, done.unmet, ", ".join(done.feeds)),
         )
         if done.unknown:
-            reason = (
-                f"of the submissions that this database did not know {done.unknown} are in doubt"
-            )
+            reason = f"of the submissions that this database did not know, in doubt: {done.unknown}"
             store.breakers.change(
                 context.processor.name,
                 lambda breaker: circuit_breaker.breaker_after_doubt(breaker, reason, now, policy),
@@ -142,9 +142,9 @@ def _hold_everything(context: Context) -> None:
     queued = context.store.claims.hold_everything(now, episode_lifecycle.doubted)
     log.error(
         "more was submitted than this database knows of, and no journal has it: it is new, another "
-        "one or restored from a copy. %d queued episodes and all that the next check of each feed "
+        "one or restored from a copy. %s and all that the next check of each feed "
         "finds new are held. `feedwatch approve --feed NAME` or `skip --feed NAME` settles it",
-        queued,
+        counted(queued, "queued episode"),
     )
 
 

@@ -18,6 +18,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
+from feedwatch.core.printable import counted
 from feedwatch.core.served import Places, ServedDocument, places
 from feedwatch.core.settings import FeedConfig, PodcastGuid, TimedTags
 from feedwatch.feeds.layout import Layout, layout_of
@@ -195,9 +196,8 @@ class ServedFeeds:
         if decided.unplaced != kept.unplaced:
             store.documents.note_unplaced(kept.feed_id, kept.version, decided.unplaced)
             log.info(
-                "feed %s: %d ready episodes have no item in the served feed",
-                source.name,
-                decided.unplaced,
+                "feed %s: %s without an item in the served feed",
+                *(source.name, counted(decided.unplaced, "ready episode")),
                 extra={"feed": source.name},
             )
         self._publish(source, kept, layout, decided)
@@ -232,7 +232,7 @@ class ServedFeeds:
             is_atom=layout.channel is not None and layout.channel.name == "feed",
         )
         log.debug(
-            "feed %s: rendered, %d of %d items have their processed files",
-            *(source.name, len(decided.processed), len(layout.items)),
+            "feed %s: rendered, %d of %s with the processed file",
+            *(source.name, len(decided.processed), counted(len(layout.items), "item")),
             extra={"feed": source.name},
         )

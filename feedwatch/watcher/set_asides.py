@@ -6,6 +6,7 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.circuit_breaker import SEVERAL, CircuitBreaker
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Accepted, Answer, Refused
+from feedwatch.core.printable import counted
 from feedwatch.watcher.context import Context, named
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def set_others_aside(
             aside = episode_lifecycle.set_aside(episode, reason)
             context.store.episodes.save(episode, aside, context.clock())
         if queued:
-            log.error("%s: %d queued episodes are held: %s", named(claimed), len(queued), reason)
+            number = counted(len(queued), "queued episode")
+            log.error("%s: held with it, %s: %s", named(claimed), number, reason)
 
 
 def _refusals_reason(feed: str, reason: str) -> str:

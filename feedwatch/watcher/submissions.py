@@ -294,7 +294,7 @@ class Submissions:
         )
         if saved is None:
             self._record_late(claimed, claim, answer)
-        else:
+        elif not isinstance(answer, Accepted):  # that was logged with its media id, by `_submit`
             log_move(claimed, saved)
         set_others_aside(context, before, claimed, answer)
         store.breakers.change(

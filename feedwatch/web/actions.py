@@ -13,6 +13,7 @@ from flask import Blueprint, Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from feedwatch.core.episode import State
+from feedwatch.core.printable import counted
 from feedwatch.watcher import decisions, overview
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import NotFoundError, RequestError
@@ -169,7 +170,8 @@ def carry_out(proposal: Proposal, number: int | None) -> Answer:
     overtaken = decisions.carry_out(g.parts.store, proposal, g.actor, at())
     if overtaken:
         return stale(number)
-    log.info("%s by %s: %d episodes", proposal.action, g.actor, len(proposal.moves))
+    number_of = counted(len(proposal.moves), "episode")
+    log.info("%s by %s: %s", proposal.action, g.actor, number_of)
     did = "ready" if proposal.done and not proposal.moves else proposal.action.value
     return done(did, n=len(proposal.moves), id=number or "")
 

@@ -14,6 +14,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.json_forms import counts, remark
+from feedwatch.core.printable import counted
 from feedwatch.watcher import overview
 from feedwatch.watcher.decisions import Action, is_possible, version_of
 from feedwatch.web import rhythm, words
@@ -160,8 +161,7 @@ def said() -> str | None:
     number = request.args.get("n", "")
     if words is None:
         return None
-    one = number in ("", "1")
-    return words.format(n="1 episode" if one else f"{valid_number(number)} episodes")
+    return words.format(n=counted(valid_number(number or "1"), "episode"))
 
 
 def valid_number(text: str) -> int:
@@ -189,14 +189,14 @@ def by_feed_and_reason(held: Sequence[Episode]) -> list[tuple[str, str | None, l
 def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
     """A part of the feeds, by the filter and the order in the address."""
     sources, store = parts.plan().sources, parts.store
-    breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
+    breaker, by_feed = store.breakers.get(parts.processor), store.statistics.by_feed()
     wanted = request.args.get("filter", "").strip().lower()
     sort = request.args.get("sort", "")
     feeds = overview.configured_feeds(store, sources.values()).values()
     found = sorted(
         (feed for feed in feeds if wanted in feed.name), key=lambda feed: order(feed, breaker, sort)
     )
-    held = {name: counts(one)["held"] for name, one in counted.items()}
+    held = {name: counts(one)["held"] for name, one in by_feed.items()}
     if sort == "held":
         found.sort(key=lambda feed: -held.get(feed.name, 0))
     number = after() or 0
@@ -209,7 +209,7 @@ def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
             "remark": remark(feed),
             "strip": rhythm.strip(published.get(feed.name, ()), now),
             "last": published[feed.name][-1].at if feed.name in published else None,
-            "counts": counts(counted.get(feed.name)),
+            "counts": counts(by_feed.get(feed.name)),
         }
         for feed in shown
     ]

@@ -13,6 +13,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short
+from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY, HOUR
 from feedwatch.store.listings import Published
 
@@ -145,14 +146,16 @@ def strip(published: Sequence[Published], now: datetime) -> Markup:
     )
     return Markup(
         '<svg class="strip" role="img" viewBox="0 0 {} {}" aria-label="{}"><path d="{}"/></svg>'
-    ).format(4 * WEEKS, STRIP_HEIGHT, f"{len(published)} episodes in {WEEKS} weeks", bars)
+    ).format(
+        4 * WEEKS, STRIP_HEIGHT, f"{counted(len(published), 'episode')} in {WEEKS} weeks", bars
+    )
 
 
 def checks(feed: Feed) -> Markup:
     """How the last checks of a feed ended: a cell each, oldest first."""
     marks = feed.recent_checks or ""
-    counted = Counter(CHECK_WORDS[mark] for mark in marks)
-    title = ", ".join(f"{number} {word}" for word, number in counted.items()) or "none yet"
+    words = Counter(CHECK_WORDS[mark] for mark in marks)
+    title = ", ".join(f"{number} {word}" for word, number in words.items()) or "none yet"
     cells = Markup("").join(
         Markup('<rect class="check-{}" x="{}" y="{}" width="8" height="{}"/>').format(
             mark, 10 * place, 0 if mark in "cf" else 6, 16 if mark in "cf" else 10

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.masking import masked
+from feedwatch.core.printable import counted
 from feedwatch.core.remarks import in_words
 
 PLAIN = "text/plain; charset=utf-8"
@@ -90,4 +91,5 @@ def set_up(app: Flask) -> None:
         "moment": moment,
         "link": link,
         "in_words": in_words,
+        "counted": counted,
     }

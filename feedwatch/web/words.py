@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from feedwatch.core.health import spoken
+from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig, FutureDated, OnReplaced, OnUnknown, Policy, Rules
 
 ON_UNKNOWN = {
@@ -24,8 +25,8 @@ ON_REPLACED = {
 def policy_in_words(policy: Policy) -> list[str]:
     """The limits of all submissions and jobs."""
     return [
-        f"At most {policy.max_submissions_per_day} submissions in any 24 hours, over all feeds.",
-        f"At most {policy.max_concurrent_jobs} jobs at once.",
+        f"In any 24 hours at most {counted(policy.max_submissions_per_day, 'submission')} in all.",
+        f"At most {counted(policy.max_concurrent_jobs, 'job')} at once.",
         f"A job is polled every {spoken(policy.poll_interval)}, more slowly as it gets older.",
         f"A job that is not final after {spoken(policy.job_deadline)} is overdue, and polled on.",
         ON_UNKNOWN[policy.on_unknown],
@@ -55,12 +56,12 @@ def _rules(rules: Rules) -> Iterator[str]:
     if first.everything:
         yield "At the first check all items were submitted."
     elif first.latest:
-        yield f"At the first check the latest {first.latest} items were submitted."
+        yield f"Submitted at the first check: the latest {counted(first.latest, 'item')}."
     elif first.since is not None:
         yield f"At the first check items since {first.since} were submitted."
     else:
         yield "At the first check nothing was submitted."
-    yield f"More than {rules.flood_limit} new items in one check are all held."
+    yield f"More than {counted(rules.flood_limit, 'new item')} in one check are all held."
     yield ON_REPLACED[rules.on_replaced]
     yield f"Of the types {', '.join(sorted(rules.episode_types))}."
     yield f"Enclosures of the types {', '.join(rules.media_types)} count."

@@ -153,7 +153,7 @@ cp -p "$STATE/before.bak" "$STATE/feedwatch.db"
 feedwatch pause
 systemctl start "$UNIT"
 eventually 60 states_are ready,ready,skipped
-said 'the journal has 1 claims that it did not know' || die "it did not notice"
+said 'the journal has 1 claim that it did not know' || die "it did not notice"
 feedwatch resume
 before=$(date -u +%FT%TZ)
 eventually 60 beat_since "$before"
