@@ -240,8 +240,7 @@ def _by_guid(item: Item, one: KnownEpisode, document: _Document) -> Match:
         return waiting
     later, name = _is_later(item, one), _file_name(item.enclosure_url or "")
     waits = one.waits and one.id not in document.shared
-    # The publisher has mended file and date before anything was sent; the next issue of a bulletin
-    # comes later.
+    # File and date were mended before anything was sent; a bulletin's next issue comes later.
     soon = _is_near(item, one, BULLETIN - timedelta(seconds=1))
     if waits and soon and one.state in (State.HELD, State.QUEUED):
         return MatchKind.KNOWN, f"{known}, which waits and takes the new address", one
