@@ -177,7 +177,11 @@ def _preview(proposal: Proposal) -> None:
 
 
 def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> None:
-    overtaken = decisions.carry_out(store, proposal, _actor(), now)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    overtaken = decisions.carry_out(store, proposal, f"cli:{user}", now)
     if overtaken:
         numbers = ", ".join(map(str, overtaken))
         stop(f"nothing was done: changed by someone else meanwhile, look again: {numbers}")
@@ -186,11 +190,3 @@ def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> No
         return
     if proposal.moves or not proposal.done:
         tell(f"{len(proposal.moves)} {what}")
-
-
-def _actor() -> str:
-    """Who decides here, as the history keeps it."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"cli:{os.getuid()}"

@@ -23,7 +23,6 @@ from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome, origin
 from feedwatch.core.printable import counted
-from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import (
@@ -237,22 +236,19 @@ def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
             outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
-                key = f"FEEDWATCH_FEEDS__{source.name.upper()}__URL"
-                yield Finding(name, error_of(outcome), _mend_of_feed(http, source, f"see {key}"))
+                step = f"see FEEDWATCH_FEEDS__{source.name.upper()}__URL"
+                try:  # its host is asked once more, for the error itself
+                    url = httpx.URL(source.url).copy_with(userinfo=b"")
+                    with deadline(20), http.stream("GET", url):
+                        pass
+                except (httpx.HTTPError, httpx.InvalidURL, TooPrivateError) as error:
+                    step = _mend(error, "FEEDWATCH_FEED_PROXY", step)
+                yield Finding(name, error_of(outcome), step)
                 continue
             playable = sum(item.enclosure_url is not None for item in outcome.items)
             found = f"{counted(len(outcome.items), 'item')}, {playable} with an enclosure"
             mend = None if playable else "is it a podcast? MEDIA_TYPES says what counts"
             yield Finding(name, found, mend)
-
-
-def _mend_of_feed(http: httpx.Client, source: FeedConfig, otherwise: str) -> str:
-    """What to do about a feed that cannot be read; its host is asked once more."""
-    try:
-        with deadline(20), http.stream("GET", httpx.URL(source.url).copy_with(userinfo=b"")):
-            return otherwise
-    except (httpx.HTTPError, httpx.InvalidURL, TooPrivateError) as error:
-        return _mend(error, "FEEDWATCH_FEED_PROXY", otherwise)
 
 
 def _notifications(

@@ -66,7 +66,15 @@ def web(config: Path | None) -> None:
     with opened(settings) as store:
         if not store.is_made:
             stop(f"there is no database {store.place} yet: start `feedwatch run` first")
-        source = Serving(Metrics(), lambda: _complaints(store))
+
+        def complaints() -> list[str]:
+            try:
+                store.heartbeats.read()
+            except StoreError as error:
+                return [str(error)]
+            return []
+
+        source = Serving(Metrics(), complaints)
         plan = plan_of(settings)
         with (
             served(settings, source) as site,
@@ -254,12 +262,3 @@ def _parts(
             ("Log", f"{settings.log_format}, {settings.log_level}"),
         ],
     )
-
-
-def _complaints(store: Store) -> list[str]:
-    """What is wrong with the database."""
-    try:
-        store.heartbeats.read()
-    except StoreError as error:
-        return [str(error)]
-    return []

@@ -58,9 +58,13 @@ def know(secrets: Iterable[str]) -> None:
     """Mask these secrets from now on, in place of those given before."""
     global _known  # one process has one config, and everything that is shown needs it
     wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-    longest_first = sorted(wanted, key=lambda secret: (-len(secret), secret))
-    pattern = "|".join(map(_pattern, longest_first))
-    _known = re.compile(pattern) if pattern else None
+    patterns = []
+    for secret in sorted(wanted, key=lambda secret: (-len(secret), secret)):  # longest first
+        pattern = "".join(map(_forms, secret))
+        if len(secret) < SHORTEST_TOKEN:  # must be a whole word, or it would eat other words
+            pattern = rf"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}}))(?:{pattern})(?!\w)"
+        patterns.append(pattern)
+    _known = re.compile("|".join(patterns)) if patterns else None
 
 
 def masked(text: str) -> str:
@@ -153,14 +157,6 @@ def masked_setting(key: str, value: str) -> str:
     if SECRET_KEYS.search(key):
         return MASK
     return IN_BROKEN_URL.sub(MASK, value) if key.endswith(("_URL", "_PROXY")) else value
-
-
-def _pattern(secret: str) -> str:
-    """A pattern for a secret. A short one must be a whole word, or it would eat other words."""
-    pattern = "".join(map(_forms, secret))
-    if len(secret) >= SHORTEST_TOKEN:
-        return pattern
-    return rf"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}}))(?:{pattern})(?!\w)"
 
 
 def _forms(sign: str) -> str:

@@ -45,14 +45,12 @@ class OutwardHeartbeat:
             if told == (not wrong) and time.monotonic() < due:
                 continue
             told, due = not wrong, time.monotonic() + self._interval
-            self._note(self._try(wrong))
-
-    def _try(self, wrong: Sequence[str]) -> str | None:
-        try:
-            return self._tell(wrong)
-        except Exception as error:  # a bug here must not end the heartbeat
-            log.exception("heartbeat: a bug has ended a request")
-            return f"a bug in feedwatch: {type(error).__name__}"
+            try:
+                failure = self._tell(wrong)
+            except Exception as error:  # a bug here must not end the heartbeat
+                log.exception("heartbeat: a bug has ended a request")
+                failure = f"a bug in feedwatch: {type(error).__name__}"
+            self._note(failure)
 
     def _note(self, failure: str | None) -> None:
         if self._over.is_set():

@@ -109,17 +109,15 @@ def in_utf8(body: bytes, http_charset: str | None) -> Decoded:
         return _from_utf8(body.removeprefix(_UTF8_BOM))
     declaration = _DECLARATION.search(body, 0, _HEAD)
     declared = declaration[1].decode("ascii", "replace") if declaration and declaration[1] else ""
-    codec = next(filter(None, map(_codec, (http_charset or "", declared))), _UTF8)
+    labels = (one.strip().lower() for one in (http_charset or "", declared))
+    names = (re.sub(r"^x-|[^a-z0-9]", "", label) for label in labels)
+    # A label that is unknown, or can't be true, counts as none.
+    codec = next(filter(None, map(_CODECS.get, names)), _UTF8)
     if codec == _UTF8:
         return _from_utf8(body)
     if codec == _LATIN:
         return Decoded(body if body.isascii() else _RUN.sub(_latin_run, body))
     return _from_other(body, codec)
-
-
-def _codec(label: str) -> str | None:
-    """Python's codec for a label; None for one that is unknown, or can't be true."""
-    return _CODECS.get(re.sub(r"^x-|[^a-z0-9]", "", label.strip().lower()))
 
 
 def _from_wide(body: bytes, codec: str) -> Decoded:

@@ -1,6 +1,7 @@
 """Dates and durations of items, as feeds write them. Pure."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
@@ -48,7 +49,8 @@ _ASCTIME = re.compile(  # as `date` prints it: the year comes last
     r"([a-z]{3},? [a-z]{3} \d{1,2}) (\d{1,2}:\d{2}(?::\d{2})?)( [a-z]{1,5})? (\d{4})",
     re.IGNORECASE | re.ASCII,
 )
-_EAST_ASIAN = (  # each with what stands for it in the forms above
+# Each with what stands for it in the forms above.
+_EAST_ASIAN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"([0-9]{4})\s*[年년]\s*([0-9]{1,2})\s*[月월]\s*([0-9]{1,2})\s*[日号號일]"),
         r"\1-\2-\3 ",
@@ -57,7 +59,7 @@ _EAST_ASIAN = (  # each with what stands for it in the forms above
         re.compile(
             r"([0-9]{1,2})\s*[時时点點시]\s*(?:([0-9]{1,2})\s*[分분]\s*)?(?:([0-9]{1,2})\s*[秒초])?"
         ),
-        None,
+        lambda clock: f"{clock[1]}:{int(clock[2] or 0):02}:{int(clock[3] or 0):02}",
     ),
     (re.compile("午前|上午|오전"), " am "),
     (re.compile("午後|下午|오후"), " pm "),
@@ -151,12 +153,8 @@ def _western(text: str) -> str:
     """A Chinese, Japanese or Korean date, with signs that the forms know."""
     text = normalize("NFKC", text)
     for pattern, instead in _EAST_ASIAN:
-        text = pattern.sub(instead if instead is not None else _clock, text)
+        text = pattern.sub(instead, text)
     return " ".join(text.split())
-
-
-def _clock(parts: re.Match[str]) -> str:
-    return f"{parts[1]}:{int(parts[2] or 0):02}:{int(parts[3] or 0):02}"
 
 
 @lru_cache(1000)

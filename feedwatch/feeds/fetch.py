@@ -31,6 +31,7 @@ ACCEPT = (
     "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, "
     "application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
 )
+CHARSET = re.compile(r"""(?i)[;,\s]charset\s*=[\s"']*([\w.:-]+)""")  # of a content type
 
 
 def fetch(
@@ -115,10 +116,11 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
             body = read_bounded(response, MAX_BYTES)
             if body is None:
                 return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
+            charset = CHARSET.search(response.headers.get("content-type", ""))
             return Document(
                 body=body,
                 url=_bare(response.url),
-                charset=_charset(response.headers.get("content-type", "")),
+                charset=charset[1] if charset else None,
                 etag=_sendable(response.headers.get("etag")),
                 last_modified=_sendable(response.headers.get("last-modified")),
                 http_max_age=fresh_for(response.headers),
@@ -141,11 +143,6 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
         case status:
             phrase = shortened(response.reason_phrase)
             return Failed(f"the server answered {status} {phrase}".rstrip(), retry_after(response))
-
-
-def _charset(content_type: str) -> str | None:
-    found = re.search(r"""(?i)[;,\s]charset\s*=[\s"']*([\w.:-]+)""", content_type)
-    return found[1] if found else None
 
 
 def _sendable(validator: str | None) -> str | None:

@@ -321,13 +321,11 @@ def _decoded(text: str) -> str:
         known = entity[1].startswith("#") or f"{entity[1]};" in html5
         return html.unescape(entity[0]) if known else entity[0]
 
-    return _ENTITY.sub(character, _SURROGATES.sub(_paired, text))
+    def of_surrogates(pair: re.Match[str]) -> str:  # they are one character
+        halves = (_number(one).to_bytes(2) for one in _REFERENCE.findall(pair[0]))
+        return b"".join(halves).decode("utf-16-be", "ignore")
 
-
-def _paired(entities: re.Match[str]) -> str:
-    """The character that two references to surrogates stand for together."""
-    halves = (_number(one).to_bytes(2) for one in _REFERENCE.findall(entities[0]))
-    return b"".join(halves).decode("utf-16-be", "ignore")
+    return _ENTITY.sub(character, _SURROGATES.sub(of_surrogates, text))
 
 
 def _number(reference: str) -> int:

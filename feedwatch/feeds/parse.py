@@ -45,19 +45,16 @@ def parse(document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed
         return Failed(f"the document could not be read as a feed ({detail})")
     if not items and re.search(rb"(?i)<(?:[\w-]+:)?(?:item|entry)[\s>]", body):
         return Failed("the document has items, but none of them could be read")
+    # The elements that were read: with their items, or put aside on purpose.
+    candidates = chain(*(dict.get(e, feedparser_patches.CANDIDATES, ()) for e in feed.entries))
+    enclosures = sum(candidate.source is FoundIn.ENCLOSURE for candidate in candidates)
+    enclosures += int(feed.feed.get(feedparser_patches.PUT_ASIDE, 0))
     return ParsedFeed(
         title=one_line(_text(feed.feed, "title")),
         items=items,
         repaired=decoded.repaired or bool(feed.bozo),
-        unread=unread(body, items=len(items), enclosures=_enclosures(feed)),
+        unread=unread(body, items=len(items), enclosures=enclosures),
     )
-
-
-def _enclosures(feed: Any) -> int:
-    """How many elements of that name were read: with their items, or put aside on purpose."""
-    candidates = chain(*(dict.get(e, feedparser_patches.CANDIDATES, ()) for e in feed.entries))
-    kept = sum(candidate.source is FoundIn.ENCLOSURE for candidate in candidates)
-    return kept + int(feed.feed.get(feedparser_patches.PUT_ASIDE, 0))
 
 
 def _item(entry: Any, media_types: Sequence[str], document_url: str) -> Item:

@@ -125,6 +125,8 @@ UNPACKERS: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
     "br": _brotli,
     "zstd": _zstd,
 }
+_ENOUGH = 64  # bytes
+_FEED = re.compile(rb"(?i)<(?:\?xml|rss|feed|rdf:|!--|!doctype)")
 
 
 def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes | None:
@@ -142,7 +144,8 @@ def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes
         first = b""
         while len(first) < _ENOUGH and (piece := next(packed, b"")):
             first += piece
-        if not codings or not first or _begins_like_a_feed(first):
+        begin = first[:_ENOUGH].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+        if not codings or not first or _FEED.match(begin):
             return b"".join([first, *packed])
         if len(known) != 1:
             raise ValueError(f"packed as {', '.join(codings)!r}, which was not asked for")
@@ -153,15 +156,6 @@ def unpacked(pieces: Iterable[bytes], content_encoding: str, most: int) -> bytes
         raise ValueError(f"its {known[0]} breaks off") from error
     except ERRORS as error:
         raise ValueError(f"not {known[0]}, though it says so ({error})") from error
-
-
-_ENOUGH = 64  # bytes
-_FEED = re.compile(rb"(?i)<(?:\?xml|rss|feed|rdf:|!--|!doctype)")
-
-
-def _begins_like_a_feed(body: bytes) -> bool:
-    start = body[:_ENOUGH].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    return _FEED.match(start) is not None
 
 
 def _bounded(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:

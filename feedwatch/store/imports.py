@@ -113,7 +113,11 @@ def _take_over(
     skipped it meanwhile.
     """
     episode_of = _episodes_of(db, missing, feeds_of)
-    taken = _taken_numbers(db, [claim.number for claim in missing])
+    taken = {
+        number
+        for chunk in chunks([claim.number for claim in missing])
+        for number in db.scalars(select(claims.c.number).where(claims.c.number.in_(chunk)))
+    }
     kept = [claim.number for claim in missing if claim.number not in taken]
     last = db.scalars(select(imprint.c.claims)).one()
     db.execute(update(imprint).values(claims=max([last, *kept])))
@@ -201,14 +205,8 @@ def _episodes_of(
     """The episode that each claim is for, by the claims' tokens; None: the database has none."""
     # The claim's own feed, too: its podcast may have been a mistake, which is mended now.
     names = {one.token: {*feeds_of.get(one.target.id, ()), one.feed} for one in missing}
-    known_by = _known_by(db, {name for some in names.values() for name in some})
-    return {one.token: _episode_of(one, names[one.token], known_by) for one in missing}
-
-
-def _known_by(db: Connection, names: Collection[str]) -> dict[str, list[KnownBy]]:
-    """The episodes of these feeds by the hashes of their keys."""
-    found: dict[str, list[KnownBy]] = defaultdict(list)
-    for chunk in chunks(names):
+    known_by: dict[str, list[KnownBy]] = defaultdict(list)  # by the hashes of their keys
+    for chunk in chunks({name for some in names.values() for name in some}):
         query = (
             select(feeds.c.name, identities.c.episode_id, identities.c.key)
             .join_from(identities, feeds)
@@ -216,8 +214,8 @@ def _known_by(db: Connection, names: Collection[str]) -> dict[str, list[KnownBy]
         )
         for name, episode_id, text in db.execute(query):
             key = Key.parse(text)
-            found[key_hash(key)].append(KnownBy(name, episode_id, key))
-    return found
+            known_by[key_hash(key)].append(KnownBy(name, episode_id, key))
+    return {one.token: _episode_of(one, names[one.token], known_by) for one in missing}
 
 
 def _episode_of(
@@ -235,14 +233,6 @@ def _episode_of(
         if is_met_by(claim, keys, feed)
     }
     return max(votes)[-1] if votes else None
-
-
-def _taken_numbers(db: Connection, numbers: Collection[int]) -> set[int]:
-    return {
-        number
-        for chunk in chunks(numbers)
-        for number in db.scalars(select(claims.c.number).where(claims.c.number.in_(chunk)))
-    }
 
 
 def _episodes(db: Connection, ids: Collection[int]) -> list[Episode]:

@@ -29,7 +29,11 @@ def set_others_aside(
     if not isinstance(answer, Refused):
         return
     if context.store.claims.refusals_in_a_row(claimed.feed) >= episode_lifecycle.MOST_REFUSALS:
-        reason = _refusals_reason(claimed.feed, answer.reason)
+        reason = (
+            f"the API refused the last {episode_lifecycle.MOST_REFUSALS} episodes of this feed "
+            f"({answer.reason}); once that is mended, `feedwatch approve --feed {claimed.feed}` "
+            "submits the rest and counts anew"
+        )
         queued = context.store.episodes.find(feed=claimed.feed, states=[State.QUEUED])
         for episode in queued:
             aside = episode_lifecycle.set_aside(episode, reason)
@@ -37,12 +41,3 @@ def set_others_aside(
         if queued:
             number = counted(len(queued), "queued episode")
             log.error("%s: held with it, %s: %s", named(claimed), number, reason)
-
-
-def _refusals_reason(feed: str, reason: str) -> str:
-    """Why the rest of a feed's queue is held after so many refusals in a row."""
-    return (
-        f"the API refused the last {episode_lifecycle.MOST_REFUSALS} episodes of this feed "
-        f"({reason}); once that is mended, `feedwatch approve --feed {feed}` submits the rest and "
-        "counts anew"
-    )

@@ -105,11 +105,15 @@ class Guard:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
+        given = hashlib.sha256(token.strip().encode("utf-8", "replace")).digest()
         for wanted, scope in (
             (self.access.decide_token, Scope.DECIDE),
             (self.access.read_token, Scope.READ),
         ):
-            if wanted is not None and _is_same(token.strip(), wanted):
+            if wanted is None:
+                continue
+            expected = hashlib.sha256(wanted.encode("utf-8", "replace")).digest()
+            if hmac.compare_digest(given, expected):
                 return scope
         return Scope.NOTHING
 
@@ -154,8 +158,3 @@ class Guard:
         return hashlib.scrypt(
             text.encode("utf-8", "surrogatepass"), salt=self._salt, n=SCRYPT_COST, r=8, p=1
         )
-
-
-def _is_same(one: str, other: str) -> bool:
-    digests = (hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (one, other))
-    return hmac.compare_digest(*digests)

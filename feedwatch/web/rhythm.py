@@ -14,7 +14,7 @@ from feedwatch.core.feed import Feed
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short
 from feedwatch.core.printable import counted
-from feedwatch.core.schedule import DAY, HOUR
+from feedwatch.core.schedule import DAY
 from feedwatch.store.listings import Published
 
 WEEKS = 26
@@ -81,6 +81,9 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
     def x(moment: datetime) -> int:
         return LEFT + round((WIDTH - LEFT) * ((moment - begin) / (end - begin)))
 
+    def y(hour: int, minute: int = 0) -> int:
+        return TOP + round(HEIGHT * (hour * 60 + minute) / (24 * 60))
+
     def band(kind: str, first: datetime, last: datetime) -> Markup:
         left, right = x(max(first, begin)), x(min(last, end))
         return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
@@ -94,20 +97,16 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
         parts.append(band("expected", now, feed.expected_by))
     parts.append(Markup('<path class="today" d="M{} {}v{}"/>').format(x(now), TOP, HEIGHT))
     for hour in (0, 6, 12, 18):
-        y = TOP + HEIGHT * hour // 24
         label = Markup('<text x="0" y="{}">{:02d}:00</text><path class="line" d="M{} {}H{}"/>')
-        parts.append(label.format(y + 9, hour, LEFT, y, WIDTH))
-    parts += _dots([(x(one.at), _y(one.at), one.state) for one in published if one.at <= end])
+        parts.append(label.format(y(hour) + 9, hour, LEFT, y(hour), WIDTH))
+    shown = [one for one in published if one.at <= end]
+    parts += _dots([(x(one.at), y(one.at.hour, one.at.minute), one.state) for one in shown])
     title = words(published, feed, now)
     return Markup(
         '<svg class="rhythm" role="img" viewBox="0 0 {} {}" aria-labelledby="rt rd">'
         '<title id="rt">{}</title><desc id="rd">{} episodes in {} weeks, by day and by hour</desc>'
         "{}</svg>"
     ).format(WIDTH, TOP + HEIGHT + 2, title, len(published), WEEKS, Markup("").join(parts))
-
-
-def _y(moment: datetime) -> int:
-    return TOP + round(HEIGHT * (moment.hour * HOUR + timedelta(minutes=moment.minute)) / DAY)
 
 
 def _skipped_days(feed: Feed, begin: datetime, end: datetime) -> list[datetime]:
