@@ -36,7 +36,7 @@ test: $(VENV)/installed-dev ## all tests; WORKERS=n for another number of proces
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow"
 
-test-long: $(VENV)/installed-dev ## what `make test` leaves out: 400 kills and 100 restores
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 500 kills and 100 restores, the longest replays
 	$(PYTEST) -m long
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.

@@ -29,9 +29,12 @@ class KnownFiles(ProcessedFiles):
     """The servers of the sandbox's files, which there are not: each tells the same length."""
 
     length: int | None = LENGTH
+    is_silent = False
+    asked = 0
 
-    def _ask(self, url: str) -> Answer:  # noqa: ARG002
-        return Answer(length=self.length, type="audio/mpeg")
+    def _ask(self, url: str) -> Answer | None:  # noqa: ARG002
+        self.asked += 1
+        return None if self.is_silent else Answer(length=self.length, type="audio/mpeg")
 
 
 class ServedWorld(World):

@@ -15,12 +15,16 @@ import pytest
 from feedwatch.config.title_pattern import TitlePattern
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.settings import Rules
+from feedwatch.feeds import layout
+from feedwatch.feeds.layout import item_of, layout_of
 from feedwatch.feeds.links import links_of
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.polling_hints import hints_of
+from feedwatch.feeds.rewrite import Edition, ProcessedFile, rewritten
 from feedwatch.feeds.scan import all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.feeds.scan.split import LONGEST_PIECE
+from feedwatch.feeds.well_formed import is_well_formed, packed, well_formed
 from tests.feeds_corpus import Corpus, real_feeds
 
 __all__ = ["real_feeds"]
@@ -171,6 +175,63 @@ def test_none_of_the_nasty_documents_keeps_another_thread_waiting(real_feeds: Co
         document = Document(body=file.read_bytes(), url="https://h.example/feed.xml")
         with delays_nobody():
             changed_items(document, SeenItems(rules=Rules()), NoParser())
+
+
+UNMENDABLE = {
+    "comments that do not end": lambda: "<!--" * 20_000,
+    "instructions that do not end": lambda: "<?" * 40_000,
+    "document types that do not end": lambda: "<!DOCTYPE[" * 8_000,
+    "sections that do not end": lambda: "<![CDATA[" * 9_000,
+    "prefixes that nothing declares": lambda: "".join(f"<p{n}:x/>" for n in range(10_000)),
+    "references": lambda: "&#" * 40_000,
+    "spaces": lambda: "<x" + " " * 80_000,
+}
+
+
+@pytest.mark.parametrize("name", UNMENDABLE)
+def test_no_document_takes_long_to_be_found_unmendable(name: str) -> None:
+    document = Document(body=rss(UNMENDABLE[name]() + "<").encode(), url="https://h.example")
+    with delays_nobody():  # in the parser's process; each of these took seconds there
+        well_formed(document)
+
+
+LAID_OUT = {
+    "one tag": lambda: attributes(3 * MEGABYTE),
+    "a tag as long as one may be": lambda: attributes(60_000),
+    "a tag of namespaces": lambda: attributes(60_000, NAMESPACES),
+    "a tag that ends in spaces": lambda: item(f"<enclosure url='a' type='audio/a'{' ' * 60_000}/>"),
+    "a comment": lambda: rss(f"<!--{'y' * 35 * MEGABYTE}-->"),
+    "words": lambda: rss(f"<item><title>{'words ' * 5 * MEGABYTE}</title>{ENDS}"),
+    "many items": lambda: rss(f"<item><guid>1</guid><title>T</title>{ENDS}" * 20_000),
+    "bases within bases": lambda: rss(f"<x xml:base='{'a/' * 2_000}'>" * 500 + "</x>" * 500),
+    "alternates": lambda: item(
+        "<p:alternateEnclosure xmlns:p='https://podcastindex.org/namespace/1.0'>"
+        "<p:source uri='a.mp3'/><p:integrity/></p:alternateEnclosure>" * 3_000
+    ),
+    "style sheets": lambda: "<?xml-stylesheet?>" * 50_000 + rss(),
+}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_no_document_that_is_served_keeps_another_thread_waiting(name: str) -> None:
+    body = LAID_OUT[name]().encode()
+    with delays_nobody():
+        if is_well_formed(body):
+            found = layout_of(body)
+            places = range(len(found.items))
+            for element in found.items:
+                item_of(element, ["audio/*"], "https://h.example/feed.xml")
+            file = ProcessedFile(url="https://h.example/processed.mp3")
+            edition = Edition(url="https://h.example/feeds/show.xml")
+            assert is_well_formed(rewritten(found, dict.fromkeys(places, file), edition))
+
+
+def test_a_document_of_too_many_elements_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MOST_ELEMENTS", 1_000)
+    document = Document(body=rss("<x/>" * 1_000).encode(), url="https://h.example")
+    answer = packed(document)
+    assert isinstance(answer, Failed)
+    assert "more than 1000 elements" in answer.reason
 
 
 @pytest.mark.parametrize(

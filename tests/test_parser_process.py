@@ -19,6 +19,8 @@ import feedwatch
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.feeds import parse, parser_process
 from feedwatch.feeds.parser_process import ATTEMPTS, ITEMS_AT_ONCE, Parser, Parsers
+from feedwatch.feeds.well_formed import packed as packed_here
+from feedwatch.feeds.well_formed import unpacked
 from tests.support import LONG, PATIENCE
 
 AUDIO = ["audio/*"]
@@ -129,6 +131,19 @@ def test_a_child_that_does_not_get_on_at_all_is_given_up(monkeypatch: pytest.Mon
         answer = parser.parse(document(), AUDIO)
         assert isinstance(answer, Failed)
         assert answer.reason.startswith("parsing took longer than")
+
+
+def test_it_also_makes_documents_fit_to_be_served_within_the_same_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parser_process, "BUSY", LONG)
+    with Parser(seconds=0.3, seconds_per_megabyte=0) as parser:
+        packed = parser.pack(document())
+        assert isinstance(packed, bytes)
+        assert unpacked(packed) == FEED
+        answer = parser.pack(document(FEED.replace(b"<item>", b"<x/>" * 900_000 + b"<item>")))
+        assert answer == Failed("parsing took longer than 0 s; the document was given up")
+        assert parser.pack(document(b"<rss>")) == packed_here(document(b"<rss>"))
 
 
 def test_large_documents_get_more_time() -> None:

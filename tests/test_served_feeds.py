@@ -3,6 +3,7 @@
 import gzip
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import process_time
@@ -15,11 +16,13 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import State
-from feedwatch.core.served import FileFacts, ServedEpisode
+from feedwatch.core.feed import UrlChange
+from feedwatch.core.served import FileFacts, KeptDocument, ServedEpisode
 from feedwatch.core.settings import NotReady, ServeRules
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
-from feedwatch.watcher.processed_files import ProcessedFiles
+from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
+from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.served_feeds import PublicSide, public_application
 from tests.feeds_corpus import Corpus
 from tests.replay import latest_date, versions
@@ -155,6 +158,49 @@ def test_without_a_length_an_episode_counts_as_not_ready_for_an_hour(
     assert enclosures(document)["guid-1"] == one.episode("guid-1").processed_url
     assert document.count(b'length="0"') == 2
     assert caplog.text.count("its server does not tell") == 2
+
+
+def test_a_server_that_keeps_silent_is_asked_for_a_few_files_only_and_ever_less_often(
+    one: ServedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+    publish = ServedFeeds._publish
+
+    def counted(*of: Any) -> None:
+        rendered.append(of[1].name)
+        publish(*of)
+
+    monkeypatch.setattr(ServedFeeds, "_publish", counted)
+    one.feeds.publish(*range(1, 13))
+    one.files.is_silent = True
+    one.settle()
+    one.render()
+    assert one.files.asked == AT_ONCE, "nothing is known of it but that it does not answer"
+    assert len(rendered) == 1, "nothing was learnt since"
+    one.later(minutes=1)
+    one.render()
+    assert one.files.asked == 2 * AT_ONCE
+    one.later(minutes=1)
+    one.render()
+    assert one.files.asked == 2 * AT_ONCE
+    one.files.is_silent = False
+    one.later(minutes=1)
+    assert one.render().count(f'length="{LENGTH}"'.encode()) == 12
+
+
+def test_a_document_that_came_while_the_feeds_row_changed_is_not_kept(one: ServedWorld) -> None:
+    """It may be of another URL, and the check that is to come would find it unchanged."""
+    one.check()
+    (feed,) = one.store.feeds.all()
+    document = KeptDocument(body=b"of another URL", url="https://old.example.org", at=one.now)
+    change = UrlChange(at=one.now, url=feed.url, reason="it has moved")
+    for other in (replace(feed, url="https://old.example.org"), replace(feed, version=99)):
+        one.store.checks.record_unchanged([(feed, other)], {feed.id: change}, {feed.id: document})
+        assert one.store.documents.all()["show"].version == 1
+        assert one.store.feeds.url_changes() == {}
+    one.store.checks.record_unchanged([(feed, feed)], {feed.id: change}, {feed.id: document})
+    assert one.store.documents.all()["show"].version == 2
+    assert one.store.feeds.url_changes() == {"show": [change]}
 
 
 def test_a_document_that_cannot_be_mended_leaves_the_last_good_one(one: ServedWorld) -> None:

@@ -53,6 +53,9 @@ class SharedParser:
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         return _parser().parse(document, media_types)
 
+    def pack(self, document: Document) -> bytes | Failed:
+        return _parser().pack(document)
+
     def close(self) -> None:
         """Nothing: a process that ends takes its parser with it, and this one is shared."""
 

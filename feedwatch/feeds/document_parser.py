@@ -17,3 +17,10 @@ class DocumentParser(Protocol):
 
     def close(self) -> None:
         """Break off what is being parsed."""
+
+
+class PackingParser(DocumentParser, Protocol):
+    """A parser that also makes documents fit to be served."""
+
+    def pack(self, document: Document) -> bytes | Failed:
+        """The document as it is kept to be served, or why it can't be."""

@@ -15,9 +15,13 @@ from feedwatch.feeds import enclosures
 from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.enclosures import Candidate, FoundIn
 from feedwatch.feeds.html_to_text import one_line, trimmed
+from feedwatch.feeds.in_pieces import read_in_pieces
 from feedwatch.feeds.namespaces import PREFIXES
 
-START_TAG = re.compile(rb"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
+START_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"]*+"|'[^']*+')*+>""")
+MOST_ELEMENTS = 1_000_000  # style sheets count, too; the largest real feed seen has 20,519
+LONGEST_TEXT = 65_536  # characters: of a title, say; what is longer is cut off
+LONGEST_BASE = 4_000  # characters, of xml:base; those of nested elements add up
 ITEMS = ("item", "entry")
 CHANNELS = ("channel", "feed")
 MEDIA = ("enclosure", "link", "media:content", "enc:enclosure", "podcast:source")
@@ -43,6 +47,7 @@ class Element:
     base: str = ""  # xml:base in force
     parent: "Element | None" = None
     texts: list[str] = field(default_factory=list)
+    room: int = LONGEST_TEXT  # for more text
     parts: list["Element"] = field(default_factory=list)  # of an item or channel: what we may need
 
     @property
@@ -62,7 +67,7 @@ class Layout:
 
 
 def layout_of(document: bytes) -> Layout:
-    """Read a document that `well_formed` has given. Raises `ExpatError` for any other."""
+    """Read a document that `well_formed` has given. Raises `ExpatError` or `ValueError` else."""
     return _Reader(document).read()
 
 
@@ -71,6 +76,7 @@ class _Reader:
         self._layout = Layout(document=document)
         self._open: list[Element] = []
         self._item: Element | None = None
+        self._count = 0  # of elements
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -80,10 +86,11 @@ class _Reader:
         self._parser = parser
 
     def read(self) -> Layout:
-        self._parser.Parse(self._layout.document, True)  # noqa: FBT003 - it is the last part
+        read_in_pieces(self._parser, self._layout.document)
         return self._layout
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._count_one()
         begin = self._parser.CurrentByteIndex
         tag = START_TAG.match(self._layout.document, begin)
         parent = self._open[-1] if self._open else None
@@ -91,7 +98,7 @@ class _Reader:
         base = parent.base if parent is not None else ""
         if "base" in plain and "http://www.w3.org/XML/1998/namespace base" in attributes:
             with suppress(ValueError):
-                base = urljoin(base, plain["base"])
+                base = urljoin(base, plain["base"][:LONGEST_BASE])[:LONGEST_BASE]
         element = Element(
             name=_usual(name, tag[0] if tag is not None else b""),
             attributes=plain,
@@ -113,6 +120,11 @@ class _Reader:
         elif parent is not None and parent is self._layout.channel and element.name in OF_CHANNELS:
             parent.parts.append(element)
 
+    def _count_one(self) -> None:
+        self._count += 1
+        if self._count > MOST_ELEMENTS:
+            raise ValueError(f"more than {MOST_ELEMENTS} elements")
+
     def _end(self, _name: str) -> None:
         element = self._open.pop()
         at = self._parser.CurrentByteIndex
@@ -125,10 +137,13 @@ class _Reader:
             self._item = None
 
     def _data(self, text: str) -> None:
-        if self._open and self._open[-1].name in READ:
-            self._open[-1].texts.append(text)
+        element = self._open[-1] if self._open else None
+        if element is not None and element.name in READ and element.room > 0:
+            element.texts.append(text[: element.room])
+            element.room -= len(text)
 
     def _instruction(self, target: str, _data: str) -> None:
+        self._count_one()
         if target == "xml-stylesheet":
             begin = self._parser.CurrentByteIndex
             end = self._layout.document.index(b"?>", begin) + 2

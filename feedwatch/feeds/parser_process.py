@@ -1,4 +1,4 @@
-"""Parser process: runs `parse.parse` in a child process that can be killed.
+"""Parser process: runs `parse.parse` and `well_formed.packed` in a child that can be killed.
 
 Some documents keep a parser busy for minutes or fill the memory. Here that costs one document.
 
@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -80,8 +80,18 @@ class Parser:
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         """As `parse.parse`; Failed also if that takes too long, or if the child dies, twice."""
+        answer: ParsedFeed | Failed = self._answer(document, tuple(media_types))
+        return answer
+
+    def pack(self, document: Document) -> bytes | Failed:
+        """As `well_formed.packed`; Failed also as `parse` does."""
+        answer: bytes | Failed = self._answer(document, None)
+        return answer
+
+    def _answer(self, document: Document, media_types: Sequence[str] | None) -> Any:
+        """The child's answer about a document: parsed, or packed without media types."""
         limit = self.seconds + self.seconds_per_megabyte * len(document.body) / 1_000_000
-        request = document, tuple(media_types), limit
+        request = document, media_types, limit
         begun = False
         with self._turn:
             if self._closed:
@@ -183,11 +193,23 @@ class Parsers:
 
     def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
         """As `Parser.parse`."""
+        with self._free() as parser:
+            return parser.parse(document, media_types)
+
+    def pack(self, document: Document) -> bytes | Failed:
+        """As `Parser.pack`."""
+        with self._free() as parser:
+            return parser.pack(document)
+
+    @contextlib.contextmanager
+    def _free(self) -> Iterator[Parser]:
+        """The first parser, once it is free; the second while a document keeps that busy."""
         while not self._busy.acquire(timeout=self._wait):
             if not self._first.is_starting:  # a start takes long on a busy machine; two, longer
-                return self._second.parse(document, media_types)
+                yield self._second
+                return
         try:
-            return self._first.parse(document, media_types)
+            yield self._first
         finally:
             self._busy.release()
 
@@ -209,14 +231,16 @@ def _start(max_memory: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | Failed:
+def _ask(child: subprocess.Popen[bytes], request: object) -> ParsedFeed | bytes | Failed:
     """The child's answer. Raises `OSError` or `EOFError` if it dies before it gave one."""
     if child.stdin is None:
         raise ValueError("the child has no pipes")
     _send(child.stdin, request)
-    answer: ParsedFeed | Failed = _receive(_out(child))
+    answer: ParsedFeed | bytes | Failed = _receive(_out(child))
     if isinstance(answer, Failed):  # it may quote the document, and the child knows no secrets
         return replace(answer, reason=shortened(answer.reason))
+    if isinstance(answer, bytes):
+        return answer
     items: list[Item] = []
     while part := _receive(_out(child)):
         items += part
@@ -260,16 +284,20 @@ def serve(max_memory: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints to standard output must not end up among the answers
 
-    from feedwatch.feeds import parse  # only the child pays for it
+    from feedwatch.feeds import parse, well_formed  # only the child pays for it
 
     with contextlib.suppress(EOFError, BrokenPipeError):
         _send(answers, True)  # noqa: FBT003 - "ready"
         while True:
             document, media_types, limit = _receive(sys.stdin.buffer)
             signal.setitimer(signal.ITIMER_PROF, limit)  # ends us, even if the parent was killed
-            answer = parse.parse(document, media_types)
+            answer = (
+                parse.parse(document, media_types)
+                if media_types is not None
+                else well_formed.packed(document)
+            )
             signal.setitimer(signal.ITIMER_PROF, 0)
-            if isinstance(answer, Failed):
+            if isinstance(answer, Failed | bytes):
                 _send(answers, answer)
                 continue
             _send(answers, replace(answer, items=()))

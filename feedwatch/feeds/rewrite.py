@@ -18,7 +18,8 @@ from feedwatch.feeds.layout import TIMED, Element, Layout, candidate_of
 PODCAST_NAMESPACE = UUID("ead4c236-bf58-58c6-a2c6-a6b28d128cb6")
 # Of the origin: it would lead apps away from the served feed, or to pages that are not replaced.
 ORIGINS_LINKS = {"self", "hub", "next", "prev", "previous", "first", "last"}
-ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')""")
+# Possessive, and not from within spaces: else it takes the square of their number.
+ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=<>/"']++)\s*+=\s*+("[^"]*+"|'[^']*+')""")
 ADDRESSES = ("url", "uri", "href", "resource")  # in the order of `enclosures.address`
 ATOM = "http://www.w3.org/2005/Atom"
 PODCAST = "https://podcastindex.org/namespace/1.0"
@@ -106,9 +107,10 @@ def _item_edits(
                 alternates[part.parent.begin] = part.parent
     for element in alternates.values():
         yield _media_edit(document, element, file, element.attributes.get("type", ""))
-        for part in item.parts:
-            if part.name == "podcast:integrity" and part.parent is element:
-                yield part.begin, part.end, b""
+    for part in item.parts:
+        within = part.parent.begin if part.parent is not None else None
+        if part.name == "podcast:integrity" and within in alternates:
+            yield part.begin, part.end, b""
     if edition is None:
         return
     for part in item.parts:

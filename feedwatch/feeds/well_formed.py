@@ -7,20 +7,23 @@ forbids, a prefix that nothing declares, a missing last line. Tags that do not n
 
 import re
 import zlib
-from datetime import datetime
 from html.entities import name2codepoint
 from xml.parsers import expat
 
 from feedwatch.core.feed import Document, Failed
-from feedwatch.core.served import KeptDocument
+from feedwatch.feeds.in_pieces import read_in_pieces
+from feedwatch.feeds.layout import layout_of
 from feedwatch.feeds.sniff import feed_document
 
 DECLARATION = re.compile(rb"\A\s*<\?xml\b[^>]*\?>")
 ENCODING = re.compile(rb"""<\?xml\b[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
-APART = re.compile(r"(<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>)", re.DOTALL)  # not to be read
+# Not to be read. What is not closed goes to the end: else each of many beginnings looks for it.
+APART = re.compile(r"(<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z))", re.DOTALL)
+DOCTYPE_BEGIN = re.compile(r"<!DOCTYPE", re.IGNORECASE)
 DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)(?:#(x?)([0-9A-Fa-f]{1,8});|(\w{2,9});)?")
+DECLARED_PREFIX = re.compile(r"xmlns:([\w.-]+)\s*=")
 USED_PREFIX = re.compile(r"(?:</?|\s)([A-Za-z_][\w.-]*):[\w.-]+(?=[\s=/>])")
 ROOT = re.compile(r"<[A-Za-z_][\w.:-]*")
 PACKING = 3  # zlib's level: a third of the time of the usual one, a tenth more bytes
@@ -48,7 +51,9 @@ def well_formed(given: Document) -> bytes | None:
     if isinstance(decoded, Failed):
         return None
     text = DECLARATION.sub(b"", decoded.body, count=1).decode("utf-8", "replace")
-    text = DOCTYPE.sub("", text, count=1)
+    begin = DOCTYPE_BEGIN.search(text)  # only there: to look for its end from each is quadratic
+    if begin is not None and (doctype := DOCTYPE.match(text, begin.start())) is not None:
+        text = text[: begin.start()] + text[doctype.end() :]
     for attempt in (text, _mended(text)):
         encoded = b'<?xml version="1.0" encoding="UTF-8"?>\n' + attempt.encode("utf-8", "replace")
         if is_well_formed(encoded):
@@ -56,14 +61,16 @@ def well_formed(given: Document) -> bytes | None:
     return None
 
 
-def kept_document(document: Document, now: datetime) -> KeptDocument:
-    """The document as it is kept to be served."""
+def packed(document: Document) -> bytes | Failed:
+    """The document as it is kept to be served. For the parser's process: it may take long."""
     body = well_formed(document)
     if body is None:
-        problem = "the document is no well-formed XML, and could not be mended: the last one that "
-        problem += "was is served on"
-        return KeptDocument(body=None, url=document.url, at=now, problem=problem)
-    return KeptDocument(body=zlib.compress(body, PACKING), url=document.url, at=now)
+        return Failed("the document is no well-formed XML, and could not be mended")
+    try:
+        layout_of(body)
+    except ValueError as error:
+        return Failed(f"the document cannot be served: {error}")
+    return zlib.compress(body, PACKING)
 
 
 def unpacked(body: bytes) -> bytes:
@@ -76,7 +83,7 @@ def is_well_formed(document: bytes) -> bool:
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartDoctypeDeclHandler = _refuse
     try:
-        parser.Parse(document, True)  # noqa: FBT003 - it is the last part
+        read_in_pieces(parser, document)
     except (expat.ExpatError, ValueError):
         return False
     return True
@@ -95,13 +102,13 @@ def _mended(text: str) -> str:
             part = re.sub(r"<(?![A-Za-z_/!?])", "&lt;", part)
             parts[place] = part.replace("]]>", "]]&gt;")
         elif part.startswith("<!--"):
-            inside = re.sub(r"-(?=-)", "- ", part[4:-3])
+            inside = re.sub(r"-(?=-)", "- ", part[4:].removesuffix("-->"))
             parts[place] = f"<!--{inside}{' ' if inside.endswith('-') else ''}-->"
     mended = "".join(parts)
     if re.search(r"</channel\s*>\s*\Z", mended):
         mended += "</rss>"
     used = {one for part in parts[::2] for one in USED_PREFIX.findall(part)} - {"xml", "xmlns"}
-    missing = sorted(one for one in used if not re.search(rf"xmlns:{re.escape(one)}\s*=", mended))
+    missing = sorted(used.difference(DECLARED_PREFIX.findall(mended)))
     declarations = "".join(
         f' xmlns:{one}="{USUAL.get(one.lower(), f"urn:undeclared:{one}")}"' for one in missing
     )

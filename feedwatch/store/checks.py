@@ -143,21 +143,26 @@ class CheckStore:
     def record_unchanged(
         self,
         checked: Sequence[tuple[Feed, Feed]],
-        url_changes: Mapping[int, UrlChange] | None = None,
-        kept: Mapping[int, KeptDocument] | None = None,
+        url_changes: Mapping[int, UrlChange] = {},
+        kept: Mapping[int, KeptDocument] = {},
     ) -> None:
         """Write many checks that found nothing new, in one transaction.
 
         `checked` has each feed as the check read it and as it is after it.
         `url_changes` has the URLs that feeds were fetched from until now, by the feeds' ids; `kept`
-        the documents that have changed all the same, and are served.
+        the documents that have changed all the same, and are served: of rows still as checked.
         """
+        more = url_changes.keys() | kept.keys()
+        plain = [_parameters(after, before) for before, after in checked if after.id not in more]
         with self._engine.begin() as db:
-            db.execute(_UPDATE_CHECKED, [_parameters(after, before) for before, after in checked])
-            for feed_id, url_change in (url_changes or {}).items():
-                add_url_change(db, feed_id, url_change)
-            for feed_id, document in (kept or {}).items():
-                keep(db, feed_id, document)
+            if plain:
+                db.execute(_UPDATE_CHECKED, plain)
+            for before, after in (one for one in checked if one[1].id in more):
+                if db.execute(_UPDATE_CHECKED, _parameters(after, before)).rowcount == 1:
+                    if after.id in url_changes:
+                        add_url_change(db, after.id, url_changes[after.id])
+                    if after.id in kept:
+                        keep(db, after.id, kept[after.id])
 
     def record(
         self,
@@ -237,9 +242,8 @@ class CheckStore:
                     moved += note_absences(db, feed.id, shown, ids, now)
                 if all_read:
                     _describe(db, feed)
-                places = [admission.place for admission in new]
                 row = digests.c.feed_id == feed.id
-                packed = seen_items(dict(zip(places, ids, strict=True)))
+                packed = seen_items(dict(zip((one.place for one in new), ids, strict=True)))
                 if packed is None:
                     db.execute(delete(digests).where(row))
                 elif db.execute(update(digests).where(row).values(digest=packed)).rowcount == 0:
@@ -379,12 +383,8 @@ def _row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
         "seen_duration": one.feed_duration,
         "first_seen_at": one.first_seen_at,
         "due_at": one.due_at,
-        "attempts": 0,
-        "deferrals": 0,
-        "remote_stood": 0,
         "overdue": False,
-        "version": 0,
-    }
+    } | dict.fromkeys(("attempts", "deferrals", "remote_stood", "version"), 0)
 
 
 def _describe(db: Connection, feed: Feed) -> None:

@@ -33,12 +33,12 @@ from feedwatch.core.feed import (
     Same,
 )
 from feedwatch.core.schedule import horizon
+from feedwatch.core.served import KeptDocument
 from feedwatch.core.settings import FeedConfig
-from feedwatch.feeds.document_parser import DocumentParser
+from feedwatch.feeds.document_parser import DocumentParser, PackingParser
 from feedwatch.feeds.fetch import fetch
 from feedwatch.feeds.pages import parse_pages, with_pages
 from feedwatch.feeds.scan.cache import body_hash
-from feedwatch.feeds.well_formed import kept_document
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import DueFeed
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
@@ -104,9 +104,10 @@ Event = Tick | FetchEnded | EvaluationEnded | Stop
 class Checks:
     """Checks the feeds that are due. `tick` asks for it and returns at once."""
 
-    def __init__(self, context: Context, client: httpx.Client, parser: DocumentParser) -> None:
+    def __init__(self, context: Context, client: httpx.Client, parser: PackingParser) -> None:
         self._context = context
         self._client = client
+        self._parser = parser
         self._evaluator = Evaluator(context.store, parser, lambda: context.clock())
         self._hosts: HostLimiter[QueuedCheck] = HostLimiter()
         self._next_query = 0.0  # for due feeds, while many are queued; by the monotonic clock
@@ -320,9 +321,16 @@ class Checks:
         is_served = self._context.plan.serves(check.source)
         if not is_served or isinstance(evaluation.outcome, Failed):
             return evaluation
-        kept, name = kept_document(document, self._context.clock()), check.feed.name
-        if kept.problem is not None:
-            log.warning("feed %s: %s", name, kept.problem, extra={"feed": name})
+        packed, name = self._parser.pack(document), check.feed.name
+        if self._closing:
+            return Evaluation(outcome=Failed("feedwatch stopped"))  # it may be broken off
+        kept = KeptDocument(body=None, url=document.url, at=self._context.clock())
+        if isinstance(packed, Failed):
+            problem = f"{packed.reason}: the last one that was good is served on"
+            log.warning("feed %s: %s", name, problem, extra={"feed": name})
+            kept = replace(kept, problem=problem)
+        else:
+            kept = replace(kept, body=packed)
         return replace(evaluation, kept=kept)
 
     def _fetch(self, check: Check) -> Fetched | Same:

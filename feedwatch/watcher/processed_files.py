@@ -1,11 +1,14 @@
 """Processed files: asks their servers for what a served feed says of them, length and type."""
 
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -39,26 +42,36 @@ class ProcessedFiles:
         self._most = most
         self._clock = clock
 
-    def ask(self, episodes: Sequence[ServedEpisode]) -> Mapping[int, FileFacts]:
+    def ask(
+        self, episodes: Sequence[ServedEpisode], until: float = math.inf
+    ) -> Mapping[int, FileFacts]:
         """What is known of the episodes' files now, by the ids of those that were asked for.
 
-        Ends early where no server answers: the others are asked the next time.
+        Nothing more is asked after `until`, by the monotonic clock. Where a server keeps silent, it
+        counts as asked for all of its files: each of them would take as long.
         """
         found: dict[int, FileFacts] = {}
-        wanted = [(one, one.processed_url) for one in episodes[:PER_ROUND] if one.processed_url]
+        left = [(one, one.processed_url) for one in episodes if one.processed_url]
         with ThreadPoolExecutor(AT_ONCE, "processed") as pool:
-            for start in range(0, len(wanted), AT_ONCE):
-                some = wanted[start : start + AT_ONCE]
-                answers = list(pool.map(self._ask, [url for _, url in some]))
-                for (one, url), answer in zip(some, answers, strict=True):
-                    facts = asked(one.file, url, answer.length, answer.type, self._clock())
-                    found[one.id] = facts
-                if not any(answer.length for answer in answers):
+            for _ in range(PER_ROUND // AT_ONCE):
+                if not left or time.monotonic() >= until:
                     break
+                some, left = left[:AT_ONCE], left[AT_ONCE:]
+                heard, silent = set[str](), set[str]()
+                answers = pool.map(self._ask, [url for _, url in some])
+                for (one, url), answer in zip(some, answers, strict=True):
+                    told = answer or Answer()
+                    found[one.id] = asked(one.file, url, told.length, told.type, self._clock())
+                    (silent if answer is None else heard).add(urlsplit(url).netloc)
+                for one, url in left:
+                    if urlsplit(url).netloc in silent - heard:
+                        found[one.id] = asked(one.file, url, None, None, self._clock())
+                left = [(one, url) for one, url in left if one.id not in found]
         return found
 
-    def _ask(self, url: str) -> Answer:
-        """By HEAD, and by a GET of one byte where that does not tell."""
+    def _ask(self, url: str) -> Answer | None:
+        """By HEAD, and by a GET of one byte where that does not tell; None: neither is answered."""
+        answer = None
         for method, headers in (("HEAD", {}), ("GET", {"range": "bytes=0-0"})):
             try:
                 with deadline(SECONDS), self._response(method, url, headers) as response:
@@ -66,8 +79,8 @@ class ProcessedFiles:
             except ERRORS:
                 continue
             if answer.length is not None:
-                return answer
-        return Answer()
+                break
+        return answer
 
     @contextmanager
     def _response(

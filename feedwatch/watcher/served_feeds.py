@@ -180,7 +180,7 @@ class ServedFeeds:
         episodes = store.documents.episodes(kept.feed_id)
         decided = places(found, episodes, source.serving, now)
         if decided.unasked and time.monotonic() < self._ask_until:
-            facts = self._files.ask(decided.unasked)
+            facts = self._files.ask(decided.unasked, self._ask_until)
             store.documents.save_files(facts)
             for number, file in facts.items():
                 if file.length is None and file.due_at is None:
