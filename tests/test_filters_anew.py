@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from feedwatch.config.title_pattern import TitlePattern
 from feedwatch.core.episode import State
@@ -129,3 +130,16 @@ def test_many_at_once_are_a_flood(world: World) -> None:
     states = {state for guid, state in world.states().items() if (guid or "") > "guid-19"}
     assert states == {State.SKIPPED, State.HELD}
     assert "flood" in (world.episode("guid-20").reason or "")
+
+
+def test_what_feedwatch_0_1_skipped_by_its_title_stays_skipped(world: World) -> None:
+    """Its title may be read otherwise by now, though the publisher has changed nothing."""
+    wrong, right = FACTS["title"]
+    serve(world, *OLD)
+    serve(world, wrong, *OLD)
+    engine = sqlalchemy.create_engine(f"sqlite:///{world.store.path}")
+    with engine.begin() as db:
+        db.execute(sqlalchemy.text("UPDATE episodes SET filter_fact = NULL"))
+    engine.dispose()
+    serve(world, right, *OLD)
+    assert world.episode("guid-9").state is State.SKIPPED

@@ -141,7 +141,8 @@ def _is_to_decide_anew(match: ItemMatch) -> bool:
     one = match.known
     if one is None or one.state is not State.SKIPPED or one.cause not in FILTERS:
         return False
-    return _fact(match.item, one.cause) != one.filter_fact
+    # None: skipped by feedwatch 0.1, which read some titles otherwise than they are read now.
+    return one.filter_fact is not None and _fact(match.item, one.cause) != one.filter_fact
 
 
 def _is_of_first_run(decision: Decision, feed: Feed, policy: FirstRun) -> bool:

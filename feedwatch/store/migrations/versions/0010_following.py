@@ -16,7 +16,6 @@ episodes = sa.table(
     sa.column("state", sa.String),
     sa.column("reason", sa.Text),
     sa.column("cause", sa.String),
-    sa.column("title", sa.Text),
     sa.column("seen_duration", sa.Integer),
     sa.column("filter_fact", sa.Text),
 )
@@ -41,14 +40,14 @@ def _read_filters(db: sa.Connection) -> None:
     """Read from the reasons, for the last time, by which fact a filter has skipped an episode."""
     of = episodes.c
     db.execute(sa.update(episodes).where(of.seen_duration == 0).values(seen_duration=None))
-    query = sa.select(of.id, of.reason, of.title, of.seen_duration).where(
+    query = sa.select(of.id, of.reason, of.seen_duration).where(
         of.state == "skipped", of.reason.like("filter: %")
     )
     for row in db.execute(query).all():
         if kind := re.match("filter: episode type '(.*)' is", row.reason):
             cause, fact = "episode_type", kind[1]
         elif row.reason.startswith("filter: the title "):
-            cause, fact = "title", row.title
+            cause, fact = "title", None  # titles were read in another way
         else:
             cause, fact = "length", str(row.seen_duration or "")
         one = sa.update(episodes).where(of.id == row.id)
