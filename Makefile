@@ -53,7 +53,7 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	rm -rf dist
 	$(BIN)/python -m build --quiet --no-isolation
-	@$(BIN)/python -m zipfile --list dist/*.whl | grep -q '^feedwatch/py.typed ' || \
+	@$(BIN)/python -m zipfile --list dist/*.whl | grep '^feedwatch/py.typed ' > /dev/null || \
 	  { echo "the wheel lacks py.typed: those who import feedwatch would lose its types"; exit 1; }
 
 image: ## the container image feedwatch:VERSION
