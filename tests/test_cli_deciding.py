@@ -347,7 +347,9 @@ def test_pause_of_one_feed_lets_the_others_go_on(
     }
     states = {feed["name"]: feed["state"] for feed in feedwatch.json("feeds")}
     assert states == {"show": "paused", "other": "ok"}
+    assert "and still so: show" in feedwatch.here("resume").output
     assert feedwatch.here("resume", "--feed", "show").status == 0
+    assert "and still so" not in feedwatch.here("resume").output
     assert feedwatch.once().status == 0
     assert set(feedwatch.states().values()) == {"ready"}
 

@@ -101,6 +101,26 @@ def test_a_service_that_is_down_changes_nothing_but_a_log_line(
     assert "FEEDWATCH_HEARTBEAT_URL does not work: ConnectError" in ended.stderr
 
 
+def test_another_interval_counts_at_once_and_a_bug_ends_no_heartbeat() -> None:
+    told: list[bool] = []
+    interval, looks = [timedelta(hours=1)], [0]
+
+    def health() -> HealthRecord:
+        looks[0] += 1
+        if looks[0] == 1:
+            raise RuntimeError
+        second = timedelta(seconds=1)
+        loops = (LoopHealth(name, returned=second, finished=second) for name in LOOPS)
+        return HealthRecord(up=timedelta(hours=2), loops=tuple(loops))
+
+    heartbeat = OutwardHeartbeat(lambda wrong: told.append(not wrong), lambda: interval[0])
+    heartbeat.start(health)
+    wait_for(lambda: told == [True], what="the first one")
+    interval[0] = timedelta()
+    wait_for(lambda: len(told) > 1, what="the next one")
+    heartbeat.stop()
+
+
 def test_ill_health_is_told_at_once_and_a_service_that_hangs_keeps_nobody() -> None:
     told: list[bool] = []
     hang, healthy = threading.Event(), [True]
@@ -116,7 +136,7 @@ def test_ill_health_is_told_at_once_and_a_service_that_hangs_keeps_nobody() -> N
         loops = (LoopHealth(name, returned=age, finished=age) for name in LOOPS)
         return HealthRecord(up=timedelta(hours=2), loops=tuple(loops))
 
-    heartbeat = OutwardHeartbeat(tell, timedelta(hours=1))
+    heartbeat = OutwardHeartbeat(tell, lambda: timedelta(hours=1))
     heartbeat.start(health)
     wait_for(lambda: told == [True], what="the first one")
     healthy[0] = False
@@ -136,7 +156,7 @@ def test_the_start_is_not_told_as_health_before_each_loop_has_gone_round() -> No
         looks.append(None)
         return starting
 
-    heartbeat = OutwardHeartbeat(lambda wrong: told.append(not wrong), timedelta(hours=1))
+    heartbeat = OutwardHeartbeat(lambda wrong: told.append(not wrong), lambda: timedelta(hours=1))
     heartbeat.start(health)
     wait_for(lambda: len(looks) > 2)
     heartbeat.stop()

@@ -99,14 +99,14 @@ def heartbeat_url(settings: Settings, cancellation: Cancellation) -> Iterator[He
         yield HeartbeatUrl(http=http, url=settings.heartbeat_url)
 
 
-def _outward(settings: Settings, heartbeat: HeartbeatUrl | None) -> OutwardHeartbeat | None:
+def _outward(context: Context, heartbeat: HeartbeatUrl | None) -> OutwardHeartbeat | None:
     if heartbeat is None:
         return None
 
     def tell(wrong: Sequence[str]) -> str | None:
         return heartbeat.tell(Signal.DOWN if wrong else Signal.UP, "; ".join(wrong))
 
-    return OutwardHeartbeat(tell, settings.policy.heartbeat_interval)
+    return OutwardHeartbeat(tell, lambda: context.plan.policy.heartbeat_interval)
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
             cancellation,
             Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
-            outward=_outward(settings, heartbeat),
+            outward=_outward(context, heartbeat),
         )
         yield daemon, context
 

@@ -147,7 +147,10 @@ def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         decisions.set_paused(store, Inlet.name, settings.sources, name, now, paused=paused)
+        resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
+    if not paused and name is None and resting:
+        say(f"paused on their own, and still so: {', '.join(resting)} (`resume --feed NAME`)")
 
 
 def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> None:

@@ -19,10 +19,15 @@ LOOK_SECONDS = 1.0  # between two looks at the health, a change of which is told
 class OutwardHeartbeat:
     """Tells the health every `interval`, and when it changes; its own failures, once an outage."""
 
-    def __init__(self, tell: Callable[[Sequence[str]], str | None], interval: timedelta) -> None:
-        """`tell` is given what is wrong, nothing if all is well; it returns why it has failed."""
+    def __init__(
+        self, tell: Callable[[Sequence[str]], str | None], interval: Callable[[], timedelta]
+    ) -> None:
+        """`tell` is given what is wrong, nothing if all is well; it returns why it has failed.
+
+        `interval` is asked for each time, since a reload may change it.
+        """
         self._tell = tell
-        self._interval = interval.total_seconds()
+        self._interval = interval
         self._over = threading.Event()
         self._failure: str | None = None
 
@@ -36,16 +41,17 @@ class OutwardHeartbeat:
 
     def _work(self, health: Callable[[], HealthRecord]) -> None:
         told: bool | None = None  # whether it was healthy when we last told
-        due = 0.0  # by the monotonic clock
-        while not self._over.wait(min(LOOK_SECONDS, self._interval) if told is not None else 0.1):
-            record = health()
-            wrong = problems(record)
-            if not wrong and any(loop.finished is None for loop in record.loops):
-                continue  # still starting
-            if told == (not wrong) and time.monotonic() < due:
-                continue
-            told, due = not wrong, time.monotonic() + self._interval
+        told_at = 0.0  # by the monotonic clock
+        while not self._over.wait(LOOK_SECONDS if told is not None else 0.1):
             try:
+                record = health()
+                wrong = problems(record)
+                if not wrong and any(loop.finished is None for loop in record.loops):
+                    continue  # still starting
+                is_due = time.monotonic() >= told_at + self._interval().total_seconds()
+                if told == (not wrong) and not is_due:
+                    continue
+                told, told_at = not wrong, time.monotonic()
                 failure = self._tell(wrong)
             except Exception as error:  # a bug here must not end the heartbeat
                 log.exception("heartbeat: a bug has ended a request")

@@ -195,11 +195,12 @@ class ServedFeeds:
             decided = places(found, episodes, source.serving, now)
         if decided.unplaced != kept.unplaced:
             store.documents.note_unplaced(kept.feed_id, kept.version, decided.unplaced)
-            log.info(
-                "feed %s: %s without an item in the served feed",
-                *(source.name, counted(decided.unplaced, "ready episode")),
-                extra={"feed": source.name},
-            )
+            if decided.unplaced:
+                log.info(
+                    "feed %s: %s without an item in the served feed",
+                    *(source.name, counted(decided.unplaced, "ready episode")),
+                    extra={"feed": source.name},
+                )
         self._publish(source, kept, layout, decided)
         return now if decided.unasked else decided.again_at
 

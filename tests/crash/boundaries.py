@@ -32,6 +32,7 @@ from feedwatch.processors.inlet import Inlet
 from feedwatch.store.breakers import BreakerStore
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore
+from feedwatch.store.documents import DocumentStore
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
@@ -113,9 +114,11 @@ class Boundaries:
             (HeartbeatStore, "write", "beat"),
             (HeartbeatStore, "clear", "rest"),
             (PassStore, "clear", "forget passes"),
+            (DocumentStore, "keep_only", "keep documents"),
         ):
             self._wrap(owner, method, name)
         self._wrap(EpisodeStore, "save", _name_of_save)
+        self._wrap(EpisodeStore, "look_again", "look again")
         self._wrap(ClaimStore, "settle", self._name_of_settle)
         self._wrap(feedwatch.watcher.submissions, "compare", "compare")
         for name in ("submit", "poll", "probe"):
