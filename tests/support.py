@@ -253,6 +253,7 @@ class Workspace:
         self.elsewhere.mkdir()
         self._lines: dict[str, str] = {}
         self.set(API_URL=api_url, API_KEY=KEY, POLL_INTERVAL="0.1s", CHECK_INTERVAL="1s")
+        self.set(FUTURE_DATED="submit")  # FeedServer dates one item a second after another
 
     def set(self, **keys: str | int | None) -> None:
         """Set keys, without their FEEDWATCH_; None takes one out."""
