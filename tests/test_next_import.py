@@ -1,9 +1,7 @@
 """What `check` and `doctor` know before a start: of the journal, and of a sandbox's episodes."""
 
-import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -12,27 +10,9 @@ from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import only_at_a_sandbox
 from tests.support import FeedServer, Feedwatch, Workspace, item
+from tests.test_ownership import back_up, lose, put_back
 
 REAL = "http://api.invalid"  # no name of RFC 2606's "invalid" is ever found
-
-
-def lose(workspace: Workspace) -> None:
-    """Delete the database, and with it the journal beside it."""
-    for path in workspace.folder.glob("feedwatch.db*"):
-        path.unlink()
-
-
-def backup(workspace: Workspace) -> Path:
-    copy = workspace.folder / "copy.db"
-    with closing(sqlite3.connect(workspace.database)) as db:
-        db.execute("vacuum into ?", (str(copy),))
-    return copy
-
-
-def put_back(workspace: Workspace, copy: Path) -> None:
-    for path in workspace.folder.glob("feedwatch.db-*"):
-        path.unlink()
-    shutil.copy(copy, workspace.database)
 
 
 def decisions(feedwatch: Feedwatch, feed: str = "show") -> dict[str, str]:
@@ -73,7 +53,7 @@ def test_check_of_a_restored_copy_says_which_submission_is_in_doubt(
     feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox
 ) -> None:
     assert feedwatch.once().status == 0
-    copy = backup(workspace)
+    copy = back_up(workspace)
     feed_server.publish(2, 1)
     sandbox.faults.add(Fault(on="submit", kind="drop_after"))
     assert feedwatch.once().status == 4
@@ -106,7 +86,7 @@ def test_check_asks_the_journal_whether_another_feed_has_paid(
     feed_server.publish(2, 1)
     feedwatch.once("--timeout", 0)
     assert feedwatch.states()["guid-2"] == "queued"
-    copy = backup(workspace)
+    copy = back_up(workspace)
     feedwatch.here("resume")
     assert feedwatch.once().status == 0
     put_back(workspace, copy)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -151,10 +151,7 @@ def _is_of_first_run(decision: Decision, feed: Feed, policy: FirstRun) -> bool:
     first_seen = known.first_seen_at if known is not None else None
     if first_seen is None or feed.baseline_at is None or first_seen > feed.baseline_at:
         return False
-    wanted = policy.since is not None and (
-        published is not None and published >= datetime.combine(policy.since, time(), UTC)
-    )
-    return not (policy.everything or policy.latest or wanted)
+    return not (policy.everything or policy.latest or policy.is_since(published))
 
 
 class _TitleFilters:
@@ -243,8 +240,7 @@ def _too_old(published: datetime | None, feed: Feed, policy: FirstRun) -> str | 
         return None
     if published >= feed.baseline_at.replace(microsecond=0):  # feeds state whole seconds
         return None
-    wanted = policy.since is not None and published >= datetime.combine(policy.since, time(), UTC)
-    if policy.everything or wanted:
+    if policy.everything or policy.is_since(published):
         return None
     return (
         f"dated {published:%Y-%m-%d}, before this feed was first checked on "
@@ -276,10 +272,8 @@ def _first_run(decisions: Sequence[Decision], policy: FirstRun, now: datetime) -
     if policy.everything:
         return list(decisions)
     if policy.since is not None:
-        start = datetime.combine(policy.since, time(), UTC)
-        dates = [(item, believed(item.published_at, now)) for item in candidates]
-        wanted = [item for item, date in dates if date is not None and date >= start]
-        why = f"not published since {policy.since}"
+        wanted = [one for one in candidates if policy.is_since(believed(one.published_at, now))]
+        reason = f"first run: not published since {policy.since}"
     else:
         # Some feeds list the oldest first, so dates rule; the order in the feed only breaks ties.
         # A date to come, as a pinned item has, does not make the latest episode.
@@ -289,15 +283,9 @@ def _first_run(decisions: Sequence[Decision], policy: FirstRun, now: datetime) -
             key=lambda item: dated[id(item)] if dated[id(item)] <= latest else never, reverse=True
         )
         wanted = candidates[: policy.latest]
-        why = f"not among the latest {policy.latest}"
+        reason = f"first run: not among the latest {policy.latest}" if policy.latest else FIRST_RUN
     unwanted = {id(item) for item in candidates} - {id(item) for item in wanted}
     return [
-        replace(
-            one,
-            verdict=Verdict.SKIP,
-            reason=f"first run: {why}" if policy.latest or policy.since else FIRST_RUN,
-        )
-        if id(one.item) in unwanted
-        else one
+        replace(one, verdict=Verdict.SKIP, reason=reason) if id(one.item) in unwanted else one
         for one in decisions
     ]

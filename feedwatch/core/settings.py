@@ -1,7 +1,7 @@
 """Settings: what the operator asks for, and the defaults."""
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -56,6 +56,12 @@ class FirstRun:
     everything: bool = False
     latest: int = 0
     since: date | None = None
+
+    def is_since(self, published: datetime | None) -> bool:
+        """Whether an item of this date is one of those `since`; undated ones are not."""
+        if self.since is None or published is None:
+            return False
+        return published >= datetime.combine(self.since, time(), UTC)
 
 
 class TitlePattern(Protocol):

@@ -9,10 +9,9 @@ from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 from feedwatch.core.feed import Links
-from feedwatch.feeds.polling_hints import HEAD, ITEM
+from feedwatch.feeds.polling_hints import COMMENT, HEAD, ITEM
 
 LAST_ITEM = (b"</item>", b"</entry>")
-COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 LINK = re.compile(rb"<(?:\w{1,20}:)?link\s([^<>]{1,4000})>")
 ATTRIBUTE = re.compile(rb"""([\w:]{1,20})\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 NEW_FEED_URL = re.compile(

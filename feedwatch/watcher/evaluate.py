@@ -15,7 +15,7 @@ from functools import partial
 from feedwatch.core import feed_lifecycle, redirects
 from feedwatch.core.admission import Decision, Verdict, decide
 from feedwatch.core.episode import KnownEpisode, State
-from feedwatch.core.feed import Document, Failed, Feed, ParsedFeed, Remark
+from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed, Remark
 from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
@@ -26,7 +26,7 @@ from feedwatch.core.ledger import (
     paid_by,
     paid_reason,
 )
-from feedwatch.core.match_items import MatchKind, match_items
+from feedwatch.core.match_items import ItemMatch, MatchKind, UnchangedItems, match_items
 from feedwatch.core.remarks import fixed_address, remarks_on
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
@@ -173,25 +173,9 @@ def _decisions(
     known: Mapping[Key, KnownEpisode],
     now: datetime,
 ) -> list[Decision]:
-    """What becomes of each changed item; where its audio is new, its title may say what it is."""
-    items, keys, unchanged = changed.parsed.items, changed.keys, changed.unchanged
-    unheard = [
-        item
-        for item, own in zip(items, keys, strict=True)
-        if any(key.kind is KeyKind.FILE and key not in known for key in own)
-    ]
-    titles = {title_key(item.title) for item in unheard}
-    dates = {item.published_at for item in unheard if item.published_at is not None}
-    has_past = feed.baseline_at is not None and unheard
-    matches = match_items(
-        items,
-        keys,
-        known,
-        store.checks.by_title(feed.id, titles) if has_past else {},
-        store.checks.by_date(feed.id, dates) if has_past else {},
-        shown_before=feed.item_count,
-        unchanged=unchanged,
-    )
+    """What becomes of each changed item."""
+    unchanged = changed.unchanged
+    matches = matched(store, feed, changed.parsed.items, changed.keys, known, unchanged)
     return decide(
         matches,
         feed,
@@ -199,6 +183,37 @@ def _decisions(
         now,
         unchanged=unchanged.episodes,
         repaired=changed.parsed.repaired,
+    )
+
+
+def matched(
+    store: Store,
+    feed: Feed,
+    items: Sequence[Item],
+    all_keys: Sequence[tuple[Key, ...]],
+    known: Mapping[Key, KnownEpisode],
+    unchanged: UnchangedItems,
+) -> list[ItemMatch]:
+    """What each item is to the known episodes; where its audio is new, its title or date may say.
+
+    The parameters are those of `match_items`.
+    """
+    unheard = [
+        item
+        for item, own in zip(items, all_keys, strict=True)
+        if any(key.kind is KeyKind.FILE and key not in known for key in own)
+    ]
+    titles = {title_key(item.title) for item in unheard}
+    dates = {item.published_at for item in unheard if item.published_at is not None}
+    has_past = feed.baseline_at is not None and unheard
+    return match_items(
+        items,
+        all_keys,
+        known,
+        store.checks.by_title(feed.id, titles) if has_past else {},
+        store.checks.by_date(feed.id, dates) if has_past else {},
+        shown_before=feed.item_count,
+        unchanged=unchanged,
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from feedwatch.core.feed import Feed, Item
-from feedwatch.core.identity import KeyKind, keys_of, title_key
-from feedwatch.core.match_items import MatchKind, match_items
+from feedwatch.core.identity import keys_of
+from feedwatch.core.match_items import MatchKind, UnchangedItems
 from feedwatch.core.served import ServedEpisode
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.layout import Layout, item_of
 from feedwatch.feeds.rewrite import ProcessedFile
 from feedwatch.store.store import Store
+from feedwatch.watcher.evaluate import matched
 
 
 def episodes_of(
@@ -29,18 +30,8 @@ def matched_episodes(store: Store, feed: Feed, items: Sequence[Item]) -> list[in
     keys = keys_of(items)
     every = {key for own in keys for key in own}
     known = store.checks.known(feed.id, every) if every else {}
-    unheard = [
-        item
-        for item, own in zip(items, keys, strict=True)
-        if any(key.kind is KeyKind.FILE and key not in known for key in own)
-    ]
-    same_title = store.checks.by_title(feed.id, {title_key(item.title) for item in unheard})
-    dates = {item.published_at for item in unheard if item.published_at is not None}
-    same_date = store.checks.by_date(feed.id, dates)
     found: list[int | None] = []
-    for match in match_items(
-        items, keys, known, same_title, same_date, shown_before=feed.item_count
-    ):
+    for match in matched(store, feed, items, keys, known, UnchangedItems()):
         if match.duplicate_of is not None:
             found.append(found[match.duplicate_of])
         elif match.kind is MatchKind.KNOWN and match.known is not None:
