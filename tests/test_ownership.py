@@ -4,11 +4,15 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from feedwatch.core.ledger import DatabaseId, is_older
 from feedwatch.sandbox.faults import Fault
@@ -206,18 +210,105 @@ def test_a_copy_written_over_the_live_database_is_noticed_before_the_next_post(
     assert len(names) == len(set(names))
 
 
+def replaced_at_once(workspace: Workspace, copy: Path) -> None:
+    copy.replace(workspace.database)
+
+
+def removed(workspace: Workspace, _copy: Path) -> None:
+    workspace.database.unlink()
+
+
+def lost(workspace: Workspace, _copy: Path) -> None:
+    lose(workspace)
+
+
+@pytest.mark.parametrize("change", [replaced_at_once, removed, lost])
 def test_a_database_replaced_under_the_daemon_stops_submissions_and_says_so(
-    paid: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+    paid: Feedwatch,
+    workspace: Workspace,
+    sandbox: Sandbox,
+    feed_server: FeedServer,
+    change: Callable[[Workspace, Path], None],
 ) -> None:
     copy = back_up(workspace)
     running = paid.start("run")
     wait_for(lambda: "watching" in running.stderr)
-    copy.replace(workspace.database)
+    change(workspace, copy)
     feed_server.publish(2, 1)
     wait_for(lambda: "deleted or replaced while feedwatch has it open" in running.stderr)
     assert paid.here("healthcheck").status == 5
     assert len(sandbox.submissions) == 1
     running.stop()
+    assert "Traceback" not in running.stderr
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Store]:
+    """A database that is open in this process alone, and keeps changes in its WAL."""
+    path = tmp_path / "feedwatch.db"
+    store = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+    shutil.copy(path, tmp_path / "copy.db")
+    store.heartbeats.clear()
+    yield store
+    store.close()
+
+
+def test_the_new_file_is_not_opened_and_does_not_get_the_log_of_the_old_one(
+    opened: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "feedwatch.db"
+    (tmp_path / "copy.db").replace(path)
+    before = path.read_bytes()
+    opened._engine.dispose(close=False)  # the open connections are in use, a new one is needed
+    with pytest.raises(StoreError, match="deleted or replaced while feedwatch has it open"):
+        opened.breakers.get("inlet")
+    assert opened.is_replaced()
+    assert not path.with_name("feedwatch.db-wal").exists()
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_missing_is_not_made_anew(opened: Store, tmp_path: Path) -> None:
+    (tmp_path / "feedwatch.db").unlink()
+    opened._engine.dispose(close=False)
+    with pytest.raises(StoreError, match="deleted or replaced while feedwatch has it open"):
+        opened.breakers.get("inlet")
+    assert not (tmp_path / "feedwatch.db").exists()
+
+
+def test_a_file_replaced_while_it_is_opened_is_not_used(opened: Store, tmp_path: Path) -> None:
+    path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
+    event.listen(opened._engine, "do_connect", lambda *_: copy.exists() and copy.replace(path))
+    opened._engine.dispose(close=False)
+    with pytest.raises(StoreError, match="deleted or replaced while feedwatch has it open"):
+        opened.breakers.get("inlet")
+    assert not path.with_name("feedwatch.db-wal").exists()
+
+
+KILLED_AFTER_ITS_FILE_WAS_AWAY = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from feedwatch.core.circuit_breaker import breaker_after_block
+from feedwatch.store.store import Store
+
+path = Path(sys.argv[1])
+store = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+now = datetime.now(UTC)
+store.breakers.change("inlet", lambda breaker: breaker_after_block(breaker, "kept", now))
+path.rename(path.with_name("away.db"))
+assert store.is_replaced()
+path.with_name("away.db").rename(path)
+assert store.is_replaced(), "log and file are not beside each other any more"
+os._exit(0)
+"""
+
+
+def test_the_old_file_put_back_has_its_changes_again_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "feedwatch.db"
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_ITS_FILE_WAS_AWAY, path], check=True)
+    again = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+    assert again.breakers.get("inlet").reason == "kept"
+    again.close()
 
 
 def test_a_database_with_two_names_is_refused(paid: Feedwatch, workspace: Workspace) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,19 @@ def connect(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "handle_error", _raise_store_error)
     return engine
+
+
+def guard_connections(engine: Engine, refuse: Callable[[], None]) -> None:
+    """Call `refuse` before and after each new connection; what it raises ends the connection.
+
+    Before, since SQLite makes a file that is missing; after, since only then it is open.
+    """
+
+    def guard(*_: Any) -> None:
+        refuse()
+
+    event.listen(engine, "do_connect", guard)
+    event.listen(engine, "connect", guard, insert=True)
 
 
 def _raise_store_error(context: ExceptionContext) -> None:

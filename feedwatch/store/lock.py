@@ -1,14 +1,22 @@
 """File lock: one daemon for one database, released when the process that holds it ends."""
 
 import fcntl
+import logging
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
 
+log = logging.getLogger(__name__)
+
+REPLACED = (
+    "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
+    "you want it, then restart feedwatch"
+)
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
 
@@ -86,17 +94,47 @@ class DatabaseFile:
                 else f"another feedwatch has the database {path} open, under another name of the "
                 "file; stop it first, or let it do the work"
             )
+        self._is_replaced = False
+        self._wal = path.with_name(f"{path.name}-wal")
+        self._wal_aside = path.with_name(f"{path.name}-wal.of-{os.fstat(self._file).st_ino}")
+        if self._wal_aside.exists() and not self._wal.exists():
+            self._wal_aside.rename(self._wal)  # the file was put back
 
     def is_replaced(self) -> bool:
-        """Whether the path leads to another file by now, or to none."""
-        try:
-            return not os.path.samestat(self._path.stat(), os.fstat(self._file))
-        except OSError:
-            return True
+        """Whether the path has led to another file since, or to none.
+
+        SQLite takes the write-ahead log (WAL) by its name. So ours, which it would apply to the new
+        file and spoil it (sqlite.org/howtocorrupt.html, 1.4), goes aside at once. From then on log
+        and file are no longer beside each other: it stays true if the file is put back.
+        """
+        if not self._is_replaced:
+            try:
+                self._is_replaced = not os.path.samestat(self._path.stat(), os.fstat(self._file))
+            except OSError:
+                self._is_replaced = True
+            if self._is_replaced and _has_open(self._wal):
+                self._wal.rename(self._wal_aside)
+                self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+                log.critical("%s; its last changes are in %s", REPLACED, self._wal_aside)
+        return self._is_replaced
+
+    def refuse_if_replaced(self) -> None:
+        """Raise `StoreError` if the path leads elsewhere: it is not to be opened by its name."""
+        if self.is_replaced():
+            raise StoreError(REPLACED)
 
     def release(self) -> None:
         """Unlock the file."""
         os.close(self._file)
+
+
+def _has_open(path: Path) -> bool:
+    """Whether this process has the file open that is at `path` now."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if link.readlink() == path:
+                return True
+    return False
 
 
 def filesystem_of(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from feedwatch.store.claims import ClaimStore, ensure_database_id
 from feedwatch.store.database import (
     connect,
     exists,
+    guard_connections,
     place_of,
     require_current,
     sqlite_file,
@@ -59,6 +60,7 @@ class Store:
             if self._lock is not None and self.path is not None:
                 self._file = DatabaseFile(self.path)
                 self._lock.note(self.path)
+                guard_connections(engine, self._file.refuse_if_replaced)
             upgrade(engine)
             with engine.begin() as db:
                 ensure_breaker(db, processor)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from feedwatch.processors import Processor
 from feedwatch.processors.clocks import moment
 from feedwatch.store.claims import Intent, PutOff
 from feedwatch.store.errors import StoreError
+from feedwatch.store.lock import REPLACED
 from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
@@ -28,10 +30,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
 PAUSED = "submissions paused, queued episodes will wait: %s; tried again at %s"
-REPLACED = (
-    "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
-    "you want it, then restart feedwatch"
-)
 
 
 class Answered(NamedTuple):
@@ -94,8 +92,11 @@ class Submissions:
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
-        self.save_answers()
         context, store, now = self._context, self._context.store, self._context.clock()
+        if store.is_replaced():
+            self._stand_still(now)
+            return True
+        self.save_answers()
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
             self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
@@ -136,6 +137,15 @@ class Submissions:
                     ),
                 )
 
+    def _stand_still(self, now: datetime) -> None:
+        """The database's file was replaced: submit nothing, and alert by what is still open."""
+        breakers, name = self._context.store.breakers, self._context.processor.name
+        if breakers.get(name).reason != REPLACED:
+            log.critical("submissions paused: %s", REPLACED)
+            breakers.change(
+                name, lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now)
+            )
+
     def _may_submit(self) -> bool:
         """Whether the circuit breaker lets submissions through; a safe read may reset it in time.
 
@@ -145,12 +155,6 @@ class Submissions:
         context, processor, now = self._context, self._context.processor, self._context.clock()
         breaker = context.store.breakers.get(processor.name)
         if context.store.is_replaced():
-            if breaker.reason != REPLACED:
-                log.critical("submissions paused: %s", REPLACED)
-                context.store.breakers.change(
-                    processor.name,
-                    lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
-                )
             return False
         if breaker.tripped_until is None and self._proven is processor:
             return True
