@@ -37,12 +37,12 @@ CONTRACT = yaml.safe_load(
 )
 KEY = "sandbox-key"
 SUBMISSION = Task(
-    podcast_id="podcast-1",
+    target="podcast-1",
     url="https://media.example.org/1.mp3",
     name="Episode 1",
     description="Notes, https://example.org",
     published_at=datetime(2026, 11, 1, 6, tzinfo=UTC),
-    ad_options={"preRoll": {"adCount": 1}},
+    options={"preRoll": {"adCount": 1}},
 )
 
 
@@ -97,7 +97,7 @@ def test_whatever_a_feed_says_the_body_keeps_to_the_contract(
     name: str, description: str, published_at: datetime | None
 ) -> None:
     submission = Task(
-        podcast_id="p",
+        target="p",
         url="https://h/a.mp3",
         name=name,
         description=description,
@@ -184,7 +184,7 @@ def test_the_apis_own_refusal_is_final_and_says_why(
 
 
 def test_an_unknown_podcast_is_refused_in_the_apis_words(inlet: Inlet) -> None:
-    answer = inlet.submit(Task(**{**vars(SUBMISSION), "podcast_id": "nobody"}), moment())
+    answer = inlet.submit(Task(**{**vars(SUBMISSION), "target": "nobody"}), moment())
     assert isinstance(answer, Refused)
     assert "404" in answer.reason
 
@@ -287,7 +287,7 @@ def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     progress = inlet.poll("podcast-1", media_id)
     assert isinstance(progress, Finished)
     record = api.jobs[media_id]
-    assert progress.processed_url == record["url"]
+    assert progress.url == record["url"]
     assert progress.duration == record["duration"]
     assert progress.ad_removal_markers == []
     assert progress.failed_attempts == 0
@@ -409,7 +409,7 @@ def test_a_poll_that_refuses_us_says_so(
 
 
 def test_a_probe_succeeds_where_the_key_is_taken(api: Sandbox, inlet: Inlet) -> None:
-    assert inlet.probe(SUBMISSION.podcast_id, None) is None
+    assert inlet.probe(SUBMISSION.target, None) is None
     assert api.submissions == []
 
 
@@ -428,7 +428,7 @@ def test_a_probe_fails_where_nothing_should_be_submitted(
     api: Sandbox, inlet: Inlet, fault: Fault, *, blocked: bool
 ) -> None:
     api.faults.add(fault)
-    failure = inlet.probe(SUBMISSION.podcast_id, None)
+    failure = inlet.probe(SUBMISSION.target, None)
     assert failure is not None
     assert failure.blocked == blocked
 
@@ -436,7 +436,7 @@ def test_a_probe_fails_where_nothing_should_be_submitted(
 def test_a_probe_is_content_with_an_api_that_lists_no_podcasts(api: Sandbox, inlet: Inlet) -> None:
     body = json.dumps({"error": "Not Found", "message": "no such endpoint"})
     api.faults.add(Fault("podcasts", "status", status=404, body=body))
-    assert inlet.probe(SUBMISSION.podcast_id, None) is None
+    assert inlet.probe(SUBMISSION.target, None) is None
 
 
 FORMS = ["<html>Cannot GET", "", '{"message": "Not Found"}', '{"error": "No", "message": "none"}']
@@ -495,13 +495,13 @@ def test_a_podcast_is_missing_only_if_the_api_says_so_in_its_own_form(
     api: Sandbox, inlet: Inlet, fault: Fault, *, said: bool | None
 ) -> None:
     api.faults.add(fault)
-    assert inlet.has_podcast("podcast-1") is said
+    assert inlet.has_target("podcast-1") is said
 
 
 @pytest.mark.parametrize("status", [401, 402, 407, 429, 500])
 def test_a_look_up_that_fails_says_why(api: Sandbox, inlet: Inlet, status: int) -> None:
     api.faults.add(Fault("podcasts", "status", status=status))
-    failure = inlet.has_podcast("podcast-1")
+    failure = inlet.has_target("podcast-1")
     assert isinstance(failure, Later)
     assert failure.blocked == (status in (401, 402, 407))
 
@@ -514,5 +514,5 @@ def test_podcasts_are_listed_over_all_pages() -> None:
 
 
 def test_a_podcast_is_found_or_not(inlet: Inlet) -> None:
-    assert inlet.has_podcast("podcast-1") is True
-    assert inlet.has_podcast("nobody") is False
+    assert inlet.has_target("podcast-1") is True
+    assert inlet.has_target("nobody") is False

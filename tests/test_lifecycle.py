@@ -64,7 +64,7 @@ ANSWERS: list[Answer] = [
 PROGRESS: list[Progress] = [
     Running(remote_status="PUBLISHING"),
     Running(remote_status="NEW_WORD", known=False),
-    Finished(remote_status="READY", processed_url="https://x/1.mp3"),
+    Finished(remote_status="READY", url="https://x/1.mp3"),
     Broken(remote_status="AI_ERROR", reason="r"),
     Lost("404"),
     Unreachable("down"),
@@ -371,7 +371,7 @@ def test_polls_that_say_nothing_come_ever_less_often_but_every_ten_minutes() -> 
 
 
 def test_a_processed_url_that_is_the_originals_is_said() -> None:
-    done = Finished(remote_status="READY", processed_url="https://h/a.mp3")
+    done = Finished(remote_status="READY", url="https://h/a.mp3")
     ready = job_lifecycle.polled(episode(State.PROCESSING), done, NOW, HOLD)
     assert (ready.state, ready.reason) == (State.READY, "its URL is the original's")
 
@@ -393,6 +393,13 @@ def test_an_error_that_moves_is_counted_anew(between: Progress) -> None:
     for _ in range(job_lifecycle.ERROR_STANDS):
         current = job_lifecycle.polled(current, broken, NOW + HOUR, HOLD)
         assert current.state is State.PROCESSING
+
+
+def test_an_error_that_the_api_calls_final_fails_at_once() -> None:
+    broken = Broken(remote_status="Cancelled", reason="stopped", final=True)
+    current = job_lifecycle.polled(episode(State.PROCESSING), broken, NOW, HOLD)
+    assert (current.state, current.reason) == (State.FAILED, "Cancelled: stopped")
+    assert (current.due_at, current.finished_at) == (None, NOW)
 
 
 def test_an_unreachable_api_is_no_verdict_on_a_job() -> None:

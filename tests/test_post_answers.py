@@ -23,7 +23,7 @@ from tests.support import PATIENCE, wait_for
 
 KEY = "k3y-that-nobody-may-see"
 TASK = Task(
-    podcast_id="podcast-1",
+    target="podcast-1",
     url="https://media.example.org/1.mp3",
     name="Episode 1",
     description="",
@@ -103,7 +103,7 @@ def test_each_status_proves_what_the_table_says(voice: str) -> None:
     with server(as_the_path_says) as url, inlet_at(url) as inlet:
         found = {}
         for status in range(100, 600):
-            task = replace(TASK, podcast_id=f"{status}-{voice}")
+            task = replace(TASK, target=f"{status}-{voice}")
             found[status] = word(inlet.submit(task, moment()))
     assert found == {status: proven(status, voice) for status in range(100, 600)}
 

@@ -131,7 +131,7 @@ def finish(store: Store, then: timedelta) -> int:
     assert claimed is not None
     taken = answer(store, claimed, Accepted(f"m-{claimed.id}"), NOW + then)
     assert taken is not None
-    done = Finished(remote_status="READY", processed_url="https://p.example/1.mp3")
+    done = Finished(remote_status="READY", url="https://p.example/1.mp3")
     store.episodes.save(taken, job_lifecycle.polled(taken, done, NOW + then, POLICY), NOW + then)
     return claimed.id
 

@@ -217,7 +217,7 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
     yield Finding("API key", f"taken by {settings.api_url}")
     for source in settings.sources:
         name, podcast = f"podcast id of {source.name}", source.podcast_id
-        match inlet.has_podcast(podcast):
+        match inlet.has_target(podcast):
             case True:
                 yield Finding(name, podcast)
             case None:

@@ -9,12 +9,16 @@ from typing import Any
 class Task:
     """A task: what one POST asks of a media API for one episode."""
 
-    podcast_id: str
-    url: str
+    step: str = "ads"
+    target: str  # as `ledger.Target` has its id; of Inlet the podcast id
+    token: str = ""  # of the claim: unique for ever, and in the database before the POST leaves
+    feed: str = ""
+    episode_id: int = 0
+    url: str  # of the media file to process
     name: str
     description: str
     published_at: datetime | None
-    ad_options: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None  # the step's own, as the API takes them
 
 
 # Answers to a POST
@@ -71,10 +75,11 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The job is done, with its result."""
+    """The job is done, with its result: a media file, data, or both."""
 
     remote_status: str
-    processed_url: str
+    url: str | None  # of the processed media file
+    result: Any = None  # data in the API's answer, as JSON has it
     remote_updated_at: str | None = None
     remote_created_at: str | None = None
     duration: float | None = None  # seconds
@@ -84,10 +89,11 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """The job shows an error, which may pass: it is final only once it has stood for a while."""
+    """The job shows an error. Unless `final`, it may pass: it has to stand for a while."""
 
     remote_status: str
     reason: str
+    final: bool = False
     remote_updated_at: str | None = None
     failed_attempts: int | None = None
 

@@ -39,17 +39,26 @@ def polled(
     must_be(episode, "polled", State.PROCESSING, State.FAILED)
     match progress:
         case job.Finished():
-            is_original = progress.processed_url == episode.enclosure_url
+            is_original = progress.url == episode.enclosure_url
             return replace(
                 moved(episode, State.READY, "its URL is the original's" if is_original else None),
-                **vars(progress),  # a job's result has the episode's names
+                processed_url=progress.url,
+                remote_status=progress.remote_status,
+                remote_updated_at=progress.remote_updated_at,
+                remote_created_at=progress.remote_created_at,
+                duration=progress.duration,
+                ad_removal_markers=progress.ad_removal_markers,
+                failed_attempts=progress.failed_attempts,
                 remote_stood=1,
                 overdue=False,
                 finished_at=now,
             )
         case job.Broken(remote_status=status, remote_updated_at=stamp, failed_attempts=attempts):
             seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
-            return _failing(seen, f"{status}: {progress.reason}", ERROR_STANDS, now, policy, None)
+            reason = f"{status}: {progress.reason}"
+            if progress.final and episode.state is State.PROCESSING:
+                return replace(moved(seen, State.FAILED, reason), finished_at=now)
+            return _failing(seen, reason, ERROR_STANDS, now, policy, None)
         case job.Lost(reason):
             seen = _standing(episode, LOST, None, now)
             if all_lost:

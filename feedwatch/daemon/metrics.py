@@ -135,21 +135,21 @@ class Counted:
         self._metrics.answered("submit", _word(answer))
         return answer
 
-    def poll(self, podcast_id: str, media_id: str) -> Progress:
+    def poll(self, target: str, media_id: str) -> Progress:
         """Poll, and count the answer."""
-        progress = self._processor.poll(podcast_id, media_id)
+        progress = self._processor.poll(target, media_id)
         self._metrics.answered("poll", _word(progress))
         return progress
 
-    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
+    def probe(self, target: str, media_id: str | None) -> Later | None:
         """Probe, and count the answer."""
-        failure = self._processor.probe(podcast_id, media_id)
+        failure = self._processor.probe(target, media_id)
         self._metrics.answered("probe", "works" if failure is None else _word(failure))
         return failure
 
-    def has_podcast(self, podcast_id: str) -> bool | Later | None:
+    def has_target(self, target: str) -> bool | Later | None:
         """As the API's own; a look-up is not counted."""
-        return self._processor.has_podcast(podcast_id)
+        return self._processor.has_target(target)
 
 
 def _word(answer: Answer | Progress) -> str:

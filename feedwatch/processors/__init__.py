@@ -25,14 +25,14 @@ class Processor(Protocol):
         `claimed` is when its claim was committed; past its deadline no byte leaves.
         """
 
-    def poll(self, podcast_id: str, media_id: str) -> Progress:
+    def poll(self, target: str, media_id: str) -> Progress:
         """Ask for the state of a job."""
 
-    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
+    def probe(self, target: str, media_id: str | None) -> Later | None:
         """Safe read: a GET that costs nothing. None if the API works and accepts our key.
 
         Where the API can only be asked for a job, it is asked for this one.
         """
 
-    def has_podcast(self, podcast_id: str) -> bool | Later | None:
-        """Whether the API has this podcast for our key. None: it cannot be told."""
+    def has_target(self, target: str) -> bool | Later | None:
+        """Whether the API has this target (Inlet: podcast) for our key. None: it cannot be told."""

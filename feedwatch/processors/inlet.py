@@ -84,7 +84,7 @@ class Inlet:
 
     def submit(self, submission: Task, claimed: Moment) -> Answer:
         """POST /media/process. The API has no idempotency key, no lookup and no cancel."""
-        path = f"{_podcast(submission.podcast_id)}/media/process"
+        path = f"{_podcast(submission.target)}/media/process"
         response = post(self._client, path, body_of(submission), claimed)
         if isinstance(response, Later | Unknown):
             return response
@@ -98,9 +98,9 @@ class Inlet:
             return _refusal(response, answer)
         return Unknown(f"the API answered {excerpt(response)}")
 
-    def poll(self, podcast_id: str, media_id: str) -> Progress:
+    def poll(self, target: str, media_id: str) -> Progress:
         """GET /media/{mediaId}."""
-        response = get(self._client, _job(podcast_id, media_id))
+        response = get(self._client, _job(target, media_id))
         if isinstance(response, Later):
             return Unreachable(response.reason, response.retry_after)
         answer = json_object(response)
@@ -113,7 +113,7 @@ class Inlet:
             return Unreachable(f"the API answered {response.status_code}: {said}")
         return _progress(answer.get("data"), media_id)
 
-    def probe(self, podcast_id: str, media_id: str | None) -> Later | None:
+    def probe(self, target: str, media_id: str | None) -> Later | None:
         """Safe read: GET /podcasts, one entry; where there is no such call, GET /media/{mediaId}.
 
         Only the second is in the API's main document. What it says of the job does not matter: an
@@ -124,7 +124,7 @@ class Inlet:
             return response
         proofs = {400, 403}
         if response.status_code in NO_SUCH_CALL:
-            response = get(self._client, _job(podcast_id, media_id or NO_JOB))
+            response = get(self._client, _job(target, media_id or NO_JOB))
             if isinstance(response, Later):
                 return response
             proofs = {403, 404}
@@ -155,9 +155,9 @@ class Inlet:
                 break
         return found
 
-    def has_podcast(self, podcast_id: str) -> bool | Later | None:
+    def has_target(self, target: str) -> bool | Later | None:
         """Whether the key reaches this podcast. None: the API does not say, in its own form."""
-        response = get(self._client, _podcast(podcast_id))
+        response = get(self._client, _podcast(target))
         if isinstance(response, Later):
             return response
         answer = json_object(response)
@@ -175,8 +175,8 @@ def body_of(submission: Task) -> dict[str, Any]:
         body["description"] = submission.description
     if submission.published_at is not None:
         body["publishedDate"] = iso_millis(submission.published_at)
-    if submission.ad_options is not None:
-        body["adOptions"] = submission.ad_options
+    if submission.options is not None:
+        body["adOptions"] = submission.options
     return body
 
 
@@ -274,7 +274,7 @@ def _progress(data: object, media_id: str) -> Progress:
         return Unreachable(f"the API answered {DONE} without an absolute http(s) URL: {said}")
     return Finished(
         remote_status=status,
-        processed_url=url,
+        url=url,
         remote_updated_at=stamp,
         remote_created_at=_text(data.get("createdAt")),
         duration=_number(data.get("duration")),

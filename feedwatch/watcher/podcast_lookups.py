@@ -55,7 +55,7 @@ class PodcastLookups:
     def look_up(self, podcast_id: str) -> Later | None:
         """Ask for a podcast. Why nothing should be submitted to any podcast now; None if not so."""
         context, now = self._context, self._context.clock()
-        said = context.processor.has_podcast(podcast_id)
+        said = context.processor.has_target(podcast_id)
         if isinstance(said, Later):
             self._failures[podcast_id] += 1
             if self._failures[podcast_id] < MOST_FAILURES:

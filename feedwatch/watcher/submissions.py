@@ -233,7 +233,7 @@ class Submissions:
             answer = Later(f"the journal cannot be written any more: {problems}", sent=False)
         else:
             try:
-                answer = context.processor.submit(submission_of(claimed, source), at)
+                answer = context.processor.submit(task_of(claimed, claim, source), at)
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
                 log.exception(
@@ -354,15 +354,18 @@ class Submissions:
         )
 
 
-def submission_of(episode: Episode, source: FeedConfig) -> Task:
+def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:
     """The task for an episode. The API demands a name: without a title it is the file's."""
     path = PurePosixPath(urlsplit(episode.enclosure_url).path)
     now = episode.submitted_at or episode.first_seen_at
     return Task(
-        podcast_id=episode.podcast_id or source.podcast_id,
+        target=claim.target.id,
+        token=claim.token,
+        feed=episode.feed,
+        episode_id=episode.id,
         url=episode.enclosure_url,
         name=episode.title or unquote(path.stem).strip() or "Untitled episode",
         description=episode.description or "",
         published_at=believed(episode.published_at, now),
-        ad_options=source.ad_options,
+        options=source.ad_options,
     )

@@ -123,7 +123,7 @@ class Boundaries:
         self._wrap(feedwatch.watcher.submissions, "compare", "compare")
         for name in ("submit", "poll", "probe"):
             self._wrap(Inlet, name, name)
-        self._wrap(Inlet, "has_podcast", "look up")
+        self._wrap(Inlet, "has_target", "look up")
         self._wrap(FeedStore, "set_missing_podcasts", "note podcasts")
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
         self._wrap(Parser, "parse", "parse")
