@@ -28,6 +28,7 @@ from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
 from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY, Alerts
+from feedwatch.watcher.context import polled_task
 from tests.receiver import Receiver
 from tests.support import KEY, LONG, Feedwatch, Workspace, item, wait_for
 from tests.test_store import claim
@@ -134,7 +135,9 @@ def test_a_step_that_is_not_written_down_is_not_told(told: Told) -> None:
     assert told.tell() == ["episode.ready"]
     again = job_lifecycle.polled(
         stale,
-        told.world.context.processor.poll("podcast-1", stale.media_id or ""),
+        told.world.context.processor.poll(
+            polled_task(told.world.store, stale), stale.media_id or ""
+        ),
         told.world.now,
         told.world.policy,
     )
@@ -366,7 +369,7 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     assert job is not None
     late = job_lifecycle.polled(
         job,
-        told.world.context.processor.poll("podcast-1", "none"),
+        told.world.context.processor.poll(polled_task(store, job), "none"),
         now + timedelta(days=2),
         told.world.policy,
     )

@@ -233,7 +233,7 @@ def test_an_answer_without_end_is_given_up(
 ) -> None:
     monkeypatch.setattr("feedwatch.processors.http.MAX_BYTES", 50)
     assert isinstance(inlet.submit(SUBMISSION, moment()), Unknown)
-    assert isinstance(inlet.poll("podcast-1", "x"), Unreachable)
+    assert isinstance(inlet.poll(SUBMISSION, "x"), Unreachable)
 
 
 # Polls
@@ -255,7 +255,7 @@ def test_the_twenty_statuses_are_all_sorted() -> None:
 def test_stages_are_under_way(api: Sandbox, inlet: Inlet, status: str) -> None:
     media_id = accepted(api, inlet)
     api.set_status(media_id, status)
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Running)
     assert (progress.remote_status, progress.known) == (status, True)
 
@@ -264,7 +264,7 @@ def test_stages_are_under_way(api: Sandbox, inlet: Inlet, status: str) -> None:
 def test_errors_are_told_with_their_own_reason(api: Sandbox, inlet: Inlet, status: str) -> None:
     media_id = accepted(api, inlet)
     api.set_status(media_id, status)
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Broken)
     assert (progress.remote_status, progress.reason) == (status, ERRORS[status])
     assert progress.remote_updated_at
@@ -277,14 +277,14 @@ def test_unavailable_says_what_is_unavailable() -> None:
 def test_a_word_nobody_knows_is_under_way(api: Sandbox, inlet: Inlet) -> None:
     media_id = accepted(api, inlet)
     api.set_status(media_id, "TELEPORTING")
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Running)
     assert not progress.known
 
 
 def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     media_id = accepted(api, inlet)
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Finished)
     record = api.jobs[media_id]
     assert progress.url == record["url"]
@@ -336,8 +336,8 @@ def test_a_job_that_is_gone_is_lost_but_a_proxys_404_says_nothing(
 ) -> None:
     media_id = accepted(api, inlet)
     api.faults.add(Fault("poll", "lost"), Fault("poll", "html", status=404))
-    assert isinstance(inlet.poll("podcast-1", media_id), Lost)
-    assert isinstance(inlet.poll("podcast-1", media_id), Unreachable)
+    assert isinstance(inlet.poll(SUBMISSION, media_id), Lost)
+    assert isinstance(inlet.poll(SUBMISSION, media_id), Unreachable)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_poll_that_fails_says_nothing_about_the_job(
 ) -> None:
     media_id = accepted(api, inlet)
     api.faults.add(fault)
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Unreachable)
     if fault.retry_after:
         assert progress.retry_after == timedelta(seconds=9)
@@ -378,8 +378,8 @@ def test_a_poll_that_cannot_be_true_proves_nothing(
 ) -> None:
     media_id = accepted(api, inlet)
     api.faults.add(fault)
-    assert isinstance(inlet.poll("podcast-1", media_id), Unreachable)
-    assert isinstance(inlet.poll("podcast-1", media_id), Finished)
+    assert isinstance(inlet.poll(SUBMISSION, media_id), Unreachable)
+    assert isinstance(inlet.poll(SUBMISSION, media_id), Finished)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_a_poll_that_refuses_us_says_so(
 ) -> None:
     media_id = accepted(api, inlet)
     api.faults.add(fault)
-    progress = inlet.poll("podcast-1", media_id)
+    progress = inlet.poll(SUBMISSION, media_id)
     assert isinstance(progress, Unreachable)
     assert progress.blocked == blocked
 

@@ -70,6 +70,7 @@ class Running:
 
     remote_status: str
     remote_updated_at: str | None = None
+    progress: float | None = None  # per cent
     known: bool = True
 
 

@@ -10,6 +10,7 @@ What is cut to a length is masked first (`shortened`): nobody recognizes half a 
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -51,13 +52,27 @@ EXACT = {"enclosure_url", "processed_url"}
 CONTENT = {"guid", "title", "description", "known_by", "ad_removal_markers", "media_id"}
 
 
-_known: re.Pattern[str] | None = None  # the secrets of the config
+_known: re.Pattern[str] | None = None  # the secrets of the config, and what was learnt
+_of_config: frozenset[str] = frozenset()
+_learnt: deque[str] = deque(maxlen=64)  # tokens, which end within a day
 
 
 def know(secrets: Iterable[str]) -> None:
     """Mask these secrets from now on, in place of those given before."""
-    global _known  # one process has one config, and everything that is shown needs it
-    wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+    global _of_config  # one process has one config, and everything that is shown needs it
+    _of_config = frozenset(secrets)
+    _compile()
+
+
+def learn(secret: str) -> None:
+    """Mask this secret, too, which is none of the config's: a token that an API gave us."""
+    _learnt.append(secret)
+    _compile()
+
+
+def _compile() -> None:
+    global _known
+    wanted = {one for one in (*_of_config, *_learnt) if len(one) >= SHORTEST_SECRET}
     patterns = []
     for secret in sorted(wanted, key=lambda secret: (-len(secret), secret)):  # longest first
         pattern = "".join(map(_forms, secret))

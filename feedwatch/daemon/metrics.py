@@ -135,9 +135,13 @@ class Counted:
         self._metrics.answered("submit", _word(answer))
         return answer
 
-    def poll(self, target: str, media_id: str) -> Progress:
+    def prepare(self) -> Later | None:
+        """As the API's own; not counted."""
+        return self._processor.prepare()
+
+    def poll(self, task: Task, media_id: str) -> Progress:
         """Poll, and count the answer."""
-        progress = self._processor.poll(target, media_id)
+        progress = self._processor.poll(task, media_id)
         self._metrics.answered("poll", _word(progress))
         return progress
 

@@ -4,12 +4,14 @@ The rules follow the table in docs/states.md, which was tried, failure by failur
 """
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from feedwatch.core.job import Later, Unknown
+from feedwatch.core.job import Later, Refused, Unknown
 from feedwatch.core.masking import shortened
 from feedwatch.core.post_deadline import Moment, lapsed, seconds_left
 from feedwatch.core.printable import printable
@@ -19,6 +21,9 @@ from feedwatch.processors.clocks import moment
 
 READ_SECONDS = 30.0
 MAX_BYTES = 1_000_000  # of an answer; real ones have a few hundred
+JOB_ID = re.compile(r"[!-~]{1,200}")
+ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about this episode
+DEEPEST = 30  # of data in an answer: lists and objects within each other
 
 
 class UndecodableError(Exception):
@@ -29,8 +34,22 @@ class _LapsedError(Exception):
     """The deadline of a POST has passed before its first byte left. `str()` says why."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """Who speaks in an answer that is no success, as the API's own file hears it."""
+
+    message: str  # what the API says in its own form; "" in any other form, perhaps a gateway's
+    is_pure: bool = False  # it has that form and nothing besides
+    blocked: Later | None = None  # why it refuses key, account or proxy, whatever was asked for
+    hint: str = ""  # to a refusal
+
+
 def post(
-    client: httpx.Client, path: str, body: Any, claimed: Moment
+    client: httpx.Client,
+    path: str,
+    body: Any,
+    claimed: Moment,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx.Response | Later | Unknown:
     """POST once. The response, whatever its status; without one, `Later` or `Unknown`.
 
@@ -49,9 +68,11 @@ def post(
 
     try:
         extensions = {"trace": before_first_byte}
-        request = client.build_request("POST", path, json=body, extensions=extensions)
+        request = client.build_request(
+            "POST", path, json=body, headers=headers, extensions=extensions
+        )
         with deadline(seconds_left(claimed, moment())):
-            return _bounded(client, request)
+            return bounded(client, request)
     except _LapsedError as error:
         return Later(f"too late for its POST: {error}", sent=False)
     except (httpx.RequestError, httpx.InvalidURL, UndecodableError) as error:
@@ -62,13 +83,42 @@ def post(
         return Later(f"the API cannot be reached ({why})", sent=False)
 
 
+def not_accepted(
+    response: httpx.Response, answer: dict[str, Any] | None, voice: Voice
+) -> Refused | Later | Unknown:
+    """What an answer to a POST that is not 2xx proves: the table in docs/states.md.
+
+    Only the API's own form refuses this very episode. `answer` is the body if it is a JSON object.
+    """
+    status = response.status_code
+    if status == 503 and voice.message and voice.is_pure:
+        # Routers answer 503 too, after the application took the job; their JSON has more in it.
+        return Later(f"the API answered 503 {voice.message}", retry_after(response))
+    if not response.is_client_error:
+        return Unknown(f"the API answered {excerpt(response)}")
+    if voice.blocked is not None:
+        return voice.blocked
+    if status == 429:
+        return Later(f"the API answered 429 {voice.message}".rstrip(), retry_after(response))
+    if status != 408 and voice.message:
+        return Refused(f"{status} {voice.message}{voice.hint}")
+    said = f"the API answered, not in its own form, {excerpt(response)}"
+    if status != 408 and answer is not None:
+        return Later(said, odd=True)
+    return Unknown(said, odd=True)  # a gateway's outbound rule speaks after the API has acted
+
+
 def get(
-    client: httpx.Client, path: str, params: dict[str, Any] | None = None
+    client: httpx.Client,
+    path: str,
+    params: dict[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx.Response | Later:
     """GET once. A response below 500 other than 429, else why there is none."""
     try:
         with deadline(READ_SECONDS):
-            response = _bounded(client, client.build_request("GET", path, params=params))
+            request = client.build_request("GET", path, params=params, headers=headers)
+            response = bounded(client, request)
     except (httpx.RequestError, httpx.InvalidURL, UndecodableError) as error:
         return Later(f"the API cannot be reached ({shortened(described(error))})")
     if response.status_code == 429 or response.status_code >= 500:
@@ -99,13 +149,19 @@ def first_line(text: str) -> str:
     return shortened(printable(text).strip(), 500)
 
 
+def is_flat(value: object, most: int = DEEPEST) -> bool:
+    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most > 0 and all(is_flat(one, most - 1) for one in inner)
+
+
 def _masked_text(response: httpx.Response) -> str:
     key = response.request.headers.get("authorization", "").rpartition(" ")[2]
     return response.text.replace(key, "***") if key else response.text
 
 
-def _bounded(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send once, and read the whole body. Raises `UndecodableError`."""
+def bounded(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Send once, and read the whole body. Raises httpx's errors and `UndecodableError`."""
     request.headers["accept-encoding"] = ACCEPTED
     response = client.send(request, stream=True)
     try:

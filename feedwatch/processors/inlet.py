@@ -15,7 +15,6 @@ from feedwatch.core.job import (
     Later,
     Lost,
     Progress,
-    Refused,
     Running,
     Task,
     Unknown,
@@ -25,9 +24,19 @@ from feedwatch.core.ledger import origin
 from feedwatch.core.masking import shortened
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.printable import printable
-from feedwatch.net.client import retry_after
 from feedwatch.processors import INLET
-from feedwatch.processors.http import excerpt, first_line, get, json_object, post
+from feedwatch.processors.http import (
+    ABOUT_US,
+    JOB_ID,
+    Voice,
+    excerpt,
+    first_line,
+    get,
+    is_flat,
+    json_object,
+    not_accepted,
+    post,
+)
 
 # The API names twenty statuses and none of them final; this grouping is ours. Whole words only:
 # AD_BREAK_READY and REMOVE_ADS_READY are stages on the way.
@@ -61,14 +70,11 @@ ERRORS = {
     ),
 }
 API_DISABLED = re.compile(r"api access|access (is )?not enabled", re.IGNORECASE)
-MEDIA_ID = re.compile(r"[!-~]{1,200}")
 ENVELOPE = {"error", "message"}  # the form of the API's own errors, both of them strings
-ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about this episode
 NO_SUCH_CALL = {404, 405}
 NO_JOB = "0" * 24  # in the form of a media id
 MAX_PAGES = 1000
 LONGEST_URL = 8_000
-DEEPEST = 30  # of markers: lists and objects within each other
 LARGEST = 2**31
 
 
@@ -88,19 +94,21 @@ class Inlet:
         response = post(self._client, path, body_of(submission), claimed)
         if isinstance(response, Later | Unknown):
             return response
-        answer, status = json_object(response), response.status_code
+        answer = json_object(response)
         if response.is_success:
             return _taken(response, answer)
-        if status == 503 and answer is not None and answer.keys() == ENVELOPE and _message(answer):
-            # Routers answer 503 too, after the application took the job; their JSON has more in it.
-            return Later(f"the API answered 503 {_message(answer)}", retry_after(response))
-        if response.is_client_error:
-            return _refusal(response, answer)
-        return Unknown(f"the API answered {excerpt(response)}")
+        hint = "; `feedwatch podcasts` lists the ids" if response.status_code == 404 else ""
+        voice = Voice(
+            message=_message(answer),
+            is_pure=answer is not None and answer.keys() == ENVELOPE,
+            blocked=_blocked(response, answer) if _is_about_us(response, answer) else None,
+            hint=hint,
+        )
+        return not_accepted(response, answer, voice)
 
-    def poll(self, target: str, media_id: str) -> Progress:
+    def poll(self, task: Task, media_id: str) -> Progress:
         """GET /media/{mediaId}."""
-        response = get(self._client, _job(target, media_id))
+        response = get(self._client, _job(task.target, media_id))
         if isinstance(response, Later):
             return Unreachable(response.reason, response.retry_after)
         answer = json_object(response)
@@ -112,6 +120,10 @@ class Inlet:
             said = _message(answer) or "no state of a job"
             return Unreachable(f"the API answered {response.status_code}: {said}")
         return _progress(answer.get("data"), media_id)
+
+    def prepare(self) -> Later | None:
+        """Nothing: the key goes along with each request."""
+        return None
 
     def probe(self, target: str, media_id: str | None) -> Later | None:
         """Safe read: GET /podcasts, one entry; where there is no such call, GET /media/{mediaId}.
@@ -198,26 +210,10 @@ def _taken(response: httpx.Response, answer: dict[str, Any] | None) -> Accepted 
     data = answer.get("data") if answer is not None else None
     data = data if isinstance(data, dict) else {}
     media_id, succeeded = data.get("mediaId"), answer is None or answer.get("success", True) is True
-    if not succeeded or not isinstance(media_id, str) or not MEDIA_ID.fullmatch(media_id):
+    if not succeeded or not isinstance(media_id, str) or not JOB_ID.fullmatch(media_id):
         said = excerpt(response, 500)
         return Unknown(f"the API answered without a media id that could be polled, {said}")
     return Accepted(media_id, _text(data.get("status")))
-
-
-def _refusal(response: httpx.Response, answer: dict[str, Any] | None) -> Refused | Later | Unknown:
-    """What a 4xx to a POST proves. Only the API's envelope refuses this very episode."""
-    status, message = response.status_code, _message(answer)
-    if _is_about_us(response, answer):
-        return _blocked(response, answer)
-    if status == 429:
-        return Later(f"the API answered 429 {message}".rstrip(), retry_after(response))
-    if status != 408 and message:
-        hint = "; `feedwatch podcasts` lists the ids" if status == 404 else ""
-        return Refused(f"{status} {message}{hint}")
-    said = f"the API answered, not in its own form, {excerpt(response)}"
-    if status != 408 and answer is not None:
-        return Later(said, odd=True)
-    return Unknown(said, odd=True)  # a gateway's outbound rule speaks after the API has acted
 
 
 def _is_about_us(response: httpx.Response, answer: dict[str, Any] | None) -> bool:
@@ -278,15 +274,9 @@ def _progress(data: object, media_id: str) -> Progress:
         remote_updated_at=stamp,
         remote_created_at=_text(data.get("createdAt")),
         duration=_number(data.get("duration")),
-        ad_removal_markers=markers if isinstance(markers, list) and _is_flat(markers) else [],
+        ad_removal_markers=markers if isinstance(markers, list) and is_flat(markers) else [],
         failed_attempts=attempts,
     )
-
-
-def _is_flat(value: object, most: int = DEEPEST) -> bool:
-    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return most > 0 and all(_is_flat(one, most - 1) for one in inner)
 
 
 def _is_absolute(url: str) -> bool:

@@ -23,6 +23,7 @@ from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.store import Store
+from feedwatch.watcher.context import polled_task
 from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 
@@ -239,7 +240,7 @@ def adoption(
         return Proposal(action=Action.ADOPT, moves=[], done=[(episode, after)])
     if processor is None:
         return proposal
-    match processor.poll(episode.podcast_id or "", media_id):
+    match processor.poll(polled_task(store, episode), media_id):
         case Lost():
             raise RequestError(f"nothing was done: the API knows no job {media_id} of this podcast")
         case Unreachable(reason):
@@ -253,7 +254,7 @@ def _after_reading(
     """The episode after its job, if it has one, was read; or why nothing else can be done now."""
     if processor is None or episode.media_id is None or episode.state not in POLLED:
         return episode
-    progress = processor.poll(episode.podcast_id or "", episode.media_id)
+    progress = processor.poll(polled_task(store, episode), episode.media_id)
     after = job_lifecycle.polled(episode, progress, now, policy)
     name = f"episode {episode.id}: its job {episode.media_id}"
     match progress:

@@ -10,7 +10,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Unreachable
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named, polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,12 @@ class Polls:
         now, free, running = context.clock(), self._polls.free, self._polls.ids
         due = context.store.episodes.due(State.PROCESSING, now, free, but=running)
         due += context.store.episodes.due(State.FAILED, now, free - len(due), but=running)
+        tasks = {episode.id: polled_task(context.store, episode) for episode in due}
         for episode in due:
             self._polls.start(
                 episode.id,
                 episode,
-                lambda job: context.processor.poll(job.podcast_id or "", job.media_id or ""),
+                lambda job: context.processor.poll(tasks[job.id], job.media_id or ""),
             )
         return True
 
