@@ -34,7 +34,7 @@ test: $(VENV)/installed-dev ## all tests; WORKERS=n for another number of proces
 	$(PYTEST) $(IN_PARALLEL)
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 test-long: $(VENV)/installed-dev ## what `make test` leaves out: 500 kills and 100 restores, the longest replays
 	$(PYTEST) -m long

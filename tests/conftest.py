@@ -13,6 +13,14 @@ if importlib.util.find_spec("tests.feeds_corpus") is not None:
     real_feeds = importlib.import_module("tests.feeds_corpus").real_feeds
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _passwords_are_cheap_to_try() -> Iterator[None]:
+    """A login at its real cost takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("feedwatch.web.auth.SCRYPT_COST", 2)
+        yield
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Scene]:
     """All of the fixtures below."""

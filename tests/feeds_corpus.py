@@ -26,8 +26,9 @@ class Corpus:
     folder: Path
     manifest: dict[str, dict[str, str]]  # by the file's path below the folder; may be empty
 
-    def files(self, kind: str) -> list[Path]:
-        return sorted((self.folder / kind).glob("*.xml"))
+    def files(self, kind: str, every: int = 1) -> list[Path]:
+        """All of them, or one of so many."""
+        return sorted((self.folder / kind).glob("*.xml"))[every - 1 :: every]
 
     def row(self, file: Path) -> dict[str, str] | None:
         return self.manifest.get(file.relative_to(self.folder).as_posix())

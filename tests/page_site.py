@@ -28,7 +28,7 @@ from feedwatch.web.app import application
 from feedwatch.web.monitoring import Serving
 from feedwatch.web.server import HttpSide
 from feedwatch.web.site import Access, DryRun, Parts, Site
-from tests.world import empty_database
+from tests.empty_database import empty_database
 
 PASSWORD = "correct horse battery"
 READ, DECIDE = "token-that-may-only-read", "token-that-may-decide-too"

@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,10 +28,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 import feedwatch
 from feedwatch.cli import app
 from feedwatch.sandbox.server import Sandbox
+from tests.empty_database import empty_database
+from tests.shared_parser import SharedParser
 
 Found = TypeVar("Found")
 
@@ -41,7 +45,17 @@ MORE_PODCASTS = tuple(f"podcast-{number}" for number in range(3, 9))
 PATIENCE = 300.0  # seconds that a test waits for what should come soon: only a hang meets it
 LONG = 1000.0  # seconds that no test waits for: longer than pytest's own limit
 ROOT = Path(feedwatch.__file__).parent.parent
+PARSERS = ["feedwatch.cli.assembly.Parsers"]  # where the verbs make one
+PARSERS += [f"feedwatch.cli.{verb}.Parser" for verb in ("check", "doctor", "export", "web")]
 FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
+
+
+def one_in(few: int, values: Iterable[object]) -> list[ParameterSet]:
+    """Parameters of a test: one in `few` for `make test`, the others for `make test-long`."""
+    return [
+        pytest.param(value, marks=[pytest.mark.long] if place % few else [])
+        for place, value in enumerate(values)
+    ]
 
 
 def wait_for(
@@ -251,6 +265,7 @@ class Workspace:
         self.database = folder / "feedwatch.db"
         self.elsewhere = folder / "elsewhere"  # feedwatch runs here: the config must be named
         self.elsewhere.mkdir()
+        self.makes_tables = True  # before feedwatch itself would; False to see what it does
         self._lines: dict[str, str] = {}
         self.set(API_URL=api_url, API_KEY=KEY, POLL_INTERVAL="0.1s", CHECK_INTERVAL="1s")
         self.set(FUTURE_DATED="submit")  # FeedServer dates one item a second after another
@@ -270,6 +285,11 @@ class Workspace:
         """Set a feed's block."""
         block = {"URL": url, "PODCAST_ID": podcast_id, **keys}
         self.set(**{f"FEEDS__{name.upper()}__{key}": value for key, value in block.items()})
+
+    def make_tables(self, verb: Sequence[object] = ("run",)) -> None:
+        """If `verb` is a `run`, do what it does at its start; by a copy, which is quicker."""
+        if verb[:1] == ("run",) and self.makes_tables and not self.database.exists():
+            shutil.copy(empty_database(), self.database)
 
     def write(self, text: str, mode: int = 0o600) -> None:
         """Make this the config file, whatever was set before."""
@@ -366,11 +386,45 @@ class Running:
         self._process.wait()
 
 
+class Beside:
+    """A verb that runs in this process, as a thread beside it sees it."""
+
+    def __init__(self, stdout: Any, stderr: Any) -> None:
+        self._stdout, self._stderr = stdout.buffer, stderr.buffer
+        self.is_over = threading.Event()
+
+    @property
+    def stdout(self) -> str:
+        """What it has written so far."""
+        return bytes(self._stdout.getvalue()).decode()
+
+    @property
+    def stderr(self) -> str:
+        """What it has written so far, its log among it."""
+        return bytes(self._stderr.getvalue()).decode()
+
+    def until(self, condition: Callable[[], Found | None], what: str) -> Found:
+        """Wait for what it should do; its end in between is an error."""
+
+        def come() -> Found | None:
+            found = condition()
+            assert found or not self.is_over.is_set(), f"it ended before {what}: {self.stderr}"
+            return found
+
+        return wait_for(come, what=what)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal and return at once."""
+        if not self.is_over.is_set():
+            os.kill(os.getpid(), number)
+
+
 class Feedwatch:
     """feedwatch, with a workspace's config.
 
     Call it for a real process; `here` does the same in this process, many times quicker, where
-    signals and terminals do not matter. In both, no variable of ours but those given reaches it.
+    signals and terminals do not matter: its parser's process is there already, and all tests' own.
+    In both, no variable of ours but those given reaches it.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -396,6 +450,7 @@ class Feedwatch:
         folder: Path | None = None,
     ) -> Running:
         """Run a verb as a process, and return while it runs. It is killed when the test ends."""
+        self._workspace.make_tables(args)
         running = Running(
             self.command(*args, config=config),
             self.environment(env),
@@ -410,8 +465,10 @@ class Feedwatch:
         env: Mapping[str, str] | None = None,
         config: bool = True,
         folder: Path | None = None,
+        main: Callable[[], None] = app.main,
     ) -> Ended:
         """Run a verb in this process, to its end."""
+        self._workspace.make_tables(args)
         argv = [str(arg) for arg in self._arguments(args, config=config)]
         out, err = io.BytesIO(), io.BytesIO()
         text_out = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
@@ -423,18 +480,60 @@ class Feedwatch:
             for name, value in self.environment(env).items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["feedwatch", *argv])
+            for place in PARSERS:
+                patch.setattr(place, SharedParser)
             patch.setattr(sys, "stdin", stack.enter_context(Path(os.devnull).open()))
             patch.chdir(folder or self._workspace.elsewhere)
             stack.enter_context(_signals_and_logs_kept())
             stack.enter_context(redirect_stdout(text_out))
             stack.enter_context(redirect_stderr(text_err))
             try:
-                app.main()
+                main()
                 status = 0
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else int(end.code is not None)
         raw = out.getvalue()
         return Ended(status=status, stdout=raw.decode(), stderr=err.getvalue().decode(), raw=raw)
+
+    def while_it_runs(
+        self,
+        verb: Sequence[str | float],
+        act: Callable[["Beside"], object],
+        env: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run a verb that stays in this process while `act` is at work in a thread; then end it.
+
+        `act` may call no verb in this process: what belongs to all of it is the running one's.
+        """
+        errors: list[BaseException] = []
+
+        def main() -> None:
+            running = Beside(sys.stdout, sys.stderr)
+            for number in (signal.SIGTERM, signal.SIGHUP):  # before the verb does
+                signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+
+            def perform() -> None:
+                try:
+                    act(running)
+                except BaseException as error:  # noqa: BLE001 - raised below
+                    errors.append(error)
+                finally:
+                    running.send(signal.SIGTERM)
+
+            thread = threading.Thread(target=perform)
+            thread.start()
+            try:
+                app.main()
+            finally:
+                running.is_over.set()
+                thread.join()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("faulthandler.enable", lambda: None)  # pytest has it, in its own way
+            ended = self.here(*verb, env=env, main=main)
+        if errors:
+            raise errors[0]
+        return ended
 
     def once(self, *args: str | float) -> Ended:
         """`run --once` in this process."""
@@ -545,7 +644,7 @@ def _signals_and_logs_kept() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("feedwatch")
     handlers, levels = root.handlers[:], (root.level, ours.level)
     root.handlers[:] = []  # so that nobody closes pytest's
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     actions = [signal.getsignal(number) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:

@@ -1,5 +1,9 @@
 """`check`: says what would happen to each item and why, and leaves no trace."""
 
+import pytest
+
+from feedwatch.cli.check import error_of
+from feedwatch.core.feed import Failed, Gone, NotModified, ParsedFeed
 from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Workspace, audio, item
 
@@ -8,7 +12,7 @@ def test_check_writes_nothing_and_submits_nothing(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox
 ) -> None:
     before = sorted(workspace.folder.rglob("*.db*"))
-    ended = feedwatch("check")
+    ended = feedwatch.here("check")
     assert ended.status == 0
     assert "Episode 1" in ended.stdout
     assert "submit" in ended.stdout
@@ -139,3 +143,19 @@ def test_a_failing_feed_gives_its_error_and_status_3_or_1_if_all_fail(
     ended = feedwatch.here("check", "broken")
     assert ended.status == 1
     assert "404" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Failed("it is no feed"), "it is no feed"),
+        (Gone(), "gone: the server answered 410"),
+        (NotModified(), "the server answered 304 to a request without conditions"),
+        (ParsedFeed(title="T", items=()), "the feed has no items"),
+    ],
+    ids=["failed", "gone", "not modified", "empty"],
+)
+def test_a_look_that_gives_no_items_says_why(
+    outcome: Failed | Gone | NotModified | ParsedFeed, words: str
+) -> None:
+    assert error_of(outcome) == words

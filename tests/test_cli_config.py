@@ -50,7 +50,7 @@ def test_a_config_that_is_not_there_is_named(feedwatch: Feedwatch, by: str) -> N
 
 @pytest.mark.skipif(Path("/etc/feedwatch/config.env").exists(), reason="this machine has a config")
 def test_with_no_config_at_all_run_says_what_is_missing(feedwatch: Feedwatch) -> None:
-    ended = feedwatch("run", "--once", config=False)
+    ended = feedwatch.here("run", "--once", config=False)
     assert (ended.status, ended.stdout) == (2, "")
     assert "FEEDWATCH_API_KEY" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -77,7 +77,7 @@ def test_the_environment_overrides_the_file(
 ) -> None:
     workspace.set(API_KEY="wrong", FIRST_RUN="none")
     env = {"FEEDWATCH_API_KEY": KEY, "FEEDWATCH_FEEDS__SHOW__PODCAST_ID": "podcast-2"}
-    assert feedwatch("run", "--once", env=env).status == 0
+    assert feedwatch.here("run", "--once", env=env).status == 0
     assert [one.podcast_id for one in sandbox.submissions] == ["podcast-2"]
 
 
@@ -108,7 +108,7 @@ def test_the_key_may_be_in_a_file_a_credential_or_a_variable(
     credentials = workspace.folder / "credentials"
     credentials.mkdir()
     (credentials / "feedwatch_api_key").write_text(KEY)
-    ended = feedwatch("podcasts", env={"CREDENTIALS_DIRECTORY": str(credentials)})
+    ended = feedwatch.here("podcasts", env={"CREDENTIALS_DIRECTORY": str(credentials)})
     assert ended.status == 0
 
 
@@ -220,7 +220,7 @@ def test_every_error_is_told_at_once_with_key_value_and_what_was_expected(
         FEEDS__SHOW__INCLUDE_TITLE="(",
         CHEK_INTERVAL="15m",
     )
-    ended = feedwatch("run")
+    ended = feedwatch.here("run")
     assert (ended.status, ended.stdout) == (2, "")
     for words in (
         ["FEEDWATCH_API_KEY"],
@@ -297,7 +297,7 @@ def test_a_database_that_cannot_be_opened_is_a_clear_error(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
     workspace.set(DATABASE_URL="sqlite:////nowhere/at/all/feedwatch.db")
-    ended = feedwatch("run", "--once")
+    ended = feedwatch.here("run", "--once")
     assert ended.status in (1, 2)
     assert "/nowhere/at/all/feedwatch.db" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,7 +1,6 @@
 """`doctor`, `podcasts`, `sandbox`, and wrong usage."""
 
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from feedwatch.sandbox.server import Sandbox
 from tests.receiver import Receiver
-from tests.support import MORE_PODCASTS, FeedServer, Feedwatch, Workspace
+from tests.support import MORE_PODCASTS, Beside, FeedServer, Feedwatch, Workspace
 
 # doctor
 
@@ -17,7 +16,7 @@ from tests.support import MORE_PODCASTS, FeedServer, Feedwatch, Workspace
 def test_doctor_finds_nothing_where_all_is_well_and_writes_nothing(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox
 ) -> None:
-    ended = feedwatch("doctor")
+    ended = feedwatch.here("doctor")
     assert ended.status == 0, ended
     for checked in ("config", "database", "clock", "key", "podcast", "feed"):
         assert checked in ended.stdout.lower()
@@ -127,7 +126,7 @@ def test_a_journal_that_no_place_takes_is_told_by_doctor_and_status(
 
 
 def test_podcasts_lists_ids_and_names(feedwatch: Feedwatch) -> None:
-    ended = feedwatch("podcasts", "--json")
+    ended = feedwatch.here("podcasts", "--json")
     assert ended.status == 0
     assert [{"id": one["id"], "name": one["name"]} for one in ended.json] == [
         {"id": "podcast-1", "name": "The show"},
@@ -153,20 +152,23 @@ def test_podcasts_with_a_wrong_key_is_a_clear_error(
 def test_sandbox_prints_lines_that_make_a_usable_config_and_ends_by_a_signal(
     feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
 ) -> None:
-    running = feedwatch.start("sandbox", "--port", 0, "--job-seconds", 0, config=False)
-    running.until(lambda: "PODCAST_ID" in running.stdout, "the config lines")
-    lines = [line for line in running.stdout.splitlines() if line.startswith("FEEDWATCH_")]
-    more = [f"FEEDWATCH_FEEDS__SHOW__URL={feed_server.url}", "FEEDWATCH_FIRST_RUN=all"]
-    lines = [re.sub(r"(POLL_INTERVAL)=.*", r"\1=0.1s", line) for line in lines]
-    workspace.write("\n".join([*lines, *more]))
-    ended = feedwatch.here("run", "--once")
-    assert ended.status == 0, ended
+
+    def watch(running: Beside) -> None:
+        running.until(lambda: "PODCAST_ID" in running.stdout, "the config lines")
+        lines = [line for line in running.stdout.splitlines() if line.startswith("FEEDWATCH_")]
+        more = [f"FEEDWATCH_FEEDS__SHOW__URL={feed_server.url}", "FEEDWATCH_FIRST_RUN=all"]
+        lines = [re.sub(r"(POLL_INTERVAL)=.*", r"\1=0.1s", line) for line in lines]
+        workspace.write("\n".join([*lines, *more]))
+        ended = feedwatch("run", "--once")
+        assert ended.status == 0, ended
+
+    sandbox = ("sandbox", "--port", 0, "--job-seconds", 0)
+    assert feedwatch.while_it_runs(sandbox, watch).status == 0
     assert feedwatch.states() == {"guid-1": "ready"}
-    assert running.stop(signal.SIGTERM).status == 0
 
 
 def test_sandbox_on_a_port_in_use_is_a_clear_error(feedwatch: Feedwatch, sandbox: Sandbox) -> None:
-    ended = feedwatch("sandbox", "--port", sandbox.port, config=False)
+    ended = feedwatch.here("sandbox", "--port", sandbox.port, config=False)
     assert ended.status == 1
     assert str(sandbox.port) in ended.stderr
     assert "Traceback" not in ended.stderr

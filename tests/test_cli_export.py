@@ -58,7 +58,7 @@ def test_rss_is_the_feed_byte_for_byte_but_for_the_enclosures_of_ready_episodes(
     workspace.set(FEEDS__SHOW__FIRST_RUN="latest:1")
     assert feedwatch.once().status == 0
     processed = feedwatch.episode("guid-2")["processed_url"]
-    ended = feedwatch("export", "--format", "rss", "--feed", "show")
+    ended = feedwatch.here("export", "--format", "rss", "--feed", "show")
     assert ended.status == 0
     before, old, after = document.rpartition(enclosure(2).encode())
     assert old
@@ -74,7 +74,7 @@ def test_rss_of_a_feed_without_ready_episodes_is_the_feed_as_it_is(
 ) -> None:
     workspace.set(FEEDS__SHOW__FIRST_RUN="none")
     assert feedwatch.once().status == 0
-    ended = feedwatch("export", "--format", "rss")
+    ended = feedwatch.here("export", "--format", "rss")
     assert (ended.status, ended.raw) == (0, feed_server.publish(1))
 
 

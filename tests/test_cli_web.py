@@ -1,7 +1,6 @@
 """`feedwatch web`, the page beside a daemon, and what the config may say of them."""
 
 import re
-import signal
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,11 +10,12 @@ import pytest
 
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
+from feedwatch.sandbox.server import Sandbox
 from tests.page_site import DECIDE, PASSWORD, READ
-from tests.support import PATIENCE, FeedServer, Feedwatch, Running, Workspace
+from tests.support import PATIENCE, Beside, FeedServer, Feedwatch, Running, Workspace
 
 
-def page_of(running: Running) -> str:
+def page_of(running: Running | Beside) -> str:
     """Where the log says that the page is."""
     found = running.until(
         lambda: re.search(r"http: the page is (http://\S+)", running.stderr), "the page"
@@ -76,22 +76,67 @@ def test_the_page_alone_serves_the_same_database(
         WEB_DECIDE_TOKEN=DECIDE,
         API_KEY=None,
     )
-    alone = feedwatch.start("web")
-    url = page_of(alone)
-    assert ask(url, "/healthz")[0] == ask(url, "/readyz")[0] == 200
-    status, body, _ = ask(url, "/api/v1/ready", Authorization=f"Bearer {READ}")
-    assert (status, "guid-1" in body) == (200, True)
-    assert ask(url, "/api/v1/pause", {}, Authorization=f"Bearer {DECIDE}")[0] == 200
+
+    def look_and_pause(alone: Beside) -> None:
+        url = page_of(alone)
+        assert ask(url, "/healthz")[0] == ask(url, "/readyz")[0] == 200
+        status, body, _ = ask(url, "/api/v1/ready", Authorization=f"Bearer {READ}")
+        assert (status, "guid-1" in body) == (200, True)
+        assert ask(url, "/api/v1/pause", {}, Authorization=f"Bearer {DECIDE}")[0] == 200
+
+    assert feedwatch.while_it_runs(["web"], look_and_pause).status == 0
     assert feedwatch.json("status")["paused"]
-    assert alone.stop(signal.SIGTERM).status == 0
+
+
+def test_what_only_one_with_the_key_can_do_is_done_by_a_page_that_has_it(
+    feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    workspace.set(FEEDS__SHOW__FIRST_RUN="none")
+    feedwatch.once()
+    feed_server.publish(2, 1)
+    workspace.set(LISTEN="127.0.0.1:0", WEB_PASSWORD=PASSWORD)
+    number = feedwatch.episode()["id"]
+
+    def look(alone: Beside) -> None:
+        url = page_of(alone)
+        cookie = ask(url, "/login", {"password": PASSWORD})[2]
+        dry_run = ask(url, "/feeds/show/dry-run", {}, Cookie=cookie)
+        assert "Episode 2" in dry_run[1], dry_run
+        diagnosis = ask(url, "/settings/doctor", {}, Cookie=cookie)
+        assert sandbox.url in diagnosis[1], diagnosis
+        retry = ask(url, f"/episodes/{number}/retry", Cookie=cookie)
+        assert 'name="version"' in retry[1], retry
+
+    assert feedwatch.while_it_runs(["web"], look).status == 0
+    assert sandbox.submissions == []
+
+
+def test_feeds_are_served_on_the_public_side_and_nothing_else_is(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    public = "https://feeds.example.org"
+    workspace.set(PUBLIC_LISTEN="127.0.0.1:0", PUBLIC_URL=public, SERVE_FEEDS="true")
+    feedwatch.once()
+    said = re.compile(r"the public side listens on (http://\S+)")
+
+    def subscribe(running: Beside) -> None:
+        url = running.until(lambda: said.search(running.stderr), "the public side")[1]
+        running.until(lambda: ask(url, "/feeds/show.xml")[0] == 200, "the feed")
+        feed = ask(url, "/feeds/show.xml")[1]
+        assert "<title>Episode 1</title>" in feed
+        assert f'href="{public}/feeds/show.xml"' in feed
+        assert ask(url, "/")[0] == ask(url, "/api/v1/status")[0] == 404
+
+    for verb in ("web", "run"):
+        assert feedwatch.while_it_runs([verb], subscribe).status == 0
 
 
 def test_the_page_alone_needs_a_database_and_an_address(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
-    assert "FEEDWATCH_LISTEN is missing" in feedwatch("web").stderr
+    assert "FEEDWATCH_LISTEN is missing" in feedwatch.here("web").stderr
     workspace.set(LISTEN="127.0.0.1:0", WEB_PASSWORD=PASSWORD)
-    ended = feedwatch("web")
+    ended = feedwatch.here("web")
     assert ended.status == 1
     assert "start `feedwatch run` first" in ended.stderr
     assert not workspace.database.exists()

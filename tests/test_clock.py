@@ -18,13 +18,13 @@ import pytest
 from feedwatch.core.circuit_breaker import is_tripped
 from feedwatch.core.episode import State
 from feedwatch.daemon.wall_clock import EveryInterval
-from tests.support import Feedwatch, Running, Scene, scene, wait_for
+from tests.support import PATIENCE, Feedwatch, Running, Scene, scene, wait_for
 from tests.world import World
 from tests.world import world as world_of
 
 HOUR, DAY = 3600, 86_400
 MOST_MEGABYTES = 200
-SOON = 60.0  # seconds; far less than any step, so what waits for the clock comes too late
+SOON = PATIENCE  # far less than any step, so what waits for the clock comes too late
 MINUTE = timedelta(minutes=1)
 
 

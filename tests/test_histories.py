@@ -16,9 +16,17 @@ from pathlib import Path
 from unittest import mock
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
@@ -34,7 +42,8 @@ from feedwatch.watcher.evaluate import decisions_for, record
 from feedwatch.watcher.evaluation import Evaluation
 from feedwatch.watcher.restore import NextImport
 from feedwatch.watcher.unchanged import UnchangedBatch
-from tests.world import empty_database
+from tests.empty_database import empty_database
+from tests.support import one_in
 
 START = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 CHAINS = ("", "pdst.fm/e/", "dts.podtrac.com/redirect.mp3/chrt.fm/track/AB12/", "op3.dev/e/")
@@ -113,7 +122,7 @@ class Histories(RuleBasedStateMachine):
     # The process
 
     def begin(self) -> None:
-        self.store = Store(f"sqlite:///{self.path}", processor="inlet")
+        self.store = Store(f"sqlite:///{self.path}", processor="inlet", may_create=True)
         self.store.feeds.sync([self.source], {"show": self.now})
         http = httpx.Client(verify=False)
         plan = Plan(sources={"show": self.source}, policy=Policy())
@@ -425,12 +434,16 @@ def dying(point: str) -> Iterator[None]:
         yield
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=40,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],  # an example found is as short as it was found; to shrink it is slow
-    suppress_health_check=list(HealthCheck),
-)
+@pytest.mark.parametrize("examples", one_in(2, [12, 40]))
+def test_in_any_history_nothing_is_submitted_twice_and_nothing_is_lost(examples: int) -> None:
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],  # an example found is short enough; to shrink it is slow
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -35,9 +35,19 @@ PIECE = LONGEST_PIECE - 100  # what is longer does not come near expat
 ENDS = "<enclosure url='https://h.example/1.mp3' type='audio/mpeg'/></item>"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _little_to_look_for_garbage_among() -> Iterator[None]:
+    """As the daemon does at its start: to look among all that pytest has takes 0.1 s."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @contextmanager
 def delays_nobody() -> Iterator[None]:
     """Fail if another thread had to wait for too long meanwhile."""
+    gc.collect()  # what the tests before have left
     worst, over, ready = 0.0, threading.Event(), threading.Event()
 
     def go_on() -> None:
@@ -49,8 +59,6 @@ def delays_nobody() -> Iterator[None]:
             now = time.process_time()
             worst, last = max(worst, now - last), now
 
-    gc.collect()
-    gc.freeze()  # as the daemon does: to look for garbage among all that pytest has takes 0.1 s
     thread = threading.Thread(target=go_on)
     thread.start()
     ready.wait()
@@ -59,7 +67,6 @@ def delays_nobody() -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        gc.unfreeze()
     assert worst < MOST_DELAY, f"another thread waited for {worst:.2f} s"
 
 

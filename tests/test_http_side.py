@@ -30,7 +30,7 @@ from feedwatch.web.app import application
 from feedwatch.web.monitoring import Serving
 from feedwatch.web.server import MAX_BODY, MAX_CONNECTIONS, THREADS, HttpSide
 from feedwatch.web.site import Access, Site
-from tests.support import PATIENCE, Feedwatch, Running, Workspace, wait_for
+from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, wait_for
 from tests.test_health import NOW
 
 DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
@@ -44,7 +44,7 @@ def ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
         return response.status, response.read().decode()
 
 
-def listening_port(daemon: Running) -> int:
+def listening_port(daemon: Running | Beside) -> int:
     """Where a daemon with FEEDWATCH_LISTEN=…:0 says that it listens."""
     found = daemon.until(
         lambda: re.search(r"http: listening on http://\S+:(\d+)", daemon.stderr), "the HTTP side"
@@ -65,17 +65,20 @@ def test_a_running_daemon_is_healthy_ready_and_tells_what_it_did(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
     workspace.set(LISTEN="127.0.0.1:0")
-    daemon = feedwatch.start("run")
-    port = listening_port(daemon)
-    daemon.until(lambda: ask(port, "/readyz")[0] == 200, "readiness")
-    assert ask(port, "/healthz") == (200, '{"status": "ok", "problems": []}\n')
     read: dict[tuple[str, ...], float] = {}
 
-    def is_ready() -> bool:
-        read.update(values(ask(port, "/metrics")[1]))
-        return bool(read.get(("feedwatch_episodes", "ready")))
+    def look(daemon: Beside) -> None:
+        port = listening_port(daemon)
+        daemon.until(lambda: ask(port, "/readyz")[0] == 200, "readiness")
+        assert ask(port, "/healthz") == (200, '{"status": "ok", "problems": []}\n')
 
-    daemon.until(is_ready, "the episode")
+        def is_ready() -> bool:
+            read.update(values(ask(port, "/metrics")[1]))
+            return bool(read.get(("feedwatch_episodes", "ready")))
+
+        daemon.until(is_ready, "the episode")
+
+    assert feedwatch.while_it_runs(["run"], look).status == 0
     assert read["feedwatch_submissions_24h",] == 1
     assert read["feedwatch_submissions_24h_limit",] == 100
     assert read["feedwatch_checks_total", "items"] >= 1
@@ -84,7 +87,6 @@ def test_a_running_daemon_is_healthy_ready_and_tells_what_it_did(
     assert read["feedwatch_api_answers_total", "accepted", "submit"] == 1
     assert read["feedwatch_feed_last_success_timestamp_seconds", "show"] > 0
     assert read["feedwatch_healthy",] == 1
-    assert daemon.stop().status == 0
 
 
 def test_the_wait_for_a_lock_and_the_time_between_writes_are_below_15_seconds() -> None:
@@ -120,10 +122,11 @@ def test_a_locked_database_is_told_within_15_seconds(
 def test_it_cannot_have_an_address_that_is_taken(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:
+    workspace.makes_tables = False
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         workspace.set(LISTEN=f"127.0.0.1:{port}")
-        ended = feedwatch.start("run").wait()
+        ended = feedwatch.here("run")
     assert ended.status == 1, "not 2, after which a service manager would not try again"
     assert f"FEEDWATCH_LISTEN=127.0.0.1:{port}: cannot listen there" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,10 +29,8 @@ from feedwatch.processors.clocks import moment
 from feedwatch.processors.inlet import DONE, ERRORS, UNDER_WAY, Inlet, body_of, iso_millis
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
+from tests.contract import CONTRACT
 
-CONTRACT = yaml.safe_load(
-    (Path(__file__).parent / "contract" / "inlet.openapi.yaml").read_text(encoding="utf-8")
-)
 KEY = "sandbox-key"
 SUBMISSION = Task(
     target="podcast-1",

@@ -35,6 +35,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.imports import meet_claims
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
+from tests.empty_database import empty_database
 from tests.test_store import (
     NOW,
     POLICY,
@@ -46,7 +47,7 @@ from tests.test_store import (
     new_episode,
     opened,
 )
-from tests.world import World, empty_database, world
+from tests.world import World, world
 
 LONG_GUID = "0123456789-0123456789"
 
@@ -542,7 +543,8 @@ def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_t
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.copy(empty_database(), path)  # a copy from before the episode
-    watched.store = watched.context.store = Store(f"sqlite:///{path}", processor="inlet")
+    url = f"sqlite:///{path}"
+    watched.store = watched.context.store = Store(url, processor="inlet", may_create=True)
     watched.store.feeds.sync(watched.sources, {"show": watched.now})
     watched.feeds.publish(2)
     watched.check()

@@ -1,6 +1,7 @@
 """The ways to tell, each against something real: a server on loopback, a program, Apprise."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -8,13 +9,14 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from feedwatch.core import events
 from feedwatch.net.client import Cancellation, client
-from feedwatch.notify import Channel, process
+from feedwatch.notify import Channel, apprise, process
 from feedwatch.notify import webhook as webhook_module
 from feedwatch.notify.apprise import Apprise
 from feedwatch.notify.command import Command
@@ -204,6 +206,35 @@ def test_an_address_that_apprise_cannot_read_is_told_and_not_shown() -> None:
     assert complaint is not None
     assert "Apprise cannot read this address" in complaint
     assert "s3cret" not in complaint + repr(wrong) + wrong.name
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Apprise's own imports
+@pytest.mark.parametrize(
+    ("scheme", "message", "status", "answer"),
+    [
+        ("json", None, 204, None),
+        ("json", "Ready.", 204, None),
+        ("json", "Ready.", 500, "JSON did not take it"),
+        ("nonesuch", None, 204, "Apprise cannot read this address"),
+    ],
+)
+def test_the_child_that_has_apprise_answers_with_what_went_wrong(
+    scheme: str,
+    message: str | None,
+    status: int,
+    answer: str | None,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver.status = status
+    asked: dict[str, Any] = {"url": f"{scheme}://127.0.0.1:{receiver.port}/s3cret"}
+    if message is not None:
+        asked["message"] = {"title": "T", "body": message, "notify_type": "info"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
+    told = apprise._answer()
+    assert (told is None) if answer is None else (told is not None and answer in told)
+    assert "s3cret" not in (told or "")
+    assert [json.loads(body)["message"] for _, body in receiver.posts] == [message] * bool(message)
 
 
 def test_every_channel_has_its_own_name() -> None:

@@ -20,6 +20,7 @@ from markupsafe import escape
 
 from feedwatch.core import masking
 from feedwatch.core.episode import State
+from feedwatch.web.auth import SCRYPT_COST as TRUE_COST  # the tests put another in its place
 from feedwatch.web.show_text import shown
 from tests.page_site import (
     DECIDE,
@@ -202,6 +203,10 @@ def test_every_answer_has_the_headers(path: str, browser: FlaskClient) -> None:
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
+
+
+def test_to_try_a_password_takes_time_and_memory() -> None:
+    assert TRUE_COST >= 2**14
 
 
 def test_a_wrong_password_is_told_and_five_are_enough(app: Flask) -> None:

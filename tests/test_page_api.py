@@ -12,6 +12,7 @@ import yaml
 from flask.testing import FlaskClient
 from hypothesis import settings
 from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import BaseSchema
 
 import feedwatch.web
 from feedwatch.core.episode import State
@@ -25,7 +26,13 @@ ANSWERS = ["2xx", "304", "404", "409", "412", "428"]
 CONFIG = SchemathesisConfig.from_dict(
     {"checks": {"positive_data_acceptance": {"expected-statuses": ANSWERS}}}
 )
-schema = schemathesis.openapi.from_path(DESCRIPTION, config=CONFIG)
+# Not at once: to make up good and bad requests of all operations takes seconds in each process.
+operations = schemathesis.pytest.from_fixture("schema")
+
+
+@pytest.fixture(scope="module")
+def schema() -> BaseSchema:
+    return schemathesis.openapi.from_path(DESCRIPTION, config=CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +46,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"{url}/api/v1"
 
 
-@schema.parametrize()
 @settings(max_examples=25, derandomize=True, deadline=None, database=None)
+@operations.parametrize()
 def test_every_operation_keeps_to_the_description(
     case: schemathesis.Case[Any], served: str
 ) -> None:

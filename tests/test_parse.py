@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
+from feedwatch.feeds import parse as parser
 from feedwatch.feeds.dates import read_date, read_duration
 from feedwatch.feeds.enclosures import MAX_URL, absolute
 from feedwatch.feeds.parse import parse
@@ -883,3 +884,42 @@ def test_a_bomb_is_not_unpacked_to_its_end() -> None:
     bomb = gzip.compress(bytes(60_000_000))
     assert "holds more than 50 MB" in reason(bomb)
     assert "holds more than 50 MB" in reason(gzip.compress(bomb))
+
+
+# What feedparser does not bear
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ParsedFeed | Failed:
+    """What is made of a good document over which feedparser breaks."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(parser.feedparser, "parse", fail)
+    return parse(Document(body=rss(1), url="https://h.example/feed.xml"), ["audio/*"])
+
+
+def test_an_error_of_any_class_fails_the_document_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = broken(monkeypatch, AttributeError("'NoneType' has no\n  'x'"))
+    assert answer == Failed(
+        "the document could not be read as a feed (AttributeError: 'NoneType' has no 'x')"
+    )
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MemoryError):
+        broken(monkeypatch, MemoryError())
+
+
+def test_a_document_of_more_items_than_any_feed_has_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parser, "MAX_ITEMS", 2)
+    answers = [
+        parse(Document(body=rss(*range(count)), url="https://h.example/feed.xml"), ["audio/*"])
+        for count in (2, 3)
+    ]
+    assert isinstance(answers[0], ParsedFeed)
+    assert answers[1] == parser.TOO_MANY_ITEMS

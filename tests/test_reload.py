@@ -15,7 +15,17 @@ from feedwatch.config.load import load
 from feedwatch.daemon.systemd import Manager
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import KEY, PATIENCE, Feedwatch, Running, Scene, Workspace, scene, wait_for
+from tests.support import (
+    KEY,
+    PATIENCE,
+    Beside,
+    Feedwatch,
+    Running,
+    Scene,
+    Workspace,
+    scene,
+    wait_for,
+)
 
 BLOCK = ("URL", "PODCAST_ID", "FIRST_RUN", "CHECK_INTERVAL", "USERNAME", "PASSWORD")
 
@@ -41,7 +51,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         assert "Traceback" not in daemon.stderr
 
 
-def reload(daemon: Running, *, refused: bool = False) -> str:
+def reload(daemon: Running | Beside, *, refused: bool = False) -> str:
     """Send SIGHUP, and return what the log says of it."""
     before = len(daemon.stderr)
     daemon.send(signal.SIGHUP)
@@ -128,12 +138,14 @@ def test_a_right_key_in_place_of_a_wrong_one_is_tried_at_once(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox
 ) -> None:
     workspace.set(API_KEY="wr0ng-key-altogether", POLL_INTERVAL="1h")
-    daemon = feedwatch.start("run")
-    daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
-    workspace.set(API_KEY=KEY)
-    assert "config: API_KEY changed" in reload(daemon)
-    daemon.until(lambda: sandbox.submissions, "the submission")
-    assert KEY not in daemon.stderr
+
+    def give_the_right_one(daemon: Beside) -> None:
+        daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
+        workspace.set(API_KEY=KEY)
+        assert "config: API_KEY changed" in reload(daemon)
+        daemon.until(lambda: sandbox.submissions, "the submission")
+
+    assert KEY not in feedwatch.while_it_runs(["run"], give_the_right_one).stderr
 
 
 def test_a_hangup_while_it_starts_or_stops_does_no_harm(world: Scene) -> None:
@@ -201,18 +213,20 @@ def test_systemd_is_told_of_start_progress_reload_and_end(
     manager: socket.socket, feedwatch: Feedwatch
 ) -> None:
     env = {"NOTIFY_SOCKET": str(manager.getsockname()), "WATCHDOG_USEC": "400000"}
-    daemon = feedwatch.start("run", env=env)
-    assert until(manager, "READY=1") == ["READY=1"]
-    assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feed, ")
-    assert until(manager, "WATCHDOG=1")
-    daemon.send(signal.SIGHUP)
-    reloading = until(manager, "RELOADING=1")[-1]
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
-    assert until(manager, "READY=1")
-    assert until(manager, "WATCHDOG=1")
-    daemon.send(signal.SIGTERM)
-    assert until(manager, "STOPPING=1")
-    assert daemon.wait().status == 0
+
+    def listen(daemon: Beside) -> None:
+        assert until(manager, "READY=1") == ["READY=1"]
+        assert until(manager, "STATUS=")[-1].startswith("STATUS=1 feed, ")
+        assert until(manager, "WATCHDOG=1")
+        daemon.send(signal.SIGHUP)
+        reloading = until(manager, "RELOADING=1")[-1]
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
+        assert until(manager, "READY=1")
+        assert until(manager, "WATCHDOG=1")
+        daemon.send(signal.SIGTERM)
+        assert until(manager, "STOPPING=1")
+
+    assert feedwatch.while_it_runs(["run"], listen, env).status == 0
 
 
 def test_a_watchdog_that_is_meant_for_another_process_is_not_fed(

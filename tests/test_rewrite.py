@@ -164,7 +164,6 @@ def test_a_document_type_goes_and_its_entities_with_it() -> None:
     assert b">&amp;x;<" in mended
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_all_real_feeds_are_served_with_every_audio_replaced(real_feeds: Corpus) -> None:

@@ -11,7 +11,7 @@ from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import feedparser_patches, parse
 from feedwatch.feeds.namespaces import OURS, PREFIXES
 from feedwatch.feeds.scan import facts, split
-from tests.support import item
+from tests.support import item, one_in
 from tests.support import rss as rss_of
 
 MEDIA = ("audio/*", "video/*")
@@ -230,8 +230,9 @@ PIECES = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(17))
-def test_both_ways_agree_on_twenty_thousand_mutated_documents(seed: int) -> None:
+@pytest.mark.parametrize("seed", one_in(4, range(17)))
+def test_both_ways_agree_on_mutated_documents(seed: int) -> None:
+    """On 1,200 of each seed; the longer run makes them twenty thousand."""
     dice = random.Random(seed)
     read = 0
     for number in range(52):

@@ -21,13 +21,14 @@ from feedwatch.core.served import FileFacts, KeptDocument, ServedEpisode
 from feedwatch.core.settings import NotReady, ServeRules
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
+from feedwatch.store.errors import StoreError
 from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
 from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.served_feeds import PublicSide, public_application
 from tests.feeds_corpus import Corpus
 from tests.replay import latest_date, versions
 from tests.served import LENGTH, URL, ServedWorld, Subscriber, served_world
-from tests.support import FeedServer, Feedwatch, Loopback, Workspace, audio, item
+from tests.support import FeedServer, Feedwatch, Loopback, Workspace, audio, item, wait_for
 from tests.test_health import NOW
 
 KEY = "0123456789abcdef0123"
@@ -449,6 +450,49 @@ def test_length_and_type_are_what_the_files_server_says() -> None:
         files.seen.clear()
         assert told("/plain", most=Scope.PUBLIC) == (None, None)
         assert files.seen == [], "nothing was sent to an address that private"
+
+
+# The thread that renders
+
+
+def test_feeds_are_rendered_on_after_an_error_of_the_database_and_after_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("feedwatch.watcher.served_feeds.WAIT_AFTER_ERROR", 0.01)
+    with served_world(tmp_path / "feedwatch.db") as one:
+        one.feeds.publish(1)
+        one.settle()
+        refresh = one.served.refresh
+        errors = [StoreError("the disk is full"), StoreError("the disk is full"), KeyError("bug")]
+
+        def break_down() -> None:
+            if errors:
+                raise errors.pop(0)
+            refresh()
+
+        monkeypatch.setattr(one.served, "refresh", break_down)
+        with one.served:
+            wait_for(lambda: one.served.find("show"), what="the feed")
+    assert caplog.text.count("served feeds stay as they are: the disk is full") == 1
+    assert "a bug has ended the round" in caplog.text
+
+
+def test_a_bug_over_one_feed_keeps_the_last_good_rendering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served_world(tmp_path / "feedwatch.db") as one:
+        one.feeds.publish(1)
+        one.settle()
+        good = one.render()
+        for wrong in ("layout_of", "is_well_formed"):
+            one.feeds.publish(*range(1, 3 + len(caplog.records)))
+            one.later(hours=1)
+            one.settle()
+            with monkeypatch.context() as patch:
+                patch.setattr(f"feedwatch.watcher.served_feeds.{wrong}", lambda _body: None)
+                assert one.render() == good
+    assert "a bug has ended its rendering; it is served as it was" in caplog.text
+    assert "a bug has made its rendering ill-formed" in caplog.text
 
 
 # A subscriber, over all that real shows have published

@@ -17,8 +17,6 @@ from tests.shape import (
     public_methods,
 )
 
-FUNCTIONS = list(functions())
-
 # Words of an earlier, private vocabulary, for which the field has terms: docs/glossary.md. Columns
 # of the database and migrations keep them.
 RETIRED = frozenset(
@@ -96,14 +94,11 @@ def test_no_class_has_many_public_methods() -> None:
     assert {one: n for one, n in public_methods().items() if n > MOST_PUBLIC_METHODS} == {}
 
 
-def test_helpers_with_one_caller_are_the_exception() -> None:
-    helpers = sum(one.is_helper_with_one_caller for one in FUNCTIONS)
-    assert helpers <= MOST_HELPERS_WITH_ONE_CALLER * len(FUNCTIONS)
-
-
-def test_few_functions_are_long() -> None:
-    bodies = [one.body for one in FUNCTIONS]
-    assert quantiles(bodies, n=10)[-1] <= NINE_IN_TEN_BODIES
+def test_helpers_with_one_caller_are_the_exception_and_few_functions_are_long() -> None:
+    found = list(functions())
+    helpers = sum(one.is_helper_with_one_caller for one in found)
+    assert helpers <= MOST_HELPERS_WITH_ONE_CALLER * len(found)
+    assert quantiles([one.body for one in found], n=10)[-1] <= NINE_IN_TEN_BODIES
 
 
 @pytest.mark.parametrize("package", sorted(path.name for path in ROOT.iterdir() if path.is_dir()))

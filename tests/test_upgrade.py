@@ -80,7 +80,7 @@ def alarms(workspace: Workspace) -> list[str]:
     return [body for body in bodies if "database.restored" in body]
 
 
-@pytest.mark.parametrize("count", [0, 1, 10_000])
+@pytest.mark.parametrize("count", [0, 1, 200, pytest.param(10_000, marks=pytest.mark.long)])
 def test_an_upgrade_says_nothing_and_holds_nothing_also_of_the_same_copy_twice(
     feedwatch: Feedwatch,
     workspace: Workspace,

@@ -842,3 +842,82 @@ def test_a_description_that_is_asked_for_during_a_check_is_read_by_the_next_one_
     (after,) = world.store.feeds.all()
     assert after.due_at == world.now
     assert world.episode().description is None, "not taken for one that the feed no longer has"
+
+
+# Bugs of ours, and a journal that is gone
+
+
+def test_a_bug_in_a_submission_leaves_it_unknown_and_is_not_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+
+    def fail(*_: object) -> Answer:
+        raise ZeroDivisionError("one by none")
+
+    monkeypatch.setattr(world.context.processor, "submit", fail)
+    world.submit()
+    episode = world.episode()
+    assert episode.state is State.UNKNOWN
+    assert episode.reason is not None
+    assert "a bug in feedwatch: ZeroDivisionError: one by none" in episode.reason
+    assert "a bug has ended the submission" in caplog.text
+    monkeypatch.undo()
+    world.later(hours=2)
+    world.submit()
+    assert world.episode().state is State.UNKNOWN
+    assert posts(world) == 0
+
+
+def test_a_bug_in_a_poll_stops_no_other_and_the_job_is_polled_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    world.later(minutes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.context.processor, "poll", fail)
+        world.poll()
+    assert "a bug has ended the poll" in caplog.text
+    assert world.episode().state is State.PROCESSING
+    due = world.episode().due_at
+    assert due is not None
+    assert due > world.now, "not at once: it would fail again"
+    world.now = due
+    world.poll()
+    assert world.episode().state is State.READY
+
+
+def test_what_the_journal_does_not_take_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    monkeypatch.setattr(world.context.journal, "append_claim", lambda _claim: False)
+    world.submit()
+    assert posts(world) == 0
+    assert world.episode().state is State.QUEUED
+    assert "the journal cannot be written any more" in (world.episode().reason or "")
+    monkeypatch.undo()
+    world.later(hours=2)
+    world.submit()
+    assert posts(world) == 1
+
+
+def test_nothing_is_submitted_once_the_database_s_file_is_another_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.feeds.publish(1)
+    world.check()
+    monkeypatch.setattr(world.store, "is_replaced", lambda: True)
+    for _ in range(3):
+        world.submit()
+        world.later(hours=2)
+    assert posts(world) == reads(world) == 0
+    assert caplog.text.count("submissions paused") == 1

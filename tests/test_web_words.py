@@ -13,6 +13,7 @@ from feedwatch.core.feed import Feed
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Rules
 from feedwatch.store.listings import Published
 from feedwatch.web import rhythm
+from feedwatch.web.show_text import finalize, link, moment, paragraphs
 from feedwatch.web.words import feed_in_words
 from tests.page_site import field, logged_in, page_site
 
@@ -132,3 +133,37 @@ def test_a_retry_a_dry_run_and_the_doctor_are_a_click(tmp_path: Path) -> None:
         assert "nothing is fetched here" in browser.post("/feeds/show/dry-run").text
         assert browser.post("/feeds/nobody/dry-run").status_code == 404
         assert "0 s off" in browser.post("/settings/doctor").text
+
+
+# Texts of other people
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "http://[",
+        "https:///a.mp3",
+        "ftp://h.example/",
+        "https://h/?token=abc",
+    ],
+)
+def test_what_is_no_plain_address_of_the_web_is_shown_and_is_no_link(url: str) -> None:
+    assert "<a " not in link(url)
+
+
+def test_an_address_of_the_web_is_a_link_that_tells_nobody_where_it_was_followed() -> None:
+    made = link("https://h.example/?a=1&b=2", "the <audio>")
+    assert made == (
+        '<a href="https://h.example/?a=1&amp;b=2" rel="noopener noreferrer nofollow">'
+        "the &lt;audio&gt;</a>"
+    )
+
+
+def test_what_is_not_there_is_shown_as_nothing_or_a_dash() -> None:
+    assert link(None) == finalize(None) == paragraphs(None) == ""
+    assert moment(None) == "-"
+
+
+def test_a_text_keeps_its_lines_and_none_of_its_markup() -> None:
+    assert paragraphs("<b>one</b>\ntwo\u202e") == "&lt;b&gt;one&lt;/b&gt;<br>two\\u{202e}"

@@ -1,20 +1,15 @@
 """feedwatch's loops in this process, with a clock that the test moves: real HTTP, a real file."""
 
-import atexit
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.ledger import Claim
 from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
-from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation, client
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.server import Sandbox
@@ -25,39 +20,9 @@ from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.host_limiter import HostLimiter
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
+from tests.empty_database import empty_database
+from tests.shared_parser import SharedParser
 from tests.support import KEY, PODCAST, FeedServer, wait_for
-
-
-@cache
-def empty_database() -> Path:
-    """One with all tables: to make them takes longer than most tests."""
-    path = Path(tempfile.mkdtemp(prefix="feedwatch-tests-")) / "empty.db"
-    Store(f"sqlite:///{path}", processor="inlet", may_create=True).close()
-    atexit.register(shutil.rmtree, path.parent)
-    return path
-
-
-@cache
-def _parser() -> Parser:
-    parser = Parser()
-    atexit.register(parser.close)
-    return parser
-
-
-class SharedParser:
-    """The parser of feedwatch, one for all worlds: to start it takes longer than most tests.
-
-    It keeps nothing between two documents.
-    """
-
-    def parse(self, document: Document, media_types: Sequence[str]) -> ParsedFeed | Failed:
-        return _parser().parse(document, media_types)
-
-    def pack(self, document: Document) -> bytes | Failed:
-        return _parser().pack(document)
-
-    def close(self) -> None:
-        """Nothing: a process that ends takes its parser with it, and this one is shared."""
 
 
 class HookedJournal(Journal):

@@ -52,6 +52,7 @@ class HttpSide:
         self._server: _Server | None = None
         self._channels: dict[int, Any] = {}  # by file descriptor: waitress keeps it
         self._stopping = threading.Event()
+        self._ending = threading.Lock()
 
     def serve(self, app: "WSGIApplication", url_prefix: str = "") -> Self:
         """What to answer with, from `with` on. Paths may begin with `url_prefix`."""
@@ -96,9 +97,10 @@ class HttpSide:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        if self._server is not None:
-            self._server.pull_trigger()
+        with self._ending:
+            self._stopping.set()
+            if self._server is not None:
+                self._server.pull_trigger()
 
     def _loop(self) -> None:
         server = self._server
@@ -106,8 +108,9 @@ class HttpSide:
             return
         while not self._stopping.is_set():
             wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._channels, count=1)
-        server.task_dispatcher.shutdown(timeout=SHUTDOWN_SECONDS)
-        wasyncore.close_all(self._channels)
+        with self._ending:  # not while we are told: the trigger's number may be another file's then
+            server.task_dispatcher.shutdown(timeout=SHUTDOWN_SECONDS)
+            wasyncore.close_all(self._channels)
 
 
 class _Task(WSGITask):

@@ -360,7 +360,7 @@ class World:
         life = self._start()
         until = time.monotonic() + PATIENCE
         while not (self._is_up() and reached(self._look())):
-            if self._launcher.ended(life, 0.03):
+            if self._launcher.ended(life, 0.1):
                 self._fail(f"the daemon ended by itself with {life.status}")
             if time.monotonic() > until:
                 self._picture = self._look()
