@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
 from feedwatch.feeds import parse as parser
 from feedwatch.feeds.dates import read_date, read_duration
+from feedwatch.feeds.document_parser import TOO_MANY_ITEMS
 from feedwatch.feeds.enclosures import MAX_URL, absolute
 from feedwatch.feeds.parse import parse
 
@@ -895,8 +896,11 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ParsedFeed 
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(parser.feedparser, "parse", fail)
-    return parse(Document(body=rss(1), url="https://h.example/feed.xml"), ["audio/*"])
+    monkeypatch.setattr("feedwatch.feeds.parse.feedparser.parse", fail)
+    return parse(
+        Document(body=rss(item("<title>One</title>")), url="https://h.example/feed.xml"),
+        ["audio/*"],
+    )
 
 
 def test_an_error_of_any_class_fails_the_document_and_is_told(
@@ -918,8 +922,11 @@ def test_a_document_of_more_items_than_any_feed_has_is_none(
 ) -> None:
     monkeypatch.setattr(parser, "MAX_ITEMS", 2)
     answers = [
-        parse(Document(body=rss(*range(count)), url="https://h.example/feed.xml"), ["audio/*"])
+        parse(
+            Document(body=rss(*["<title>One</title>"] * count), url="https://h.example/feed.xml"),
+            ["audio/*"],
+        )
         for count in (2, 3)
     ]
     assert isinstance(answers[0], ParsedFeed)
-    assert answers[1] == parser.TOO_MANY_ITEMS
+    assert answers[1] == TOO_MANY_ITEMS
