@@ -898,7 +898,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ParsedFeed 
 
     monkeypatch.setattr("feedwatch.feeds.parse.feedparser.parse", fail)
     return parse(
-        Document(body=rss(item("<title>One</title>")), url="https://h.example/feed.xml"),
+        Document(body=rss("<title>One</title>"), url="https://h.example/feed.xml"),
         ["audio/*"],
     )
 
