@@ -10,12 +10,12 @@ import pytest
 import schemathesis
 import yaml
 from flask.testing import FlaskClient
-from hypothesis import settings
 from schemathesis.config import SchemathesisConfig
 from schemathesis.schemas import BaseSchema
 
 import feedwatch.web
 from feedwatch.core.episode import State
+from tests.described import assert_described, operations
 from tests.page_site import DECIDE, READ, PageSite, page_site, served_page
 
 DESCRIPTION = Path(feedwatch.web.__file__).parent / "openapi.yaml"
@@ -26,8 +26,6 @@ ANSWERS = ["2xx", "304", "404", "409", "412", "428"]
 CONFIG = SchemathesisConfig.from_dict(
     {"checks": {"positive_data_acceptance": {"expected-statuses": ANSWERS}}}
 )
-# Not at once: to make up good and bad requests of all operations takes seconds in each process.
-operations = schemathesis.pytest.from_fixture("schema")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +44,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"{url}/api/v1"
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, database=None)
-@operations.parametrize()
+@pytest.mark.parametrize("operation", operations(yaml.safe_load(DESCRIPTION.read_text("utf-8"))))
 def test_every_operation_keeps_to_the_description(
-    case: schemathesis.Case[Any], served: str
+    operation: str, schema: BaseSchema, served: str
 ) -> None:
+    assert_described(schema, operation, keeps_to_it, 25, served=served)
+
+
+def keeps_to_it(case: schemathesis.Case[Any], served: str) -> None:
     case.call_and_validate(base_url=served, headers=TOKEN)
 
 

@@ -15,18 +15,11 @@ from schemathesis.schemas import BaseSchema
 
 from feedwatch.sandbox.server import Sandbox
 from tests.contract import CONTRACT, PATH
+from tests.described import assert_described, operations
 
 KEY = {"Authorization": "Token sandbox-key"}
 PROCESS = "/api/v1/podcasts/podcast-1/media/process"
 BODY = {"url": "https://media.example.org/show/ep-0042.mp3", "name": "Episode 42"}
-
-# Not at once: to make up good and bad requests of all operations takes seconds in each process.
-operations = schemathesis.pytest.from_fixture("schema")
-
-
-@pytest.fixture(scope="module")
-def schema() -> BaseSchema:
-    return schemathesis.openapi.from_path(PATH)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +54,19 @@ def known(client: httpx.Client) -> dict[str, str]:
     }
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
-@operations.parametrize()
+@pytest.fixture(scope="module")
+def schema() -> BaseSchema:
+    return schemathesis.openapi.from_path(PATH)
+
+
+@pytest.mark.parametrize("operation", operations(CONTRACT))
 def test_every_operation_keeps_to_the_contract(
-    case: schemathesis.Case[Any], sandbox: Sandbox, known: dict[str, str]
+    operation: str, schema: BaseSchema, sandbox: Sandbox, known: dict[str, str]
 ) -> None:
+    assert_described(schema, operation, keeps_to_it, 60, sandbox=sandbox, known=known)
+
+
+def keeps_to_it(case: schemathesis.Case[Any], sandbox: Sandbox, known: dict[str, str]) -> None:
     assert case.meta is not None
     for location, values in (
         (ParameterLocation.PATH, case.path_parameters),
