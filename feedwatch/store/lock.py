@@ -1,7 +1,6 @@
 """File lock: one daemon for one database, released when the process that holds it ends."""
 
 import fcntl
-import logging
 import os
 import re
 import time
@@ -10,8 +9,6 @@ from pathlib import Path
 
 from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
-
-log = logging.getLogger(__name__)
 
 REPLACED = (
     "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
@@ -115,6 +112,9 @@ class DatabaseFile:
             if self._is_replaced and _has_open(self._wal):
                 self._wal.rename(self._wal_aside)
                 self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+                import logging  # here: healthcheck uses this module, and is called often
+
+                log = logging.getLogger(__name__)
                 log.critical("%s; its last changes are in %s", REPLACED, self._wal_aside)
         return self._is_replaced
 
