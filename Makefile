@@ -30,13 +30,13 @@ WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 PYTEST := $(BIN)/python -m pytest
 IN_PARALLEL := --numprocesses $(WORKERS) --dist worksteal
 
-test: $(VENV)/installed-dev ## all tests; WORKERS=n for another number of processes than two a core
+test: $(VENV)/installed-dev ## the tests, but for the long ones; WORKERS=n for another number of processes than two a core
 	$(PYTEST) $(IN_PARALLEL)
 
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow and not long"
 
-test-long: $(VENV)/installed-dev ## what `make test` leaves out: 500 kills and 100 restores, the longest replays
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 500 kills, 100 restores, all real feeds and series
 	$(PYTEST) -m long
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
