@@ -43,7 +43,7 @@ from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Monitored, Serving
 from feedwatch.web.served_feeds import PublicSide, public_application
-from feedwatch.web.server import HttpSide
+from feedwatch.web.server import MAX_CONNECTIONS, MAX_PUBLIC_CONNECTIONS, HttpSide
 from feedwatch.web.site import Access, DryRun, Parts, Site
 
 log = logging.getLogger("feedwatch")
@@ -101,10 +101,10 @@ def served(settings: Settings, source: Monitored | Serving) -> Iterator[Site | N
         yield site
 
 
-def listening(key: str, listen: Listen) -> HttpSide:
+def listening(key: str, listen: Listen, connections: int = MAX_CONNECTIONS) -> HttpSide:
     """A side that listens where the config says. Raises `ConfigError`."""
     try:
-        return HttpSide(*listen)
+        return HttpSide(*listen, connections)
     except OSError as error:
         problem = f"{key}={listen.host}:{listen.port}: cannot listen there: {error.strerror}"
         if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
@@ -118,7 +118,7 @@ def public(settings: Settings) -> Iterator[PublicSide | None]:
     if settings.public_listen is None:
         yield None
         return
-    side = listening("FEEDWATCH_PUBLIC_LISTEN", settings.public_listen)
+    side = listening("FEEDWATCH_PUBLIC_LISTEN", settings.public_listen, MAX_PUBLIC_CONNECTIONS)
     what = PublicSide()
     prefix = urlsplit(settings.public_url or "").path.rstrip("/")
     with side.serve(public_application(what), prefix):

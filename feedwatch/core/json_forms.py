@@ -12,7 +12,7 @@ from feedwatch.core.health import Pass, pass_interval
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words
-from feedwatch.core.served import ServedDocument
+from feedwatch.core.served import Placing, ServedDocument
 from feedwatch.core.status import Status
 
 
@@ -49,9 +49,15 @@ def short(moment: datetime | None) -> str:
 
 
 def whole_episode_json(
-    episode: Episode, keys: Sequence[Key], history: Sequence[HistoryEntry]
+    episode: Episode,
+    keys: Sequence[Key],
+    history: Sequence[HistoryEntry],
+    placing: Placing | None,
 ) -> dict[str, Any]:
-    """An episode with all that is kept of it, its keys and its history."""
+    """An episode with all that is kept of it, its keys and its history.
+
+    placing: what it is in its served feed; None where it is not to be in one.
+    """
     return episode_json(episode) | {
         "description": episode.description,
         "podcast_id": episode.podcast_id,
@@ -61,6 +67,7 @@ def whole_episode_json(
         "failed_attempts": episode.failed_attempts,
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
+        "served": {"url": placing.url, "reason": placing.reason} if placing else None,
         "known_by": [str(key) for key in keys],
         "history": [history_json(entry) for entry in history],
     }
@@ -161,7 +168,7 @@ def _pass_json(passes: Sequence[Pass]) -> dict[str, Any] | None:
 
 def status_json(status: Status) -> dict[str, Any]:
     """The whole status, for programs."""
-    breaker = status.breaker
+    breaker, unserved = status.breaker, status.unserved
     return {
         "daemon": {
             "running": not status.problems and not status.passes,  # passes: by a timer
@@ -203,6 +210,9 @@ def status_json(status: Status) -> dict[str, Any]:
             {"channel": one.channel, "events": one.events, "error": one.error}
             for one in status.undelivered
         ],
+        "served": {"unplaced": unserved.unplaced, "waiting": unserved.waiting}
+        if unserved is not None
+        else None,
         "waiting": [episode_json(episode) for episode in status.waiting],
         "overdue": [episode_json(episode) for episode in status.overdue],
         "journal": [

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 from xml.sax.saxutils import escape
 
+from feedwatch.core.served import ProcessedFile
 from feedwatch.feeds.enclosures import AUDIO_UNKNOWN, Candidate, FoundIn, media_type
 from feedwatch.feeds.layout import TIMED, Element, Layout, candidate_of
 
@@ -26,16 +27,6 @@ PODCAST = "https://podcastindex.org/namespace/1.0"
 ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
 
 Edit = tuple[int, int, bytes]  # the bytes from here to there, and what stands there instead
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessedFile:
-    """A processed file, as a feed names it."""
-
-    url: str
-    length: int | None = None  # bytes; None: not known
-    type: str | None = None
-    duration: float | None = None  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +59,11 @@ def rewritten(
     for place, item in enumerate(layout.items):
         if place in omitted:
             edits.append((item.begin, item.end, b""))
-        elif place in processed:
+            continue
+        if place in processed:
             edits += _item_edits(layout.document, item, processed[place], edition)
+        if edition is not None:
+            edits += _guid_edits(item)
     if edition is not None:
         edits += [(begin, end, b"") for begin, end in layout.stylesheets]
         edits += _channel_edits(layout, edition)
@@ -117,6 +111,21 @@ def _item_edits(
         if part.name in TIMED and not edition.keeps_timed:
             yield part.begin, part.end, b""
     yield from _duration_edits(item, file)
+
+
+def _guid_edits(item: Element) -> Iterator[Edit]:
+    """Give an RSS item without a guid its published address as one.
+
+    Apps take the address for the guid then, and would take the processed file for a new episode.
+    """
+    has_one = any(part.name in ("guid", "id") and part.text.strip() for part in item.parts)
+    if has_one or item.name != "item" or "about" in item.attributes or item.content_end is None:
+        return
+    found = (candidate_of(part) for part in item.parts if part.name == "enclosure")
+    url = next((one.url for one in found if one is not None and one.url), None)
+    if url is not None:
+        guid = b'<guid isPermaLink="false">' + _quoted(url.strip()) + b"</guid>"
+        yield item.content_end, item.content_end, guid
 
 
 def _media_edit(document: bytes, element: Element, file: ProcessedFile, kind: str) -> Edit:

@@ -198,6 +198,7 @@ documents = Table(
     Column("version", Integer, nullable=False),  # counts documents
     Column("problem", Text),  # why the last document is not served
     Column("unplaced", Integer),  # ready episodes that have no item in it; null: not rendered yet
+    Column("unplaced_episodes", JSON(none_as_null=True)),  # their ids
 )
 
 # What the servers of processed files say of them. A row for each file that was asked for.
@@ -211,6 +212,12 @@ processed_files = Table(
     Column("attempts", Integer, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),  # of the next attempt; null: there is none
+    Column("duration", Float),
+    # The file of the job before, which is served until this one's length is known.
+    Column("earlier_url", Text),
+    Column("earlier_length", BigInteger),
+    Column("earlier_type", String(100)),
+    Column("earlier_duration", Float),
 )
 
 # The history of each episode's states. Append only, written in the transaction that changes it.

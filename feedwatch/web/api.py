@@ -258,7 +258,8 @@ def whole(parts: Parts, episode: Episode) -> dict[str, Any]:
     """All that is kept of an episode, as `show --json` gives it, with its version."""
     keys = parts.store.episodes.keys(episode.id)
     history = parts.store.episodes.history(episode.id)
-    return whole_episode_json(episode, keys, history) | {"version": str(episode.version)}
+    placing = overview.placing_of(parts.store, parts.plan(), episode)
+    return whole_episode_json(episode, keys, history, placing) | {"version": str(episode.version)}
 
 
 def version_refused(version: str) -> Response | None:

@@ -107,7 +107,14 @@ def show_episode(number: int) -> str:
     found = overview.find_episode(store, valid_id(number))
     allowed = {action.value for action in Action if is_possible(action, found, at())}
     history, keys = store.episodes.history(found.id), store.episodes.keys(found.id)
-    return render("episode.html", episode=found, allowed=allowed, history=history, known_by=keys)
+    return render(
+        "episode.html",
+        episode=found,
+        allowed=allowed,
+        history=history,
+        known_by=keys,
+        placing=overview.placing_of(store, g.parts.plan(), found),
+    )
 
 
 @page.get("/log", endpoint="log")

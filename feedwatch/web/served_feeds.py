@@ -13,7 +13,8 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date, parse_date
 
-from feedwatch.watcher.served_feeds import Rendering, ServedFeeds
+from feedwatch.watcher.renderings import Rendering
+from feedwatch.watcher.served_feeds import ServedFeeds
 
 log = logging.getLogger(__name__)
 
