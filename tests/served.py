@@ -18,7 +18,8 @@ from feedwatch.sandbox.server import Sandbox
 from feedwatch.watcher.context import Plan
 from feedwatch.watcher.processed_files import ProcessedFiles
 from feedwatch.watcher.served_feeds import ServedFeeds
-from feedwatch.web.served_feeds import PublicSide, public_application
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
 from tests.support import KEY, PODCAST, FeedServer
 from tests.world import World
 

@@ -120,6 +120,7 @@ DOCUMENT = {
     ],
     "untold": [{"channel": "command", "events": 6, "error": "WORDS"}],
     "served": None,
+    "push": None,
     "waiting": [
         episode(4, 12, "other", "held"),
         episode(5, 3, "show", "unknown", attempts=1, submitted_at="TIME"),

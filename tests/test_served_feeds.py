@@ -36,7 +36,8 @@ from feedwatch.watcher import overview
 from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
 from feedwatch.watcher.renderings import Renderings
 from feedwatch.watcher.served_feeds import ServedFeeds
-from feedwatch.web.served_feeds import PublicSide, public_application
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
 from tests.feeds_corpus import Corpus
 from tests.replay import latest_date, versions
 from tests.served import LENGTH, URL, ServedWorld, Subscriber, served_world

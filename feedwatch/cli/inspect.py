@@ -55,14 +55,13 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     with opened(settings) as store:
         breaker, by_feed = store.breakers.get(INLET), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
-        served = store.documents.all()
+        served, subscribed = store.documents.all(), store.subscriptions.by_feed()
     if as_json:
         print_json(
             [
                 feed_json(
                     *(feed, breaker, by_feed.get(name)),
-                    url_changes.get(name, ()),
-                    served.get(name),
+                    *(url_changes.get(name, ()), served.get(name), subscribed.get(feed.id)),
                 )
                 for name, feed in known.items()
             ]
@@ -258,6 +257,12 @@ def _print_status(status: Status, now: datetime) -> None:
         tell(
             f"served feeds {counted(status.unserved.unplaced, 'ready episode')} without an item, "
             f"{status.unserved.waiting} waiting for the length of the file: `feedwatch show ID`"
+        )
+    if status.push is not None:
+        errors = "".join(f"; {error}" for error in status.push.errors)
+        tell(
+            f"push         {status.push.subscribed} of "
+            f"{counted(status.push.named, 'feed')} with a hub subscribed{errors}"
         )
     for one in status.undelivered:
         tell(f"undelivered  {counted(one.events, 'event')} via {one.channel}: {one.error}")

@@ -14,6 +14,7 @@ from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words
 from feedwatch.core.served import Placing, ServedDocument
 from feedwatch.core.status import Status
+from feedwatch.core.websub import Subscription
 
 
 def episode_json(episode: Episode) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def feed_json(
     counted: EpisodeCounts | None,
     url_changes: Sequence[UrlChange] = (),
     served: ServedDocument | None = None,
+    subscription: Subscription | None = None,
 ) -> dict[str, Any]:
     """A feed, with the fields that the interface promises."""
     return {
@@ -128,6 +130,14 @@ def feed_json(
             "problem": served.problem,
         }
         if served is not None
+        else None,
+        "push": {
+            "hub": feed.hub,
+            "subscribed_until": stamp(subscription.lease_until) if subscription else None,
+            "last_push_at": stamp(subscription.pushed_at) if subscription else None,
+            "error": subscription.error if subscription else None,
+        }
+        if feed.hub is not None
         else None,
     }
 
@@ -212,6 +222,13 @@ def status_json(status: Status) -> dict[str, Any]:
         ],
         "served": {"unplaced": unserved.unplaced, "waiting": unserved.waiting}
         if unserved is not None
+        else None,
+        "push": {
+            "named": status.push.named,
+            "subscribed": status.push.subscribed,
+            "errors": list(status.push.errors),
+        }
+        if status.push is not None
         else None,
         "waiting": [episode_json(episode) for episode in status.waiting],
         "overdue": [episode_json(episode) for episode in status.overdue],

@@ -12,6 +12,7 @@ from feedwatch.core.feed import Feed
 from feedwatch.core.health import Pass
 from feedwatch.core.served import Unserved
 from feedwatch.core.settings import Policy
+from feedwatch.core.websub import Push
 
 
 class Finding(NamedTuple):
@@ -45,4 +46,5 @@ class Status:
     waiting: Sequence[Episode]  # the newest held and unknown ones
     overdue: Sequence[Episode]
     unserved: Unserved | None  # None: no feed is served
+    push: Push | None  # None: no feed names a hub, or hubs cannot reach us
     journal: Mapping[str, str | None]  # why this user cannot write a place of it; None if it can

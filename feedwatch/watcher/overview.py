@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Episode, State
@@ -15,6 +16,7 @@ from feedwatch.core.schedule import DAY
 from feedwatch.core.served import Placing, Unserved, placing
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
+from feedwatch.core.websub import Push
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
@@ -65,6 +67,7 @@ def status(
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
         unserved=unserved(store),
+        push=push(store, now),
         journal={str(place): problem_of(place) for place in journal},
     )
 
@@ -76,6 +79,17 @@ def unserved(store: Store) -> Unserved | None:
         return None
     unplaced = sum(one.unplaced or 0 for one in kept.values())
     return Unserved(unplaced=unplaced, waiting=store.documents.waiting_files())
+
+
+def push(store: Store, now: datetime) -> Push | None:
+    """What there is of WebSub; None where there is no subscription."""
+    known = store.subscriptions.all()
+    if not known:
+        return None
+    subscribed = {one.feed_id for one in known if one.holds(now)}
+    failing = {f"{urlsplit(one.hub).hostname}: {one.error}" for one in known if one.error}
+    named = len(store.subscriptions.topics())
+    return Push(named=named, subscribed=len(subscribed), errors=tuple(sorted(failing)))
 
 
 def placing_of(store: Store, plan: Plan, episode: Episode) -> Placing | None:

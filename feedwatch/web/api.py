@@ -220,10 +220,14 @@ def all_feeds(parts: Parts) -> dict[str, Any]:
     store = parts.store
     breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
     changes, served = store.feeds.url_changes(), store.documents.all()
+    subscribed = store.subscriptions.by_feed()
     known = {feed.name: feed for feed in store.feeds.all()}
     known |= overview.configured_feeds(store, parts.plan().sources.values())
     return {
-        name: feed_json(feed, breaker, counted.get(name), changes.get(name, ()), served.get(name))
+        name: feed_json(
+            *(feed, breaker, counted.get(name), changes.get(name, ())),
+            *(served.get(name), subscribed.get(feed.id)),
+        )
         for name, feed in sorted(known.items())
     }
 

@@ -259,6 +259,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "checks": rhythm.checks(feed),
         "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],
         **served_shown(parts, name),
+        "subscription": store.subscriptions.by_feed().get(feed.id),
         "url_changes": store.feeds.url_changes().get(name, []),
         "held": held[:PAGE_SIZE],
         "held_total": len(held),

@@ -28,6 +28,7 @@ CONNECTION_SECONDS = 20.0  # to send a request, and as many again to take the an
 LOOK_SECONDS = 0.5  # between two checks for slow connections
 THREADS = 6
 MAX_BODY = 256 * 1024  # bytes of a request
+MAX_PUSH = 1024 * 1024  # of one on the public side: hubs send whole documents
 SHUTDOWN_SECONDS = 1  # for answers that are being made
 
 # It warns of every request that waits for a thread.
@@ -57,7 +58,7 @@ class HttpSide:
         self._stopping = threading.Event()
         self._ending = threading.Lock()
 
-    def serve(self, app: "WSGIApplication", url_prefix: str = "") -> Self:
+    def serve(self, app: "WSGIApplication", url_prefix: str = "", max_body: int = MAX_BODY) -> Self:
         """What to answer with, from `with` on. Paths may begin with `url_prefix`."""
         limits = Adjustments(
             sockets=[self._socket],
@@ -66,7 +67,7 @@ class HttpSide:
             channel_timeout=SILENCE_SECONDS,
             cleanup_interval=LOOK_SECONDS,
             asyncore_loop_timeout=LOOK_SECONDS,
-            max_request_body_size=MAX_BODY,
+            max_request_body_size=max_body,
             max_request_header_size=32 * 1024,
             clear_untrusted_proxy_headers=True,
             ident="feedwatch",
