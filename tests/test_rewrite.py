@@ -121,6 +121,8 @@ def test_an_item_without_a_guid_gets_its_published_address_as_one() -> None:
     assert before.count(guid) == served(body).count(guid) == 1, "before it is ready and after"
     assert before.count("<guid") == 2
     assert rewritten(layout_of(body), {}) == body, "an export says what was published"
+    shared = rss(without, without, item(2, guid=audio(3)), without.replace("1.mp3", "3.mp3"))
+    assert rewritten(layout_of(shared), {}, EDITION).count(b"<guid") == 1, "it would be of two"
     empty = rss("<item><title>No audio</title></item>", '<item rdf:about="x" xmlns:rdf="y"/>')
     assert b"<guid" not in rewritten(layout_of(empty), {}, EDITION)
 

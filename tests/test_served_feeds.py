@@ -27,19 +27,19 @@ from feedwatch.core.served import (
     ServedEpisode,
     Unserved,
 )
-from feedwatch.core.settings import NotReady
+from feedwatch.core.settings import NotReady, Policy
 from feedwatch.feeds.well_formed import well_formed
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher import overview
+from feedwatch.watcher import overview, processed_files
 from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
 from feedwatch.watcher.renderings import Renderings
 from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.public import public_application
 from feedwatch.web.public_side import PublicSide
 from tests.feeds_corpus import Corpus
-from tests.replay import latest_date, versions
+from tests.replay import MANY, latest_date, versions
 from tests.served import LENGTH, URL, ServedWorld, Subscriber, served_world
 from tests.support import FeedServer, Feedwatch, Loopback, Workspace, audio, item, wait_for
 from tests.test_health import NOW
@@ -667,6 +667,8 @@ def served_versions(
 
     What is new in a version is ready before it is served.
     """
+    one.policy = Policy(max_concurrent_jobs=MANY, max_submissions_per_day=MANY)
+    one.restart()
     for file in versions(folder):
         body = file.read_bytes()
         one.feeds.serve(body)
@@ -685,8 +687,9 @@ def served_versions(
     "name", [*SERIES, *(pytest.param(one, marks=pytest.mark.long) for one in LONG_SERIES)]
 )
 def test_a_subscriber_misses_nothing_and_gets_nothing_twice(
-    name: str, real_feeds: Corpus, tmp_path: Path
+    name: str, real_feeds: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processed_files, "PER_ROUND", MANY)
     origin, served = Subscriber(), Subscriber()
     ever_processed: set[str] = set()
     before: dict[str, tuple[str, str]] = {}  # of each guid the address as published and as served
@@ -713,8 +716,9 @@ def test_a_subscriber_misses_nothing_and_gets_nothing_twice(
 
 @pytest.mark.parametrize("name", SERIES)
 def test_what_is_left_out_until_it_is_ready_is_not_lost(
-    name: str, real_feeds: Corpus, tmp_path: Path
+    name: str, real_feeds: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processed_files, "PER_ROUND", MANY)
     served = Subscriber()
     with served_world(tmp_path / "feedwatch.db") as one:
         one.configure(not_ready=NotReady.OMIT)

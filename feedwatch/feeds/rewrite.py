@@ -5,7 +5,8 @@ changes is replaced where it stands, and every other byte stays as it is.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
@@ -56,14 +57,17 @@ def rewritten(
     Without an `edition` nothing else changes. `omitted` has the places of items to leave out.
     """
     edits: list[Edit] = []
+    guids = _missing_guids(layout.items) if edition is not None else {}
     for place, item in enumerate(layout.items):
         if place in omitted:
             edits.append((item.begin, item.end, b""))
             continue
         if place in processed:
             edits += _item_edits(layout.document, item, processed[place], edition)
-        if edition is not None:
-            edits += _guid_edits(item)
+        end = item.content_end
+        if place in guids and end is not None:
+            guid = b'<guid isPermaLink="false">' + _quoted(guids[place]) + b"</guid>"
+            edits.append((end, end, guid))
     if edition is not None:
         edits += [(begin, end, b"") for begin, end in layout.stylesheets]
         edits += _channel_edits(layout, edition)
@@ -113,19 +117,25 @@ def _item_edits(
     yield from _duration_edits(item, file)
 
 
-def _guid_edits(item: Element) -> Iterator[Edit]:
-    """Give an RSS item without a guid its published address as one.
+def _missing_guids(items: Sequence[Element]) -> dict[int, str]:
+    """The published addresses of RSS items without a guid, by their places; none that is shared.
 
     Apps take the address for the guid then, and would take the processed file for a new episode.
     """
-    has_one = any(part.name in ("guid", "id") and part.text.strip() for part in item.parts)
-    if has_one or item.name != "item" or "about" in item.attributes or item.content_end is None:
-        return
-    found = (candidate_of(part) for part in item.parts if part.name == "enclosure")
-    url = next((one.url for one in found if one is not None and one.url), None)
-    if url is not None:
-        guid = b'<guid isPermaLink="false">' + _quoted(url.strip()) + b"</guid>"
-        yield item.content_end, item.content_end, guid
+    stated: list[str] = []
+    missing: dict[int, str] = {}
+    for place, item in enumerate(items):
+        guids = (part.text.strip() for part in item.parts if part.name in ("guid", "id"))
+        guid = next(filter(None, guids), None)
+        found = (candidate_of(part) for part in item.parts if part.name == "enclosure")
+        url = next((one.url.strip() for one in found if one is not None and one.url), None)
+        is_rss = item.name == "item" and "about" not in item.attributes
+        if guid is not None:
+            stated.append(guid)
+        elif url is not None and is_rss and item.content_end is not None:
+            missing[place] = url
+    counts = Counter([*stated, *missing.values()])
+    return {place: url for place, url in missing.items() if counts[url] == 1}
 
 
 def _media_edit(document: bytes, element: Element, file: ProcessedFile, kind: str) -> Edit:
