@@ -355,9 +355,10 @@ def test_a_redirect_of_a_hub_is_followed_with_the_same_request(one: PushedWorld,
         assert "answered 302" in (one.store.subscriptions.all()[-1].error or "")
 
 
-def test_a_hub_that_cannot_be_reached_is_no_trouble(one: PushedWorld) -> None:
+@pytest.mark.parametrize("address", [None, "http://xn--/"])
+def test_a_hub_that_cannot_be_reached_is_no_trouble(one: PushedWorld, address: str | None) -> None:
     with Hub() as gone:
-        address = gone.url
+        address = address or gone.url
     one.publish(1, hub=address)
     one.begin()
     assert "could not be asked" in (one.subscribed().error or "")

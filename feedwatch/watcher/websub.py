@@ -53,6 +53,7 @@ class WebSub:
         """Take the steps that are due; between two rounds, none."""
         if time.monotonic() < self._next_round:
             return True
+        self._next_round = time.monotonic() + ROUND_SECONDS
         store, now = self._context.store, self._context.clock()
         topics, known = self._topics(), store.subscriptions.all()
         for feed_id, topic in topics.items():
@@ -82,7 +83,6 @@ class WebSub:
         if asks:
             with ThreadPoolExecutor(AT_ONCE, "websub") as pool:
                 list(pool.map(self._ask, *zip(*asks[:PER_ROUND], strict=True)))
-        self._next_round = time.monotonic() + ROUND_SECONDS
         return True
 
     def _topics(self) -> Mapping[int, Topic]:
@@ -122,8 +122,8 @@ class WebSub:
         if mode is Mode.SUBSCRIBE:
             seconds = int(websub.LEASE.total_seconds())
             fields |= {"hub.secret": one.secret, "hub.lease_seconds": str(seconds)}
-        at = httpx.URL(one.hub)
         try:
+            at = httpx.URL(one.hub)
             with deadline(SECONDS), limit_scope(Scope(one.scope)):
                 for _ in range(MAX_REDIRECTS + 1):
                     with self._client.stream("POST", at, data=fields) as response:
