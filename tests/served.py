@@ -9,15 +9,17 @@ from pathlib import Path
 import feedparser
 from flask.testing import FlaskClient
 
+from feedwatch.core.served import FileAnswer
 from feedwatch.core.settings import FeedConfig, ServeRules
 from feedwatch.feeds.feedparser_patches import CANDIDATES
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.watcher.context import Plan
-from feedwatch.watcher.processed_files import Answer, ProcessedFiles
+from feedwatch.watcher.processed_files import ProcessedFiles
 from feedwatch.watcher.served_feeds import ServedFeeds
-from feedwatch.web.served_feeds import PublicSide, public_application
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
 from tests.support import KEY, PODCAST, FeedServer
 from tests.world import World
 
@@ -32,9 +34,9 @@ class KnownFiles(ProcessedFiles):
     is_silent = False
     asked = 0
 
-    def _ask(self, url: str) -> Answer | None:  # noqa: ARG002
+    def _ask(self, url: str) -> FileAnswer | None:  # noqa: ARG002
         self.asked += 1
-        return None if self.is_silent else Answer(length=self.length, type="audio/mpeg")
+        return None if self.is_silent else FileAnswer(length=self.length, type="audio/mpeg")
 
 
 class ServedWorld(World):

@@ -14,13 +14,14 @@ import pytest
 
 from feedwatch.config.title_pattern import TitlePattern
 from feedwatch.core.feed import Document, Failed, ParsedFeed
+from feedwatch.core.served import ProcessedFile
 from feedwatch.core.settings import Rules
 from feedwatch.feeds import layout
 from feedwatch.feeds.layout import item_of, layout_of
 from feedwatch.feeds.links import links_of
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.feeds.polling_hints import hints_of
-from feedwatch.feeds.rewrite import Edition, ProcessedFile, rewritten
+from feedwatch.feeds.rewrite import Edition, rewritten
 from feedwatch.feeds.scan import all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.feeds.scan.split import LONGEST_PIECE

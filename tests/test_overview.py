@@ -119,6 +119,8 @@ DOCUMENT = {
         trouble("failing", "broken", None),
     ],
     "untold": [{"channel": "command", "events": 6, "error": "WORDS"}],
+    "served": None,
+    "push": None,
     "waiting": [
         episode(4, 12, "other", "held"),
         episode(5, 3, "show", "unknown", attempts=1, submitted_at="TIME"),

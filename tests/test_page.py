@@ -414,6 +414,31 @@ def test_no_get_changes_anything(path: str, browser: FlaskClient, site: PageSite
     assert (site.store.episodes.find(), site.feed(), site.store.breakers.get("inlet")) == before
 
 
+def test_what_listeners_get_and_what_a_hub_has_said_is_on_the_pages(
+    browser: FlaskClient, site: PageSite, tmp_path: Path
+) -> None:
+    number = id_of(site, State.READY)
+    assert 'id="placing"' not in browser.get(f"/episodes/{number}").text
+    site.plan = replace(site.plan, serves_feeds=True)
+    assert "as published: the feed was not rendered yet" in browser.get(f"/episodes/{number}").text
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute(
+            "insert into documents (feed_id, url, at, version, unplaced, unplaced_episodes) "
+            "values (1, 'https://example.org/', '2026-11-21 12:00:00.000000', 1, 0, '[]')"
+        )
+        db.execute(
+            "insert into processed_files (episode_id, url, length, attempts, since) "
+            f"values ({number}, 'https://cdn.example.org/1.mp3', 9, 1, '2026-11-21 12:00:00.0')"
+        )
+        db.execute("update feeds set hub = 'https://hub.example.org/', hub_topic = 'x'")
+    assert '<dd class="long" id="placing">with the processed file</dd>' in (
+        browser.get(f"/episodes/{number}").text
+    )
+    api = browser.get(f"/api/v1/episodes/{number}", headers={"Authorization": f"Bearer {READ}"})
+    assert (api.json or {})["served"] == {"url": "https://cdn.example.org/1.mp3", "reason": None}
+    assert "not subscribed" in browser.get("/feeds/show").text
+
+
 def test_a_database_that_does_not_work_is_a_503_that_says_why(
     browser: FlaskClient, site: PageSite, tmp_path: Path
 ) -> None:

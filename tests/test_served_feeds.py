@@ -1,8 +1,11 @@
 """Served feeds: what a subscriber gets while episodes come, become ready, and move."""
 
 import gzip
+import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,17 +19,27 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import State
-from feedwatch.core.feed import UrlChange
-from feedwatch.core.served import FileFacts, KeptDocument, ServedEpisode
-from feedwatch.core.settings import NotReady, ServeRules
+from feedwatch.core.feed import Document, UrlChange
+from feedwatch.core.served import (
+    FileFacts,
+    KeptDocument,
+    Placing,
+    ServedEpisode,
+    Unserved,
+)
+from feedwatch.core.settings import NotReady, Policy
+from feedwatch.feeds.well_formed import well_formed
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
 from feedwatch.store.errors import StoreError
+from feedwatch.watcher import overview, processed_files
 from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
+from feedwatch.watcher.renderings import Renderings
 from feedwatch.watcher.served_feeds import ServedFeeds
-from feedwatch.web.served_feeds import PublicSide, public_application
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
 from tests.feeds_corpus import Corpus
-from tests.replay import latest_date, versions
+from tests.replay import MANY, latest_date, versions
 from tests.served import LENGTH, URL, ServedWorld, Subscriber, served_world
 from tests.support import FeedServer, Feedwatch, Loopback, Workspace, audio, item, wait_for
 from tests.test_health import NOW
@@ -139,6 +152,95 @@ def test_what_is_sent_again_is_served_with_its_file_until_the_new_one_is_there(
     assert enclosures(one.render())["guid-1"] == found != before.processed_url
 
 
+def send_again(one: ServedWorld, guid: str = "guid-1") -> tuple[str, str]:
+    """Have a ready episode made ready once more; its processed addresses before and now."""
+    before = one.episode(guid)
+    again = episode_lifecycle.sent_again(before, one.now)
+    assert one.store.episodes.save(before, again, one.now) is not None
+    one.settle()
+    now = one.episode(guid).processed_url
+    assert now != before.processed_url
+    return before.processed_url or "", now or ""
+
+
+def test_the_file_of_the_job_before_stays_until_the_new_one_is_known(one: ServedWorld) -> None:
+    one.settle()
+    one.render()
+    one.files.is_silent = True
+    before, now = send_again(one)
+    assert enclosures(one.render())["guid-1"] == before
+    for _ in range(12):
+        one.later(hours=5)
+        document = one.render()
+    assert enclosures(document)["guid-1"] == before, "however long its server is not there"
+    assert document.count(f'length="{LENGTH}"'.encode()) == 2
+    asked = one.files.asked
+    one.later(hours=1)
+    one.render()
+    assert one.files.asked == asked, "it is asked ever less often"
+    reason = placing_of_episode(one).reason or ""
+    assert "did not tell it when asked 13 times" in reason
+    assert "until then it has the file of the job before" in reason
+    one.files.is_silent = False
+    one.later(hours=4)
+    assert enclosures(one.render())["guid-1"] == now
+    assert placing_of_episode(one) == Placing(url=now)
+
+
+def test_a_server_that_has_the_new_file_and_tells_no_length_is_believed_after_an_hour(
+    one: ServedWorld,
+) -> None:
+    one.settle()
+    one.render()
+    one.files.length = None
+    before, now = send_again(one)
+    assert enclosures(one.render())["guid-1"] == before
+    for _ in range(8):
+        one.later(minutes=16)
+        document = one.render()
+    assert enclosures(document)["guid-1"] == now
+    assert "served with length 0" in (placing_of_episode(one).reason or "")
+    one.files.length = LENGTH
+    _, third = send_again(one)
+    assert enclosures(one.render())["guid-1"] == third
+
+
+def placing_of_episode(one: ServedWorld, guid: str = "guid-1") -> Placing:
+    """What an episode is in its served feed, as verbs and page say it."""
+    found = overview.placing_of(one.store, one.context.plan, one.episode(guid))
+    assert found is not None
+    return found
+
+
+def test_why_a_ready_episode_is_not_in_its_served_feed_is_told(one: ServedWorld) -> None:
+    one.check()
+    assert overview.placing_of(one.store, one.context.plan, one.episode("guid-1")) is None
+    one.settle()
+    assert "was not rendered yet" in (placing_of_episode(one).reason or "")
+    one.files.length = None
+    one.served.refresh()
+    assert placing_of_episode(one).url is None
+    assert "when asked once; the next time is " in (placing_of_episode(one).reason or "")
+    assert overview.unserved(one.store) == Unserved(unplaced=0, waiting=2)
+    one.files.length = LENGTH
+    one.later(hours=1)
+    one.feeds.publish(2)
+    one.check()
+    one.render()
+    assert "has no item" in (placing_of_episode(one, "guid-1").reason or "")
+    assert placing_of_episode(one, "guid-2") == Placing(url=one.episode("guid-2").processed_url)
+    assert overview.unserved(one.store) == Unserved(unplaced=1, waiting=0)
+    send_again(one, "guid-2")
+    assert "is to be asked for the length" in (placing_of_episode(one, "guid-2").reason or "")
+    one.feeds.serve(one.feeds.publish(2).replace(b"</channel>", b"<b></channel>"))
+    one.restart()
+    one.store.documents.keep_only([], one.now)
+    one.store.documents.keep_only(["show"], one.now)
+    one.later(hours=1)
+    one.check()
+    assert "no well-formed XML" in (placing_of_episode(one, "guid-2").reason or "")
+
+
 def test_what_is_skipped_is_never_left_out(one: ServedWorld) -> None:
     one.configure(not_ready=NotReady.OMIT)
     one.check()
@@ -234,6 +336,41 @@ def test_where_no_feed_is_served_no_document_is_kept(one: ServedWorld) -> None:
     one.restart()  # served again: the document is asked for, though it has not changed
     one.check()
     assert "guid-3" in enclosures(one.render())
+
+
+def test_what_does_not_fit_in_memory_is_served_from_files_that_go_with_it(
+    one: ServedWorld,
+) -> None:
+    one.check()
+    renderings = one.served._renderings = Renderings(most=100)
+    one.served._states.clear()
+    document = one.render()
+    assert one.listener().get("/feeds/show.xml").data == document
+    kept = renderings.find("show")
+    assert kept is not None
+    file = kept.content
+    assert isinstance(file, Path)
+    del kept
+    one.feeds.publish(1, 2, 3)
+    one.later(hours=1)
+    one.check()
+    assert "guid-3" in enclosures(one.render())
+    assert not file.exists(), "nobody can ask for it any more"
+    renderings.close()
+
+
+def test_where_there_is_no_room_for_a_rendering_the_one_before_is_served(
+    one: ServedWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one.check()
+    before = one.render()
+    one.served._renderings._most = 0
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    one.feeds.publish(1, 2, 3)
+    one.later(hours=1)
+    one.check()
+    assert one.render() == before
+    assert "there is no room for its rendering" in caplog.text
 
 
 # The public side
@@ -376,6 +513,15 @@ def test_a_daemon_serves_its_feeds_from_one_process_to_the_next(
     workspace.set(PUBLIC_LISTEN="127.0.0.1:0", PUBLIC_URL=URL, SERVE_FEEDS="true")
     assert feedwatch.once().status == 0
     assert feedwatch.json("feeds")[0]["served"]["document_at"]
+    number = feedwatch.episode()["id"]
+    shown = feedwatch.here("show", number).stdout
+    assert "served feed:         as published; the feed was not rendered yet" in shown
+    assert feedwatch.json("show", number)["served"]["url"] is None
+    assert "served feeds" not in feedwatch.here("status").stdout
+    database = sqlite3.connect(workspace.database)
+    with closing(database), database:
+        database.execute("UPDATE documents SET unplaced = 1, unplaced_episodes = '[99]'")
+    assert "served feeds 1 ready episode without an item" in feedwatch.here("status").stdout
     feed_server.publish()
     ended = feedwatch.here("export", "--format", "rss")
     assert "1 of 1 ready episode without an item in it" in ended.stderr
@@ -429,8 +575,7 @@ class Files(Loopback):
             first_seen_at=NOW,
             processed_url=url,
             duration=None,
-            finished_at=None,
-            file=None,
+            facts=None,
         )
         with client(Cancellation()) as http:
             return ProcessedFiles(http, most, lambda: NOW).ask([episode])[1]
@@ -439,8 +584,8 @@ class Files(Loopback):
 def test_length_and_type_are_what_the_files_server_says() -> None:
     def told(path: str, **more: Any) -> tuple[int | None, str | None]:
         facts = files.ask(path, **more)
-        assert (facts.due_at is None) == (facts.length is not None)
-        return facts.length, facts.type
+        assert (facts.due_at is None) == (facts.file.length is not None)
+        return facts.file.length, facts.file.type
 
     with Files() as files:
         assert told("/plain") == (4321, "audio/mp4")
@@ -501,41 +646,94 @@ def test_a_bug_over_one_feed_keeps_the_last_good_rendering(
 SERIES = ["podcasting20-growth", "homegrown-hits-fountain"]
 LONG_SERIES = [
     "critical-role-anchor-simplecast",
+    "fireside-coder-growth",
+    "fireside-selfhosted-polls",
     "fireside-twib-fountain",
     "geek-sundry-podbean-megaphone",
     "nerdist-libsyn-reguid",
-    "tagesschau-100s",
+    "pair-areyougarbage-megaphone",
     "pair-audiolongread-guardian",
     "pair-darknetdiaries-megaphone",
+    "pair-makingsense-libsyn",
+    "pair-talkshow-selfhosted",
+    "tagesschau-100s",
 ]
+
+
+def served_versions(
+    one: ServedWorld, folder: Path
+) -> Iterator[tuple[str, bytes, bytes, dict[str, str]]]:
+    """Each version of a series: its name, as published, as served, and the ready files by guid.
+
+    What is new in a version is ready before it is served.
+    """
+    one.policy = Policy(max_concurrent_jobs=MANY, max_submissions_per_day=MANY)
+    one.restart()
+    for file in versions(folder):
+        body = file.read_bytes()
+        one.feeds.serve(body)
+        one.later(hours=6)
+        one.now = max(one.now, latest_date(body))
+        one.check()
+        if one.store.feeds.all()[0].error:
+            continue
+        one.settle()
+        ready = one.store.episodes.find(states=[State.READY])
+        files = {episode.guid or "": episode.processed_url or "" for episode in ready}
+        yield file.name, body, one.render(), files
 
 
 @pytest.mark.parametrize(
     "name", [*SERIES, *(pytest.param(one, marks=pytest.mark.long) for one in LONG_SERIES)]
 )
 def test_a_subscriber_misses_nothing_and_gets_nothing_twice(
-    name: str, real_feeds: Corpus, tmp_path: Path
+    name: str, real_feeds: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processed_files, "PER_ROUND", MANY)
     origin, served = Subscriber(), Subscriber()
+    ever_processed: set[str] = set()
+    before: dict[str, tuple[str, str]] = {}  # of each guid the address as published and as served
     with served_world(tmp_path / "feedwatch.db") as one:
-        one.serving = ServeRules()
-        for file in versions(real_feeds.folder / "series" / name):
-            body = file.read_bytes()
-            one.feeds.serve(body)
-            one.later(hours=6)
-            one.now = max(one.now, latest_date(body))
-            one.check()
-            if one.store.feeds.all()[0].error:
-                continue
-            one.settle()
-            document = one.render()
-            assert served.read(document) == origin.read(body, is_ours=False), file.name
-            ready = {
-                episode.id: episode.processed_url
-                for episode in one.store.episodes.find(states=[State.READY])
-            }
-            shown = set(enclosures(document).values())
-            placed = sum(url in shown for url in ready.values())
+        for version, body, document, files in served_versions(
+            one, real_feeds.folder / "series" / name
+        ):
+            assert served.read(document) == origin.read(body, is_ours=False), version
+            shown, published = enclosures(document), enclosures(mended(body))
             kept = one.store.documents.all()["show"]
             assert kept.problem is None
-            assert placed == len(ready) - (kept.unplaced or 0)
+            placed = set(files.values()) & set(shown.values())
+            assert len(placed) == len(files) - (kept.unplaced or 0), version
+            ever_processed |= set(files.values())
+            for guid, address in shown.items():
+                was_published, was_shown = before.get(guid, (published[guid], address))
+                if was_shown in ever_processed and was_published == published[guid]:
+                    assert address in ever_processed, f"{version}: {guid} went back to its origin"
+                before[guid] = published[guid], address
+            addresses = [url for url in shown.values() if url in ever_processed]
+            if len(set(published.values())) == len(published):
+                assert len(set(addresses)) == len(addresses), f"{version}: one file, two episodes"
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_what_is_left_out_until_it_is_ready_is_not_lost(
+    name: str, real_feeds: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processed_files, "PER_ROUND", MANY)
+    served = Subscriber()
+    with served_world(tmp_path / "feedwatch.db") as one:
+        one.configure(not_ready=NotReady.OMIT)
+        published = b""
+        for _, body, document, _ in served_versions(one, real_feeds.folder / "series" / name):
+            published = body
+            served.read(document)
+        assert all(len(addresses) == 1 for addresses in served.addresses.values())
+        one.later(hours=25)
+        served.read(one.render())
+        assert enclosures(mended(published)).keys() <= served.addresses.keys()
+
+
+def mended(body: bytes) -> bytes:
+    """A publisher's document, well-formed."""
+    document = well_formed(Document(body=body, url="https://example.org/feed.xml"))
+    assert document is not None
+    return document

@@ -37,6 +37,7 @@ from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
+from feedwatch.watcher.websub import WebSub
 
 log = logging.getLogger("feedwatch")
 
@@ -164,6 +165,9 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
             Reload(settings, context, connect),
             alerts=Alerts(context, channels, telling) if channels else None,
             outward=_outward(context, heartbeat),
+            websub=WebSub(context, http, settings.public_url or "")
+            if settings.hears_hubs
+            else None,
         )
         yield daemon, context
 

@@ -24,6 +24,7 @@ from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome, origin
 from feedwatch.core.printable import counted
 from feedwatch.core.status import Finding
+from feedwatch.core.websub import Push
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import (
     Cancellation,
@@ -39,8 +40,9 @@ from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
+from feedwatch.store.store import Store
 from feedwatch.watcher.checks import look
-from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox
+from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push
 from feedwatch.watcher.restore import NextImport
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
@@ -135,11 +137,30 @@ def _database(settings: Settings) -> Iterator[Finding]:
             )
             yield Finding("database", *_writable(path, found))
             yield from _lacking(coming_import(settings, store))
+            yield from _push(settings, push(store, datetime.now(UTC)), store)
             sandboxed = only_at_a_sandbox(store, origin(settings.api_url))
             if sandboxed is not None:
                 yield Finding("sandbox", sandboxed, OWN_DATABASE)
     except StoreError as error:
         yield Finding("database", str(error), "see the message")
+
+
+def _push(settings: Settings, found: Push | None, store: Store) -> Iterator[Finding]:
+    """Whether feeds that name a hub are subscribed to it."""
+    named = len(store.subscriptions.topics())
+    if not named:
+        return
+    if not settings.hears_hubs:
+        why = "hubs would reach feedwatch by FEEDWATCH_PUBLIC_LISTEN and FEEDWATCH_PUBLIC_URL"
+        yield Finding("push", f"{counted(named, 'feed')} with a hub, only polled: {why}")
+        return
+    subscribed, errors = (found.subscribed, found.errors) if found is not None else (0, ())
+    mend = f"see whether {settings.public_url}/websub/ is reached from outside; polling goes on"
+    yield Finding(
+        "push",
+        "; ".join([f"{subscribed} of {counted(named, 'feed')} with a hub subscribed", *errors]),
+        mend if errors else None,
+    )
 
 
 def _writable(path: Path | None, found: str) -> tuple[str, str | None]:

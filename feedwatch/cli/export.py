@@ -26,7 +26,7 @@ from feedwatch.net.client import Cancellation
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import configured_feeds, find_feed
-from feedwatch.watcher.placements import episodes_of, file_of
+from feedwatch.watcher.placements import episodes_of
 
 COLUMNS = (
     "id",
@@ -105,9 +105,9 @@ def _document(settings: Settings, store: Store, source: FeedConfig, feed: Feed) 
     layout = layout_of(body)
     places = episodes_of(store, feed, source, layout, found.document.url)
     ready = {
-        number: file_of(one)
+        number: file
         for number, one in store.documents.episodes(feed.id).items()
-        if one.processed_url
+        if (file := one.processed) is not None
     }
     lost = len(ready.keys() - set(places))
     if lost:

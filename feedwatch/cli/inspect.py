@@ -18,6 +18,7 @@ from feedwatch.cli.output import (
     print_table,
     tell,
 )
+from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.core.circuit_breaker import next_read
 from feedwatch.core.episode import Episode, State, is_lost
@@ -54,14 +55,13 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     with opened(settings) as store:
         breaker, by_feed = store.breakers.get(INLET), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
-        served = store.documents.all()
+        served, subscribed = store.documents.all(), store.subscriptions.by_feed()
     if as_json:
         print_json(
             [
                 feed_json(
                     *(feed, breaker, by_feed.get(name)),
-                    url_changes.get(name, ()),
-                    served.get(name),
+                    *(url_changes.get(name, ()), served.get(name), subscribed.get(feed.id)),
                 )
                 for name, feed in known.items()
             ]
@@ -132,17 +132,22 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
 
     Each decision with its time and reason.
     """
-    with opened(read_settings(config)) as store:
+    settings = read_settings(config)
+    with opened(settings) as store:
         episode = find_episode(store, episode_id)
+        placing = overview.placing_of(store, plan_of(settings), episode)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
-        document = masked_document(whole_episode_json(episode, keys, history))
+        document = masked_document(whole_episode_json(episode, keys, history, placing))
     if as_json:
         print_json(document)
         return
     for name, value in document.items():
-        if value is not None and name not in ("known_by", "history"):
+        if value is not None and name not in ("known_by", "history", "served"):
             lines = [printable(line) for line in str(value).split("\n")]
             click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
+    if placing is not None:
+        said = [placing.url or "as published", *([placing.reason] if placing.reason else [])]
+        tell(f"{'served feed:':<20} {printable('; '.join(said))}")
     tell("known by:")
     for key in document["known_by"]:
         tell(f"  {printable(key)}")
@@ -248,6 +253,17 @@ def _print_status(status: Status, now: datetime) -> None:
     for feed in status.feeds:
         if noted := remark(feed):
             tell(f"  {feed.name}: {noted}")
+    if status.unserved is not None and (status.unserved.unplaced or status.unserved.waiting):
+        tell(
+            f"served feeds {counted(status.unserved.unplaced, 'ready episode')} without an item, "
+            f"{status.unserved.waiting} waiting for the length of the file: `feedwatch show ID`"
+        )
+    if status.push is not None:
+        errors = "".join(f"; {error}" for error in status.push.errors)
+        tell(
+            f"push         {status.push.subscribed} of "
+            f"{counted(status.push.named, 'feed')} with a hub subscribed{errors}"
+        )
     for one in status.undelivered:
         tell(f"undelivered  {counted(one.events, 'event')} via {one.channel}: {one.error}")
     if all(status.journal.values()):

@@ -40,10 +40,12 @@ from feedwatch.watcher.decisions import Proposal, TargetOf
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.watcher.processed_files import ProcessedFiles
 from feedwatch.watcher.served_feeds import ServedFeeds
+from feedwatch.watcher.websub import Callback
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Monitored, Serving
-from feedwatch.web.served_feeds import PublicSide, public_application
-from feedwatch.web.server import HttpSide
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
+from feedwatch.web.server import MAX_CONNECTIONS, MAX_PUBLIC_CONNECTIONS, MAX_PUSH, HttpSide
 from feedwatch.web.site import Access, DryRun, Parts, Site
 
 log = logging.getLogger("feedwatch")
@@ -101,10 +103,10 @@ def served(settings: Settings, source: Monitored | Serving) -> Iterator[Site | N
         yield site
 
 
-def listening(key: str, listen: Listen) -> HttpSide:
+def listening(key: str, listen: Listen, connections: int = MAX_CONNECTIONS) -> HttpSide:
     """A side that listens where the config says. Raises `ConfigError`."""
     try:
-        return HttpSide(*listen)
+        return HttpSide(*listen, connections)
     except OSError as error:
         problem = f"{key}={listen.host}:{listen.port}: cannot listen there: {error.strerror}"
         if error.errno == EADDRINUSE:  # it may be free soon: service managers try again after this
@@ -118,10 +120,10 @@ def public(settings: Settings) -> Iterator[PublicSide | None]:
     if settings.public_listen is None:
         yield None
         return
-    side = listening("FEEDWATCH_PUBLIC_LISTEN", settings.public_listen)
-    what = PublicSide()
+    side = listening("FEEDWATCH_PUBLIC_LISTEN", settings.public_listen, MAX_PUBLIC_CONNECTIONS)
+    what = PublicSide(serves_feeds=settings.serve_feeds, hears_hubs=settings.hears_hubs)
     prefix = urlsplit(settings.public_url or "").path.rstrip("/")
-    with side.serve(public_application(what), prefix):
+    with side.serve(public_application(what), prefix, MAX_PUSH):
         log.info("http: the public side listens on %s", side.url)
         yield what
 
@@ -130,7 +132,9 @@ def public(settings: Settings) -> Iterator[PublicSide | None]:
 def feeds_served(
     settings: Settings, side: PublicSide | None, store: Store, plan: Callable[[], Plan]
 ) -> Iterator[None]:
-    """Render the feeds that are served, and serve them on the public side."""
+    """Answer on the public side: render the feeds that are served, and hear the hubs."""
+    if side is not None and settings.hears_hubs:
+        side.callback = Callback(store, lambda: plan().sources, lambda: datetime.now(UTC))
     if side is None or settings.public_url is None or not settings.serve_feeds:
         yield
         return

@@ -130,6 +130,7 @@ class Keys(_Keys):
     public_listen: values.ListenValue | None = None
     public_url: values.WebUrl | None = None
     serve_feeds: values.Switch = False
+    websub: values.Switch = True
     not_ready: values.NotReadyValue = ServeRules.not_ready
     omit_for: values.Duration = ServeRules.omit_for
     podcast_guid: values.PodcastGuidValue = ServeRules.podcast_guid
@@ -222,6 +223,7 @@ class Settings:
     public_listen: values.Listen | None
     public_url: str | None
     serve_feeds: bool
+    websub: bool
     path: Path | None
     warnings: tuple[str, ...]
     given: Mapping[str, str] = field(compare=False, repr=False)  # key → text, secrets among it
@@ -229,6 +231,11 @@ class Settings:
     def source(self, name: str) -> FeedConfig | None:
         """The feed of this name."""
         return next((source for source in self.sources if source.name == name), None)
+
+    @property
+    def hears_hubs(self) -> bool:
+        """Whether hubs can reach us, and may."""
+        return self.websub and self.public_listen is not None and self.public_url is not None
 
     def secrets(self) -> list[str]:
         """All that must never be shown, for `masking.know`."""
@@ -270,6 +277,7 @@ NEEDS_RESTART = (  # fields of `Settings` whose values a running process keeps
     "public_listen",
     "public_url",
     "serve_feeds",
+    "websub",
     "notify_command",
     "notify_webhook_url",
     "notify_webhook_secret",

@@ -92,6 +92,9 @@ class Feed:
     missing_podcast: str | None = None  # its podcast's id, which the API says that it does not have
     recent_checks: str | None = None  # a `CheckMark` each, the latest last
     remarks: tuple[Remark, ...] | None = None
+    hub: str | None = None  # WebSub, as the last good document names it
+    hub_topic: str | None = None  # by which address the hub knows the feed
+    hub_scope: int | None = None  # the address scope of the feed itself
     repaired: bool | None = None  # the last good document was not well-formed; None: not known
 
 
@@ -130,6 +133,8 @@ class Links:
 
     next_page: str | None = None  # absolute: older items (RFC 5005)
     new_feed_url: str | None = None  # where it says that the feed is from now on
+    hub: str | None = None  # where its changes are told (WebSub)
+    itself: str | None = None  # its own address, as it names it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ def checked(
     item_count: int = 0,
     published: Sequence[datetime] | None = None,
     remarks: tuple[Remark, ...] | None = None,
+    is_pushed: bool = False,
 ) -> Feed:
     """The feed after a check.
 
@@ -49,6 +50,7 @@ def checked(
     `interval`: the check interval of the config.
     `found_new`, `item_count`: whether any of its episodes is new, and how many it has.
     `remarks`: those on a `ParsedFeed`.
+    `is_pushed`: its hub tells of its changes, so it is checked less often.
     `published`: when the latest episodes were published, where this may have changed.
     """
     recent = ((feed.recent_checks or "") + MARKS[type(outcome)])[-RECENT_CHECKS:]
@@ -78,6 +80,10 @@ def checked(
     if isinstance(answer, Document | NotModified):
         after = redirects.observed(after, answer.moved, now)
         after = replace(after, http_max_age=_seconds(answer.http_max_age) or after.http_max_age)
+    if isinstance(answer, Document):
+        hub, topic = answer.links.hub, answer.links.itself or answer.url
+        named = (hub, topic, answer.scope or 0) if hub is not None else (None, None, None)
+        after = replace(after, hub=named[0], hub_topic=named[1], hub_scope=named[2])
     if isinstance(outcome, Same):
         after = replace(
             after,
@@ -104,7 +110,7 @@ def checked(
             skip_hours=document.hints.skip_hours,
             skip_days=document.hints.skip_days,
         )
-    return replace(after, due_at=_due_after_success(after, now, interval))
+    return replace(after, due_at=_due_after_success(after, now, interval, is_pushed=is_pushed))
 
 
 def read_by(feed: Feed, media_types: Sequence[str], now: datetime) -> Feed:
@@ -171,9 +177,12 @@ def _with_rhythm(
     return feed
 
 
-def _due_after_success(feed: Feed, now: datetime, interval: timedelta) -> datetime:
-    """When the config says, or later if the polling hints ask for that."""
+def _due_after_success(
+    feed: Feed, now: datetime, interval: timedelta, *, is_pushed: bool
+) -> datetime:
+    """When the config says, or later if the polling hints ask for that, or a hub pushes."""
     hints = [timedelta(seconds=one or 0) for one in (feed.feed_ttl, feed.http_max_age)]
+    hints += [DAY] if is_pushed else []
     lengthened = schedule.next_check(now, schedule.lengthened(interval, *hints), key=feed.name)
     due_at = min(lengthened, max(schedule.next_check(now, interval, key=feed.name), now + DAY))
     # What is due beyond the horizon would count as due now.

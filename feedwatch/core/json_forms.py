@@ -12,8 +12,9 @@ from feedwatch.core.health import Pass, pass_interval
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words
-from feedwatch.core.served import ServedDocument
+from feedwatch.core.served import Placing, ServedDocument
 from feedwatch.core.status import Status
+from feedwatch.core.websub import Subscription
 
 
 def episode_json(episode: Episode) -> dict[str, Any]:
@@ -49,9 +50,15 @@ def short(moment: datetime | None) -> str:
 
 
 def whole_episode_json(
-    episode: Episode, keys: Sequence[Key], history: Sequence[HistoryEntry]
+    episode: Episode,
+    keys: Sequence[Key],
+    history: Sequence[HistoryEntry],
+    placing: Placing | None,
 ) -> dict[str, Any]:
-    """An episode with all that is kept of it, its keys and its history."""
+    """An episode with all that is kept of it, its keys and its history.
+
+    placing: what it is in its served feed; None where it is not to be in one.
+    """
     return episode_json(episode) | {
         "description": episode.description,
         "podcast_id": episode.podcast_id,
@@ -61,6 +68,7 @@ def whole_episode_json(
         "failed_attempts": episode.failed_attempts,
         "overdue": episode.overdue,
         "due_at": stamp(episode.due_at),
+        "served": {"url": placing.url, "reason": placing.reason} if placing else None,
         "known_by": [str(key) for key in keys],
         "history": [history_json(entry) for entry in history],
     }
@@ -94,6 +102,7 @@ def feed_json(
     counted: EpisodeCounts | None,
     url_changes: Sequence[UrlChange] = (),
     served: ServedDocument | None = None,
+    subscription: Subscription | None = None,
 ) -> dict[str, Any]:
     """A feed, with the fields that the interface promises."""
     return {
@@ -121,6 +130,14 @@ def feed_json(
             "problem": served.problem,
         }
         if served is not None
+        else None,
+        "push": {
+            "hub": feed.hub,
+            "subscribed_until": stamp(subscription.lease_until) if subscription else None,
+            "last_push_at": stamp(subscription.pushed_at) if subscription else None,
+            "error": subscription.error if subscription else None,
+        }
+        if feed.hub is not None
         else None,
     }
 
@@ -161,7 +178,7 @@ def _pass_json(passes: Sequence[Pass]) -> dict[str, Any] | None:
 
 def status_json(status: Status) -> dict[str, Any]:
     """The whole status, for programs."""
-    breaker = status.breaker
+    breaker, unserved = status.breaker, status.unserved
     return {
         "daemon": {
             "running": not status.problems and not status.passes,  # passes: by a timer
@@ -203,6 +220,16 @@ def status_json(status: Status) -> dict[str, Any]:
             {"channel": one.channel, "events": one.events, "error": one.error}
             for one in status.undelivered
         ],
+        "served": {"unplaced": unserved.unplaced, "waiting": unserved.waiting}
+        if unserved is not None
+        else None,
+        "push": {
+            "named": status.push.named,
+            "subscribed": status.push.subscribed,
+            "errors": list(status.push.errors),
+        }
+        if status.push is not None
+        else None,
         "waiting": [episode_json(episode) for episode in status.waiting],
         "overdue": [episode_json(episode) for episode in status.overdue],
         "journal": [

@@ -10,7 +10,9 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import Pass
+from feedwatch.core.served import Unserved
 from feedwatch.core.settings import Policy
+from feedwatch.core.websub import Push
 
 
 class Finding(NamedTuple):
@@ -43,4 +45,6 @@ class Status:
     undelivered: Sequence[Undelivered]
     waiting: Sequence[Episode]  # the newest held and unknown ones
     overdue: Sequence[Episode]
+    unserved: Unserved | None  # None: no feed is served
+    push: Push | None  # None: no feed names a hub, or hubs cannot reach us
     journal: Mapping[str, str | None]  # why this user cannot write a place of it; None if it can

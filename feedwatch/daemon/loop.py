@@ -47,6 +47,7 @@ from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
+from feedwatch.watcher.websub import WebSub
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
 STOP_SECONDS = 6.0  # for a request in flight; service managers wait for ten
 ALERTS = "alerts"  # a loop only where the config has a channel; health does not depend on it
+WEBSUB = "websub"  # likewise, where there is a public side
 ANNOUNCE_SECONDS = 60.0  # for alerts at the end of `run_once`; the next run sends the rest
 OUTAGE_RETRY_AT_MOST = timedelta(minutes=5)  # between two attempts while the database fails
 
@@ -80,11 +82,13 @@ class Daemon:
         *,
         alerts: Alerts | None = None,
         outward: OutwardHeartbeat | None = None,
+        websub: WebSub | None = None,
     ) -> None:
         """`cancellation` ends the requests of the first three loops once the daemon is to stop.
 
         `reload` reads the config, logs what has changed, and returns whether it was accepted.
-        `alerts` is None where the config has no channel, `outward` without a heartbeat URL.
+        `alerts` is None where the config has no channel, `outward` without a heartbeat URL,
+        `websub` where hubs cannot reach us.
         """
         self._context = context
         self._checks = checks
@@ -93,6 +97,7 @@ class Daemon:
         self._cancellation = cancellation
         self._alerts = alerts
         self._outward = outward
+        self._websub = websub
         self._reload = reload
         self._reload_requested = False
         self._reload_refused = False
@@ -114,6 +119,8 @@ class Daemon:
         }
         if self._alerts is not None:
             loops[ALERTS] = self._alerts
+        if self._websub is not None:
+            loops[WEBSUB] = self._websub
         scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(len(loops))},

@@ -125,7 +125,7 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
                 last_modified=_sendable(response.headers.get("last-modified")),
                 http_max_age=fresh_for(response.headers),
                 hints=hints_of(body),
-                links=links_of(body, _bare(response.url)),
+                links=links_of(body, _bare(response.url), _named_in_header(response)),
                 scope=scope,
                 moved=moved,
             )
@@ -143,6 +143,12 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
         case status:
             phrase = shortened(response.reason_phrase)
             return Failed(f"the server answered {status} {phrase}".rstrip(), retry_after(response))
+
+
+def _named_in_header(response: httpx.Response) -> dict[str, str]:
+    """The addresses of the header `Link` by their relations, as far as somebody asks for them."""
+    links = response.links
+    return {name: links[name]["url"] for name in ("hub", "self") if name in links}
 
 
 def _sendable(validator: str | None) -> str | None:

@@ -5,12 +5,14 @@ changes is replaced where it stands, and every other byte stays as it is.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 from xml.sax.saxutils import escape
 
+from feedwatch.core.served import ProcessedFile
 from feedwatch.feeds.enclosures import AUDIO_UNKNOWN, Candidate, FoundIn, media_type
 from feedwatch.feeds.layout import TIMED, Element, Layout, candidate_of
 
@@ -26,16 +28,6 @@ PODCAST = "https://podcastindex.org/namespace/1.0"
 ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
 
 Edit = tuple[int, int, bytes]  # the bytes from here to there, and what stands there instead
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessedFile:
-    """A processed file, as a feed names it."""
-
-    url: str
-    length: int | None = None  # bytes; None: not known
-    type: str | None = None
-    duration: float | None = None  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +57,17 @@ def rewritten(
     Without an `edition` nothing else changes. `omitted` has the places of items to leave out.
     """
     edits: list[Edit] = []
+    guids = _missing_guids(layout.items) if edition is not None else {}
     for place, item in enumerate(layout.items):
         if place in omitted:
             edits.append((item.begin, item.end, b""))
-        elif place in processed:
+            continue
+        if place in processed:
             edits += _item_edits(layout.document, item, processed[place], edition)
+        end = item.content_end
+        if place in guids and end is not None:
+            guid = b'<guid isPermaLink="false">' + _quoted(guids[place]) + b"</guid>"
+            edits.append((end, end, guid))
     if edition is not None:
         edits += [(begin, end, b"") for begin, end in layout.stylesheets]
         edits += _channel_edits(layout, edition)
@@ -117,6 +115,27 @@ def _item_edits(
         if part.name in TIMED and not edition.keeps_timed:
             yield part.begin, part.end, b""
     yield from _duration_edits(item, file)
+
+
+def _missing_guids(items: Sequence[Element]) -> dict[int, str]:
+    """The published addresses of RSS items without a guid, by their places; none that is shared.
+
+    Apps take the address for the guid then, and would take the processed file for a new episode.
+    """
+    stated: list[str] = []
+    missing: dict[int, str] = {}
+    for place, item in enumerate(items):
+        guids = (part.text.strip() for part in item.parts if part.name in ("guid", "id"))
+        guid = next(filter(None, guids), None)
+        found = (candidate_of(part) for part in item.parts if part.name == "enclosure")
+        url = next((one.url.strip() for one in found if one is not None and one.url), None)
+        is_rss = item.name == "item" and "about" not in item.attributes
+        if guid is not None:
+            stated.append(guid)
+        elif url is not None and is_rss and item.content_end is not None:
+            missing[place] = url
+    counts = Counter([*stated, *missing.values()])
+    return {place: url for place, url in missing.items() if counts[url] == 1}
 
 
 def _media_edit(document: bytes, element: Element, file: ProcessedFile, kind: str) -> Edit:

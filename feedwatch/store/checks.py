@@ -41,19 +41,18 @@ OF_OTHERS = {
     *("full_reads_requested", "missing_podcast"),
 }
 CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in OF_OTHERS)
-# A full read that was requested while the check ran has made the feed due at once: that stays so.
+# A read or a check that was requested while the check ran has made the feed due: that stays so.
 _NEXT_CHECK = case(
     (
-        feeds.c.full_reads_requested == bindparam("requested_before"),
+        (feeds.c.full_reads_requested == bindparam("requested_before"))
+        & feeds.c.due_at.is_not_distinct_from(bindparam("due_before", type_=feeds.c.due_at.type)),
         bindparam("next_check_at", type_=feeds.c.due_at.type),
     ),
     else_=feeds.c.due_at,
 )
-# Built once: to build a statement of so many columns costs more than to execute it. It updates no
-# row if the feed's URL has changed, since that was a check of something else, nor if its version
-# has: a check that was under way undoes nobody's decision. Nor if the row is not the one that the
-# check began with: where a copy was restored over the open database, validators would be written of
-# a document whose episodes are not there any more.
+# Built once, as that costs more than to execute it. It updates no row whose URL has changed, since
+# that was a check of another one, nor whose version has, as a check undoes nobody's decision, nor
+# one that the check did not begin with: in a restored copy the document's episodes are not there.
 _UPDATE_CHECKED = (
     update(feeds)
     .where(
@@ -305,6 +304,7 @@ def _parameters(feed: Feed, before: Feed) -> dict[str, Any]:
         "checked_version": feed.version,
         "checked_before": before.checked_at,
         "requested_before": feed.full_reads_requested,
+        "due_before": before.due_at,
         "next_check_at": feed.due_at,
     }
 

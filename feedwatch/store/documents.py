@@ -6,7 +6,13 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from feedwatch.core.episode import State
-from feedwatch.core.served import FileFacts, KeptDocument, ServedDocument, ServedEpisode
+from feedwatch.core.served import (
+    FileFacts,
+    KeptDocument,
+    ProcessedFile,
+    ServedDocument,
+    ServedEpisode,
+)
 from feedwatch.store.database import reading
 from feedwatch.store.schema import documents, episodes, feeds, history, processed_files
 from feedwatch.store.sql import chunks
@@ -38,8 +44,9 @@ class DocumentStore:
 
     def all(self) -> dict[str, ServedDocument]:
         """What is kept, by the feeds' names, without the documents themselves."""
-        columns = [column for column in documents.c if column.key not in ("body", "feed_id")]
-        query = select(feeds.c.name, documents.c.feed_id, *columns).join_from(documents, feeds)
+        left_out = ("body", "unplaced_episodes")
+        columns = [column for column in documents.c if column.key not in left_out]
+        query = select(feeds.c.name, *columns).join_from(documents, feeds)
         with reading(self._engine) as db:
             return {
                 values.pop("name"): ServedDocument(**values)
@@ -53,11 +60,34 @@ class DocumentStore:
             query = select(documents.c.body).where(documents.c.feed_id == feed_id)
             return db.scalars(query).one_or_none()
 
-    def note_unplaced(self, feed_id: int, version: int, unplaced: int) -> None:
-        """Note how many ready episodes have no item in the document of this version."""
+    def note_unplaced(self, feed_id: int, version: int, unplaced: Collection[int]) -> bool:
+        """Note which ready episodes have no item in the document; False if it is a later one."""
         row = (documents.c.feed_id == feed_id) & (documents.c.version == version)
+        noted = {"unplaced": len(unplaced), "unplaced_episodes": sorted(unplaced)}
         with self._engine.begin() as db:
-            db.execute(update(documents).where(row).values(unplaced=unplaced))
+            return db.execute(update(documents).where(row).values(noted)).rowcount == 1
+
+    def unplaced(self, feed_id: int) -> set[int] | None:
+        """Which ready episodes have no item in the document; None: not rendered yet."""
+        query = select(documents.c.unplaced_episodes).where(documents.c.feed_id == feed_id)
+        with reading(self._engine) as db:
+            found = db.scalars(query).one_or_none()
+        return set(found) if found is not None else None
+
+    def waiting_files(self) -> int:
+        """How many processed files are not served yet, since nobody knows their length."""
+        one, file = episodes.c, processed_files.c
+        query = (
+            select(one.feed_id, one.id)
+            .join_from(processed_files, episodes)
+            .join(documents, documents.c.feed_id == one.feed_id)
+            .where(file.due_at.is_not(None), file.url == one.processed_url)
+        )
+        waiting: dict[int, set[int]] = {}
+        with reading(self._engine) as db:
+            for feed_id, number in db.execute(query):
+                waiting.setdefault(feed_id, set()).add(number)
+        return sum(len(ids - (self.unplaced(feed) or set())) for feed, ids in waiting.items())
 
     def last_move(self) -> int:
         """The id of the last entry in the history of all episodes."""
@@ -78,14 +108,13 @@ class DocumentStore:
 
     def episodes(self, feed_id: int) -> dict[int, ServedEpisode]:
         """The episodes of a feed, by id, with what is known of their processed files."""
-        one, file = episodes.c, processed_files.c
+        one = episodes.c
         query = (
             select(
                 *(one.id, one.state, one.first_seen_at, one.processed_url),
-                *(one.duration, one.finished_at),
-                *(file.url, file.since, file.length, file.type, file.attempts, file.due_at),
+                *(one.duration, processed_files),
             )
-            .join_from(episodes, processed_files, one.id == file.episode_id, isouter=True)
+            .join_from(episodes, processed_files, isouter=True)
             .where(one.feed_id == feed_id)
         )
         with reading(self._engine) as db:
@@ -96,34 +125,54 @@ class DocumentStore:
                     first_seen_at=seen,
                     processed_url=processed_url,
                     duration=duration,
-                    finished_at=finished,
-                    file=FileFacts(
-                        url=url, since=since, length=length, type=kind, attempts=count, due_at=due
-                    )
-                    if url is not None
-                    else None,
+                    facts=_facts(*facts) if episode_id is not None else None,
                 )
-                for number, state, seen, processed_url, duration, finished, *facts in db.execute(
-                    query
+                for (number, state, seen, processed_url, duration, episode_id, *facts) in (
+                    db.execute(query)
                 )
-                for url, since, length, kind, count, due in [facts]
             }
 
     def save_files(self, found: Mapping[int, FileFacts]) -> None:
         """Write what is known of processed files, by their episodes' ids."""
         with self._engine.begin() as db:
-            for number, file in found.items():
-                values = {
-                    "url": file.url,
-                    "since": file.since,
-                    "length": file.length,
-                    "type": file.type,
-                    "attempts": file.attempts,
-                    "due_at": file.due_at,
+            for number, facts in found.items():
+                earlier = vars(facts.earlier) if facts.earlier is not None else {}
+                values = vars(facts.file) | {
+                    "since": facts.since,
+                    "attempts": facts.attempts,
+                    "due_at": facts.due_at,
+                    **{f"earlier_{name}": earlier.get(name) for name in vars(facts.file)},
                 }
                 row = processed_files.c.episode_id == number
                 if db.execute(update(processed_files).where(row).values(values)).rowcount == 0:
                     db.execute(insert(processed_files).values(values | {"episode_id": number}))
+
+
+def _facts(  # the columns of `processed_files`, in their order
+    url: str,
+    length: int | None,
+    kind: str | None,
+    attempts: int,
+    since: datetime,
+    due_at: datetime | None,
+    duration: float | None,
+    earlier_url: str | None,
+    earlier_length: int | None,
+    earlier_type: str | None,
+    earlier_duration: float | None,
+) -> FileFacts:
+    earlier = None
+    if earlier_url is not None:
+        earlier = ProcessedFile(
+            url=earlier_url, length=earlier_length, type=earlier_type, duration=earlier_duration
+        )
+    return FileFacts(
+        file=ProcessedFile(url=url, length=length, type=kind, duration=duration),
+        since=since,
+        attempts=attempts,
+        due_at=due_at,
+        earlier=earlier,
+    )
 
 
 def keep(db: Connection, feed_id: int, kept: KeptDocument) -> None:

@@ -40,6 +40,9 @@ OF_ADDRESS = (
     "moved_url",
     "url_scope",
     "remarks",
+    "hub",
+    "hub_topic",
+    "hub_scope",
 )
 # Built once: to build a statement of so many columns costs more than to execute it.
 _SELECT_FEEDS = select(*columns_of(feeds))

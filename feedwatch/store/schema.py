@@ -108,6 +108,9 @@ feeds = Table(
     Column("recent_checks", String(48)),  # a letter each, as in `feed.CheckMark`
     Column("remarks", Remarks),
     Column("repaired", Boolean),
+    Column("hub", Text),  # these three: of WebSub, as the last good document names them
+    Column("hub_topic", Text),
+    Column("hub_scope", Integer),
 )
 
 # URL changes: the URLs that feeds are no longer fetched from, and why. Append only.
@@ -198,6 +201,7 @@ documents = Table(
     Column("version", Integer, nullable=False),  # counts documents
     Column("problem", Text),  # why the last document is not served
     Column("unplaced", Integer),  # ready episodes that have no item in it; null: not rendered yet
+    Column("unplaced_episodes", JSON(none_as_null=True)),  # their ids
 )
 
 # What the servers of processed files say of them. A row for each file that was asked for.
@@ -211,6 +215,33 @@ processed_files = Table(
     Column("attempts", Integer, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),  # of the next attempt; null: there is none
+    Column("duration", Float),
+    # The file of the job before, which is served until this one's length is known.
+    Column("earlier_url", Text),
+    Column("earlier_length", BigInteger),
+    Column("earlier_type", String(100)),
+    Column("earlier_duration", Float),
+)
+
+# Subscriptions of feeds to hubs (WebSub): asked for, verified, or about to end.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("feed_id", ForeignKey("feeds.id"), nullable=False, index=True),
+    Column("hub", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("scope", Integer, nullable=False),
+    Column("token", String(32), nullable=False, unique=True),  # of the callback
+    Column("secret", String(64), nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("pending", String(16)),
+    Column("lease_until", UtcDateTime),  # null: never verified
+    Column("failures", Integer, nullable=False),
+    Column("error", Text),
+    Column("pushed_at", UtcDateTime),
+    Column("pushes", Text, nullable=False),  # digests of the last ones
+    Column("version", Integer, nullable=False),  # counts writes
 )
 
 # The history of each episode's states. Append only, written in the transaction that changes it.

@@ -25,6 +25,7 @@ from feedwatch.store.passes import PassStore
 from feedwatch.store.schema import metadata
 from feedwatch.store.sessions import SessionStore
 from feedwatch.store.statistics import Statistics
+from feedwatch.store.subscriptions import SubscriptionStore
 from feedwatch.store.upkeep import Upkeep
 
 
@@ -86,6 +87,7 @@ class Store:
         self.listings = Listings(engine)
         self.documents = DocumentStore(engine)
         self.sessions = SessionStore(engine)
+        self.subscriptions = SubscriptionStore(engine)
 
     def close(self) -> None:
         """Close all connections and release the lock."""

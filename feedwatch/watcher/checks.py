@@ -272,7 +272,10 @@ class Checks:
                 )
             elif self._context.count_check(check, answer):
                 now, interval = self._context.clock(), check.source.check_interval
-                after = feed_lifecycle.checked(feed, answer, None, now, interval)
+                is_pushed = feed.name in self._context.pushed
+                after = feed_lifecycle.checked(
+                    feed, answer, None, now, interval, is_pushed=is_pushed
+                )
                 self._unchanged.add(feed, after)
             else:
                 self._under_way.discard(feed.id)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -70,6 +70,7 @@ class Context:
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     journal: Journal = field(default_factory=lambda: Journal([]))
+    pushed: Collection[str] = ()  # the feeds whose hubs have pushed, and are subscribed to
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds
     worked: Callable[[str], None] = lambda _: None  # progress of the loop with this name
 

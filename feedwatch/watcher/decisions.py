@@ -320,7 +320,10 @@ def request_check(
     earliest = now
     if feed.checked_at is not None and feed.checked_at <= now:
         earliest = max(now, feed.checked_at + CHECK_AT_MOST_EVERY)
-    due_at = min(earliest, feed.due_at) if feed.due_at is not None else earliest
+    # A check that is under way may have missed the change: one that is due already is due anew.
+    due_at = earliest
+    if feed.due_at is not None and feed.due_at > now:
+        due_at = min(earliest, feed.due_at)
     store.feeds.make_due(due_at, [name])
     return due_at
 

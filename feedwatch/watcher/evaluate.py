@@ -243,6 +243,7 @@ def feed_after(
         item_count=evaluation.item_count,
         published=published,
         remarks=_remarks(feed, document, evaluation),
+        is_pushed=feed.name in context.pushed,
     )
 
 

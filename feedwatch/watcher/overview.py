@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Episode, State
@@ -12,11 +13,14 @@ from feedwatch.core.health import LOOPS, problems_shown, record_of
 from feedwatch.core.ledger import is_loopback
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
+from feedwatch.core.served import Placing, Unserved, placing
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Status
+from feedwatch.core.websub import Push
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
+from feedwatch.watcher.context import Plan
 from feedwatch.watcher.errors import NotFoundError, UnknownFeedError
 
 NAMED_EPISODES = 10  # of those that a sandbox had, by their ids
@@ -62,8 +66,42 @@ def status(
         undelivered=store.outbox.stuck(),
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
+        unserved=unserved(store),
+        push=push(store, now),
         journal={str(place): problem_of(place) for place in journal},
     )
+
+
+def unserved(store: Store) -> Unserved | None:
+    """How many ready episodes listeners do not get yet; None where no feed is served."""
+    kept = store.documents.all()
+    if not kept:
+        return None
+    unplaced = sum(one.unplaced or 0 for one in kept.values())
+    return Unserved(unplaced=unplaced, waiting=store.documents.waiting_files())
+
+
+def push(store: Store, now: datetime) -> Push | None:
+    """What there is of WebSub; None where there is no subscription."""
+    known = store.subscriptions.all()
+    if not known:
+        return None
+    subscribed = {one.feed_id for one in known if one.holds(now)}
+    failing = {f"{urlsplit(one.hub).hostname}: {one.error}" for one in known if one.error}
+    named = len(store.subscriptions.topics())
+    return Push(named=named, subscribed=len(subscribed), errors=tuple(sorted(failing)))
+
+
+def placing_of(store: Store, plan: Plan, episode: Episode) -> Placing | None:
+    """What a ready episode is in its served feed; None of any other, and of one not served."""
+    source, feed = plan.sources.get(episode.feed), store.feeds.named(episode.feed)
+    if source is None or feed is None or not plan.serves(source):
+        return None
+    one = store.documents.episodes(feed.id).get(episode.id)
+    if one is None or one.processed_url is None:
+        return None
+    kept = store.documents.all().get(feed.name)
+    return placing(one, kept, store.documents.unplaced(feed.id))
 
 
 def only_at_a_sandbox(store: Store, api: str) -> str | None:

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import keys_of
 from feedwatch.core.match_items import MatchKind, UnchangedItems
-from feedwatch.core.served import ServedEpisode
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.layout import Layout, item_of
-from feedwatch.feeds.rewrite import ProcessedFile
 from feedwatch.store.store import Store
 from feedwatch.watcher.evaluate import matched
 
@@ -39,14 +37,3 @@ def matched_episodes(store: Store, feed: Feed, items: Sequence[Item]) -> list[in
         else:
             found.append(None)
     return found
-
-
-def file_of(episode: ServedEpisode) -> ProcessedFile:
-    """The processed file of a ready episode, as far as it is known."""
-    file = episode.file if not episode.is_unasked else None
-    return ProcessedFile(
-        url=episode.processed_url or "",
-        length=file.length if file is not None else None,
-        type=file.type if file is not None else None,
-        duration=episode.duration,
-    )

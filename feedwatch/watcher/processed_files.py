@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
 import httpx
 
-from feedwatch.core.served import FileFacts, ServedEpisode, asked
+from feedwatch.core.served import FileAnswer, FileFacts, ServedEpisode, asked
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import TooPrivateError, deadline, limit_scope
 
@@ -22,15 +21,8 @@ AT_ONCE = 4
 PER_ROUND = 40
 LENGTH = re.compile("[1-9][0-9]{0,14}")
 MEDIA_TYPE = re.compile(r"(?:audio|video)/[a-z0-9.+-]{1,80}")
+NO_ANSWER = FileAnswer(has_file=False)
 ERRORS = (httpx.HTTPError, httpx.InvalidURL, TooPrivateError, ValueError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a server says of a file; None for what it does not say."""
-
-    length: int | None = None
-    type: str | None = None
 
 
 class ProcessedFiles:
@@ -60,26 +52,26 @@ class ProcessedFiles:
                 heard, silent = set[str](), set[str]()
                 answers = pool.map(self._ask, [url for _, url in some])
                 for (one, url), answer in zip(some, answers, strict=True):
-                    told = answer or Answer()
-                    found[one.id] = asked(one.file, url, told.length, told.type, self._clock())
+                    found[one.id] = asked(one, url, answer or NO_ANSWER, self._clock())
                     (silent if answer is None else heard).add(urlsplit(url).netloc)
                 for one, url in left:
                     if urlsplit(url).netloc in silent - heard:
-                        found[one.id] = asked(one.file, url, None, None, self._clock())
+                        found[one.id] = asked(one, url, NO_ANSWER, self._clock())
                 left = [(one, url) for one, url in left if one.id not in found]
         return found
 
-    def _ask(self, url: str) -> Answer | None:
+    def _ask(self, url: str) -> FileAnswer | None:
         """By HEAD, and by a GET of one byte where that does not tell; None: neither is answered."""
-        answer = None
+        answer: FileAnswer | None = None
         for method, headers in (("HEAD", {}), ("GET", {"range": "bytes=0-0"})):
             try:
                 with deadline(SECONDS), self._response(method, url, headers) as response:
-                    answer = _read(response)
+                    told = _read(response)
             except ERRORS:
                 continue
-            if answer.length is not None:
-                break
+            if told.length is not None:
+                return told
+            answer = answer if answer is not None and answer.has_file else told
         return answer
 
     @contextmanager
@@ -102,15 +94,16 @@ class ProcessedFiles:
         raise httpx.TooManyRedirects("too many redirects")
 
 
-def _read(response: httpx.Response) -> Answer:
+def _read(response: httpx.Response) -> FileAnswer:
+    length = ""
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
         length = response.headers.get("content-range", "").rpartition("/")[2]
-    elif response.status_code == httpx.codes.OK and "content-encoding" not in response.headers:
+    elif response.status_code != httpx.codes.OK:
+        return NO_ANSWER
+    elif "content-encoding" not in response.headers:
         length = response.headers.get("content-length", "")
-    else:
-        return Answer()
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return Answer(
+    return FileAnswer(
         length=int(length) if LENGTH.fullmatch(length) else None,
         type=kind if MEDIA_TYPE.fullmatch(kind) else None,
     )

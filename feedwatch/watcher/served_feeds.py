@@ -1,4 +1,4 @@
-"""Served feeds: rendered in the background, and kept in memory for those who ask.
+"""Served feeds: rendered in the background, and kept for those who ask.
 
     kept document ── its items → known episodes ── processed files ── rewritten → rendering
           └── changed, an episode moved, the config changed, or a moment has come
@@ -27,8 +27,9 @@ from feedwatch.feeds.well_formed import is_well_formed, unpacked
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Plan
-from feedwatch.watcher.placements import episodes_of, file_of
+from feedwatch.watcher.placements import episodes_of
 from feedwatch.watcher.processed_files import ProcessedFiles
+from feedwatch.watcher.renderings import Rendering, Renderings
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +37,6 @@ ROUND_SECONDS = 2.0
 WAIT_AFTER_ERROR = 30.0  # seconds
 ASK_SECONDS = 20.0  # of a round: servers that do not answer must not keep all feeds waiting
 GZIP_LEVEL = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rendering:
-    """A feed as listeners get it."""
-
-    packed: bytes  # by gzip
-    digest: str  # of the bytes before they were packed
-    modified: datetime
-    is_atom: bool = False
-
-    @property
-    def body(self) -> bytes:
-        """The bytes themselves."""
-        return gzip.decompress(self.packed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +65,9 @@ class ServedFeeds:
         self._files = files
         self._url = url
         self._clock = clock
-        self._renderings: dict[str, Rendering] = {}  # by the feed's name
+        self._renderings = Renderings()
         self._states: dict[str, _State] = {}
+        self._unplaced: dict[str, frozenset[int]] = {}  # as noted in the database
         self._last_move: int | None = None
         self._ask_until = 0.0  # for processed files, by the monotonic clock
         self._stopping = threading.Event()
@@ -94,7 +81,7 @@ class ServedFeeds:
 
     def find(self, name: str) -> Rendering | None:
         """The feed as it is served now; None until it was rendered."""
-        return self._renderings.get(name)
+        return self._renderings.find(name)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -108,6 +95,7 @@ class ServedFeeds:
     ) -> None:
         self._stopping.set()
         self._thread.join()
+        self._renderings.close()
 
     def _work(self) -> None:
         failed = ""
@@ -138,8 +126,8 @@ class ServedFeeds:
         else:
             moved = set()
         served = {name: one for name, one in plan.sources.items() if plan.serves(one)}
-        for name in self._renderings.keys() - served.keys():
-            del self._renderings[name]
+        for name in self._renderings.names() - served.keys():
+            self._renderings.drop(name)
             self._states.pop(name, None)
         for name in served.keys() & kept.keys():
             if self._stopping.is_set():
@@ -183,7 +171,7 @@ class ServedFeeds:
             facts = self._files.ask(decided.unasked, self._ask_until)
             store.documents.save_files(facts)
             for number, file in facts.items():
-                if file.length is None and file.due_at is None:
+                if file.file.length is None and file.due_at is None:
                     log.warning(
                         "feed %s: the length of the processed file of episode %d is not known: "
                         "its server does not tell; the served feed says 0",
@@ -193,27 +181,25 @@ class ServedFeeds:
                     )
             episodes = store.documents.episodes(kept.feed_id)
             decided = places(found, episodes, source.serving, now)
-        if decided.unplaced != kept.unplaced:
-            store.documents.note_unplaced(kept.feed_id, kept.version, decided.unplaced)
-            if decided.unplaced:
+        if decided.unplaced != self._unplaced.get(source.name):
+            if store.documents.note_unplaced(kept.feed_id, kept.version, decided.unplaced):
+                self._unplaced[source.name] = decided.unplaced
+            if len(decided.unplaced) != (kept.unplaced or 0):
                 log.info(
                     "feed %s: %s without an item in the served feed",
-                    *(source.name, counted(decided.unplaced, "ready episode")),
+                    *(source.name, counted(len(decided.unplaced), "ready episode")),
                     extra={"feed": source.name},
                 )
-        self._publish(source, kept, layout, decided)
+        self._publish(source, layout, decided)
         return now if decided.unasked else decided.again_at
 
-    def _publish(
-        self, source: FeedConfig, kept: ServedDocument, layout: Layout, decided: Places
-    ) -> None:
+    def _publish(self, source: FeedConfig, layout: Layout, decided: Places) -> None:
         edition = Edition(
             url=f"{self._url}{source.served_path}",
             keeps_guid=source.serving.podcast_guid is PodcastGuid.KEEP,
             keeps_timed=source.serving.timed_tags is TimedTags.KEEP,
         )
-        files = {place: file_of(one) for place, one in decided.processed.items()}
-        document = rewritten(layout, files, edition, decided.omitted)
+        document = rewritten(layout, decided.processed, edition, decided.omitted)
         if not is_well_formed(document):
             log.error(
                 "feed %s: a bug has made its rendering ill-formed; it is served as it was",
@@ -222,16 +208,20 @@ class ServedFeeds:
             )
             return
         digest = sha256(document).hexdigest()[:32]
-        before = self._renderings.get(source.name)
+        before = self._renderings.find(source.name)
         if before is not None and before.digest == digest:
             return
-        finished = [one.finished_at for one in decided.processed.values() if one.finished_at]
-        self._renderings[source.name] = Rendering(
-            packed=gzip.compress(document, GZIP_LEVEL, mtime=0),
-            digest=digest,
-            modified=max([kept.at, *finished]),
-            is_atom=layout.channel is not None and layout.channel.name == "feed",
-        )
+        is_atom = layout.channel is not None and layout.channel.name == "feed"
+        packed = gzip.compress(document, GZIP_LEVEL, mtime=0)
+        try:
+            self._renderings.keep(source.name, packed, digest, self._clock(), is_atom=is_atom)
+        except OSError as error:
+            log.error(  # noqa: TRY400 - no bug
+                "feed %s: there is no room for its rendering, it is served as it was: %s",
+                *(source.name, error),
+                extra={"feed": source.name},
+            )
+            return
         log.debug(
             "feed %s: rendered, %d of %s with the processed file",
             *(source.name, len(decided.processed), counted(len(layout.items), "item")),

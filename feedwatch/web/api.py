@@ -220,10 +220,14 @@ def all_feeds(parts: Parts) -> dict[str, Any]:
     store = parts.store
     breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
     changes, served = store.feeds.url_changes(), store.documents.all()
+    subscribed = store.subscriptions.by_feed()
     known = {feed.name: feed for feed in store.feeds.all()}
     known |= overview.configured_feeds(store, parts.plan().sources.values())
     return {
-        name: feed_json(feed, breaker, counted.get(name), changes.get(name, ()), served.get(name))
+        name: feed_json(
+            *(feed, breaker, counted.get(name), changes.get(name, ())),
+            *(served.get(name), subscribed.get(feed.id)),
+        )
         for name, feed in sorted(known.items())
     }
 
@@ -258,7 +262,8 @@ def whole(parts: Parts, episode: Episode) -> dict[str, Any]:
     """All that is kept of an episode, as `show --json` gives it, with its version."""
     keys = parts.store.episodes.keys(episode.id)
     history = parts.store.episodes.history(episode.id)
-    return whole_episode_json(episode, keys, history) | {"version": str(episode.version)}
+    placing = overview.placing_of(parts.store, parts.plan(), episode)
+    return whole_episode_json(episode, keys, history, placing) | {"version": str(episode.version)}
 
 
 def version_refused(version: str) -> Response | None:

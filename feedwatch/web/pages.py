@@ -107,7 +107,14 @@ def show_episode(number: int) -> str:
     found = overview.find_episode(store, valid_id(number))
     allowed = {action.value for action in Action if is_possible(action, found, at())}
     history, keys = store.episodes.history(found.id), store.episodes.keys(found.id)
-    return render("episode.html", episode=found, allowed=allowed, history=history, known_by=keys)
+    return render(
+        "episode.html",
+        episode=found,
+        allowed=allowed,
+        history=history,
+        known_by=keys,
+        placing=overview.placing_of(store, g.parts.plan(), found),
+    )
 
 
 @page.get("/log", endpoint="log")
@@ -252,6 +259,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "checks": rhythm.checks(feed),
         "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],
         **served_shown(parts, name),
+        "subscription": store.subscriptions.by_feed().get(feed.id),
         "url_changes": store.feeds.url_changes().get(name, []),
         "held": held[:PAGE_SIZE],
         "held_total": len(held),

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 MAX_CONNECTIONS = 32
+# Of the public side: at 1,000 requests a second some 20 wait for their answers, in bursts far more.
+MAX_PUBLIC_CONNECTIONS = 128
 SILENCE_SECONDS = 5.0
 CONNECTION_SECONDS = 20.0  # to send a request, and as many again to take the answer
 LOOK_SECONDS = 0.5  # between two checks for slow connections
 THREADS = 6
 MAX_BODY = 256 * 1024  # bytes of a request
+MAX_PUSH = 1024 * 1024  # of one on the public side: hubs send whole documents
 SHUTDOWN_SECONDS = 1  # for answers that are being made
 
 # It warns of every request that waits for a thread.
@@ -35,8 +38,9 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 class HttpSide:
     """Serves `app` from `with` to its end."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, connections: int = MAX_CONNECTIONS) -> None:
         """Listen at once, or raise `OSError`; without a host, on every address."""
+        self._connections = connections
         if not host and socket.has_dualstack_ipv6():
             self._socket = socket.create_server(
                 ("", port), family=socket.AF_INET6, dualstack_ipv6=True
@@ -54,16 +58,16 @@ class HttpSide:
         self._stopping = threading.Event()
         self._ending = threading.Lock()
 
-    def serve(self, app: "WSGIApplication", url_prefix: str = "") -> Self:
+    def serve(self, app: "WSGIApplication", url_prefix: str = "", max_body: int = MAX_BODY) -> Self:
         """What to answer with, from `with` on. Paths may begin with `url_prefix`."""
         limits = Adjustments(
             sockets=[self._socket],
             url_prefix=url_prefix,
-            connection_limit=2 * MAX_CONNECTIONS,  # never reached: see `handle_accept`
+            connection_limit=2 * self._connections,  # never reached: see `handle_accept`
             channel_timeout=SILENCE_SECONDS,
             cleanup_interval=LOOK_SECONDS,
             asyncore_loop_timeout=LOOK_SECONDS,
-            max_request_body_size=MAX_BODY,
+            max_request_body_size=max_body,
             max_request_header_size=32 * 1024,
             clear_untrusted_proxy_headers=True,
             ident="feedwatch",
@@ -76,6 +80,7 @@ class HttpSide:
         dispatcher.set_thread_count(THREADS)
         kind = (self._socket.family, self._socket.type, self._socket.proto)
         self._server = _Server(
+            self._connections,
             app,
             self._channels,
             True,  # noqa: FBT003 - waitress's own order of arguments
@@ -142,10 +147,14 @@ class _Channel(HTTPChannel):
 class _Server(TcpWSGIServer):
     channel_class = _Channel
 
+    def __init__(self, connections: int, *given: Any, **named: Any) -> None:
+        self._connections = connections
+        super().__init__(*given, **named)
+
     def handle_accept(self) -> None:
         """Take a connection, and make room for it where there are too many."""
         channels = self._open_channels()
-        if len(channels) >= MAX_CONNECTIONS:
+        if len(channels) >= self._connections:
             idle = [one for one in channels if not one.requests]
             if not idle:
                 return  # all are being answered: this one waits for a moment
