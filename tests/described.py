@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import settings
 from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.schemas import BaseSchema
 
@@ -34,5 +35,5 @@ def assert_described(
         settings=settings(max_examples=examples, derandomize=True, deadline=None, database=None),
         given_kwargs={},
     )
-    ((_, test),) = (one.ok() for one in found)
+    ((_, test),) = (one.ok() for one in found if isinstance(one, Ok))
     test(**fixtures)
