@@ -310,6 +310,11 @@ def test_adopt_of_what_is_not_unknown_is_a_clear_error(held: Feedwatch) -> None:
 
 # pause and resume
 
+PAUSED = re.compile(
+    r"^nothing is submitted: paused since 20\S+ \S+Z by cli:\S+; `feedwatch resume` ends it$",
+    re.MULTILINE,
+)
+
 
 def test_pause_stops_submissions_but_no_poll_and_resume_restarts_them(
     feedwatch: Feedwatch, feed_server: FeedServer, sandbox: Sandbox
@@ -317,13 +322,17 @@ def test_pause_stops_submissions_but_no_poll_and_resume_restarts_them(
     assert feedwatch.once("--timeout", 0).status == 0
     assert feedwatch.here("pause").status == 0
     feed_server.publish(1, 2)
-    assert feedwatch("run", "--once").status == 0  # another process: the pause survives
+    ended = feedwatch("run", "--once")  # another process: the pause survives
+    assert ended.status == 0
+    assert PAUSED.search(ended.stderr), ended
     assert feedwatch.states() == {"guid-1": "ready", "guid-2": "queued"}
     assert [feed["state"] for feed in feedwatch.json("feeds")] == ["paused"]
-    assert "paused" in feedwatch.here("status").stdout
+    assert re.search(r"submissions  paused since .*Z by cli:\S+; ", feedwatch.here("status").stdout)
+    assert PAUSED.search(feedwatch.here("check").stderr)
     assert len(sandbox.submissions) == 1
     assert feedwatch.here("resume").status == 0
-    assert feedwatch.once().status == 0
+    ended = feedwatch.once()
+    assert (ended.status, "paused" in ended.stderr) == (0, False)
     assert set(feedwatch.states().values()) == {"ready"}
     assert [feed["state"] for feed in feedwatch.json("feeds")] == ["ok"]
     assert len(sandbox.submissions) == 2
@@ -347,11 +356,25 @@ def test_pause_of_one_feed_lets_the_others_go_on(
     }
     states = {feed["name"]: feed["state"] for feed in feedwatch.json("feeds")}
     assert states == {"show": "paused", "other": "ok"}
+    of_feed = "paused since 20.*Z by cli:.*; `feedwatch resume --feed show` ends it"
+    assert re.search(f"^  show: {of_feed}$", feedwatch.here("status").stdout, re.MULTILINE)
+    resting = re.compile(f"^feed show: nothing is submitted: {of_feed}$", re.MULTILINE)
+    for said in (feedwatch.once("--timeout", 0), feedwatch.here("check", "show")):
+        assert resting.search(said.stderr)
+    assert not resting.search(feedwatch.here("check", "other").stderr)
     assert "and still so: show" in feedwatch.here("resume").output
     assert feedwatch.here("resume", "--feed", "show").status == 0
     assert "and still so" not in feedwatch.here("resume").output
     assert feedwatch.once().status == 0
     assert set(feedwatch.states().values()) == {"ready"}
+
+
+def test_what_is_approved_under_a_pause_is_said_to_wait_for_its_end(held: Feedwatch) -> None:
+    assert held.here("pause").status == 0
+    ended = held.here("approve", "--feed", "show", "--yes")
+    assert ended.status == 0
+    assert PAUSED.search(ended.stderr), ended
+    assert not PAUSED.search(held.here("skip", 2).stderr)
 
 
 @pytest.mark.parametrize("feed", [(), ("--feed", "show")], ids=["all feeds", "one feed"])

@@ -1,5 +1,6 @@
 """Trouble with the media API: what is in doubt, what is refused, what waits, and what mends it."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -217,6 +218,27 @@ def test_an_api_that_lets_nobody_in_fails_nothing_is_told_once_and_mends_by_itse
 
 
 # Jobs
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (
+            "API_KEY",
+            "a-wrong-one",
+            "submissions  stopped until somebody acts: .*`feedwatch doctor`",
+        ),
+        ("FEEDS__SHOW__PODCAST_ID", "podcast-9", "show: nothing is submitted: .*podcast podcast-9"),
+    ],
+)
+def test_status_ends_with_4_and_says_what_to_do_where_all_stands_still_until_a_person_acts(
+    feedwatch: Feedwatch, workspace: Workspace, key: str, value: str, said: str
+) -> None:
+    workspace.set(**{key: value})
+    assert feedwatch.once("--timeout", 0).status == 1
+    ended = feedwatch.here("status")
+    assert (ended.status, feedwatch.here("status", "--json").status) == (4, 4)
+    assert re.search(said, ended.stdout), ended.stdout
 
 
 def test_a_job_ends_as_its_status_says_and_an_error_is_polled_on_while_it_may_pass(

@@ -36,6 +36,7 @@ from feedwatch.daemon.heartbeat import Heartbeat
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.store.peek import peek
 from feedwatch.store.store import Store
+from feedwatch.watcher.overview import status
 from tests.support import PATIENCE, Feedwatch, Workspace, wait_for
 from tests.world import HookedJournal, world
 
@@ -181,7 +182,7 @@ def test_the_short_way_sees_what_the_store_sees(tmp_path: Path) -> None:
         loops.later(hours=1)
         beats = {START: loops.now - HOUR} | dict.fromkeys(LOOPS, loops.now - MINUTE)
         for moments in ({}, beats):
-            loops.store.heartbeats.write(moments) if moments else loops.store.heartbeats.clear()
+            loops.store.heartbeats.write(moments) if moments else loops.store.heartbeats.end()
             snapshot = loops.store.statistics.snapshot(loops.now)
             assert snapshot.feed_due_at is not None
             assert snapshot.job_due_at is not None
@@ -247,6 +248,18 @@ def test_a_daemon_forgets_the_passes_before_it(feedwatch: Feedwatch) -> None:
     daemon.until(lambda: feedwatch.here("healthcheck").status == 0, "it is healthy")
     assert daemon.stop().status == 0
     assert "no daemon has this database" in feedwatch.here("healthcheck").stderr
+    stopped = "daemon       not running: no daemon has this database, last progress 20"
+    assert stopped in feedwatch.here("status").stdout
+
+
+def test_an_orderly_end_leaves_the_last_progress_and_no_start(tmp_path: Path) -> None:
+    with world(tmp_path / "feedwatch.db") as loops:
+        beats = dict.fromkeys((START, *LOOPS), loops.now - MINUTE)
+        loops.store.heartbeats.write(beats)
+        loops.store.heartbeats.end()
+        found = status(loops.store, "inlet", loops.sources, loops.policy, loops.now)
+        assert found.last_progress_at == loops.now - MINUTE
+        assert found.problems == ["not running: no daemon has this database"]
 
 
 @pytest.mark.parametrize(

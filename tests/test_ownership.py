@@ -248,7 +248,7 @@ def opened(tmp_path: Path) -> Iterator[Store]:
     path = tmp_path / "feedwatch.db"
     store = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
     shutil.copy(path, tmp_path / "copy.db")
-    store.heartbeats.clear()
+    store.heartbeats.end()
     yield store
     store.close()
 

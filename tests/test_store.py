@@ -30,6 +30,7 @@ from feedwatch.store.database import alembic_config, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
+from feedwatch.watcher.decisions import set_paused
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -213,10 +214,22 @@ def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> Non
 
 def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
     (feed,) = store.feeds.all()
-    store.feeds.set_paused("show", paused=True)
+    store.feeds.set_paused("show", NOW, "cli:anna", paused=True)
     store.checks.record(replace(feed, checked_at=NOW), [], {}, NOW, before=feed)
     (after,) = store.feeds.all()
     assert (after.paused, after.checked_at) == (True, NOW)
+    assert (after.paused_at, after.paused_by) == (NOW, "cli:anna")
+
+
+def test_a_second_pause_changes_nothing_of_the_first_and_its_end_forgets_it(store: Store) -> None:
+    for feed in (None, "show"):
+        for actor, at in (("cli:anna", NOW), ("web:bert", NOW + MINUTE)):
+            set_paused(store, "inlet", [SOURCE], feed, at, actor, paused=True)
+        paused = store.breakers.get("inlet") if feed is None else store.feeds.all()[0]
+        assert (paused.paused, paused.paused_at, paused.paused_by) == (True, NOW, "cli:anna")
+        set_paused(store, "inlet", [SOURCE], feed, NOW, "cli:anna", paused=False)
+        after = store.breakers.get("inlet") if feed is None else store.feeds.all()[0]
+        assert (after.paused, after.paused_at, after.paused_by) == (False, None, None)
 
 
 # A check
@@ -375,9 +388,9 @@ def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> Non
     store.breakers.change("inlet", lambda breaker: replace(breaker, paused=True))
     assert claim(store) is None
     store.breakers.change("inlet", lambda breaker: replace(breaker, paused=False))
-    store.feeds.set_paused("show", paused=True)
+    store.feeds.set_paused("show", NOW, "cli:anna", paused=True)
     assert claim(store) is None
-    store.feeds.set_paused("show", paused=False)
+    store.feeds.set_paused("show", NOW, "cli:anna", paused=False)
     assert claim(store) is not None
 
 
@@ -486,7 +499,7 @@ def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Sto
     of_config = [feed for feed in store.feeds.all() if feed.active]
     for feed, (paused, failures, checked_at) in zip(of_config, facts, strict=True):
         store.checks.record(replace(feed, failures=failures, checked_at=checked_at), [], {}, NOW)
-        store.feeds.set_paused(feed.name, paused=paused)
+        store.feeds.set_paused(feed.name, NOW, "cli:anna", paused=paused)
     for everything_paused in (False, True):
         store.breakers.change("inlet", partial(replace, paused=everything_paused))
         breaker = store.breakers.get("inlet")

@@ -34,11 +34,12 @@ from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
+from feedwatch.processors import INLET
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Look, look
 from feedwatch.watcher.evaluate import decisions_for
-from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox
+from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox, pauses
 from feedwatch.watcher.restore import NextImport, next_import
 
 MAX_CONCURRENT_CHECKS = 8
@@ -65,6 +66,8 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         coming = coming_import(settings, store)
         if (sandboxed := only_at_a_sandbox(store, origin(settings.api_url))) is not None:
             say(f"{sandboxed}; {OWN_DATABASE}")
+        for pause in pauses(store, INLET, sources):
+            say(pause)
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
             looks = pool.map(

@@ -20,7 +20,7 @@ from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
-from feedwatch.watcher.overview import find_feed
+from feedwatch.watcher.overview import find_feed, pauses
 
 MAX_PREVIEWED = 20  # episodes listed before a question
 
@@ -46,7 +46,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
             _preview(proposal)
             _remark(proposal)
             confirm("Approve?", given=yes)
-        _carry_out(store, proposal, now, "approved")
+        _carry_out(store, settings, proposal, now, "approved")
 
 
 @click.command()
@@ -63,7 +63,7 @@ def skip(config: Path | None, *, ids: Sequence[int], feed: str | None) -> None:
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
         proposal = decisions.skipping(store, settings.sources, ids, feed)
-        _carry_out(store, proposal, now, "skipped")
+        _carry_out(store, settings, proposal, now, "skipped")
 
 
 @click.command()
@@ -97,11 +97,11 @@ def retry(
             )
         _remark(proposal)
         if not proposal.moves and proposal.done:
-            _carry_out(store, proposal, now, "queued")
+            _carry_out(store, settings, proposal, now, "queued")
             return
         _preview(proposal)
         confirm("Submit?", given=yes)
-        _carry_out(store, proposal, now, "queued")
+        _carry_out(store, settings, proposal, now, "queued")
 
 
 @click.command()
@@ -121,7 +121,7 @@ def adopt(config: Path | None, *, episode_id: int, media_id: str) -> None:
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
         proposal = decisions.adoption(store, processor, episode_id, media_id, settings.policy, now)
         _remark(proposal)
-        _carry_out(store, proposal, now, "adopted")
+        _carry_out(store, settings, proposal, now, "adopted")
 
 
 @click.command()
@@ -146,7 +146,8 @@ def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
-        decisions.set_paused(store, Inlet.name, settings.sources, name, now, paused=paused)
+        sources, actor = settings.sources, _actor()
+        decisions.set_paused(store, Inlet.name, sources, name, now, actor, paused=paused)
         resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
     if not paused and name is None and resting:
@@ -179,12 +180,18 @@ def _preview(proposal: Proposal) -> None:
         say(f"  and {len(episodes) - MAX_PREVIEWED} more")
 
 
-def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> None:
+def _actor() -> str:
+    """Who decides, and by which way."""
     try:
-        user = getpass.getuser()
+        return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    overtaken = decisions.carry_out(store, proposal, f"cli:{user}", now)
+        return f"cli:{os.getuid()}"
+
+
+def _carry_out(
+    store: Store, settings: Settings, proposal: Proposal, now: datetime, what: str
+) -> None:
+    overtaken = decisions.carry_out(store, proposal, _actor(), now)
     if overtaken:
         numbers = ", ".join(map(str, overtaken))
         stop(f"nothing was done: changed by someone else meanwhile, look again: {numbers}")
@@ -193,3 +200,9 @@ def _carry_out(store: Store, proposal: Proposal, now: datetime, what: str) -> No
         return
     if proposal.moves or not proposal.done:
         tell(f"{len(proposal.moves)} {what}")
+    if proposal.costs:
+        feeds = {episode.feed for episode in proposal.episodes}
+        for pause in pauses(
+            store, Inlet.name, [one for one in settings.sources if one.name in feeds]
+        ):
+            say(pause)

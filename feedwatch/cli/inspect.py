@@ -20,7 +20,6 @@ from feedwatch.cli.output import (
 )
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
-from feedwatch.core.circuit_breaker import next_read
 from feedwatch.core.episode import Episode, State, is_lost
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval, spoken
@@ -32,6 +31,7 @@ from feedwatch.core.json_forms import (
     short,
     stamp,
     status_json,
+    submissions_in_words,
     totals,
     whole_episode_json,
 )
@@ -189,7 +189,8 @@ def _hint(episode: Episode) -> str | None:
 def status(config: Path | None, *, as_json: bool) -> None:
     """Show the daemon's health, counts by state, what needs a person.
 
-    Ends with status 4 if an episode waits for a person.
+    Ends with status 4 if something waits for a person: an episode, or all that a feed or everybody
+    would submit, as where the API refuses the key. Whether the daemon runs: `healthcheck`.
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
@@ -212,7 +213,7 @@ def status(config: Path | None, *, as_json: bool) -> None:
             f"database     {place}{'' if is_made else ', not there yet: `feedwatch run` makes it'}"
         )
         _print_status(current, now)
-    if current.waiting:
+    if current.needs_a_person:
         sys.exit(WAITING)
 
 
@@ -231,12 +232,12 @@ def _print_status(status: Status, now: datetime) -> None:
     if status.passes:
         tell(f"run --once   {health or 'in time'}; {_last_pass(status.passes)}")
     else:
-        progress = stamp(status.last_progress_at) or "never"
-        tell(f"daemon       {health or 'running'}, last progress {progress}")
+        progress = stamp(status.last_progress_at)
+        tell(
+            f"daemon       {health or 'running'}" + (f", last progress {progress}" * bool(progress))
+        )
     submissions = status_json(status)["submissions"]
-    state = "open" if submissions["open"] else f"stopped: {submissions['reason']}"
-    if (when := next_read(status.breaker, totals(status.counts)["queued"], now)) is not None:
-        state = f"stopped until a read succeeds, tried {when}: {submissions['reason']}"
+    state = submissions_in_words(status.breaker, totals(status.counts)["queued"], now)
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of "

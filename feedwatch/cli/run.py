@@ -29,7 +29,7 @@ from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.overview import configured_feeds
+from feedwatch.watcher.overview import configured_feeds, pauses
 from feedwatch.web.monitoring import Monitored
 
 log = logging.getLogger("feedwatch")
@@ -77,6 +77,8 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
                 settings.path or "from the environment",
                 context.store.place,
             )
+            for pause in pauses(context.store, Inlet.name, settings.sources):
+                log.warning("%s", pause)
             # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
             faulthandler.enable()
             daemon.run()
@@ -135,6 +137,8 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     if stopped:
         unsent = counted(states[State.QUEUED], "episode")
         say(f"{unsent} could not be submitted: {breaker.reason}")
+    for pause in pauses(store, Inlet.name, settings.sources):
+        say(pause)
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY
     if waiting:

@@ -18,6 +18,8 @@ class CircuitBreaker:
     """
 
     paused: bool = False  # by a person
+    paused_at: datetime | None = None
+    paused_by: str | None = None  # who it was, and by which way; None: before this was kept
     tripped_until: datetime | None = None
     reason: str | None = None  # why it tripped; kept until a POST has a clear answer
     failures: int = 0  # POSTs and safe reads in a row that surely did nothing
@@ -60,7 +62,8 @@ def breaker_after_answer(
     """
     match answer:
         case Accepted() | Refused():
-            return CircuitBreaker(paused=breaker.paused)
+            at, by = breaker.paused_at, breaker.paused_by
+            return CircuitBreaker(paused=breaker.paused, paused_at=at, paused_by=by)
         case Later(odd=True) | Unknown(odd=True) if breaker.odd_episode not in (None, episode_id):
             several = replace(breaker, odd_episode=SEVERAL, odd_answers=0)
             return breaker_after_doubt(several, answer.reason, now, policy)
@@ -113,6 +116,16 @@ def breaker_after_refused_poll(
 def breaker_after_new_access(breaker: CircuitBreaker, now: datetime) -> CircuitBreaker:
     """The breaker after a change of the API's key or URL, which may have mended what blocks it."""
     return replace(breaker, tripped_until=now) if breaker.blocked else breaker
+
+
+def paused(breaker: CircuitBreaker, by: str, now: datetime) -> CircuitBreaker:
+    """The breaker, paused; one that is stays paused since then, and by whom it was."""
+    return breaker if breaker.paused else replace(breaker, paused=True, paused_at=now, paused_by=by)
+
+
+def resumed(breaker: CircuitBreaker) -> CircuitBreaker:
+    """The breaker, paused no longer."""
+    return replace(breaker, paused=False, paused_at=None, paused_by=None)
 
 
 def _after_odd_answer(breaker: CircuitBreaker, episode_id: int) -> CircuitBreaker:

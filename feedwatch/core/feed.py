@@ -59,6 +59,8 @@ class Feed:
     id: int = 0  # 0: not stored yet
     active: bool = True  # False: no longer in the config; its memory stays
     paused: bool = False  # no new submissions from it
+    paused_at: datetime | None = None
+    paused_by: str | None = None  # as in `CircuitBreaker`
     due_at: datetime | None = None  # when to check it next
     etag: str | None = None  # the validators belong to the last document taken in whole
     last_modified: str | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.circuit_breaker import CircuitBreaker, next_read
 from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
@@ -144,8 +144,8 @@ def feed_json(
 
 def remark(feed: Feed) -> str | None:
     """What a person should know of a feed, in a sentence or two; None if nothing."""
-    condition = _condition(feed)
-    return "; ".join([*([condition] if condition else []), *in_words(feed.remarks)]) or None
+    pause = pause_in_words(feed) if feed.paused else None
+    return "; ".join([*filter(None, (pause, _condition(feed))), *in_words(feed.remarks)]) or None
 
 
 def _condition(feed: Feed) -> str | None:
@@ -161,6 +161,30 @@ def _condition(feed: Feed) -> str | None:
     if feed.repaired:
         return "its document is damaged (no well-formed XML, or bad bytes), and was repaired"
     return None
+
+
+def pause_in_words(paused: Feed | CircuitBreaker) -> str:
+    """Since when and by whom, and what ends it."""
+    since = f" since {short(paused.paused_at)}Z" if paused.paused_at is not None else ""
+    option = f" --feed {paused.name}" if isinstance(paused, Feed) else ""
+    return f"paused{since} by {paused.paused_by or 'a person'}; `feedwatch resume{option}` ends it"
+
+
+def submissions_in_words(breaker: CircuitBreaker, queued: int, now: datetime) -> str:
+    """Whether submissions may leave, and if not: why, and what ends that.
+
+    `queued`: how many episodes wait to be submitted.
+    """
+    if breaker.paused:
+        return pause_in_words(breaker)
+    if (when := next_read(breaker, queued, now)) is None:
+        return "open"
+    if breaker.blocked:
+        return (
+            f"stopped until somebody acts: {breaker.reason}; see `feedwatch doctor`; a read is "
+            f"tried {when}"
+        )
+    return f"stopped until a read succeeds, tried {when}: {breaker.reason}"
 
 
 def _pass_json(passes: Sequence[Pass]) -> dict[str, Any] | None:
@@ -189,7 +213,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "paused": breaker.paused,
         "submissions": {
             "open": not breaker.paused and breaker.tripped_until is None,
-            "reason": "paused by a person" if breaker.paused else breaker.reason,
+            "reason": pause_in_words(breaker) if breaker.paused else breaker.reason,
             "last_24_hours": status.submitted_last_24_hours,
             "per_day": status.policy.max_submissions_per_day,
             "live_jobs": status.jobs_in_flight,

@@ -48,3 +48,10 @@ class Status:
     unserved: Unserved | None  # None: no feed is served
     push: Push | None  # None: no feed names a hub, or hubs cannot reach us
     journal: Mapping[str, str | None]  # why this user cannot write a place of it; None if it can
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether something stands still until a person acts."""
+        is_blocked = self.breaker.blocked and self.breaker.tripped_until is not None
+        rests = any(feed.missing_podcast is not None for feed in self.feeds)
+        return bool(self.waiting) or is_blocked or rests

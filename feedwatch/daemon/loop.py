@@ -286,7 +286,7 @@ class Daemon:
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
-        self._context.store.heartbeats.clear()
+        self._context.store.heartbeats.end()
 
     def _with_heartbeat(self, name: str, loop: Loop) -> Callable[[], None]:
         """The tick of a loop, with its heartbeat and the backoff of a database that fails."""

@@ -37,7 +37,7 @@ LATEST = 100  # episodes from which a feed's rhythm is learned
 # All that a check may change of a feed: not what a person, the config or the media API's answers
 # may change meanwhile.
 OF_OTHERS = {
-    *("id", "name", "url", "active", "paused", "version"),
+    *("id", "name", "url", "active", "paused", "paused_at", "paused_by", "version"),
     *("full_reads_requested", "missing_podcast"),
 }
 CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in OF_OTHERS)

@@ -96,14 +96,15 @@ class FeedStore:
                     values = {"active": False, "due_at": None}
                     db.execute(update(feeds).where(feeds.c.id == row.id).values(values))
 
-    def add_paused(self, config: FeedConfig, now: datetime) -> None:
+    def add_paused(self, config: FeedConfig, now: datetime, actor: str) -> None:
         """Add a feed that `sync` will find paused. Nobody checks it before.
 
         It may be in the config of the caller and not, or not yet, in that of the daemon.
         """
         with self._engine.begin() as db:
             known_urls = set(db.scalars(select(feeds.c.url)))
-            feed = replace(_new(config, known_urls, now), active=False, paused=True)
+            new = _new(config, known_urls, now)
+            feed = replace(new, active=False, paused=True, paused_at=now, paused_by=actor)
             db.execute(insert(feeds), _row_of(feed))
 
     def all(self) -> list[Feed]:
@@ -160,11 +161,19 @@ class FeedStore:
             for chunk in chunks(names):
                 db.execute(make_due.where(feeds.c.name.in_(chunk)))
 
-    def set_paused(self, name: str, *, paused: bool) -> bool:
-        """Pause or resume submissions from a feed. False if there is no such feed."""
+    def set_paused(self, name: str, now: datetime, actor: str, *, paused: bool) -> bool:
+        """Pause or resume submissions from a feed. False if there is no such feed.
+
+        A feed that is paused already stays paused since then, and by whom it was.
+        """
+        row = feeds.c.name == name
+        change = {"paused_at": now, "paused_by": actor} if paused else {}
+        change = {"paused": paused, "paused_at": None, "paused_by": None} | change
         with self._engine.begin() as db:
-            done = db.execute(update(feeds).where(feeds.c.name == name).values(paused=paused))
-        return done.rowcount == 1
+            before = db.scalars(select(feeds.c.paused).where(row)).one_or_none()
+            if before is not None and before != paused:
+                db.execute(update(feeds).where(row).values(change))
+        return before is not None
 
     def set_missing_podcasts(self, names: Collection[str], podcast_id: str | None) -> None:
         """Record that these feeds' podcast is missing; None: that it is there, or may be."""

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, delete, insert, select
 
+from feedwatch.core.health import START
 from feedwatch.store.database import reading
 from feedwatch.store.schema import heartbeats
 
@@ -25,12 +26,12 @@ class HeartbeatStore:
             db.execute(delete(heartbeats))
             db.execute(insert(heartbeats), rows)
 
-    def clear(self) -> None:
-        """Delete all heartbeats: the daemon has ended."""
+    def end(self) -> None:
+        """The daemon has ended in order: it has no start any more, but a last progress."""
         with self._engine.begin() as db:
-            db.execute(delete(heartbeats))
+            db.execute(delete(heartbeats).where(heartbeats.c.loop == START))
 
     def read(self) -> dict[str, datetime]:
-        """All heartbeats; none if no daemon has begun since the last one ended in order."""
+        """All heartbeats; without a start if no daemon has begun since one ended in order."""
         with reading(self._engine) as db:
             return dict(db.execute(select(heartbeats.c.loop, heartbeats.c.at)).all())

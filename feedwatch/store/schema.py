@@ -74,6 +74,8 @@ feeds = Table(
     Column("url", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("paused", Boolean, nullable=False),
+    Column("paused_at", UtcDateTime),
+    Column("paused_by", String(120)),
     Column("due_at", UtcDateTime, index=True),
     Column("etag", Text),
     Column("last_modified", Text),
@@ -264,6 +266,8 @@ gates = Table(
     metadata,
     Column("processor", String(32), primary_key=True),
     Column("paused", Boolean, nullable=False),
+    Column("paused_at", UtcDateTime),
+    Column("paused_by", String(120)),
     Column("closed_until", UtcDateTime, key="tripped_until"),
     Column("reason", Text),
     Column("failures", Integer, nullable=False),
@@ -314,8 +318,8 @@ imprint = Table(
     Column("claims", Integer, nullable=False),
 )
 
-# Heartbeats: when the daemon started, when each loop last finished a round, and when it last
-# finished a piece of work.
+# Heartbeats: when the daemon started, which goes once it has ended in order, when each loop last
+# finished a round, and when it last finished a piece of work.
 heartbeats = Table(
     "heartbeats",
     metadata,

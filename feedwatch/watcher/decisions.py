@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from hashlib import sha256
 
-from feedwatch.core import episode_lifecycle, job_lifecycle
+from feedwatch.core import circuit_breaker, episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
@@ -293,6 +293,7 @@ def set_paused(
     sources: Collection[FeedConfig],
     feed: str | None,
     now: datetime,
+    actor: str,
     *,
     paused: bool,
 ) -> None:
@@ -302,9 +303,14 @@ def set_paused(
     reads this config next; what a running daemon watches stays as it is.
     """
     if feed is None:
-        store.breakers.change(processor, lambda breaker: replace(breaker, paused=paused))
-    elif not store.feeds.set_paused(feed, paused=paused) and paused:
-        store.feeds.add_paused(next(one for one in sources if one.name == feed), now)
+        store.breakers.change(
+            processor,
+            partial(circuit_breaker.paused, by=actor, now=now)
+            if paused
+            else circuit_breaker.resumed,
+        )
+    elif not store.feeds.set_paused(feed, now, actor, paused=paused) and paused:
+        store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
 
 
 def request_check(

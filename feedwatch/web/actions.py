@@ -147,7 +147,7 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     """Stop or restart new submissions, of one feed or of all."""
     sources = parts.plan().sources.values()
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
-    decisions.set_paused(parts.store, parts.processor, sources, feed, at(), paused=paused)
+    decisions.set_paused(parts.store, parts.processor, sources, feed, at(), actor, paused=paused)
     log.info("%s: submissions %s by %s", feed or "all", "paused" if paused else "on", actor)
 
 

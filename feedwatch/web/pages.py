@@ -13,7 +13,7 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.feed_lifecycle import feed_state
-from feedwatch.core.json_forms import counts, remark
+from feedwatch.core.json_forms import counts, remark, submissions_in_words
 from feedwatch.core.printable import counted
 from feedwatch.watcher import overview
 from feedwatch.watcher.decisions import Action, is_possible, version_of
@@ -79,7 +79,10 @@ def show_now() -> str:
     desk = overview.desk(parts.store, parts.processor, at())
     held = by_feed_and_reason(desk.held)
     ids = [one.id for _, _, episodes in held for one in episodes]
-    return render("now.html", desk=desk, held=held, next_of=dict(pairwise(ids)))
+    submissions = submissions_in_words(desk.breaker, desk.counts[State.QUEUED], at())
+    return render(
+        "now.html", desk=desk, held=held, next_of=dict(pairwise(ids)), submissions=submissions
+    )
 
 
 @page.get("/feeds", endpoint="feeds")
