@@ -133,7 +133,7 @@ def test_new_items_are_held_when_most_known_ones_have_vanished() -> None:
     memory.take(*(item(number) for number in range(20)))
     decisions = memory.look(item(100), item(101), *(item(number) for number in range(9)))
     assert verdicts(decisions)[:2] == [Verdict.HOLD] * 2
-    assert "of 20 there are 9, and 2 are new" in decisions[0].reason
+    assert "9 of 20 left, beside 2 new items" in decisions[0].reason
     half = memory.look(item(100), *(item(number) for number in range(10)))
     assert half[0].verdict is Verdict.SUBMIT, "half of them is not most of them"
 

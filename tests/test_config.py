@@ -232,6 +232,61 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        (
+            "FEEDWATCH_SERVE_FEEDS=true",
+            ["FEEDWATCH_PUBLIC_LISTEN and FEEDWATCH_PUBLIC_URL beside it"],
+        ),
+        (
+            "FEEDWATCH_WEB_USER_HEADER=X-User\nFEEDWATCH_WEB_PASSWORD=correct horse battery",
+            [
+                (
+                    "FEEDWATCH_LISTEN beside it, and FEEDWATCH_WEB_TRUSTED_PROXIES beside it, and "
+                    "no FEEDWATCH_WEB_PASSWORD beside it: keep one of the two"
+                ),
+                "FEEDWATCH_LISTEN beside it",
+            ],
+        ),
+    ],
+)
+def test_all_that_one_key_needs_beside_it_is_told_at_once(
+    tmp_path: Path, lines: str, wanted: list[str]
+) -> None:
+    found = problems(tmp_path, KEY + FEED + lines)
+    assert sorted(text.partition(": expected ")[2] for text in found) == sorted(wanted)
+
+
+def test_that_no_feed_is_there_is_told_beside_what_else_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "config.env"
+    path.write_text("FEEDWATCH_API_KEY=your-key-here\nFEEDWATCH_FLOOD_LIMIT=x\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, to_watch=True)
+    told = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 3
+    for part in ("no feed is configured", "FLOOD_LIMIT='x'", "FEEDWATCH_API_KEY is a placeholder"):
+        assert part in told
+
+
+@pytest.mark.parametrize("key", ["your-key-here", "your-key", "YOUR_API_KEY", "abc123", "<key>"])
+def test_a_placeholder_is_no_key_to_watch_with_but_at_an_api_on_this_machine(
+    tmp_path: Path, key: str
+) -> None:
+    path = tmp_path / "config.env"
+    path.write_text(f"FEEDWATCH_API_KEY={key}\n{FEED}")
+    with pytest.raises(ConfigError, match="FEEDWATCH_API_KEY is a placeholder: set your key"):
+        load(path, {}, to_watch=True)
+    assert load(path, {}).api_key
+    assert load(path, {}, needs_key=False, to_watch=True).sources
+    assert load(path, {"FEEDWATCH_API_URL": "http://127.0.0.1:8010"}, to_watch=True).api_key
+
+
+def test_a_key_beside_another_one_is_named_with_its_feed(tmp_path: Path) -> None:
+    password = only_problem(tmp_path, "FEEDWATCH_FEEDS__SHOW__PASSWORD=x")
+    assert password.endswith(": expected FEEDWATCH_FEEDS__SHOW__USERNAME beside it")
+
+
+@pytest.mark.parametrize(
     ("line", "nearest"),
     [
         ("FEEDWATCH_POLL_INTERVALL=30s", "FEEDWATCH_POLL_INTERVAL?"),

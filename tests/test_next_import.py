@@ -139,7 +139,7 @@ def test_doctor_says_which_episodes_only_a_sandbox_had_and_how_to_have_them_subm
     tried: Feedwatch,
 ) -> None:
     found = {one["check"]: one for one in tried.json("doctor")}
-    assert found["sandbox"]["found"].endswith(": 1")
+    assert found["sandbox"]["found"].endswith(": episode 1")
     assert "FEEDWATCH_FIRST_RUN" in found["sandbox"]["mend"]
     assert "journal and database" not in found
 

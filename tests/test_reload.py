@@ -76,9 +76,9 @@ def test_feeds_come_go_and_change_in_a_running_daemon_and_the_log_has_a_line_for
     stage.set(FEEDS__SHOW__USERNAME="me", MAX_CONCURRENT_JOBS=9)
     told = reload(daemon)
     assert "config: feed other: added" in told
-    assert "config: feed show: CHECK_INTERVAL unset → 1h" in told
-    assert "config: feed show: PASSWORD changed" in told
-    assert "config: MAX_CONCURRENT_JOBS unset → 9" in told
+    assert "config: FEEDWATCH_FEEDS__SHOW__CHECK_INTERVAL unset → 1h" in told
+    assert "config: FEEDWATCH_FEEDS__SHOW__PASSWORD changed" in told
+    assert "config: FEEDWATCH_MAX_CONCURRENT_JOBS unset → 9" in told
     assert "config: read anew, 5 changes" in told
     daemon.until(lambda: "Episode 7" in taken(world), "the new feed's episode")
     stage.set(**{f"FEEDS__SHOW__{key}": None for key in BLOCK})
@@ -118,7 +118,7 @@ def test_what_needs_a_restart_is_named_each_time_and_stays(stage: Stage) -> None
 
 def test_the_logs_change_with_it(stage: Stage) -> None:
     stage.set(LOG_FORMAT="json")
-    assert '"message": "config: LOG_FORMAT unset → json"' in reload(stage.daemon)
+    assert '"message": "config: FEEDWATCH_LOG_FORMAT unset → json"' in reload(stage.daemon)
     stage.set(LOG_FORMAT=None)
     reload(stage.daemon)
 
@@ -142,7 +142,7 @@ def test_a_right_key_in_place_of_a_wrong_one_is_tried_at_once(
     def give_the_right_one(daemon: Beside) -> None:
         daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
         workspace.set(API_KEY=KEY)
-        assert "config: API_KEY changed" in reload(daemon)
+        assert "config: FEEDWATCH_API_KEY changed" in reload(daemon)
         daemon.until(lambda: sandbox.submissions, "the submission")
 
     assert KEY not in feedwatch.while_it_runs(["run"], give_the_right_one).stderr

@@ -475,7 +475,7 @@ def test_a_304_takes_less_than_a_millisecond_without_its_connection(one: ServedW
 
 def test_feeds_are_served_only_on_a_public_side(workspace: Workspace) -> None:
     workspace.set(SERVE_FEEDS="true")
-    with pytest.raises(ConfigError, match="PUBLIC_LISTEN beside it"):
+    with pytest.raises(ConfigError, match="PUBLIC_LISTEN and FEEDWATCH_PUBLIC_URL beside it"):
         load(workspace.config, {})
     workspace.set(PUBLIC_LISTEN=":0")
     with pytest.raises(ConfigError, match="PUBLIC_URL beside it"):

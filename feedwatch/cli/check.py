@@ -22,7 +22,6 @@ from feedwatch.cli.output import (
     stop,
     tell,
 )
-from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
@@ -57,8 +56,7 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
 
     Writes nothing and submits nothing.
     """
-    settings = read_settings(config)
-    require_feeds(settings)
+    settings = read_settings(config, to_watch=True)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
     cancellation = Cancellation()
     with opened(settings) as store, feed_client(settings, cancellation) as http, Parser() as parser:

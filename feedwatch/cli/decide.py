@@ -151,7 +151,8 @@ def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
         resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
     if not paused and name is None and resting:
-        say(f"paused on their own, and still so: {', '.join(resting)} (`resume --feed NAME`)")
+        verbs = ", ".join(f"`feedwatch resume --feed {name}`" for name in resting)
+        say(f"paused on their own, and still so: {', '.join(resting)}; {verbs}")
 
 
 def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> None:

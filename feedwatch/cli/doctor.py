@@ -1,14 +1,12 @@
 """`doctor` and `podcasts`: whether all that the daemon needs works."""
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import httpx
@@ -18,11 +16,13 @@ from feedwatch.cli.check import coming_import, error_of
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
+from feedwatch.config.problems import placeholder_key, placeholders
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome, origin
 from feedwatch.core.printable import counted
+from feedwatch.core.settings import feed_key
 from feedwatch.core.status import Finding
 from feedwatch.core.websub import Push
 from feedwatch.feeds.parser_process import Parser
@@ -46,10 +46,6 @@ from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push
 from feedwatch.watcher.restore import NextImport
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
-# What config.example.env and the documentation have in the places of real values.
-PLACEHOLDER_KEYS = ("your-key-here", "abc123")
-PLACEHOLDER_PODCASTS = ("507f1f77bcf86cd799439011", "507f1f77bcf86cd799439012")
-PLACEHOLDER_HOST = re.compile(r"(.+\.)?example(\.(com|org|net))?$")  # RFC 2606
 
 
 @click.command()
@@ -83,10 +79,11 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
 def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     """What `doctor` finds, one after another."""
     missing = [] if settings.sources else ["add a feed: FEEDWATCH_FEEDS__NAME__URL"]
+    left = [*placeholder_key(settings.api_key), *placeholders(settings.sources)]
     yield Finding(
         "config",
         f"{settings.path or 'the environment'}, {counted(len(settings.sources), 'feed')}",
-        "; ".join([*settings.warnings, *missing, *_placeholders(settings)]) or None,
+        "; ".join([*settings.warnings, *missing, *left]) or None,
     )
     yield from _database(settings)
     yield _journal(settings)
@@ -97,18 +94,6 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
         yield from _api(inlet, settings)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
-
-
-def _placeholders(settings: Settings) -> Iterator[str]:
-    """What is still as config.example.env has it."""
-    if settings.api_key and settings.api_key.get_secret_value() in PLACEHOLDER_KEYS:
-        yield "FEEDWATCH_API_KEY is a placeholder: set your key"
-    for source in settings.sources:
-        block = f"FEEDWATCH_FEEDS__{source.name.upper()}__"
-        if PLACEHOLDER_HOST.fullmatch(urlsplit(source.url).hostname or ""):
-            yield f"{block}URL is a placeholder: set the feed's address"
-        if source.podcast_id in PLACEHOLDER_PODCASTS:
-            yield f"{block}PODCAST_ID is a placeholder: `feedwatch podcasts` lists yours"
 
 
 def _mend(error: Exception, proxy_key: str, otherwise: str) -> str:
@@ -246,8 +231,7 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
             case Later(reason):
                 yield Finding(name, reason, "try again later")
             case _:
-                key = f"FEEDWATCH_FEEDS__{source.name.upper()}__PODCAST_ID"
-                mend = f"see `feedwatch podcasts`, then set {key}"
+                mend = f"see `feedwatch podcasts`, then set {feed_key(source.name, 'PODCAST_ID')}"
                 yield Finding(name, f"the API key reaches no podcast {podcast}", mend)
 
 
@@ -257,7 +241,7 @@ def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
             outcome = look(http, parser, source).outcome
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
-                step = f"see FEEDWATCH_FEEDS__{source.name.upper()}__URL"
+                step = f"see {feed_key(source.name, 'URL')}"
                 try:  # its host is asked once more, for the error itself
                     url = httpx.URL(source.url).copy_with(userinfo=b"")
                     with deadline(20), http.stream("GET", url):
@@ -268,7 +252,8 @@ def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
                 continue
             playable = sum(item.enclosure_url is not None for item in outcome.items)
             found = f"{counted(len(outcome.items), 'item')}, {playable} with an enclosure"
-            mend = None if playable else "is it a podcast? MEDIA_TYPES says what counts"
+            key = feed_key(source.name, "MEDIA_TYPES")
+            mend = None if playable else f"is it a podcast? {key} says what counts"
             yield Finding(name, found, mend)
 
 

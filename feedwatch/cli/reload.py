@@ -11,10 +11,12 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.config.load import load
+from feedwatch.config.problems import placeholders
 from feedwatch.core import circuit_breaker
 from feedwatch.core.masking import know
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
+from feedwatch.core.settings import feed_key
 from feedwatch.logs import formatters
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
@@ -39,10 +41,9 @@ def keep_documents(store: Store, plan: Plan, now: datetime) -> None:
     store.documents.keep_only(served, now)
     for name in sorted(plan.sources.keys() - served) if plan.serves_feeds else ():
         log.warning(
-            "feed %s: not served, since it is private: an unguessable path for it is to be set, "
-            "FEEDWATCH_FEEDS__%s__SERVE_KEY",
-            name,
-            name.upper(),
+            "feed %s: not served, since it is private: set %s, which gives it a path that nobody "
+            "guesses",
+            *(name, feed_key(name, "SERVE_KEY")),
             extra={"feed": name},
         )
 
@@ -62,8 +63,7 @@ class Reload:
         """Read, compare, take over. Returns whether the config was accepted. One call at a time."""
         before = self._settings
         try:
-            fresh = load(before.path, os.environ)
-            require_feeds(fresh)
+            fresh = load(before.path, os.environ, to_watch=True)
             told = changes(before, fresh)
             keys = {f"{PREFIX}{name.upper()}" for name in NEEDS_RESTART}
             given = {key: text for key, text in fresh.given.items() if key not in keys}
@@ -75,7 +75,7 @@ class Reload:
         else:
             for line in told:
                 log.info("config: %s", line)
-            for line in fresh.warnings:
+            for line in (*fresh.warnings, *placeholders(fresh.sources)):
                 log.warning("config: %s", line)
             log.info("config: read anew, %s", counted(len(told), "change"))
             return True
@@ -108,11 +108,3 @@ class Reload:
             context.processor = old
             raise
         self._settings = fresh
-
-
-def require_feeds(settings: Settings) -> None:
-    """Raise `ConfigError` where there is nothing to watch."""
-    if not settings.sources:
-        missing = "no feed is configured: set FEEDWATCH_FEEDS__NAME__URL and "
-        missing += "FEEDWATCH_FEEDS__NAME__PODCAST_ID (see config.example.env)"
-        raise ConfigError([missing])

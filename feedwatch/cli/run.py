@@ -15,12 +15,13 @@ import click
 from feedwatch import __version__
 from feedwatch.cli.assembly import assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
-from feedwatch.cli.reload import require_feeds
 from feedwatch.cli.settings import read_settings
 from feedwatch.cli.web import feeds_served, parts_of_daemon, public, served
 from feedwatch.config.keys import Settings
+from feedwatch.config.problems import placeholders
 from feedwatch.core.episode import State
 from feedwatch.core.printable import counted
+from feedwatch.core.remarks import missing_podcast_in_words
 from feedwatch.daemon import memory
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Metrics
@@ -53,8 +54,9 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
     if not once:
         # A SIGHUP that comes now waits until the daemon can follow it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    settings = read_settings(config, needs_key=True)
-    require_feeds(settings)
+    settings = read_settings(config, needs_key=True, to_watch=True)
+    for line in placeholders(settings.sources):
+        log.warning("%s", line)
     metrics = Metrics()
     monitored = Monitored(metrics)
     with (
@@ -132,7 +134,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
         say(f"{counted(waiting, 'episode')} {verb} for a person: see `feedwatch status`")
     resting = [feed for feed in feeds.values() if feed.missing_podcast is not None]
     for feed in resting:
-        say(f"feed {feed.name}: the API key reaches no podcast {feed.missing_podcast}")
+        say(f"feed {feed.name}: {missing_podcast_in_words(feed.name, feed.missing_podcast or '')}")
     stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
     if stopped:
         unsent = counted(states[State.QUEUED], "episode")

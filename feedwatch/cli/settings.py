@@ -18,14 +18,20 @@ log = logging.getLogger("feedwatch")
 
 
 def read_settings(
-    config: Path | None, *, needs_key: bool = False, needs_feeds: bool = True
+    config: Path | None,
+    *,
+    needs_key: bool = False,
+    needs_feeds: bool = True,
+    to_watch: bool = False,
 ) -> Settings:
     """The configuration, read now, with the logs set up as it says. Raises `ConfigError`.
 
     `config` is the file that stands before the verb, if one does.
     """
     path = find_file(config, os.environ)
-    settings = load(path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds)
+    settings = load(
+        path, os.environ, needs_key=needs_key, needs_feeds=needs_feeds, to_watch=to_watch
+    )
     know(settings.secrets())
     formatters.set_up(as_json=settings.log_format == "json", level=settings.log_level)
     for warning in settings.warnings:

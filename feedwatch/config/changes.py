@@ -1,6 +1,6 @@
 """What has changed between two configurations, in a line each."""
 
-from feedwatch.config.key_names import PREFIX
+from feedwatch.config.key_names import KEY_KEY, PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.core.masking import SECRET_KEYS, masked, masked_setting
 
@@ -16,19 +16,16 @@ def changes(before: Settings, after: Settings) -> list[str]:
         for name in sorted(was - now)
     ]
     if before.api_key != after.api_key:
-        lines.append("API_KEY changed")
+        lines.append(f"{KEY_KEY} changed")
     for key in sorted(before.given.keys() | after.given.keys()):
         old, new = before.given.get(key), after.given.get(key)
         name = key.removeprefix(PREFIX)
         restart = name.lower() in NEEDS_RESTART
-        if name.startswith("FEEDS__"):
-            _, feed, name = name.split("__", 2)
-            if feed.lower() not in was & now:
-                continue
-            name = f"feed {feed.lower()}: {name}"
+        if name.startswith("FEEDS__") and name.split("__")[1].lower() not in was & now:
+            continue
         if old != new:
             values = f" {_shown(key, old)} → {_shown(key, new)}"
-            line = name + (" changed" if SECRET_KEYS.search(key) else values)
+            line = key + (" changed" if SECRET_KEYS.search(key) else values)
             lines.append(line + "; this needs a restart, until then the old value holds" * restart)
     return lines
 

@@ -34,7 +34,7 @@ from feedwatch.core.masking import (
     secrets_in_arguments,
     secrets_in_headers,
 )
-from feedwatch.core.settings import FeedConfig, Policy, Rules, ServeRules
+from feedwatch.core.settings import FEED_BLOCK, FeedConfig, Policy, Rules, ServeRules
 
 SHORTEST_POLL_INTERVAL = timedelta(seconds=30)  # what the API asks for
 LONGEST_POLL_INTERVAL = timedelta(days=1)
@@ -82,7 +82,7 @@ class FeedKeys(_Keys):
     @classmethod
     def _beside_username(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("username") is None:
-            expected("USERNAME beside it")
+            expected(f"{FEED_BLOCK}USERNAME beside it")
         return value
 
     @field_validator("max_duration")
@@ -90,7 +90,7 @@ class FeedKeys(_Keys):
     def _not_below_min(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
         least = info.data.get("min_duration")
         if value is not None and least is not None and value < least:
-            expected("no less than MIN_DURATION")
+            expected(f"no less than {FEED_BLOCK}MIN_DURATION")
         return value
 
 
@@ -147,14 +147,22 @@ class Keys(_Keys):
 
     @field_validator("web_password", "web_user_header", "web_token", "web_decide_token")
     @classmethod
-    def _has_an_address(cls, value: Any, info: ValidationInfo) -> Any:
+    def _has_what_it_needs(cls, value: Any, info: ValidationInfo) -> Any:
         # A key that is wrong is not in the data, and is reported by itself.
         listen = info.data.get("listen", values.Listen(host="localhost", port=0))
-        if value is not None and listen is None:
-            expected("FEEDWATCH_LISTEN beside it")
-        if value is not None and listen.host in EVERY_ADDRESS and not info.data.get("web_url"):
-            expected("FEEDWATCH_WEB_URL beside it, as FEEDWATCH_LISTEN names no host")
-        return value
+        if value is None:
+            return value
+        missing = []
+        if listen is None:
+            missing.append("FEEDWATCH_LISTEN beside it")
+        elif listen.host in EVERY_ADDRESS and not info.data.get("web_url"):
+            missing.append("FEEDWATCH_WEB_URL beside it, as FEEDWATCH_LISTEN names no host")
+        if info.field_name == "web_user_header":
+            if not info.data.get("web_trusted_proxies", ...):
+                missing.append("FEEDWATCH_WEB_TRUSTED_PROXIES beside it")
+            if info.data.get("web_password", ...) is not None:
+                missing.append("no FEEDWATCH_WEB_PASSWORD beside it: keep one of the two")
+        return expected(", and ".join(missing)) if missing else value
 
     @field_validator("public_url")
     @classmethod
@@ -166,18 +174,10 @@ class Keys(_Keys):
     @field_validator("serve_feeds")
     @classmethod
     def _has_a_public_side(cls, value: bool, info: ValidationInfo) -> bool:
-        for name in ("public_listen", "public_url"):
-            if value and info.data.get(name, ...) is None:
-                expected(f"{PREFIX}{name.upper()} beside it")
-        return value
-
-    @field_validator("web_user_header")
-    @classmethod
-    def _from_a_trusted_proxy(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and not info.data.get("web_trusted_proxies", ...):
-            expected("FEEDWATCH_WEB_TRUSTED_PROXIES beside it")
-        if value is not None and info.data.get("web_password") is not None:
-            expected("no FEEDWATCH_WEB_PASSWORD beside it: keep one of the two")
+        both = ("public_listen", "public_url")
+        missing = [f"{PREFIX}{name.upper()}" for name in both if info.data.get(name, ...) is None]
+        if value and missing:
+            expected(f"{' and '.join(missing)} beside it")
         return value
 
     @field_validator("poll_interval")

@@ -28,8 +28,10 @@ from feedwatch.config.key_names import (
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.locate import dotenv_parser
 from feedwatch.config.problems import (
+    NO_FEED,
     duplicate_feeds,
     explain,
+    placeholder_key,
     respelt_feeds,
     short_check_intervals,
     short_secrets,
@@ -49,12 +51,14 @@ def load(
     needs_key: bool = True,
     needs_feeds: bool = True,
     needs_web: bool = True,
+    to_watch: bool = False,
 ) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
     Without `needs_key`, a missing API key, or a secret that this user cannot read, is no error.
     Without `needs_feeds`, the feeds' blocks are ignored; without `needs_web`, the secrets of the
-    page and the API.
+    page and the API. With `to_watch`, there must be a feed, and a key that is needed must be more
+    than a placeholder, unless the API is on this machine.
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
@@ -84,6 +88,9 @@ def load(
     if TRUSTED_PROXIES_KEY in given and USER_HEADER_KEY not in given:
         problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
+    if to_watch:
+        problems += [] if tree["feeds"] else [NO_FEED]
+        problems += placeholder_key(api_key, tree.get("api_url", "")) if needs_key else []
     problems += duplicate_feeds(tree["feeds"])
     problems += short_check_intervals(tree)
     try:
@@ -215,7 +222,8 @@ def _put_ad_option(
     for segment in below[:-1]:
         node = node.setdefault(to_camel(segment.lower()), {})
         if not isinstance(node, dict):
-            problems.append(f"{key}: its place is taken by the JSON of AD_OPTIONS; keep one")
+            taken = key.partition("__AD_OPTIONS__")[0] + "__AD_OPTIONS"
+            problems.append(f"{key}: its place is taken by the JSON of {taken}; keep one")
             return
     node[to_camel(below[-1].lower())] = parsed
 

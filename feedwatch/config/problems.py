@@ -1,12 +1,14 @@
 """What is said of a key that cannot be used."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from pydantic_core import ErrorDetails
 
 from feedwatch.config.key_names import (
@@ -16,21 +18,54 @@ from feedwatch.config.key_names import (
     PREFIX,
     WEBHOOK_SECRET_FILE_KEY,
 )
-from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, FeedKeys
+from feedwatch.config.keys import FEED_FIELDS, LOOPBACK, TOP_KEYS, FeedKeys
 from feedwatch.config.values import duration, http_url
 from feedwatch.core.identity import comparable
 from feedwatch.core.masking import SHORTEST_SECRET, masked_setting, names_a_secret
 from feedwatch.core.printable import counted
+from feedwatch.core.settings import FEED_BLOCK, FeedConfig, feed_key, of_feed
 from feedwatch.net.address_scope import Scope, host_scope
 
 SHORTEST_CHECK_INTERVAL = timedelta(minutes=1)  # on public hosts
 LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be a secret, misplaced
 
 
+NO_FEED = (
+    f"no feed is configured: set {FEED_BLOCK}URL and {FEED_BLOCK}PODCAST_ID (see "
+    "config.example.env)"
+)
+# What config.example.env and the documentation have in the places of real values.
+PLACEHOLDER_KEY = re.compile(
+    r"(your|my|the)[-_]?(api[-_]?)?key.*|abc123|change[-_]?me|<.*>", re.IGNORECASE
+)
+PLACEHOLDER_PODCASTS = ("507f1f77bcf86cd799439011", "507f1f77bcf86cd799439012")
+PLACEHOLDER_HOST = re.compile(r"(.+\.)?example(\.(com|org|net))?$")  # RFC 2606
+
+
+def placeholder_key(key: SecretStr | None, api_url: str = "") -> list[str]:
+    """Whether the API key is a placeholder; at an API on this machine any key may be right."""
+    with suppress(ValueError):  # an address that is none is told by itself
+        if LOOPBACK.match(urlsplit(api_url).hostname or ""):
+            return []
+    if key is None or not PLACEHOLDER_KEY.fullmatch(key.get_secret_value()):
+        return []
+    return [f"{KEY_KEY} is a placeholder: set your key"]
+
+
+def placeholders(sources: Iterable[FeedConfig]) -> Iterable[str]:
+    """What of the feeds is still as config.example.env has it."""
+    for source in sources:
+        if PLACEHOLDER_HOST.fullmatch(urlsplit(source.url).hostname or ""):
+            yield f"{feed_key(source.name, 'URL')} is a placeholder: set the feed's address"
+        if source.podcast_id in PLACEHOLDER_PODCASTS:
+            key = feed_key(source.name, "PODCAST_ID")
+            yield f"{key} is a placeholder: `feedwatch podcasts` lists yours"
+
+
 def unknown_key(key: str, feed_name: str | None) -> str:
     """An unread key, and the one that was probably meant."""
     candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
-    candidates += [f"{PREFIX}FEEDS__{feed_name or 'NAME'}__{field}" for field in FEED_FIELDS]
+    candidates += [feed_key(feed_name or "NAME", field) for field in FEED_FIELDS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
     nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
@@ -49,8 +84,8 @@ def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         earlier = first.setdefault(what, name)
         if earlier != name:
             yield (
-                f"{PREFIX}FEEDS__{name.upper()}__URL: the feed {earlier!r} has the same URL and "
-                "PODCAST_ID, so every episode would be submitted twice; take one of them out"
+                f"{feed_key(name, 'URL')}: the feed {earlier!r} has the same URL and the same "
+                "podcast, so every episode would be submitted twice; take one of them out"
             )
 
 
@@ -58,7 +93,7 @@ def short_check_intervals(tree: Mapping[str, Any]) -> Iterable[str]:
     """Check intervals under a minute, the global one or a feed's own, for feeds on public hosts."""
     short: dict[tuple[str, str], list[str]] = {}
     for name, feed in tree["feeds"].items():
-        key, text = f"{PREFIX}FEEDS__{name.upper()}__CHECK_INTERVAL", feed.get("check_interval")
+        key, text = feed_key(name, "CHECK_INTERVAL"), feed.get("check_interval")
         if text is None:
             key, text = f"{PREFIX}CHECK_INTERVAL", tree.get("check_interval")
         with suppress(ValueError):  # what is no duration, or no address, is told by itself
@@ -70,7 +105,7 @@ def short_check_intervals(tree: Mapping[str, Any]) -> Iterable[str]:
         more = f" and {counted(len(others), 'other')}" if others else ""
         yield (
             f"{key}={text!r}: expected 1m or more for the feed {first!r}{more}, on a public host; "
-            "a feed at localhost or a private address may have less, by a CHECK_INTERVAL of its own"
+            f"one at localhost or a private address may have less, by {FEED_BLOCK}CHECK_INTERVAL"
         )
 
 
@@ -83,9 +118,9 @@ def respelt_feeds(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
             continue
         outcome = "paid for only once, and skipped or held in the other feed; take one of them out"
         if other.podcast_id != feed.podcast_id:
-            outcome = "paid for twice, once for each PODCAST_ID; spell both alike if this is meant"
+            outcome = "paid for twice, once for each podcast; spell both alike if this is meant"
         yield (
-            f"{PREFIX}FEEDS__{name.upper()}__URL is another spelling of the address of the feed "
+            f"{feed_key(name, 'URL')} is another spelling of the address of the feed "
             f"{earlier!r}, so each episode is {outcome}"
         )
 
@@ -97,7 +132,7 @@ def short_secrets(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
         for key, secrets in (("PASSWORD", [feed.password or ""]), ("HEADERS", headers)):
             if any(0 < len(secret) < SHORTEST_SECRET for secret in secrets):
                 yield (
-                    f"{PREFIX}FEEDS__{name.upper()}__{key}: a secret of fewer than "
+                    f"{feed_key(name, key)}: a secret of fewer than "
                     f"{SHORTEST_SECRET} characters is not masked where it turns up in a log line"
                 )
 
@@ -107,9 +142,10 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     place = [str(part) for part in details["loc"]]
     # The key that the value was read from, and the place within its value.
     key, below = PREFIX + place[0].upper(), []
-    if place[0] == "feeds":
-        key, below = PREFIX + "__".join(part.upper() for part in place[:3]), place[3:]
     message = details["msg"].removeprefix("Value error, ")
+    if place[0] == "feeds":
+        key, below = feed_key(place[1], place[2].upper()), place[3:]
+        message = of_feed(message, place[1])
     if details["type"] == "missing" and not below:
         hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
         return f"{key} is missing{hint}"

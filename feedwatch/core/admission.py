@@ -12,7 +12,7 @@ from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
-from feedwatch.core.settings import FirstRun, OnReplaced, Rules
+from feedwatch.core.settings import FirstRun, OnReplaced, Rules, either_key, feed_key, of_feed
 from feedwatch.core.submit_waits import believed
 
 # Episodes in the document before; of a shorter list, half is soon gone, if not all.
@@ -81,7 +81,7 @@ def decide(
     it was damaged.
     """
     titles = _TitleFilters(rules)
-    decisions = [_decision(match, rules, titles) for match in matches]
+    decisions = [_decision(match, feed.name, rules, titles) for match in matches]
     if feed.baseline_at is None:
         decisions, alarm = _first_run(decisions, rules.first_run, now), None
     else:
@@ -184,11 +184,12 @@ class _TitleFilters:
         return None
 
 
-def _decision(match: ItemMatch, rules: Rules, titles: _TitleFilters) -> Decision:
+def _decision(match: ItemMatch, feed: str, rules: Rules, titles: _TitleFilters) -> Decision:
     """The verdict on an item by itself, whatever else its document has."""
 
     def so(verdict: Verdict, reason: str = match.reason, cause: Cause | None = None) -> Decision:
-        return Decision(match=match, verdict=verdict, reason=reason, cause=cause)
+        named = of_feed(reason, feed)
+        return Decision(match=match, verdict=verdict, reason=named, cause=cause)
 
     anew = match.kind is MatchKind.KNOWN and _is_to_decide_anew(match)
     match match.kind:
@@ -197,7 +198,9 @@ def _decision(match: ItemMatch, rules: Rules, titles: _TitleFilters) -> Decision
         case MatchKind.KNOWN | MatchKind.WAITING if not anew:
             return so(Verdict.KNOWN)
         case MatchKind.REPLACED if rules.on_replaced is OnReplaced.IGNORE:
-            return so(Verdict.KNOWN, f"{match.reason}; FEEDWATCH_ON_REPLACED=ignore")
+            return so(
+                Verdict.KNOWN, f"{match.reason}; ignored by {either_key(feed, 'ON_REPLACED')}"
+            )
     if (objection := _objection(match.item, rules)) is not None:
         return so(Verdict.SKIP, *objection)
     if (by_title := titles.objection(match.item.title)) is not None:
@@ -243,8 +246,8 @@ def _too_old(published: datetime | None, feed: Feed, policy: FirstRun) -> str | 
     if policy.everything or policy.is_since(published):
         return None
     return (
-        f"dated {published:%Y-%m-%d}, before this feed was first checked on "
-        f"{feed.baseline_at:%Y-%m-%d}; `approve ID` submits it"
+        f"dated {published:%Y-%m-%d %H:%M}Z, before this feed was first checked at "
+        f"{feed.baseline_at:%Y-%m-%d %H:%M}Z; it is submitted once approved"
     )
 
 
@@ -252,9 +255,10 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: i
     """Why nothing new of this document should be submitted before a person has looked, if so."""
     new = sum(decision.verdict is Verdict.SUBMIT for decision in decisions)
     if new > rules.flood_limit:
+        key = feed_key(feed.name, "FLOOD_LIMIT")
         return (
             f"flood: {counted(new, 'new item')} in one check, the limit is {rules.flood_limit}; "
-            "`approve` or `skip` decides, and FEEDWATCH_FLOOD_LIMIT of the feed raises the limit"
+            f"`approve` or `skip` decides, and {key} raises the limit"
         )
     before = feed.item_count
     still = unchanged + sum(
@@ -262,7 +266,8 @@ def _alarm(decisions: Sequence[Decision], feed: Feed, rules: Rules, unchanged: i
     )
     vanished = 2 * still < before and (before >= VANISHED_AT_LEAST or still == 0)
     if new and before > 1 and vanished:
-        return f"most known items vanished: of {before} there are {still}, and {new} are new"
+        beside = counted(new, "new item")
+        return f"most known items vanished: {still} of {before} left, beside {beside}"
     return None
 
 

@@ -168,7 +168,7 @@ def _with_rhythm(
     """The feed after a good answer, which may end a silence or show that there is one."""
     if published is not None:
         # Of a feed that was not followed so far, the silence began with its latest episode.
-        latest = min(max(published, default=now), now)
+        latest = max((moment for moment in published if moment <= now), default=now)
         followed = feed.expected_by is not None or (found_new and feed.baseline_at is not None)
         expected_by = schedule.expected_by(published, now if followed else latest)
         feed = replace(feed, expected_by=expected_by, silent_since=None)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from feedwatch.core import job
 from feedwatch.core.episode import Cause, Episode, State
 from feedwatch.core.episode_lifecycle import moved, must_be
+from feedwatch.core.health import spoken
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, next_poll
 from feedwatch.core.settings import Policy
 
@@ -116,7 +117,7 @@ def _polled_on(
         return replace(episode, due_at=None if is_over else due_at)
     overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
     if overdue and reason is None:
-        reason = f"overdue: not final {policy.job_deadline} after it was submitted"
+        reason = f"overdue: not final {spoken(policy.job_deadline)} after it was submitted"
     return replace(moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
 
 

@@ -11,8 +11,9 @@ from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval
 from feedwatch.core.identity import Key
 from feedwatch.core.printable import printable
-from feedwatch.core.remarks import in_words
+from feedwatch.core.remarks import in_words, missing_podcast_in_words
 from feedwatch.core.served import Placing, ServedDocument
+from feedwatch.core.settings import feed_key
 from feedwatch.core.status import Status
 from feedwatch.core.websub import Subscription
 
@@ -122,7 +123,7 @@ def feed_json(
         ],
         "expected_by": stamp(feed.expected_by),
         "silent_since": stamp(feed.silent_since),
-        "remarks": in_words(feed.remarks),
+        "remarks": in_words(feed),
         "repaired": bool(feed.repaired),
         "served": {
             "document_at": stamp(served.at),
@@ -145,19 +146,19 @@ def feed_json(
 def remark(feed: Feed) -> str | None:
     """What a person should know of a feed, in a sentence or two; None if nothing."""
     pause = pause_in_words(feed) if feed.paused else None
-    return "; ".join([*filter(None, (pause, _condition(feed))), *in_words(feed.remarks)]) or None
+    return "; ".join([*filter(None, (pause, _condition(feed))), *in_words(feed)]) or None
 
 
 def _condition(feed: Feed) -> str | None:
     if feed.error is not None:
         return feed.error
     if feed.missing_podcast is not None:
-        return f"nothing is submitted: the API key reaches no podcast {feed.missing_podcast}"
+        return missing_podcast_in_words(feed.name, feed.missing_podcast)
     if feed.silent_since is not None:
         expected = short(feed.expected_by)
-        return f"answers, but has brought nothing new for long: expected by {expected}"
+        return f"answers, but has brought nothing new for long: expected by {expected}Z"
     if feed.moved_url is not None:
-        return f"moved for good to {feed.moved_url}: mend its URL"
+        return f"moved for good to {feed.moved_url}: set {feed_key(feed.name, 'URL')} to it"
     if feed.repaired:
         return "its document is damaged (no well-formed XML, or bad bytes), and was repaired"
     return None

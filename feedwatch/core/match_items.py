@@ -12,6 +12,7 @@ from feedwatch.core.episode import KnownEpisode, State
 from feedwatch.core.feed import Item
 from feedwatch.core.identity import Key, KeyKind, comparable, title_key
 from feedwatch.core.schedule import DAY
+from feedwatch.core.settings import FEED_BLOCK
 
 MOVE_AT_LEAST = 3  # items with a new enclosure URL all at once: a new host, not new audio
 MOVE_FOR_SURE = 10  # items; nobody corrects so many at once
@@ -29,7 +30,7 @@ GENERIC_NAMES = frozenset(
     )
 )
 NEVER = datetime.min.replace(tzinfo=UTC)
-WAY_OUT = "where each new episode comes so, the feed's ON_REPLACED, submit or ignore, decides"
+WAY_OUT = f"where each new episode comes so, {FEED_BLOCK}ON_REPLACED=submit or =ignore decides"
 
 
 class MatchKind(Enum):
@@ -91,8 +92,7 @@ def match_items(
         known[key].id
         for keys in all_keys
         for key in keys[:1]
-        if key.kind is KeyKind.GUID
-        if key in known
+        if key.kind is KeyKind.GUID and key in known
     )
     document = _Document(
         known=known,

@@ -1,10 +1,11 @@
 """Remarks: what of a feed looks well and brings nothing, or not all. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.feed import Document, Feed, Item, ParsedFeed, Remark, RemarkKind
 from feedwatch.core.identity import Key, KeyKind, comparable, title_key
+from feedwatch.core.settings import feed_key
 
 
 def remarks_on(
@@ -68,14 +69,15 @@ def fixed_address(
     return None
 
 
-def remark_in_words(remark: Remark) -> str:
-    """A remark, for people."""
+def remark_in_words(remark: Remark, feed: str) -> str:
+    """A remark on a feed, for people."""
     detail = remark.detail
     match remark.kind:
         case RemarkKind.NO_ENCLOSURES:
             return (
                 f"none of its items, {detail} in all, has an enclosure of a wanted type "
-                "(MEDIA_TYPES), so nothing of it is ever submitted; is it the podcast's feed?"
+                f"({feed_key(feed, 'MEDIA_TYPES')}), so nothing of it is ever submitted; is it the "
+                "podcast's feed?"
             )
         case RemarkKind.FIXED_ADDRESS:
             return (
@@ -88,17 +90,26 @@ def remark_in_words(remark: Remark) -> str:
                 "first run wants are missing"
             )
         case RemarkKind.NEW_FEED_URL:
-            return f"its publisher says that the feed has moved to {detail}: mend its URL"
+            key = feed_key(feed, "URL")
+            return f"its publisher says that the feed has moved to {detail}: set {key} to it"
         case RemarkKind.UNREAD:
             return (
-                "its document is damaged: more items or enclosures stand in it than could be "
-                f"read, by {detail}"
+                "its document is damaged: of the items or enclosures that stand in it, "
+                f"{detail} could not be read"
             )
 
 
-def in_words(remarks: Collection[Remark] | None) -> list[str]:
-    """Remarks, for people."""
-    return [remark_in_words(remark) for remark in remarks or ()]
+def in_words(feed: Feed) -> list[str]:
+    """The remarks on a feed, for people."""
+    return [remark_in_words(remark, feed.name) for remark in feed.remarks or ()]
+
+
+def missing_podcast_in_words(feed: str, podcast_id: str) -> str:
+    """Why nothing of a feed is submitted, and what to do."""
+    return (
+        f"nothing is submitted: the API key reaches no podcast {podcast_id}; see `feedwatch "
+        f"podcasts`, then set {feed_key(feed, 'PODCAST_ID')}"
+    )
 
 
 def _place(url: str) -> str:

@@ -5,6 +5,23 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+FEED_BLOCK = "FEEDWATCH_FEEDS__NAME__"  # how the keys of a feed begin
+
+
+def feed_key(feed: str, field: str) -> str:
+    """The key of the config that sets `field` of a feed, as in messages."""
+    return of_feed(FEED_BLOCK + field, feed)
+
+
+def of_feed(text: str, feed: str) -> str:
+    """A message about a feed, whose keys are named in it whole."""
+    return text.replace(FEED_BLOCK, f"FEEDWATCH_FEEDS__{feed.upper()}__")
+
+
+def either_key(feed: str, field: str) -> str:
+    """The two keys that may have set `field` of a feed."""
+    return f"{feed_key(feed, field)} or FEEDWATCH_{field}"
+
 
 class OnReplaced(StrEnum):
     """What becomes of a known episode whose recording was replaced."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from feedwatch.core.schedule import DAY
-from feedwatch.core.settings import FeedConfig, FutureDated
+from feedwatch.core.settings import FeedConfig, FutureDated, either_key
 
 WAIT_AT_MOST = 30 * DAY  # for a date; one that lies further ahead is a mistake
 
@@ -39,7 +39,12 @@ def wait_of(
         waits.append((min(date, latest), "the date that its publisher states"))
     # Seen in the future: the clock was set back since, and would have it wait for so long again.
     if config.submit_delay > timedelta() and first_seen_at <= now:
-        waits.append((first_seen_at + config.submit_delay, "as FEEDWATCH_SUBMIT_DELAY asks"))
+        waits.append(
+            (
+                first_seen_at + config.submit_delay,
+                f"as {either_key(config.name, 'SUBMIT_DELAY')} asks",
+            )
+        )
     until, why = max(waits, default=(now, ""))
     if until <= now:
         return None

@@ -16,7 +16,8 @@ from feedwatch.core.feed import ErrorKind, Feed, RemarkKind
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.masking import masked, shortened
 from feedwatch.core.printable import counted
-from feedwatch.core.remarks import remark_in_words
+from feedwatch.core.remarks import missing_podcast_in_words, remark_in_words
+from feedwatch.core.settings import feed_key
 
 FAILED_FOR = timedelta(days=7)  # for so long a failed episode counts; nobody has to settle it
 FAILED_CHECKS = 3  # in a row: one or two happen to every server
@@ -72,7 +73,7 @@ def current_troubles(
         Trouble(
             kind=remark.kind.value,
             feed=feed.name,
-            text=f"feed {feed.name}: {remark_in_words(remark)}",
+            text=f"feed {feed.name}: {remark_in_words(remark, feed.name)}",
         )
         for feed in active
         for remark in feed.remarks or ()
@@ -114,12 +115,8 @@ def transitions(
 def _of_podcast(feed: Feed) -> Trouble | None:
     if feed.missing_podcast is None:
         return None
-    key = f"FEEDWATCH_FEEDS__{feed.name.upper()}__PODCAST_ID"
-    text = (
-        f"feed {feed.name}: nothing is submitted, the API key reaches no podcast "
-        f"{feed.missing_podcast}; see `feedwatch podcasts`, then set {key}"
-    )
-    return Trouble(kind="podcast", feed=feed.name, text=text)
+    text = missing_podcast_in_words(feed.name, feed.missing_podcast)
+    return Trouble(kind="podcast", feed=feed.name, text=f"feed {feed.name}: {text}")
 
 
 def _of_lost(lost: LostPodcast) -> Trouble:
@@ -131,7 +128,7 @@ def _of_lost(lost: LostPodcast) -> Trouble:
 
 
 def _of_feed(feed: Feed) -> Trouble | None:
-    key = f"FEEDWATCH_FEEDS__{feed.name.upper()}__URL"
+    key = feed_key(feed.name, "URL")
     if feed.error_kind is ErrorKind.GONE:
         text = f"{feed.error}; if it has moved, set {key}, else take the feed out of the config"
         return Trouble(kind="gone", feed=feed.name, text=f"feed {feed.name}: {text}")

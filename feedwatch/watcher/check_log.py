@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from feedwatch.core.admission import Decision, Verdict
-from feedwatch.core.feed import Feed
+from feedwatch.core.feed import ErrorKind, Feed
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.remarks import remark_in_words
+from feedwatch.core.settings import feed_key
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +24,15 @@ def log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
         )
     elif after.moved_url != before.moved_url:
         warning(
-            "feed %s: has moved for good and is fetched from %s from now on; set "
-            "FEEDWATCH_FEEDS__%s__URL to it",
-            *(name, after.moved_url, name.upper()),
+            "feed %s: has moved for good and is fetched from %s from now on; set %s to it",
+            *(name, after.moved_url, feed_key(name, "URL")),
         )
     if after.error is not None:
         if after.error != before.error:
-            warning("feed %s: %s; tried again at %s", name, after.error, stamp(after.due_at))
+            again = (
+                "looked at" if after.error_kind is ErrorKind.GONE else "tried"
+            )  # a person mends it
+            warning("feed %s: %s; %s again at %s", name, after.error, again, stamp(after.due_at))
         return
     if before.error is not None:
         info("feed %s: works again", name)
@@ -44,7 +47,7 @@ def log_check(before: Feed, after: Feed, decisions: Sequence[Decision]) -> None:
     known = {remark.kind for remark in before.remarks or ()}
     for remark in after.remarks or ():
         if remark.kind not in known:
-            warning("feed %s: %s", name, remark_in_words(remark))
+            warning("feed %s: %s", name, remark_in_words(remark, name))
     submit, hold, skip = (
         sum(one.verdict is verdict and one.is_episode for one in decisions)
         for verdict in (Verdict.SUBMIT, Verdict.HOLD, Verdict.SKIP)

@@ -129,14 +129,16 @@ def log_move(before: Episode, after: Episode) -> None:
         told += f" after {spoken(after.finished_at - after.submitted_at)}"
     if after.state is State.READY and after.processed_url:
         told += f": {after.processed_url}"
+    how, reason = f"{before.state} → {after.state}", after.reason
+    if before.state is after.state:  # only the reason is another one, or is over
+        how, reason = after.state.value, after.reason or f"no longer so: {before.reason}"
     log.log(
         logging.WARNING if is_grave else logging.INFO,
-        "%s: %s → %s%s%s",
+        "%s: %s%s%s",
         named(after),
-        before.state,
-        after.state,
+        how,
         told,
-        f": {after.reason}" if after.reason else "",
+        f": {reason}" if reason else "",
         extra=about(after),
     )
 

@@ -18,6 +18,7 @@ from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import PERHAPS_PAID, Outcome, Target, paid_reason
+from feedwatch.core.printable import listed
 from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.submit_waits import wait_of
@@ -72,29 +73,28 @@ class Proposal:
     def warnings(self) -> list[str]:
         """What the person should weigh before it is carried out."""
         found = list(self.remarks)
-        missing = sum(episode.missing_since is not None for episode in self.episodes)
+        missing = [one.id for one in self.episodes if one.missing_since is not None]
         if missing and self.costs:
-            found.append(f"{missing} of them: the feed no longer has what would be submitted.")
+            found.append(
+                f"{listed('episode', missing)}: the feed no longer has what would be submitted."
+            )
         if self.action is not Action.RETRY:
             return found
-        ready = sum(episode.state is State.READY for episode in self.episodes)
-        if ready:
+        if ready := [one.id for one in self.episodes if one.state is State.READY]:
             found.append(
-                f"{ready} of them: ready already, so paid for and published once more; what the "
-                "first job has published is not taken down. Exports and served feeds keep its "
-                "processed URL until the new job is done."
+                f"{listed('episode', ready)}: ready already, so paid for and published once more; "
+                "what the first job has published is not taken down. Exports and served feeds keep "
+                "its processed URL until the new job is done."
             )
-        doubtful = sum(may_be_taken(episode) for episode in self.episodes)
-        if doubtful:
+        if doubtful := [one.id for one in self.episodes if may_be_taken(one)]:
             found.append(
-                f"{doubtful} of them may have been taken already: look at the media API first, or "
-                "they are paid and published twice (`feedwatch adopt` is for those)."
+                f"{listed('episode', doubtful)}: perhaps taken already. Look at the media API "
+                "first, or it is paid for and published twice (`feedwatch adopt` is for that)."
             )
-        undescribed = sum(episode.description is None for episode in self.episodes)
-        if undescribed:
+        if undescribed := [one.id for one in self.episodes if one.description is None]:
             found.append(
-                f"{undescribed} of them were skipped at sight: the feed is read once more for "
-                "their descriptions first; what it no longer has is submitted without one."
+                f"{listed('episode', undescribed)}: skipped at sight, so the feed is read once "
+                "more for the description first; what it no longer has is submitted without one."
             )
         return found
 
@@ -303,12 +303,8 @@ def set_paused(
     reads this config next; what a running daemon watches stays as it is.
     """
     if feed is None:
-        store.breakers.change(
-            processor,
-            partial(circuit_breaker.paused, by=actor, now=now)
-            if paused
-            else circuit_breaker.resumed,
-        )
+        begin = partial(circuit_breaker.paused, by=actor, now=now)
+        store.breakers.change(processor, begin if paused else circuit_breaker.resumed)
     elif not store.feeds.set_paused(feed, now, actor, paused=paused) and paused:
         store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
 

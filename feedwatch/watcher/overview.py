@@ -12,7 +12,7 @@ from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
 from feedwatch.core.json_forms import pause_in_words
 from feedwatch.core.ledger import is_loopback
-from feedwatch.core.printable import counted
+from feedwatch.core.printable import counted, listed
 from feedwatch.core.schedule import DAY
 from feedwatch.core.served import Placing, Unserved, placing
 from feedwatch.core.settings import FeedConfig, Policy
@@ -24,7 +24,6 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.context import Plan
 from feedwatch.watcher.errors import NotFoundError, UnknownFeedError
 
-NAMED_EPISODES = 10  # of those that a sandbox had, by their ids
 OWN_DATABASE = (
     "to have them submitted, stop feedwatch and set FEEDWATCH_DATABASE_URL to a new file: "
     "FEEDWATCH_FIRST_RUN says which episodes begin it"
@@ -119,11 +118,9 @@ def only_at_a_sandbox(store: Store, api: str) -> str | None:
     ]
     if not ids:
         return None
-    named = ", ".join(map(str, ids[:NAMED_EPISODES]))
-    rest = f" and {len(ids) - NAMED_EPISODES} more" if len(ids) > NAMED_EPISODES else ""
     return (
         f"this database has {counted(len(ids), 'episode')} submitted to a sandbox and never to "
-        f"{api}, for which that counts as done: {named}{rest}"
+        f"{api}, for which that counts as done: {listed('episode', ids)}"
     )
 
 

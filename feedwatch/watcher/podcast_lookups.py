@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from feedwatch.core.job import Later
+from feedwatch.core.remarks import missing_podcast_in_words
 from feedwatch.core.schedule import HOUR, backoff
 from feedwatch.processors import Processor
 from feedwatch.watcher.context import Context, Plan
@@ -71,11 +72,9 @@ class PodcastLookups:
                 self._missing[podcast_id] = (now, wait)
                 feeds = self._feeds_of(podcast_id)
                 context.store.feeds.set_missing_podcasts(feeds, podcast_id)
-                if noes == 1:
-                    log.error(
-                        "feed %s: nothing is submitted, the API key reaches no podcast %s",
-                        *(", ".join(feeds), podcast_id),
-                    )
+                for feed in feeds if noes == 1 else ():
+                    text = missing_podcast_in_words(feed, podcast_id)
+                    log.error("feed %s: %s", feed, text, extra={"feed": feed})
             case _:
                 self._usable.add(podcast_id)
         return None

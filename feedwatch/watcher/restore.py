@@ -57,9 +57,10 @@ def compare(context: Context, expected: str | None = None) -> str | None:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "
             "that it did not know. Episodes polled: %d, in doubt: %d; claims that wait for their "
-            "items: %d; held are older items that turn up in: %s",
+            "items: %d; older items that turn up are held, in: %s",
             counted(done.imported, "claim"),
-            *(done.processing, done.unknown, done.unmet, ", ".join(done.feeds)),
+            *(done.processing, done.unknown, done.unmet),
+            ", ".join(done.feeds) or "no feed of the config",
         )
         if done.unknown:
             reason = f"of the submissions that this database did not know, in doubt: {done.unknown}"

@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
 PAUSED = "submissions paused, queued episodes will wait: %s; tried again at %s"
+# Submitting is not tried again before somebody has acted, only read.
+BLOCKED = (
+    "submissions paused until somebody acts, queued episodes will wait: %s; a read, which shows "
+    "whether it is mended, is tried at %s"
+)
 
 
 class Answered(NamedTuple):
@@ -184,7 +189,8 @@ class Submissions:
             ),
         )
         if failure is not None and before.reason != failure.reason:
-            log.error(PAUSED, failure.reason, stamp(after.tripped_until))
+            said = BLOCKED if after.blocked else PAUSED
+            log.error(said, failure.reason, stamp(after.tripped_until))
 
     def _claim(self) -> Claimed | None:
         """Claim an episode, and read the config of its feed at the same moment.
@@ -314,7 +320,7 @@ class Submissions:
             needs_person = isinstance(answer, Later) and answer.blocked
             log.log(
                 logging.ERROR if needs_person else logging.WARNING,
-                PAUSED,
+                BLOCKED if needs_person else PAUSED,
                 answer.reason,
                 stamp(after.tripped_until),
             )

@@ -148,7 +148,8 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     sources = parts.plan().sources.values()
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
     decisions.set_paused(parts.store, parts.processor, sources, feed, at(), actor, paused=paused)
-    log.info("%s: submissions %s by %s", feed or "all", "paused" if paused else "on", actor)
+    done = "paused" if paused else "resumed"
+    log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
 
 
 def confirm(proposal: Proposal) -> str:

@@ -212,13 +212,14 @@ def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
     number = after() or 0
     shown = found[number : number + FEEDS_PAGE_SIZE]
     published = store.listings.published([one.name for one in shown], now - rhythm.SPAN)
+    out_of = {name: rhythm.came(found, now) for name, found in published.items()}
     rows = [
         {
             "feed": feed,
             "state": feed_state(feed, breaker),
             "remark": remark(feed),
             "strip": rhythm.strip(published.get(feed.name, ()), now),
-            "last": published[feed.name][-1].at if feed.name in published else None,
+            "last": max((one.at for one in out_of.get(feed.name, ())), default=None),
             "counts": counts(by_feed.get(feed.name)),
         }
         for feed in shown
@@ -257,7 +258,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "rules": words.feed_in_words(sources[name]) if name in sources else [],
         "picture": rhythm.picture(published, feed, now),
         "rhythm": rhythm.words(published, feed, now),
-        "gaps": rhythm.gaps(published),
+        "gaps": rhythm.gaps(rhythm.came(published, now)),
         "published": published[-PAGE_SIZE:][::-1],
         "checks": rhythm.checks(feed),
         "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],

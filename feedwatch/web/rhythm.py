@@ -39,14 +39,19 @@ class Gap:
 
 def words(published: Sequence[Published], feed: Feed, now: datetime) -> str:
     """The rhythm in one sentence."""
-    times = [one.at for one in published]
+    times = [one.at for one in came(published, now)]
     parts = [_habit(times)]
     if times:
-        parts.append(f"last episode {spoken(max(now - times[-1], timedelta()))} ago")
+        parts.append(f"last episode {spoken(now - times[-1])} ago")
     if feed.expected_by is not None:
         verb = "next expected by" if feed.expected_by > now else "was expected by"
         parts.append(f"{verb} {short(feed.expected_by)} UTC")
     return "; ".join(parts)
+
+
+def came(published: Sequence[Published], now: datetime) -> Sequence[Published]:
+    """Those that are out: what is dated ahead of now is still to come."""
+    return [one for one in published if one.at <= now]
 
 
 def _habit(times: Sequence[datetime]) -> str:
@@ -92,7 +97,8 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
 
     parts = [band("frame", begin, end)]
     parts += [band("skipped-day", day, day + DAY) for day in _skipped_days(feed, begin, end)]
-    parts += [band("gap", gap.begin, gap.end) for gap in gaps(published)]
+    out = came(published, now)
+    parts += [band("gap", gap.begin, gap.end) for gap in gaps(out)]
     if feed.expected_by is not None and feed.expected_by > now:
         parts.append(band("expected", now, feed.expected_by))
     parts.append(Markup('<path class="today" d="M{} {}v{}"/>').format(x(now), TOP, HEIGHT))
@@ -104,9 +110,11 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
     title = words(published, feed, now)
     return Markup(
         '<svg class="rhythm" role="img" viewBox="0 0 {} {}" aria-labelledby="rt rd">'
-        '<title id="rt">{}</title><desc id="rd">{} episodes in {} weeks, by day and by hour</desc>'
+        '<title id="rt">{}</title><desc id="rd">{} in {} weeks, by day and by hour</desc>'
         "{}</svg>"
-    ).format(WIDTH, TOP + HEIGHT + 2, title, len(published), WEEKS, Markup("").join(parts))
+    ).format(
+        WIDTH, TOP + HEIGHT + 2, title, counted(len(out), "episode"), WEEKS, Markup("").join(parts)
+    )
 
 
 def _skipped_days(feed: Feed, begin: datetime, end: datetime) -> list[datetime]:
@@ -136,7 +144,8 @@ def _dots(found: Sequence[tuple[int, int, State]]) -> list[Markup]:
 
 def strip(published: Sequence[Published], now: datetime) -> Markup:
     """The last half year in one line: a bar a week, as high as that week had episodes."""
-    weeks = Counter((now - one.at).days // 7 for one in published if one.at <= now)
+    out = came(published, now)
+    weeks = Counter((now - one.at).days // 7 for one in out)
     most = max([*weeks.values(), 1])
     bars = "".join(
         f"M{4 * (WEEKS - 1 - week) + 2} {STRIP_HEIGHT}v-{max(2, STRIP_HEIGHT * number // most)}"
@@ -145,9 +154,7 @@ def strip(published: Sequence[Published], now: datetime) -> Markup:
     )
     return Markup(
         '<svg class="strip" role="img" viewBox="0 0 {} {}" aria-label="{}"><path d="{}"/></svg>'
-    ).format(
-        4 * WEEKS, STRIP_HEIGHT, f"{counted(len(published), 'episode')} in {WEEKS} weeks", bars
-    )
+    ).format(4 * WEEKS, STRIP_HEIGHT, f"{counted(len(out), 'episode')} in {WEEKS} weeks", bars)
 
 
 def checks(feed: Feed) -> Markup:

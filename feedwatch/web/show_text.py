@@ -15,7 +15,7 @@ from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.masking import masked
 from feedwatch.core.printable import counted
-from feedwatch.core.remarks import in_words
+from feedwatch.core.remarks import in_words, missing_podcast_in_words
 
 PLAIN = "text/plain; charset=utf-8"
 WIDE_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -91,5 +91,6 @@ def set_up(app: Flask) -> None:
         "moment": moment,
         "link": link,
         "in_words": in_words,
+        "missing_podcast": missing_podcast_in_words,
         "counted": counted,
     }

@@ -93,7 +93,7 @@ eventually 120 health_is healthy
 step "a changed config is taken by the container that runs"
 echo FEEDWATCH_JOB_DEADLINE=12h >> "$WORK/config.env"
 docker kill -s HUP feedwatch > /dev/null
-eventually 20 logged 'config: JOB_DEADLINE unset → 12h'
+eventually 20 logged 'config: FEEDWATCH_JOB_DEADLINE unset → 12h'
 
 step "non-root, and nothing can be written but the volumes and /tmp"
 [ "$(docker exec feedwatch id -u)" = 10001 ] || die "uid $(docker exec feedwatch id -u)"

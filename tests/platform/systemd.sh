@@ -109,7 +109,7 @@ FEEDWATCH_FEEDS__EXTRA__URL=http://127.0.0.1:8011/extra.xml
 FEEDWATCH_FEEDS__EXTRA__PODCAST_ID=podcast-1"
 systemctl reload "$UNIT"
 eventually 20 said 'config: feed extra: added'
-eventually 20 said 'config: JOB_DEADLINE unset → 12h'
+eventually 20 said 'config: FEEDWATCH_JOB_DEADLINE unset → 12h'
 eventually 30 has_status '2 feeds'
 
 step "one with mistakes is refused, and what held before holds on"
