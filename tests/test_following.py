@@ -15,6 +15,7 @@ from feedwatch.core.json_forms import feed_json, remark
 from feedwatch.core.settings import OnReplaced
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.sandbox.faults import Fault
+from feedwatch.store.episodes import LAST_NOTE, MOST_NOTES
 from feedwatch.watcher.context import Check
 from feedwatch.watcher.evaluate import record
 from tests.support import audio, item, published, rss
@@ -82,6 +83,45 @@ def test_what_waits_takes_every_fact_from_its_item_with_a_line_in_its_history(
     count = len(lines(world))
     serve(world, RIGHT, *OLD, 4)
     assert len(lines(world)) == count, "said once"
+
+
+def test_a_date_that_is_another_one_at_each_check_leaves_a_history_that_one_can_read(
+    world: World,
+) -> None:
+    world.feeds.publish(9, *OLD)
+    for _ in range(MOST_NOTES + 5):
+        serve(world, item(9, when=world.now + timedelta(days=9)), *OLD)
+        world.submit()
+    said = lines(world)
+    assert len(said) == MOST_NOTES + 1
+    assert said.count("corrected in the feed: date") == 1
+    assert (said[-1] or "").endswith(LAST_NOTE)
+    one = world.episode("guid-9")
+    ahead = f"{one.published_at:%Y-%m-%d %H:%M}"
+    assert ahead in (one.reason or ""), "the row says what holds now"
+    assert one.published_at == (world.now + timedelta(days=9, hours=-1)).replace(microsecond=0)
+
+
+def test_a_title_that_is_another_one_at_each_check_does_not_fill_the_history(world: World) -> None:
+    serve(world, item(9, title="Take 0"), *OLD)
+    put(world, State.HELD)
+    for number in range(MOST_NOTES + 5):
+        serve(world, item(9, title=f"Take {number + 1}"), *OLD)
+    assert len(lines(world)) <= MOST_NOTES + 2
+    put(world, State.UNKNOWN)
+    serve(world, item(9, title="Another state"), *OLD)
+    assert lines(world)[-1] == "corrected in the feed: title, which was 'Take 25'"
+
+
+def test_a_trouble_that_comes_and_goes_is_noted_once_with_its_end(world: World) -> None:
+    serve(world, 9, *OLD)
+    put(world, State.PROCESSING)
+    count = len(lines(world))
+    for _ in range(3):
+        for reason in ("the API is away", None):
+            one = world.episode("guid-9")
+            world.store.episodes.save(one, replace(one, reason=reason), world.now)
+    assert lines(world)[count:] == ["the API is away", "no longer so: the API is away"]
 
 
 def test_what_a_correction_leaves_out_stays(world: World) -> None:

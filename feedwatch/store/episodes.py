@@ -17,6 +17,8 @@ from feedwatch.store.schema import episodes, feeds, history, identities
 from feedwatch.store.sql import is_due
 
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
+MOST_NOTES = 20  # lines of history of one stay in a state
+LAST_NOTE = "; what else changes is not noted here before its state does"
 
 
 class EpisodeStore:
@@ -239,7 +241,9 @@ def move_episode(
         if unread or before.state is State.SKIPPED:
             requested["due_at"] = now
         db.execute(update(feeds).where(feeds.c.id == feed_id).values(requested))
-    if (after.state, after.reason) != (before.state, before.reason):
+    if after.state is before.state and after.reason != before.reason and actor is None:
+        note(db, after, after.reason or f"no longer so: {before.reason}", now)
+    elif (after.state, after.reason) != (before.state, before.reason):
         entry = {
             "episode_id": after.id,
             "at": now,
@@ -250,3 +254,28 @@ def move_episode(
         }
         db.execute(insert(history).values(entry))
     return after
+
+
+def note(db: Connection, episode: Episode, text: str, now: datetime) -> None:
+    """Add a line to the history of an episode that stays in its state.
+
+    Not so if a line says the same since it came there, or if there are many: what is another thing
+    at every check, a date or an address, must not fill the history.
+    """
+    lines = (
+        select(history.c.previous, history.c.reason)
+        .where(history.c.episode_id == episode.id)
+        .order_by(history.c.id.desc())
+        .limit(MOST_NOTES + 1)
+    )
+    said: list[str | None] = []
+    for previous, reason in db.execute(lines):
+        said.append(reason)
+        if previous != episode.state:
+            break
+    if text in said or len(said) > MOST_NOTES:
+        return
+    if len(said) == MOST_NOTES:
+        text += LAST_NOTE
+    line = {"previous": episode.state, "state": episode.state, "reason": text}
+    db.execute(insert(history).values(episode_id=episode.id, at=now, **line))

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode, State, correction
 from feedwatch.core.feed import Item
-from feedwatch.store.episodes import fetch_episodes, move_episode, select_episodes
-from feedwatch.store.schema import episodes, history
+from feedwatch.store.episodes import fetch_episodes, move_episode, note, select_episodes
+from feedwatch.store.schema import episodes
 from feedwatch.store.sql import chunks
 
 PINNED_PART = 10  # of what a document shows so many at most are pinned: a tenth
@@ -25,7 +25,9 @@ def follow(db: Connection, items: Mapping[int, Item], now: datetime) -> None:
     for episode in _fetch(db, items):
         after = episode_lifecycle.corrected(episode, items[episode.id], now)
         if after is not None and move_episode(db, episode, after, now) is not None:
-            _note(db, after, correction(episode, after), now)
+            text = correction(episode, after)
+            if text is not None:
+                note(db, after, text, now)
 
 
 def decide_anew(db: Connection, anew: Mapping[int, Episode], now: datetime) -> list[Moved]:
@@ -61,7 +63,7 @@ def note_absences(
         older_stay = 0 < older == len(dates) or older > max(1, len(dates) // PINNED_PART)
         moves.append((one, episode_lifecycle.left_feed(one, now, older_stay=older_stay)))
         if older_stay and one.state is State.HELD:
-            _note(db, one, episode_lifecycle.TAKEN_OUT, now)
+            note(db, one, episode_lifecycle.TAKEN_OUT, now)
     moved = [(before, move_episode(db, before, after, now)) for before, after in moves]
     return [(before, after) for before, after in moved if after and after.state != before.state]
 
@@ -91,20 +93,3 @@ def _is_older(dates: tuple[datetime | None, datetime], one: Episode) -> bool:
     if published is not None and one.published_at is not None:
         return published < one.published_at
     return first_seen < one.first_seen_at
-
-
-def _note(db: Connection, episode: Episode, text: str | None, now: datetime) -> None:
-    """Add a line to an episode's history, unless the last one says the same.
-
-    An address that is another one at every check is noted once.
-    """
-    last = (
-        select(history.c.state, history.c.reason)
-        .where(history.c.episode_id == episode.id)
-        .order_by(history.c.id.desc())
-        .limit(1)
-    )
-    if text is None or db.execute(last).first() == (episode.state, text):
-        return
-    line = {"previous": episode.state, "state": episode.state, "reason": text}
-    db.execute(insert(history).values(episode_id=episode.id, at=now, **line))
