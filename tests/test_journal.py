@@ -1,5 +1,6 @@
 """The journal: every claim in files outside the database, whatever happens to the files."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from time import process_time
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from feedwatch.core.ledger import Claim, Outcome, Target
 from feedwatch.store import journal
 from feedwatch.store.journal import Journal, places
+from tests.support import LONG
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
@@ -285,3 +288,32 @@ def test_a_claim_whose_number_is_no_number_is_passed_over(path: Path) -> None:
     line = json.loads(path.read_text()) | {"t": "another", "n": None}
     path.write_text(path.read_text() + json.dumps(line) + "\n")
     assert one.read() == [claim(1)]
+
+
+def test_a_place_that_another_process_keeps_locked_counts_as_not_writable_until_it_is_let_go(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LOCK_SECONDS", 0.05)
+    written = Journal([path])
+    assert written.append_claim(claim(1))
+    with path.open("rb") as foreign, caplog.at_level("INFO"):
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        assert not written.append_claim(claim(2))
+        assert written.problems == {path: "another process keeps it locked"}
+        monkeypatch.setattr(journal, "LOCK_SECONDS", LONG)
+        assert not written.append_claim(claim(3)), "it is waited for once, not at each claim"
+        fcntl.flock(foreign, fcntl.LOCK_UN)
+        assert written.append_claim(claim(4))
+    assert caplog.messages == [
+        f"journal: {path} cannot be written: another process keeps it locked",
+        f"journal: {path} can be written again",
+    ]
+
+
+def test_a_lock_that_is_let_go_soon_is_waited_for(path: Path) -> None:
+    path.touch()
+    with path.open("rb") as foreign:
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        Timer(0.1, fcntl.flock, (foreign, fcntl.LOCK_UN)).start()
+        assert Journal([path]).append_claim(claim(1))
+        assert [one.token for one in Journal([path]).read()] == ["token-1"]

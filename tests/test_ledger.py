@@ -230,7 +230,7 @@ def test_a_ledger_without_the_last_claim_makes_no_other(store: Store) -> None:
 
 
 def take_over(store: Store, *missing: Claim, feeds: tuple[str, ...] = ("show",)) -> object:
-    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY).done
+    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY, TARGET.api).done
 
 
 def test_a_missing_claim_is_met_by_its_episode_and_doubts_what_is_older(store: Store) -> None:

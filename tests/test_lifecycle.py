@@ -141,7 +141,7 @@ def moves() -> Iterator[HistoryEntry]:
     for older_stay in (False, True):
         yield lambda e, o=older_stay: episode_lifecycle.left_feed(e, NOW, older_stay=o)  # type: ignore[misc]
     for state in (State.HELD, State.SKIPPED):
-        yield lambda e, s=state: episode_lifecycle.paid_already(e, CLAIM, s)  # type: ignore[misc]
+        yield lambda e, s=state: episode_lifecycle.paid_already(e, CLAIM, s, "")  # type: ignore[misc]
     for claim in CLAIMS:
         yield lambda e, c=claim: episode_lifecycle.imported(e, c, NOW, HOLD)  # type: ignore[misc]
     for policy in (HOLD, RESUBMIT):

@@ -30,7 +30,7 @@ from feedwatch.store.database import alembic_config, connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
-from feedwatch.watcher.decisions import set_paused
+from feedwatch.watcher.pauses import set_paused
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -47,6 +47,7 @@ def test_messages_name_keys_as_they_stand_in_the_config() -> None:
     cut = {
         f"{path.relative_to(SOURCE)}: {text}"
         for path in SOURCE.rglob("*.py")
+        if path.name != "masking.py"  # patterns
         for text in texts(ast.parse(path.read_text(encoding="utf-8")))
         # At its begin it comes after the `{FEED_BLOCK}` of an f-string, or is a field's name.
         if any(found.start() for found in UNNAMED.finditer(text))
@@ -140,6 +141,7 @@ def test_what_only_a_person_mends_is_not_said_to_be_tried_again(
 ) -> None:
     with world(tmp_path / "feedwatch.db") as loops:
         loops.sandbox.faults.add(Fault("submit", "status", status=401, times=None))
+        loops.feeds.publish(1)
         loops.check()
         loops.submit()
     feed = Feed(name="show", url="https://h.example/feed", due_at=NOW)

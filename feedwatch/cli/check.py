@@ -38,7 +38,8 @@ from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Look, look
 from feedwatch.watcher.evaluate import decisions_for
-from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox, pauses
+from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox
+from feedwatch.watcher.pauses import pauses
 from feedwatch.watcher.restore import NextImport, next_import
 
 MAX_CONCURRENT_CHECKS = 8

@@ -11,7 +11,7 @@ import click
 
 from feedwatch.cli.assembly import api, target_by
 from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
-from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import State
 from feedwatch.core.printable import counted
@@ -20,7 +20,8 @@ from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
-from feedwatch.watcher.overview import find_feed, pauses
+from feedwatch.watcher.overview import find_feed
+from feedwatch.watcher.pauses import pauses, set_paused
 
 MAX_PREVIEWED = 20  # episodes listed before a question
 
@@ -147,7 +148,7 @@ def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         sources, actor = settings.sources, _actor()
-        decisions.set_paused(store, Inlet.name, sources, name, now, actor, paused=paused)
+        set_paused(store, Inlet.name, sources, name, now, actor, paused=paused)
         resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
     say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
     if not paused and name is None and resting:
@@ -192,7 +193,8 @@ def _actor() -> str:
 def _carry_out(
     store: Store, settings: Settings, proposal: Proposal, now: datetime, what: str
 ) -> None:
-    overtaken = decisions.carry_out(store, proposal, _actor(), now)
+    places = journal_places(settings, store.path)
+    overtaken = decisions.carry_out(store, proposal, _actor(), now, places)
     if overtaken:
         numbers = ", ".join(map(str, overtaken))
         stop(f"nothing was done: changed by someone else meanwhile, look again: {numbers}")

@@ -30,7 +30,8 @@ from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.overview import configured_feeds, pauses
+from feedwatch.watcher.overview import configured_feeds
+from feedwatch.watcher.pauses import pauses
 from feedwatch.web.monitoring import Monitored
 
 log = logging.getLogger("feedwatch")

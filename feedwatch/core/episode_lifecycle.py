@@ -164,10 +164,13 @@ def came_back(episode: Episode, now: datetime) -> Episode:
 # What the ledger knows
 
 
-def paid_already(episode: Episode, claim: Claim, state: State) -> Episode:
-    """Another episode's claim has paid for this one, by another feed or under another name."""
+def paid_already(episode: Episode, claim: Claim, state: State, api: str) -> Episode:
+    """Another episode's claim has paid for this one, by another feed or under another name.
+
+    api: which it was to be submitted to.
+    """
     must_be(episode, "taken for paid", State.QUEUED)
-    return moved(episode, state, paid_reason(claim))
+    return moved(episode, state, paid_reason(claim, api))
 
 
 def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> Episode | None:

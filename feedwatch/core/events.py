@@ -65,7 +65,7 @@ def restored(at: datetime, done: Restoration) -> Event:
         f"{counted(done.imported, 'submission')} that it did not know. Episodes that are polled "
         f"again: {done.processing}, that may or may not have been taken: {done.unknown}; "
         f"submissions that wait for their items: {done.unmet}. Older items that turn up in these "
-        f"feeds are held: {', '.join(done.feeds)}"
+        f"feeds are held: {', '.join(done.feeds) or 'no feed of the config'}"
     )
     return event("database.restored", "database", at, text, asdict(done) | {"held": 0})
 

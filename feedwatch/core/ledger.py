@@ -122,17 +122,18 @@ def paid_by(
 ) -> tuple[Claim, State] | None:
     """Payment identity: of other episodes' claims for `target` the one that has paid for this one.
 
-    Beside it, the state that this means for the episode.
+    Beside it, the state that this means for the episode: held at most where the claim was made at
+    another address of the API, which may be another API.
     """
     held = None
     for claim in newest_first:
         if is_loopback(claim.target.api) and not is_loopback(target.api):
             continue  # a sandbox's pay for nothing elsewhere
         state = state_if_paid(keys, claim)
-        if state is State.SKIPPED:
+        if state is State.SKIPPED and is_at(claim, target.api):
             return claim, state
         if state is not None and held is None:
-            held = claim, state
+            held = claim, State.HELD
     return held
 
 
@@ -143,10 +144,11 @@ def is_met_by(claim: Claim, keys: Collection[Key], feed: str) -> bool:
     return state_if_paid(keys, claim) is not None
 
 
-def paid_reason(claim: Claim) -> str:
-    """Why an episode is not submitted, given the claim that has paid for it."""
+def paid_reason(claim: Claim, api: str) -> str:
+    """Why an episode is not submitted to `api`, given the claim that has paid for it."""
     number = f"episode {claim.episode_id}" if claim.episode_id is not None else "an episode"
-    return f"already submitted as {number} of feed {claim.feed} on {claim.at:%Y-%m-%d}"
+    at = "" if is_at(claim, api) else f" to {claim.target.api}, which is not FEEDWATCH_API_URL"
+    return f"already submitted as {number} of feed {claim.feed} on {claim.at:%Y-%m-%d}{at}"
 
 
 def import_reason(claim: Claim) -> str:
@@ -178,6 +180,14 @@ def finding(recorded: Claim, ledger: Mapping[str, Claim]) -> Finding | None:
 def is_for(claim: Claim, target: Target) -> bool:
     """Whether a claim was for this target, at whichever address of its API."""
     return (claim.target.processor, claim.target.id) == (target.processor, target.id)
+
+
+def is_at(claim: Claim, api: str) -> bool:
+    """Whether a claim was made at this API and no other: only then its job can be asked for there.
+
+    Of a submission by feedwatch 0.1 the API is not known; it is taken for this one.
+    """
+    return claim.target.api in ("", api)
 
 
 def is_alike(claim: Claim, api: str) -> bool:

@@ -7,7 +7,7 @@ import httpx
 
 from feedwatch.core.feed import Address, Document, Failed, Feed, Fetched, Gone, NotModified
 from feedwatch.core.masking import shortened
-from feedwatch.core.settings import FeedConfig
+from feedwatch.core.settings import FeedConfig, feed_key
 from feedwatch.feeds.links import links_of
 from feedwatch.feeds.polling_hints import fresh_for, hints_of
 from feedwatch.net.address_scope import Scope
@@ -27,6 +27,7 @@ SECONDS = 60.0  # for the whole of it, redirects and body included
 MAX_BYTES = 50_000_000  # unpacked; the largest real feed seen has 4 million
 MAX_REDIRECTS = 10
 PERMANENT = (301, 308)
+ACCESS_KEYS = ("USERNAME", "PASSWORD", "HEADERS", "USER_AGENT")
 ACCEPT = (
     "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, "
     "application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
@@ -80,7 +81,7 @@ def _follow(
                 most = scope_of(response)
             if not response.has_redirect_location:
                 there = Address(url=_bare(url), scope=most) if permanent else None
-                return _answer(response, there, most)
+                return _answer(source.name, response, there, most)
             cookies.extract_cookies(response)
             url, before = url.join(response.headers["location"]), url
             if url.scheme not in ("http", "https"):
@@ -110,7 +111,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fetched:
+def _answer(name: str, response: httpx.Response, moved: Address | None, scope: Scope) -> Fetched:
     match response.status_code:
         case 200 | 203:  # 203: a proxy has changed it on the way
             body = read_bounded(response, MAX_BYTES)
@@ -137,8 +138,9 @@ def _answer(response: httpx.Response, moved: Address | None, scope: Scope) -> Fe
             return Gone()
         case 401 | 403 as status:
             return Failed(
-                f"the server answered {status}: it wants credentials or refuses this client "
-                "(see USERNAME, PASSWORD, HEADERS and USER_AGENT of the feed)"
+                f"the server answered {status}: it wants credentials or refuses this client (see "
+                + ", ".join(feed_key(name, field) for field in ACCESS_KEYS)
+                + ")"
             )
         case status:
             phrase = shortened(response.reason_phrase)

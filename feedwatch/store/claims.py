@@ -121,7 +121,7 @@ class ClaimStore:
                 keys = fetch_keys(db, before.id)
                 paid = _paid_already(db, before, keys, order.target)
                 if paid is not None:
-                    after = episode_lifecycle.paid_already(before, *paid)
+                    after = episode_lifecycle.paid_already(before, *paid, order.target.api)
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue

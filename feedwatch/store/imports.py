@@ -20,6 +20,7 @@ from feedwatch.core.ledger import (
     Target,
     doubted_until,
     finding,
+    is_at,
     is_for,
     is_met_by,
     key_hash,
@@ -73,10 +74,13 @@ class Imports:
         feeds_of: Mapping[str, Collection[str]],
         now: datetime,
         policy: Policy,
+        api: str,
     ) -> Comparison:
         """Import what the ledger lacks of `recorded`, claims by their numbers, in one transaction.
 
         feeds_of: the names of the feeds that the config has for each target.
+        api: where jobs are polled now. What was submitted elsewhere is kept as paid for, since this
+            may be the same API at a new address, and moves no episode, since it may be another one.
 
         All that is told of the ledger is read in it, too: a copy may be restored at any instant.
         """
@@ -85,7 +89,7 @@ class Imports:
             missing = [one for one in recorded if finding(one, known) is Finding.MISSING]
             done = Restoration()
             if missing:
-                done = _take_over(db, missing, feeds_of, now, policy)
+                done = _take_over(db, missing, feeds_of, now, policy, api)
                 self._outbox.put(db, events.restored(now, done), now)
             return Comparison(known, done, latest_claims(db, FILLED_UP))
 
@@ -93,7 +97,7 @@ class Imports:
         self, target: Target, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]]
     ) -> list[Claim]:
         """The claims for `target` that will wait for their items once `missing` is imported."""
-        ours = [claim for claim in missing if is_for(claim, target)]
+        ours = [one for one in missing if is_for(one, target) and is_at(one, target.api)]
         with reading(self._engine) as db:
             episode_of = _episodes_of(db, ours, feeds_of)
             unmet = [claim for claim in ours if episode_of[claim.token] is None]
@@ -106,13 +110,14 @@ def _take_over(
     feeds_of: Mapping[str, Collection[str]],
     now: datetime,
     policy: Policy,
+    api: str,
 ) -> Restoration:
     """Import `missing`; the episode of each claim becomes `processing` or `unknown`.
 
     What turns up later in the claims' feeds and is dated before them is held: a person may have
     skipped it meanwhile.
     """
-    episode_of = _episodes_of(db, missing, feeds_of)
+    episode_of = _episodes_of(db, [one for one in missing if is_at(one, api)], feeds_of)
     taken = {
         number
         for chunk in chunks([claim.number for claim in missing])
@@ -124,11 +129,11 @@ def _take_over(
     decisive: dict[int, Claim] = {}
     unmet = 0
     for claim in missing:
-        episode_id = episode_of[claim.token]
+        episode_id = episode_of.get(claim.token)
         number = claim.number if claim.number not in taken else next_number(db)
         taken.add(number)
         insert_claim(db, replace(claim, number=number, episode_id=episode_id))
-        if claim.outcome not in PERHAPS_PAID:
+        if claim.outcome not in PERHAPS_PAID or not is_at(claim, api):
             continue
         if episode_id is None:
             unmet += 1
@@ -195,6 +200,7 @@ def _waiting(db: Connection, target: Target) -> list[Claim]:
         claims.c.episode_id.is_(None),
         claims.c.processor == target.processor,
         claims.c.target == target.id,
+        claims.c.api.in_(("", target.api)),  # as `is_at` has it
     )
     return fetch_claims(db, query)
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -28,6 +29,10 @@ VERSION = 1  # rises if the normal form of the identity keys, whose hashes a lin
 MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
 MOST_BYTES = 16_000_000
 MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
+# Ours are held for milliseconds. Three places together are given up well before a POST's first byte
+# must leave, 10 s after the commit of its claim, and long before a loop counts as hung.
+LOCK_SECONDS = 2.0
+LOCK_TRIED_EVERY = 0.01
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
 
 
@@ -117,7 +122,8 @@ class Journal:
         taken = False
         for path in paths:
             try:
-                with _locked(path) as file:
+                # What was locked for so long is not waited for once more.
+                with _locked(path, 0.0 if path in self._failing else LOCK_SECONDS) as file:
                     before = _status(file)
                     was_new = before is not None and before.size == 0 and not self._seen.get(path)
                     _write(file, lines)
@@ -140,7 +146,7 @@ class Journal:
     def _compact(self, path: Path) -> None:
         """Keep the latest claims, and those that may be paid and have no media id."""
         fresh = path.with_name(f"{path.name}.new")
-        with suppress(OSError), _locked(path):
+        with suppress(OSError), _locked(path, LOCK_SECONDS):
             claims = Journal([path]).read()
             open_ended = [one for one in claims[:-KEPT_CLAIMS] if one.outcome in PERHAPS_PAID]
             kept = [one for one in open_ended if one.media_id is None] + claims[-KEPT_CLAIMS:]
@@ -186,6 +192,14 @@ def places(
     if database is not None:
         found.append(database.with_name(f"{database.name}.{name}"))
     return found
+
+
+def existing_journal(places: Iterable[Path]) -> Journal:
+    """The journal in those places that are there already, for who is not the daemon.
+
+    A file that another user made, such as root by a verb, could not be written by the daemon.
+    """
+    return Journal(path for path in places if _status(path) is not None)
 
 
 def problem_of(place: Path) -> str | None:
@@ -285,8 +299,12 @@ def _status(file: Path | int) -> Status | None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The file of a place, made if missing, open to append and locked against other processes."""
+def _locked(path: Path, patience: float) -> Iterator[int]:
+    """The file of a place, made if missing, open to append and locked against other processes.
+
+    patience: seconds for which a lock of another process is waited for. Raises `OSError` then.
+    """
+    until = time.monotonic() + patience
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
         file = os.open(path, flags, 0o600)
@@ -297,13 +315,24 @@ def _locked(path: Path) -> Iterator[int]:
             if stat.S_IMODE(mode) & 0o077:
                 log.warning("journal: others may read %s; its mode becomes 0600", path)
                 os.fchmod(file, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _takes_lock(file):
+                if time.monotonic() >= until:
+                    raise OSError(errno.EAGAIN, "another process keeps it locked")
+                time.sleep(LOCK_TRIED_EVERY)
             # Another process may have compacted the file while this one waited for the lock.
             if _status(file) == _status(path):
                 yield file
                 return
         finally:
             os.close(file)
+
+
+def _takes_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write(file: int, lines: Sequence[str]) -> None:

@@ -6,23 +6,25 @@ Nothing here prints, asks or ends the process: what cannot be done raises `Reque
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 
-from feedwatch.core import circuit_breaker, episode_lifecycle, job_lifecycle
+from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
-from feedwatch.core.ledger import PERHAPS_PAID, Outcome, Target, paid_reason
+from feedwatch.core.ledger import PERHAPS_PAID, Outcome, Target, is_alike, paid_reason
 from feedwatch.core.printable import listed
 from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
+from feedwatch.store.journal import existing_journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import polled_task
 from feedwatch.watcher.errors import NotFoundError, RequestError
@@ -233,6 +235,12 @@ def adoption(
         )
     adopted = partial(episode_lifecycle.adopted, media_id=media_id, now=now)
     proposal = _proposal(Action.ADOPT, [episode], adopted)
+    claim = store.claims.latest_of(episode_id)
+    if processor is not None and claim is not None and not is_alike(claim, processor.api):
+        raise RequestError(
+            f"nothing was done: episode {episode_id} was submitted to {claim.target.api}, so "
+            f"{processor.api} has no job of it"
+        )
     after = _after_reading(store, processor, episode, policy, now)
     if isinstance(after, str):
         raise RequestError(f"nothing was done: {after}")
@@ -270,43 +278,28 @@ def _after_reading(
     return after
 
 
-def carry_out(store: Store, proposal: Proposal, actor: str, now: datetime) -> list[int]:
+def carry_out(
+    store: Store, proposal: Proposal, actor: str, now: datetime, journal: Iterable[Path] = ()
+) -> list[int]:
     """Write a proposal in one transaction; the ids of the episodes that changed meanwhile.
 
     If there are any, nothing is written. Once all held episodes of a feed are decided, the new
     items of its next check are no longer held because the database was restored. `actor` is who
     decided and by which way, as `cli:USER`.
+
+    journal: its places. A job that was found is written there as well: a copy of the database that
+        is restored before the next start must not bring the doubt back.
     """
     for before, after in proposal.moves if proposal.action is Action.ADOPT else ():
         claim = store.claims.latest_of(before.id)
         if claim is not None:  # in doubt until now: it is accepted by the job that was found
             accepted = Outcome.ACCEPTED
             saved = store.claims.settle(claim.token, accepted, before, after, now, actor=actor)
+            if saved is not None and claim.outcome in (Outcome.OPEN, Outcome.UNKNOWN):
+                existing_journal(journal).append_outcome(claim.token, accepted, after.media_id, now)
             return [] if saved is not None else [before.id]
     moves = [*proposal.moves, *proposal.done]
     return store.episodes.decide(moves, now, actor=actor, settled_feed=proposal.feed)
-
-
-def set_paused(
-    store: Store,
-    processor: str,
-    sources: Collection[FeedConfig],
-    feed: str | None,
-    now: datetime,
-    actor: str,
-    *,
-    paused: bool,
-) -> None:
-    """Stop or restart new submissions: of a feed or, without one, to the processor of this name.
-
-    A feed that is configured here and not known to the database yet is added to it, for whoever
-    reads this config next; what a running daemon watches stays as it is.
-    """
-    if feed is None:
-        begin = partial(circuit_breaker.paused, by=actor, now=now)
-        store.breakers.change(processor, begin if paused else circuit_breaker.resumed)
-    elif not store.feeds.set_paused(feed, now, actor, paused=paused) and paused:
-        store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
 
 
 def request_check(
@@ -345,9 +338,9 @@ def _submitting(
     cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
     proposal = _proposal(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
     remarks = [
-        f"episode {number} is paid for and published: {paid_reason(claim)}"
-        for number, claim in paid.items()
-        if claim is not None
+        f"episode {one.id} is paid for and published: {paid_reason(claim, target_of(one).api)}"
+        for one in episodes
+        if (claim := paid[one.id]) is not None
     ]
     configs = {source.name: source for source in sources}
     for one in episodes:

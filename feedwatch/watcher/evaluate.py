@@ -146,7 +146,7 @@ def decisions_for(
             if (conflict := conflict or paid_by(one.keys, others, target)) is not None:
                 claim, state = conflict
                 verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
-                reason = paid_reason(claim)
+                reason = paid_reason(claim, target.api)
                 decisions[one.place] = replace(decision, verdict=verdict, reason=reason)
             elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
                 decisions[one.place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")

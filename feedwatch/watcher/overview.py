@@ -10,7 +10,6 @@ from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
-from feedwatch.core.json_forms import pause_in_words
 from feedwatch.core.ledger import is_loopback
 from feedwatch.core.printable import counted, listed
 from feedwatch.core.schedule import DAY
@@ -137,17 +136,6 @@ def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str,
         source.name: known.get(source.name, Feed(name=source.name, url=source.url))
         for source in sources
     }
-
-
-def pauses(store: Store, processor: str, sources: Collection[FeedConfig]) -> list[str]:
-    """What a person has paused, of everything or of these feeds, a sentence each."""
-    breaker = store.breakers.get(processor)
-    found = [f"nothing is submitted: {pause_in_words(breaker)}"] if breaker.paused else []
-    return found + [
-        f"feed {feed.name}: nothing is submitted: {pause_in_words(feed)}"
-        for feed in configured_feeds(store, sources).values()
-        if feed.paused
-    ]
 
 
 def find_feed(store: Store, sources: Collection[FeedConfig], name: str) -> str:

@@ -23,6 +23,7 @@ from feedwatch.core.ledger import (
     doubted_until,
     finding,
     is_alike,
+    is_at,
     is_older,
 )
 from feedwatch.core.printable import counted
@@ -52,7 +53,9 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             counted(len(recorded) - len(ours), "claim"),
         )
     feeds_of = _feeds_by_podcast(context.plan.sources.values())
-    known, done, latest = store.imports.take_over(ours, feeds_of, now, policy)
+    known, done, latest = store.imports.take_over(
+        ours, feeds_of, now, policy, context.processor.api
+    )
     if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "
@@ -62,6 +65,13 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             *(done.processing, done.unknown, done.unmet),
             ", ".join(done.feeds) or "no feed of the config",
         )
+        elsewhere = [one for one in ours if not is_at(one, context.processor.api)]
+        if number := sum(finding(one, known) is Finding.MISSING for one in elsewhere):
+            log.warning(
+                "of these, submitted to another address than FEEDWATCH_API_URL: %s, which cannot "
+                "be polled here; what they have paid for is held",
+                counted(number, "claim"),
+            )
         if done.unknown:
             reason = f"of the submissions that this database did not know, in doubt: {done.unknown}"
             store.breakers.change(
@@ -70,7 +80,7 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             )
     for claim in ours:
         match finding(claim, known):
-            case Finding.SETTLED:
+            case Finding.SETTLED if is_at(claim, context.processor.api):
                 _settle(context, known[claim.token], claim)
             case Finding.CONTRADICTED:
                 log.critical(

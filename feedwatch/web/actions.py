@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from feedwatch.core.episode import State
 from feedwatch.core.printable import counted
-from feedwatch.watcher import decisions, overview
+from feedwatch.watcher import decisions, overview, pauses
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.web.pages import at, local, render, valid_id
@@ -147,7 +147,7 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     """Stop or restart new submissions, of one feed or of all."""
     sources = parts.plan().sources.values()
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
-    decisions.set_paused(parts.store, parts.processor, sources, feed, at(), actor, paused=paused)
+    pauses.set_paused(parts.store, parts.processor, sources, feed, at(), actor, paused=paused)
     done = "paused" if paused else "resumed"
     log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
 
@@ -168,7 +168,7 @@ def confirm(proposal: Proposal) -> str:
 
 def carry_out(proposal: Proposal, number: int | None) -> Answer:
     """Write the decision, and go back to where it was taken."""
-    overtaken = decisions.carry_out(g.parts.store, proposal, g.actor, at())
+    overtaken = decisions.carry_out(g.parts.store, proposal, g.actor, at(), g.parts.journal)
     if overtaken:
         return stale(number)
     number_of = counted(len(proposal.moves), "episode")

@@ -281,7 +281,8 @@ def version_refused(version: str) -> Response | None:
 def decided(proposal: Proposal) -> Response:
     """Carry out a proposal, unless only the proposal is asked for."""
     dry_run = is_dry_run()
-    if not dry_run and decisions.carry_out(g.parts.store, proposal, g.actor, at()):
+    parts = g.parts
+    if not dry_run and decisions.carry_out(parts.store, proposal, g.actor, at(), parts.journal):
         return problem(412, "nothing was done", "this has changed since; look at it again")
     moves = [
         {"id": before.id, "title": before.title, "from": before.state, "to": after.state}

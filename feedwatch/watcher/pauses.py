@@ -1,0 +1,44 @@
+"""Pauses: a person stops and restarts new submissions, and is told what is stopped."""
+
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+
+from feedwatch.core import circuit_breaker
+from feedwatch.core.json_forms import pause_in_words
+from feedwatch.core.settings import FeedConfig
+from feedwatch.store.store import Store
+from feedwatch.watcher.overview import configured_feeds
+
+
+def set_paused(
+    store: Store,
+    processor: str,
+    sources: Collection[FeedConfig],
+    feed: str | None,
+    now: datetime,
+    actor: str,
+    *,
+    paused: bool,
+) -> None:
+    """Stop or restart new submissions: of a feed or, without one, to the processor of this name.
+
+    A feed that is configured here and not known to the database yet is added to it, for whoever
+    reads this config next; what a running daemon watches stays as it is.
+    """
+    if feed is None:
+        begin = partial(circuit_breaker.paused, by=actor, now=now)
+        store.breakers.change(processor, begin if paused else circuit_breaker.resumed)
+    elif not store.feeds.set_paused(feed, now, actor, paused=paused) and paused:
+        store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
+
+
+def pauses(store: Store, processor: str, sources: Collection[FeedConfig]) -> list[str]:
+    """What a person has paused, of everything or of these feeds, a sentence each."""
+    breaker = store.breakers.get(processor)
+    found = [f"nothing is submitted: {pause_in_words(breaker)}"] if breaker.paused else []
+    return found + [
+        f"feed {feed.name}: nothing is submitted: {pause_in_words(feed)}"
+        for feed in configured_feeds(store, sources).values()
+        if feed.paused
+    ]
