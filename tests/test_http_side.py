@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,8 +28,15 @@ from feedwatch.store.database import BUSY_SECONDS
 from feedwatch.store.store import Store
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Serving
-from feedwatch.web.served_feeds import PublicSide, public_application
-from feedwatch.web.server import MAX_BODY, MAX_CONNECTIONS, THREADS, HttpSide
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
+from feedwatch.web.server import (
+    MAX_BODY,
+    MAX_CONNECTIONS,
+    MAX_PUBLIC_CONNECTIONS,
+    THREADS,
+    HttpSide,
+)
 from feedwatch.web.site import Access, Site
 from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, wait_for
 from tests.test_health import NOW
@@ -202,40 +209,50 @@ def test_what_is_wrong_is_a_503_that_says_it() -> None:
     assert json.loads(body)["problems"] == ["checks: nothing finished for 75 s"]
 
 
+class Listener(NamedTuple):
+    """One that runs, and what is asked of it."""
+
+    port: int
+    path: str
+    status: int  # of the answer
+    connections: int  # at once
+
+
 @contextmanager
-def private() -> Iterator[tuple[int, str, int]]:
-    """The private listener: its port, a path that is asked there, and the status of the answer."""
+def private() -> Iterator[Listener]:
+    """The private one."""
     with served() as side:
-        yield side.port, "/healthz", 200
+        yield Listener(side.port, "/healthz", 200, MAX_CONNECTIONS)
 
 
 @contextmanager
-def public() -> Iterator[tuple[int, str, int]]:
-    """The public listener, before there are any feeds."""
-    with HttpSide("127.0.0.1", 0).serve(public_application(PublicSide())) as side:
-        yield side.port, "/feeds/show.xml", 503
+def public() -> Iterator[Listener]:
+    """The public one, before there are any feeds."""
+    app = public_application(PublicSide())
+    with HttpSide("127.0.0.1", 0, MAX_PUBLIC_CONNECTIONS).serve(app) as side:
+        yield Listener(side.port, "/feeds/show.xml", 503, MAX_PUBLIC_CONNECTIONS)
 
 
 LISTENERS = pytest.mark.parametrize("listener", [private, public], ids=["private", "public"])
-Listener = Callable[[], AbstractContextManager[tuple[int, str, int]]]
+Listening = Callable[[], AbstractContextManager[Listener]]
 
 
 @LISTENERS
-def test_clients_that_say_nothing_keep_nobody_waiting(listener: Listener) -> None:
-    with listener() as (port, path, status), ExitStack() as idle:
-        for _ in range(2 * MAX_CONNECTIONS):
-            silent = socket.create_connection(("127.0.0.1", port))
+def test_clients_that_say_nothing_keep_nobody_waiting(listener: Listening) -> None:
+    with listener() as one, ExitStack() as idle:
+        for _ in range(2 * one.connections):
+            silent = socket.create_connection(("127.0.0.1", one.port))
             idle.enter_context(silent)
             silent.sendall(b"GET / HTTP/1.1\r\n")
-        for _ in range(MAX_CONNECTIONS):
-            assert ask(port, path)[0] == status
+        for _ in range(one.connections):
+            assert ask(one.port, one.path)[0] == one.status
 
 
 def test_clients_that_fill_one_listener_are_not_noticed_at_the_other() -> None:
-    with public() as (port, _, _), private() as (other, path, status), ExitStack() as idle:
-        for _ in range(2 * MAX_CONNECTIONS):
-            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
-        assert ask(other, path)[0] == status
+    with public() as one, private() as other, ExitStack() as idle:
+        for _ in range(2 * one.connections):
+            idle.enter_context(socket.create_connection(("127.0.0.1", one.port)))
+        assert ask(other.port, other.path)[0] == other.status
 
 
 def hung_up(client: socket.socket) -> bool:
@@ -253,11 +270,11 @@ def hung_up(client: socket.socket) -> bool:
 @LISTENERS
 @pytest.mark.parametrize("step", [0, 10**7, -(10**7)], ids=["no step", "ahead", "back"])
 def test_clients_that_send_a_byte_now_and_then_are_hung_up_on_whatever_the_clock(
-    listener: Listener, step: int, monkeypatch: pytest.MonkeyPatch
+    listener: Listening, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("feedwatch.web.server.CONNECTION_SECONDS", 1.0)
-    with listener() as (port, path, status), ExitStack() as clients:
-        drips = [socket.create_connection(("127.0.0.1", port)) for _ in range(MAX_CONNECTIONS)]
+    with listener() as (port, path, status, connections), ExitStack() as clients:
+        drips = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
         for one in drips:
             clients.enter_context(one)
         assert ask(port, path)[0] == status
@@ -268,9 +285,11 @@ def test_clients_that_send_a_byte_now_and_then_are_hung_up_on_whatever_the_clock
 
 
 @LISTENERS
-def test_a_silent_client_is_hung_up_on(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_hung_up_on(
+    listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("feedwatch.web.server.SILENCE_SECONDS", 0.1)
-    with listener() as (port, _, _), socket.create_connection(("127.0.0.1", port)) as silent:
+    with listener() as (port, *_), socket.create_connection(("127.0.0.1", port)) as silent:
         silent.settimeout(PATIENCE)
         assert silent.recv(1) == b""
 

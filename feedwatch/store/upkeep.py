@@ -28,7 +28,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
 from feedwatch.store.database import reading, sqlite_file
 from feedwatch.store.errors import StoreError
-from feedwatch.store.schema import episodes, feeds, gates, history, outbox
+from feedwatch.store.schema import episodes, feeds, gates, history, outbox, subscriptions
 
 FINAL = (State.READY, State.FAILED, State.SKIPPED)
 # When something is to be done: brought nearer where the clock was set back, at once where it was
@@ -38,12 +38,14 @@ DUE_TIMES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
     (episodes.c.due_at, episodes.c.state.not_in((State.SUBMITTING, State.UNKNOWN))),
     (outbox.c.due_at, true()),
     (gates.c.tripped_until, true()),
+    (subscriptions.c.due_at, true()),
 )
-# Until when something is waited for, and no shorter: what is sent again may be paid again, and a
-# feed whose patience is over is told.
+# Until when something is waited for or holds, and no shorter: what is sent again may be paid again,
+# a feed whose patience is over is told, and a hub counts its lease by its own clock.
 WAITS: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
     (episodes.c.due_at, episodes.c.state == State.UNKNOWN),
     (feeds.c.expected_by, true()),
+    (subscriptions.c.lease_until, true()),
 )
 # Since when something waits: its age goes on as if nobody had set the clock.
 AGES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
