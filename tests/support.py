@@ -4,6 +4,7 @@ Nothing here looks into feedwatch: it is run by its command line, as a process o
 the rest of the world is HTTP on loopback.
 """
 
+import gc
 import hashlib
 import io
 import json
@@ -650,6 +651,7 @@ def _signals_and_logs_kept() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.unfreeze()  # the command freezes what it has imported, and here all else with it
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         root.handlers[:] = handlers
         root.setLevel(levels[0])

@@ -33,7 +33,6 @@ from feedwatch.core.health import (
 )
 from feedwatch.daemon import systemd
 from feedwatch.daemon.heartbeat import Heartbeat
-from feedwatch.daemon.metrics import Metrics
 from feedwatch.store.peek import peek
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import status
@@ -315,7 +314,7 @@ def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
         manager.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
-        with assembled(load(workspace.config, {}), Metrics()) as (daemon, context):
+        with assembled(load(workspace.config, {})) as (daemon, context):
             context.journal = HookedJournal(hang)
             life = threading.Thread(target=daemon.run)
             life.start()

@@ -7,12 +7,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,7 +28,15 @@ from feedwatch.store.database import BUSY_SECONDS
 from feedwatch.store.store import Store
 from feedwatch.web.app import application
 from feedwatch.web.monitoring import Serving
-from feedwatch.web.server import MAX_BODY, MAX_CONNECTIONS, THREADS, HttpSide
+from feedwatch.web.public import public_application
+from feedwatch.web.public_side import PublicSide
+from feedwatch.web.server import (
+    MAX_BODY,
+    MAX_CONNECTIONS,
+    MAX_PUBLIC_CONNECTIONS,
+    THREADS,
+    HttpSide,
+)
 from feedwatch.web.site import Access, Site
 from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, wait_for
 from tests.test_health import NOW
@@ -201,33 +209,113 @@ def test_what_is_wrong_is_a_503_that_says_it() -> None:
     assert json.loads(body)["problems"] == ["checks: nothing finished for 75 s"]
 
 
-def test_clients_that_say_nothing_keep_nobody_waiting() -> None:
-    with served() as side, ExitStack() as idle:
-        for _ in range(2 * MAX_CONNECTIONS):
-            silent = socket.create_connection(("127.0.0.1", side.port))
+class Listener(NamedTuple):
+    """One that runs, and what is asked of it."""
+
+    port: int
+    path: str
+    status: int  # of the answer
+    connections: int  # at once
+
+
+@contextmanager
+def private() -> Iterator[Listener]:
+    """The private one."""
+    with served() as side:
+        yield Listener(side.port, "/healthz", 200, MAX_CONNECTIONS)
+
+
+@contextmanager
+def public() -> Iterator[Listener]:
+    """The public one, before there are any feeds."""
+    app = public_application(PublicSide())
+    with HttpSide("127.0.0.1", 0, MAX_PUBLIC_CONNECTIONS).serve(app) as side:
+        yield Listener(side.port, "/feeds/show.xml", 503, MAX_PUBLIC_CONNECTIONS)
+
+
+LISTENERS = pytest.mark.parametrize("listener", [private, public], ids=["private", "public"])
+Listening = Callable[[], AbstractContextManager[Listener]]
+
+
+@LISTENERS
+def test_clients_that_say_nothing_keep_nobody_waiting(listener: Listening) -> None:
+    with listener() as one, ExitStack() as idle:
+        for _ in range(2 * one.connections):
+            silent = socket.create_connection(("127.0.0.1", one.port))
             idle.enter_context(silent)
-            silent.sendall(b"GET /healthz HTTP/1.1\r\n")
-        assert ask(side.port, "/healthz")[0] == 200
+            silent.sendall(b"GET / HTTP/1.1\r\n")
+        for _ in range(one.connections):
+            assert ask(one.port, one.path)[0] == one.status
 
 
-def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch,
+def test_clients_that_fill_one_listener_are_not_noticed_at_the_other() -> None:
+    with public() as one, private() as other, ExitStack() as idle:
+        for _ in range(2 * one.connections):
+            idle.enter_context(socket.create_connection(("127.0.0.1", one.port)))
+        assert ask(other.port, other.path)[0] == other.status
+
+
+def hung_up(client: socket.socket) -> bool:
+    """Whether the other side has closed the connection, though we go on to send."""
+    client.settimeout(0.01)
+    try:
+        client.sendall(b"X")
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+@LISTENERS
+@pytest.mark.parametrize("step", [0, 10**7, -(10**7)], ids=["no step", "ahead", "back"])
+def test_clients_that_send_a_byte_now_and_then_are_hung_up_on_whatever_the_clock(
+    listener: Listening, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("feedwatch.web.server.CONNECTION_SECONDS", 1.0)
-    with served() as side, socket.create_connection(("127.0.0.1", side.port)) as slow:
-        slow.settimeout(0.2)
+    with listener() as (port, path, status, connections), ExitStack() as clients:
+        drips = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
+        for one in drips:
+            clients.enter_context(one)
+        assert ask(port, path)[0] == status
+        wall_clock = time.time
+        monkeypatch.setattr(time, "time", lambda: wall_clock() + step)
+        wait_for(lambda: all(map(hung_up, drips)), what="the end of the connections")
+        assert ask(port, path)[0] == status
 
-        def is_closed() -> bool:
-            try:
-                slow.sendall(b"X")
-                return slow.recv(1) == b""
-            except TimeoutError:
-                return False
-            except OSError:
-                return True
 
-        wait_for(is_closed, what="the end of the connection")
+@LISTENERS
+def test_a_silent_client_is_hung_up_on(
+    listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedwatch.web.server.SILENCE_SECONDS", 0.1)
+    with listener() as (port, *_), socket.create_connection(("127.0.0.1", port)) as silent:
+        silent.settimeout(PATIENCE)
+        assert silent.recv(1) == b""
+
+
+def test_clients_that_take_nothing_of_their_answers_hold_no_thread_and_are_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("feedwatch.web.server.SILENCE_SECONDS", 1.0)
+    with served(large=lambda: "x" * 20_000_000) as side, ExitStack() as clients:
+        deaf = [socket.create_connection(("127.0.0.1", side.port)) for _ in range(THREADS + 1)]
+        for one in deaf:
+            clients.enter_context(one)
+            one.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert ask(side.port, "/healthz")[0] == 200
+        wait_for(lambda: all(map(hung_up_on_writer, deaf)), what="the end of the connections")
+
+
+def hung_up_on_writer(client: socket.socket) -> bool:
+    """Whether the other side has given up on a client that has read nothing of its answer."""
+    client.settimeout(0.01)
+    try:
+        client.sendall(b"X")
+        client.sendall(b"X")
+    except OSError:
+        return True
+    return False
 
 
 def test_a_request_that_is_too_long_is_refused() -> None:

@@ -3,11 +3,15 @@
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedwatch.config import keys, values
+from feedwatch.core.feed import Feed, NotModified
+from feedwatch.core.feed_lifecycle import checked
 from feedwatch.core.schedule import (
     backoff,
     expected_by,
@@ -15,8 +19,8 @@ from feedwatch.core.schedule import (
     horizon,
     jittered,
     lengthened,
-    next_check,
     next_poll,
+    next_try,
     past_skips,
 )
 
@@ -24,14 +28,15 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (
     timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days")
 )
-INTERVALS = st.timedeltas(SECOND, 30 * DAY)
+INTERVALS = st.timedeltas(timedelta(microseconds=1), values.LONGEST)  # all that a config may have
+POLL_INTERVALS = st.timedeltas(timedelta(microseconds=1), keys.LONGEST_POLL_INTERVAL)
 ASKED = st.none() | st.timedeltas(timedelta(), 400 * DAY)
 
 
 @given(st.integers(0, 10**9), st.text())
 def test_a_backoff_lies_between_its_bounds_and_a_quarter_more(attempt: int, key: str) -> None:
     wait = backoff(attempt, first=SECOND, most=HOUR, key=key)
-    assert SECOND <= wait <= 1.25 * HOUR
+    assert SECOND <= wait <= HOUR
 
 
 def test_a_backoff_doubles() -> None:
@@ -40,21 +45,45 @@ def test_a_backoff_doubles() -> None:
         assert 1.6 <= other / one <= 2.5
 
 
-@given(INTERVALS, st.integers(0, 99), ASKED, st.text())
-def test_a_check_is_never_sooner_than_the_interval_nor_past_the_horizon(
+@given(INTERVALS, st.integers(1, 99), ASKED, st.text())
+def test_a_failing_feed_is_checked_no_sooner_than_asked_and_once_a_day_at_least(
     interval: timedelta, failures: int, asked: timedelta | None, key: str
 ) -> None:
-    wait = next_check(NOW, interval, key=key, failures=failures, retry_after=asked) - NOW
-    assert interval <= wait <= horizon(interval)
+    wait = next_try(NOW, interval, key=key, failures=failures, retry_after=asked) - NOW
+    assert interval <= wait <= max(interval, DAY)
     assert asked is None or wait >= min(asked, DAY)
 
 
-@given(INTERVALS, st.timedeltas(-DAY, 400 * DAY), ASKED)
-def test_a_poll_is_never_sooner_than_the_interval_and_comes_in_the_end(
-    interval: timedelta, age: timedelta, asked: timedelta | None
+@given(POLL_INTERVALS, st.timedeltas(-DAY, 4000 * DAY), ASKED, st.text())
+def test_a_poll_is_never_sooner_than_the_interval_and_every_six_hours_at_least(
+    interval: timedelta, age: timedelta, asked: timedelta | None, key: str
 ) -> None:
-    wait = next_poll(NOW, NOW - age, interval, key="1", retry_after=asked) - NOW
-    assert interval <= wait <= max(1.25 * interval, 7.5 * HOUR)
+    wait = next_poll(NOW, NOW - age, interval, key=key, retry_after=asked) - NOW
+    assert interval <= wait <= max(interval, 6 * HOUR)
+
+
+@given(INTERVALS, ASKED, ASKED, st.integers(0, 2**24 - 1), st.integers(0, 127), st.text(min_size=1))
+def test_hints_lengthen_no_interval_beyond_a_day_and_skips_add_another_at_most(
+    interval: timedelta,
+    ttl: timedelta | None,
+    max_age: timedelta | None,
+    hours: int,
+    days: int,
+    name: str,
+) -> None:
+    def due(**hints: Any) -> timedelta:
+        feed = Feed(name=name, url="https://h.example/", **hints)
+        after = checked(feed, NotModified(http_max_age=max_age), None, NOW, interval)
+        assert after.due_at is not None
+        return after.due_at - NOW
+
+    plain = jittered(interval, name)
+    assert interval <= plain <= 1.25 * interval
+    wait = due(feed_ttl=int(ttl.total_seconds()) if ttl else None)
+    assert plain <= wait <= max(plain, DAY)
+    assert wait == plain or wait <= 1.25 * 4 * interval
+    put_off = due(feed_ttl=None, skip_hours=hours, skip_days=days)
+    assert put_off <= min(max(plain, DAY) + DAY, horizon(interval))
 
 
 def test_polls_become_rarer_with_age() -> None:

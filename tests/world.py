@@ -74,7 +74,11 @@ class World:
         http, parser = client(cancellation), SharedParser()
         plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
         self.context = Context(
-            store=self.store, processor=Inlet(api), plan=plan, clock=lambda: self.now
+            store=self.store,
+            processor=Inlet(api),
+            plan=plan,
+            clock=lambda: self.now,
+            elapsed=lambda: self.now.timestamp(),
         )
         self.checks = Checks(self.context, http, parser)
         self.checks._hosts = HostLimiter(spacing=0.0)  # everything here is one host's

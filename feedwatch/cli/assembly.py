@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -17,7 +18,6 @@ from feedwatch.core.ledger import Target, origin
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
-from feedwatch.daemon.metrics import Counted, Metrics
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.feeds.parser_process import Parsers
 from feedwatch.net.client import Cancellation, client
@@ -39,6 +39,9 @@ from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
 from feedwatch.watcher.websub import WebSub
 
+if TYPE_CHECKING:
+    from feedwatch.daemon.metrics import Metrics
+
 log = logging.getLogger("feedwatch")
 
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
@@ -46,7 +49,7 @@ USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 @contextmanager
 def api(
-    settings: Settings, cancellation: Cancellation, metrics: Metrics | None = None
+    settings: Settings, cancellation: Cancellation, metrics: "Metrics | None" = None
 ) -> Iterator[Inlet]:
     """The media API; with `metrics`, its responses are counted."""
     if settings.api_key is None:
@@ -127,8 +130,13 @@ def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[
 
 
 @contextmanager
-def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Context]]:
-    """A daemon that is ready to run, with its database up to date. Raises `StoreError`."""
+def assembled(
+    settings: Settings, metrics: "Metrics | None" = None
+) -> Iterator[tuple[Daemon, Context]]:
+    """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
+
+    Without `metrics`, which nobody can ask for where it does not listen, nothing is counted.
+    """
     cancellation, telling = Cancellation(), Cancellation()
     with (
         opened(settings, may_create=True, alone=True) as store,
@@ -141,7 +149,8 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
         _open(store, channels)
 
         def connect(settings: Settings) -> Processor:
-            return Counted(clients.enter_context(api(settings, cancellation, metrics)), metrics)
+            processor = clients.enter_context(api(settings, cancellation, metrics))
+            return metrics.counting(processor) if metrics is not None else processor
 
         now = datetime.now(UTC)
         store.feeds.sync(settings.sources, first_checks(settings.sources, now))
@@ -151,8 +160,9 @@ def assembled(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Co
             processor=connect(settings),
             plan=plan_of(settings),
             journal=Journal(journal_places(settings, store.path), store.claims.database_id().id),
-            checked=metrics.checked,
         )
+        if metrics is not None:
+            context.checked = metrics.checked
         replace_marker(context, journal_places(settings, store.path, name="marker"))
         if (sandboxed := only_at_a_sandbox(store, context.processor.api)) is not None:
             log.warning("%s; %s", sandboxed, OWN_DATABASE)

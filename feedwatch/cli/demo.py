@@ -22,7 +22,6 @@ from feedwatch.core.json_forms import short
 from feedwatch.core.masking import know
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
-from feedwatch.daemon.metrics import Metrics
 from feedwatch.logs import formatters
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
@@ -102,7 +101,7 @@ def _daemon(config: Path) -> Iterator[Store]:
     settings = load(config, {})
     know(settings.secrets())
     formatters.set_up(as_json=False, level="info")
-    with assembled(settings, Metrics()) as (daemon, context):
+    with assembled(settings) as (daemon, context):
         thread = threading.Thread(target=daemon.run)
         thread.start()
         try:

@@ -5,10 +5,11 @@ import logging
 import signal
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +17,6 @@ from feedwatch import __version__
 from feedwatch.cli.assembly import assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.settings import read_settings
-from feedwatch.cli.web import feeds_served, parts_of_daemon, public, served
 from feedwatch.config.keys import Settings
 from feedwatch.config.problems import placeholders
 from feedwatch.core.episode import State
@@ -24,7 +24,6 @@ from feedwatch.core.printable import counted
 from feedwatch.core.remarks import missing_podcast_in_words
 from feedwatch.daemon import memory
 from feedwatch.daemon.loop import Daemon
-from feedwatch.daemon.metrics import Metrics
 from feedwatch.net.client import Cancellation
 from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.processors.inlet import Inlet
@@ -32,7 +31,9 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.watcher.pauses import pauses
-from feedwatch.web.monitoring import Monitored
+
+if TYPE_CHECKING:
+    from feedwatch.cli.web import BesideDaemon
 
 log = logging.getLogger("feedwatch")
 
@@ -58,17 +59,11 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
     settings = read_settings(config, needs_key=True, to_watch=True)
     for line in placeholders(settings.sources):
         log.warning("%s", line)
-    metrics = Metrics()
-    monitored = Monitored(metrics)
     with (
-        nullcontext() if once else served(settings, monitored) as site,
-        nullcontext() if once else public(settings) as side,
+        _http_sides(settings, once=once) as (metrics, show),
         assembled(settings, metrics) as (daemon, context),
-        feeds_served(settings, side, context.store, lambda: context.plan),
+        show(daemon, context),
     ):
-        monitored.begin(daemon, context)
-        if site is not None:
-            site.parts = parts_of_daemon(settings, context)
         daemon.stop_on_signals()
         memory.settle()
         if not once:
@@ -88,6 +83,15 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
             return
         sys.exit(_run_once(settings, daemon, context, timeout))
+
+
+def _http_sides(settings: Settings, *, once: bool) -> "AbstractContextManager[BesideDaemon]":
+    """What answers HTTP beside the daemon; where nothing does, what it needs is not imported."""
+    if once or (settings.listen is None and settings.public_listen is None):
+        return nullcontext((None, lambda _daemon, _context: nullcontext()))
+    from feedwatch.cli.web import beside_daemon
+
+    return beside_daemon(settings)
 
 
 def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: float) -> int:

@@ -50,6 +50,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 def verb(name: str) -> click.Command:
     """A verb of `VERBS`. Imports its module."""
     command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
+    gc.freeze()  # nor is any of it garbage later: not even the process's end looks through it
     gc.enable()  # see `app.main`
     return command
 

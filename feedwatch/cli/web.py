@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from errno import EADDRINUSE
 from pathlib import Path
@@ -26,6 +26,7 @@ from feedwatch.core.ledger import Target
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
+from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.address_scope import Scope, address_scope
@@ -86,6 +87,31 @@ def web(config: Path | None) -> None:
             if site is not None:
                 site.parts = parts_alone(settings, store)
             stopping.wait()
+
+
+# What counts, and what is to be entered with the daemon once there is one.
+BesideDaemon = tuple[Metrics | None, Callable[[Daemon, Context], AbstractContextManager[object]]]
+
+
+@contextmanager
+def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
+    """Both sides, as the config wants them, from before there is a daemon: it may have to migrate.
+
+    Raises `ConfigError`.
+    """
+    metrics = Metrics()
+    monitored = Monitored(metrics)
+    with served(settings, monitored) as site, public(settings) as side:
+
+        @contextmanager
+        def show(daemon: Daemon, context: Context) -> Iterator[None]:
+            with feeds_served(settings, side, context.store, lambda: context.plan):
+                monitored.begin(daemon, context)
+                if site is not None:
+                    site.parts = parts_of_daemon(settings, context)
+                yield
+
+        yield metrics, show
 
 
 @contextmanager

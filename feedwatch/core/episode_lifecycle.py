@@ -56,7 +56,10 @@ def answered(
     must_be(episode, "answered", State.SUBMITTING)
     match answer:
         case job.Accepted(media_id, remote_status):
-            return _accepted(episode, media_id, now + policy.poll_interval, remote_status)
+            # No POST takes longer than its lease: then the clock was set, which makes no job old.
+            submitted_at = min(max(episode.submitted_at or now, now - LEASE), now)
+            accepted = _accepted(episode, media_id, now + policy.poll_interval, remote_status)
+            return replace(accepted, submitted_at=submitted_at)
         case job.Refused(reason):
             refused = moved(episode, State.FAILED, f"refused: {reason}")
             return replace(refused, finished_at=now)
@@ -68,7 +71,8 @@ def answered(
             wait = backoff(deferrals, first=policy.poll_interval, most=HOUR, key=str(episode.id))
             # What blocks all submissions trips the circuit breaker; no episode backs off for it.
             is_everybodys = blocked or (odd and odd_answers == 0)
-            due_at = now if is_everybodys else now + max(wait, retry_after or timedelta())
+            wait = max(wait, min(retry_after or timedelta(), DAY))
+            due_at = now if is_everybodys else now + wait
             return moved(waiting, State.QUEUED, reason, due_at=due_at)
         case job.Unknown(reason):
             return _doubtful(episode, reason, now, policy)

@@ -75,6 +75,8 @@ def checked(
         failures=0,
         error=None,
         error_kind=None,
+        # Later than now: the clock was set back since, and nobody could decide until that time.
+        doubted_at=min(feed.doubted_at, now) if feed.doubted_at is not None else None,
     )
     answer = outcome.document if isinstance(outcome, Same) else document or outcome
     if isinstance(answer, Document | NotModified):
@@ -183,11 +185,11 @@ def _due_after_success(
     """When the config says, or later if the polling hints ask for that, or a hub pushes."""
     hints = [timedelta(seconds=one or 0) for one in (feed.feed_ttl, feed.http_max_age)]
     hints += [DAY] if is_pushed else []
-    lengthened = schedule.next_check(now, schedule.lengthened(interval, *hints), key=feed.name)
-    due_at = min(lengthened, max(schedule.next_check(now, interval, key=feed.name), now + DAY))
+    plain = schedule.jittered(interval, feed.name)
+    lengthened = schedule.jittered(schedule.lengthened(interval, *hints), feed.name)
+    due_at = now + min(lengthened, max(plain, DAY))
     # What is due beyond the horizon would count as due now.
-    room = now + schedule.horizon(interval) - due_at - HOUR
-    at_most = min(max(interval, DAY), room)
+    at_most = min(DAY, now + schedule.horizon(interval) - due_at - HOUR)
     hours, days = feed.skip_hours or 0, feed.skip_days or 0
     return schedule.past_skips(due_at, hours, days, at_most=at_most, key=feed.name)
 
@@ -204,8 +206,8 @@ def _check_failed(
     failed = replace(feed, checked_at=now, failures=failures, error=reason, error_kind=kind)
     after = redirects.failed(failed)
     if after.moved_url != feed.moved_url:  # another URL, which has not failed yet
-        return replace(after, due_at=schedule.next_check(now, interval, key=feed.name))
-    due_at = schedule.next_check(
+        return replace(after, due_at=now + schedule.jittered(interval, feed.name))
+    due_at = schedule.next_try(
         now, interval, key=feed.name, failures=failures, retry_after=retry_after
     )
     return replace(after, due_at=due_at)

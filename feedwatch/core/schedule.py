@@ -27,25 +27,28 @@ def horizon(longest_interval: timedelta) -> timedelta:
 def backoff(attempt: int, *, first: timedelta, most: timedelta, key: str) -> timedelta:
     """Backoff: doubles from `first` (attempt 1); jitter adds up to a quarter, up to `most` in all.
 
-    Where `first` is longer than that, only the jitter comes on top of it.
+    Where `first` is longer than that, it is what is waited.
     """
-    doublings, key = min(max(attempt - 1, 0), 30), f"{key} {attempt}"
-    wait = jittered(first * min(2**doublings, max(most / first, 1)), key)
-    return min(wait, max(most, jittered(first, key)))
+    most = max(first, most)
+    wait = first * min(2 ** min(max(attempt - 1, 0), 30), most / first)
+    return min(jittered(wait, f"{key} {attempt}"), most)
 
 
-def next_check(
+def next_try(
     now: datetime,
     interval: timedelta,
     *,
     key: str,
-    failures: int = 0,
+    failures: int,
     retry_after: timedelta | None = None,
 ) -> datetime:
-    """When to check a feed again: not before the server's Retry-After, but within a day."""
+    """When to check a feed again that has failed, so many times in a row.
+
+    Not before its Retry-After, and once a day at least; once an interval, where that is longer.
+    """
     most = max(interval, CHECK_AT_LEAST_EVERY)
     wait = backoff(failures, first=interval, most=most, key=key)
-    return now + max(wait, min(retry_after or timedelta(), most))
+    return now + min(max(wait, retry_after or timedelta()), most)
 
 
 def first_checks(sources: Collection[FeedConfig], now: datetime) -> dict[str, datetime]:
@@ -118,9 +121,8 @@ def next_poll(
 ) -> datetime:
     """When to poll a job again: every twentieth of its age, and never sooner than `interval`."""
     most = max(interval, POLL_AT_LEAST_EVERY)
-    wait = min(max(interval, (now - submitted_at) / 20), most)
-    spread = min(jittered(wait, f"{key} {now}"), max(most, jittered(interval, f"{key} {now}")))
-    return now + max(spread, min(retry_after or timedelta(), most))
+    wait = jittered(max(interval, (now - submitted_at) / 20), f"{key} {now}")
+    return now + min(max(wait, retry_after or timedelta()), most)
 
 
 def jittered(wait: timedelta, key: str) -> timedelta:

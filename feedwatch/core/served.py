@@ -138,8 +138,10 @@ def places(
         if episode is None:
             continue
         is_ready, facts = episode.processed_url is not None, episode.own_facts  # or was ready
-        if is_ready and facts is not None and facts.due_at is not None and facts.due_at > now:
-            moments.append(facts.due_at)
+        due_at = facts.due_at if is_ready and facts is not None else None
+        # Further ahead, it was written down before the clock was set back.
+        if due_at is not None and now < due_at <= now + ASK_LATE_EVERY:
+            moments.append(due_at)
         elif is_ready and (facts is None or not facts.is_settled):
             unasked[episode.id] = episode
         if (served := episode.served) is not None:

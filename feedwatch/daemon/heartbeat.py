@@ -3,7 +3,6 @@
 In memory they are times of the monotonic clock, which nobody sets; in the database, times of day.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,13 +15,9 @@ from feedwatch.core.health import (
     HealthRecord,
     HealthSnapshot,
     LoopHealth,
-    spoken,
     waiting,
 )
-from feedwatch.daemon.wall_clock import WallClock
 from feedwatch.store.store import Store
-
-log = logging.getLogger(__name__)
 
 WRITE_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
 
@@ -92,10 +87,7 @@ class Heartbeat:
 
 
 class HeartbeatLoop:
-    """The loop `vitals`: takes the health snapshot and writes the heartbeats of all loops.
-
-    Where the wall clock was set, it first brings back what is due in the database.
-    """
+    """The loop `vitals`: takes the health snapshot and writes the heartbeats of all loops."""
 
     def __init__(self, heartbeat: Heartbeat, store: Store, now: Callable[[], datetime]) -> None:
         self._heartbeat = heartbeat
@@ -103,8 +95,10 @@ class HeartbeatLoop:
         self._now = now
         self._written: set[str] = set()
         self._next = 0.0
-        self._wall_clock = WallClock()
-        self._step = timedelta()  # of the wall clock, that the database does not follow yet
+
+    def write_soon(self) -> None:
+        """Write at the next tick: by a clock that was set, what is written looks old."""
+        self._next = 0.0
 
     def tick(self) -> bool:
         """Take the snapshot and write the heartbeats.
@@ -112,12 +106,6 @@ class HeartbeatLoop:
         Every few seconds, and at once when a loop has made its first progress.
         """
         now = self._now()
-        self._step += self._wall_clock.step()
-        if self._step:
-            how = "ahead" if self._step > timedelta() else "back"
-            self._store.upkeep.follow_clock(now, self._step)
-            log.warning("the clock was set %s by %s", how, spoken(abs(self._step)))
-            self._step, self._next = timedelta(), 0.0
         times = self._heartbeat.times(now)
         if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:
             return True

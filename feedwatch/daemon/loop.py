@@ -39,7 +39,7 @@ from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.daemon.systemd import Manager
-from feedwatch.daemon.wall_clock import EveryInterval, WallClock
+from feedwatch.daemon.wall_clock import EveryInterval, FollowedClock, WallClock
 from feedwatch.net.client import Cancellation
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.alerts import Alerts
@@ -103,7 +103,9 @@ class Daemon:
         self._reload_refused = False
         self._heartbeat = Heartbeat()
         self._manager = Manager()
-        context.worked = self._heartbeat.worked
+        self._clock = FollowedClock()
+        self._vitals = HeartbeatLoop(self._heartbeat, context.store, self._clock.now)
+        context.worked, context.clock = self._heartbeat.worked, self._clock.now
         self.interrupted = False  # by `stop`
 
     def run(self) -> None:
@@ -115,7 +117,7 @@ class Daemon:
             CHECKS: self._checks,
             SUBMISSIONS: self._submissions,
             POLLS: self._polls,
-            VITALS: HeartbeatLoop(self._heartbeat, context.store, context.clock),
+            VITALS: self._vitals,
         }
         if self._alerts is not None:
             loops[ALERTS] = self._alerts
@@ -197,9 +199,8 @@ class Daemon:
         self._begin()
         begun = context.clock()
         context.store.feeds.make_due(begun)
-        wall_clock = WallClock()
         while not stopping.is_set():
-            self._follow(wall_clock)
+            self._follow_clock()
             begun = min(begun, context.clock())  # or a feed would be due again once it is checked
             self._checks.tick(due_by=begun)  # checks each feed once, however short its interval
             progress()
@@ -208,7 +209,7 @@ class Daemon:
             time.sleep(ONCE_TICK_SECONDS)
         until = time.monotonic() + timeout
         while not stopping.is_set():
-            self._follow(wall_clock)
+            self._follow_clock()
             self._submissions.tick()
             if timeout > 0:
                 self._polls.tick()
@@ -261,12 +262,14 @@ class Daemon:
             log.warning(
                 "the clock was set back by %s since the last check of a feed", spoken(ahead)
             )
-            store.upkeep.follow_clock(now, -ahead)
+            store.upkeep.follow_clock(now, -ahead, inferred=True)
 
-    def _follow(self, wall_clock: WallClock) -> None:
-        """Have the database follow the wall clock, where that was set."""
-        if step := wall_clock.step():
-            self._context.store.upkeep.follow_clock(self._context.clock(), step)
+    def _follow_clock(self) -> None:
+        """Go by the wall clock, and have the database follow it, where that was set."""
+        if step := self._clock.follow(self._context.store.upkeep.follow_clock):
+            how = "ahead" if step > timedelta() else "back"
+            log.warning("the clock was set %s by %s", how, spoken(abs(step)))
+            self._vitals.write_soon()
 
     def _settled(self) -> bool:
         context = self._context
@@ -298,6 +301,7 @@ class Daemon:
                 heartbeat.failed(name, outage.error)
                 return
             try:
+                self._follow_clock()
                 is_done = loop.tick()
             except StoreError as error:
                 outage.failed(error, context.plan.policy.poll_interval)

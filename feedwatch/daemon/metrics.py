@@ -83,6 +83,10 @@ class Metrics:
         for result in RESULTS.values():
             self._checks.labels(result)  # so that a rate is known from the first one on
 
+    def counting(self, processor: Processor) -> "Counted":
+        """The media API, its answers counted."""
+        return Counted(processor, self)
+
     def checked(
         self, outcome: ParsedFeed | NotModified | Same | Gone | Failed, seconds: float
     ) -> None:

@@ -5,10 +5,13 @@ measured by a clock that nobody sets. What stands in the database or goes throug
 time of day, and is put right once the wall clock was set.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from apscheduler.triggers.base import BaseTrigger
 
+from feedwatch.core.post_deadline import Moment
 from feedwatch.processors.clocks import moment
 
 STEP_AT_LEAST = timedelta(seconds=2)  # slewing and a busy machine stay below
@@ -18,15 +21,51 @@ class WallClock:
     """Notices that the wall clock was set. Each object tells one caller of each step."""
 
     def __init__(self) -> None:
-        self._offset = _offset()
+        self._offset = _offset_of(moment())
 
     def step(self) -> timedelta:
         """By how much the wall clock was set since the last call; nothing if it was not."""
-        offset = _offset()
+        offset = _offset_of(moment())
         step = timedelta(seconds=offset - self._offset)
         if abs(step) < STEP_AT_LEAST:
             return timedelta()
         self._offset = offset
+        return step
+
+
+class FollowedClock:
+    """The time of day that the loops go by: it is set no sooner than the database follows.
+
+    Else whoever asks between the two takes what waits for overdue, given up or due.
+    """
+
+    def __init__(self, read: Callable[[], Moment] = moment) -> None:
+        self._read = read
+        self._offset = self._followed = _offset_of(read())  # of `now`, and of the database
+        self._lock = Lock()
+
+    def now(self) -> datetime:
+        """The time of day, without what the wall clock was set by since the last `follow`."""
+        at = self._read()
+        step = timedelta(seconds=_offset_of(at) - self._offset)
+        wall = at.wall if abs(step) < STEP_AT_LEAST else at.boot + self._offset
+        return datetime.fromtimestamp(wall, UTC)
+
+    def follow(self, follow_clock: Callable[[datetime, timedelta], None]) -> timedelta:
+        """Have `follow_clock` put the database right, if the wall clock was set; by how much.
+
+        What it raises passes through, and the next call tries again.
+        """
+        with self._lock:
+            at = self._read()
+            offset = _offset_of(at)
+            step = timedelta(seconds=offset - self._followed)
+            if abs(step) < STEP_AT_LEAST:
+                return timedelta()
+            # Ahead first in the database, back first here: in between, all is younger than it is.
+            self._offset = min(self._offset, offset)
+            follow_clock(datetime.fromtimestamp(at.wall, UTC), step)
+            self._followed = self._offset = offset
         return step
 
 
@@ -45,10 +84,9 @@ class EveryInterval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no ty
         return now if previous is None else now + self._interval
 
 
-def _offset() -> float:
+def _offset_of(at: Moment) -> float:
     """Seconds from a clock that nobody sets to the wall clock.
 
     The boot time goes on while the machine is suspended, and so that is no step.
     """
-    now = moment()
-    return now.wall - now.boot
+    return at.wall - at.boot

@@ -25,22 +25,34 @@ from sqlalchemy import (
 )
 
 from feedwatch.core.episode import State
+from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
 from feedwatch.store.database import reading, sqlite_file
 from feedwatch.store.errors import StoreError
-from feedwatch.store.schema import episodes, feeds, gates, history, outbox
+from feedwatch.store.schema import episodes, feeds, gates, history, outbox, subscriptions
 
 FINAL = (State.READY, State.FAILED, State.SKIPPED)
-# When something is to be done: brought nearer where the clock was set back. The lease of a claim is
-# not among it: it may always last longer, but never end before the POST.
+# When something is to be done: brought nearer where the clock was set back, at once where it was
+# set ahead. The lease of a claim is not among it: it may last longer, never end before the POST.
 DUE_TIMES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
     (feeds.c.due_at, true()),
-    (episodes.c.due_at, episodes.c.state != State.SUBMITTING),
+    (episodes.c.due_at, episodes.c.state.not_in((State.SUBMITTING, State.UNKNOWN))),
     (outbox.c.due_at, true()),
     (gates.c.tripped_until, true()),
+    (subscriptions.c.due_at, true()),
+)
+# Until when something is waited for or holds, and no shorter: what is sent again may be paid again,
+# a feed whose patience is over is told, and a hub counts its lease by its own clock.
+WAITS: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
+    (episodes.c.due_at, episodes.c.state == State.UNKNOWN),
+    (feeds.c.expected_by, true()),
+    (subscriptions.c.lease_until, true()),
 )
 # Since when something waits: its age goes on as if nobody had set the clock.
 AGES: tuple[tuple[Column[Any], ColumnElement[bool]], ...] = (
+    (episodes.c.first_seen_at, episodes.c.state == State.QUEUED),
     (episodes.c.submitted_at, episodes.c.state == State.PROCESSING),
+    (episodes.c.remote_since, episodes.c.state == State.PROCESSING),
+    (episodes.c.finished_at, episodes.c.state == State.FAILED),
     (outbox.c.at, true()),
 )
 BATCH = 500  # history entries deleted in one transaction: the daemon waits no longer than for it
@@ -127,20 +139,27 @@ class Upkeep:
             at: datetime | None = db.scalars(latest).one()
         return at
 
-    def follow_clock(self, now: datetime, step: timedelta) -> None:
+    def follow_clock(self, now: datetime, step: timedelta, *, inferred: bool = False) -> None:
         """Put right what waits for a time of day, after the clock was set by `step` to `now`.
 
         What is due is due as soon as before a clock that was set back, and at once by one that was
-        set ahead. Ages stay what they were.
+        set ahead. Ages, and waits that must not be cut short, stay what they were.
+
+        `inferred`: nobody saw the step, and what was written down before the clock went wrong is
+        right as it is. So only what lies ahead is touched.
         """
-        was = now - step
+        is_back = step < timedelta()
         with self._engine.begin() as db:
-            for column, concerned in DUE_TIMES if step < timedelta() else ():
+            for column, concerned in () if inferred else (*WAITS, *AGES):
+                _move(db, column, concerned, lambda at: at + step)
+            if inferred:
+                ahead = (episodes.c.state == State.UNKNOWN) & (episodes.c.due_at > now)
+                _move(db, episodes.c.due_at, ahead, lambda at: min(at, now + RESUBMIT_AFTER))
+                for column, concerned in AGES:
+                    _move(db, column, concerned & (column > now), lambda at: at + step)
+            for column, concerned in DUE_TIMES if is_back else ():
                 _move(db, column, concerned & (column > now), lambda at: at + max(step, now - at))
-            for column, concerned in AGES:
-                stale = column > now if step < timedelta() else column <= was
-                _move(db, column, concerned & stale, lambda at: at + step)
-            if step < timedelta():
+            if is_back:
                 silent = feeds.c.silent_since > now
                 db.execute(update(feeds).where(silent).values(silent_since=None))
 
@@ -153,10 +172,8 @@ def _move(
 ) -> None:
     """Replace the times in a column of the rows that are concerned."""
     (key,) = column.table.primary_key.columns
-    rows = [
-        {"row": name, "moved": moved(at)}
-        for name, at in db.execute(select(key, column).where(concerned))
-    ]
+    query = select(key, column).where(concerned, column.is_not(None))
+    rows = [{"row": name, "moved": moved(at)} for name, at in db.execute(query)]
     values: dict[str, Any] = {column.key: bindparam("moved")}
     if "version" in column.table.columns:  # whoever has read the row reads it again
         values["version"] = column.table.columns["version"] + 1

@@ -16,6 +16,7 @@ from feedwatch.core.ledger import Target
 from feedwatch.core.masking import shortened
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
+from feedwatch.processors.clocks import moment
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 
@@ -69,6 +70,7 @@ class Context:
     steady: Lock = field(default_factory=Lock)  # while plan and database must agree on the feeds
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    elapsed: Callable[[], float] = lambda: moment().boot  # seconds, by a clock that nobody sets
     journal: Journal = field(default_factory=lambda: Journal([]))
     pushed: Collection[str] = ()  # the feeds whose hubs have pushed, and are subscribed to
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds

@@ -45,6 +45,7 @@ class _State:
 
     source: FeedConfig
     version: int
+    at: datetime  # when it was made: later than now, if the clock was set back since
     again_at: datetime | None
 
 
@@ -137,7 +138,7 @@ class ServedFeeds:
                 state is None
                 or name in moved
                 or (state.source, state.version) != (served[name], kept[name].version)
-                or (state.again_at is not None and state.again_at <= now)
+                or (state.again_at is not None and not state.at <= now < state.again_at)
             ):
                 self._render_alone(served[name], kept[name], now)
         self._last_move = last_move
@@ -155,7 +156,9 @@ class ServedFeeds:
                 source.name,
                 extra={"feed": source.name},
             )
-        self._states[source.name] = _State(source=source, version=kept.version, again_at=again_at)
+        self._states[source.name] = _State(
+            source=source, version=kept.version, at=now, again_at=again_at
+        )
 
     def _render(self, source: FeedConfig, kept: ServedDocument, now: datetime) -> datetime | None:
         """Render a feed; returns when that is to be done again, whatever else happens."""

@@ -1,6 +1,7 @@
 """The loop `submissions`: submit what is queued. The one place from which money is spent."""
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.post_deadline import Moment
+from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
 from feedwatch.core.submit_waits import believed, wait_of
 from feedwatch.processors import Processor
@@ -94,6 +96,7 @@ class Submissions:
         self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
+        self._sent: deque[float] = deque()  # when our POSTs left, by `Context.elapsed`
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -112,7 +115,7 @@ class Submissions:
             store.episodes.look_again(now)
             self._plan = context.plan
         self._podcasts.begin_round()
-        while not context.stopping.is_set() and self._may_submit():
+        while not context.stopping.is_set() and self._may_submit() and self._has_room():
             context.worked(SUBMISSIONS)  # a safe read, which may have taken long
             claimed = self._claim()
             if claimed is None:
@@ -177,6 +180,13 @@ class Submissions:
         self._record_read(processor, failure)
         self._proven = processor if failure is None else None
         return failure is None
+
+    def _has_room(self) -> bool:
+        """Whether the daily limit has room by our own count, which no clock set ahead empties."""
+        since = self._context.elapsed() - DAY.total_seconds()
+        while self._sent and self._sent[0] <= since:
+            self._sent.popleft()
+        return len(self._sent) < self._context.plan.policy.max_submissions_per_day
 
     def _record_read(self, processor: Processor, failure: Later | None) -> None:
         """Record a safe read, or a look-up that failed, in the circuit breaker."""
@@ -255,6 +265,8 @@ class Submissions:
                 extra=about(claimed) | {"media_id": media_id},
             )
         context.journal.append_outcome(claim.token, outcome_of(answer), media_id, context.clock())
+        if was_sent(answer):
+            self._sent.append(context.elapsed())
         self._unsaved.append(Answered(claimed, claim, answer))
         self.save_answers()
 
@@ -300,7 +312,7 @@ class Submissions:
             claimed,
             moved,
             now,
-            sent=not isinstance(answer, Later) or answer.sent,
+            sent=was_sent(answer),
         )
         if saved is None:
             self._record_late(claimed, claim, answer)
@@ -358,6 +370,11 @@ class Submissions:
             *(named(episode), answer.media_id, episode.state, episode.id),
             extra=about(episode) | {"media_id": answer.media_id},
         )
+
+
+def was_sent(answer: Answer) -> bool:
+    """Whether the POST has left, or may have."""
+    return not isinstance(answer, Later) or answer.sent
 
 
 def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:

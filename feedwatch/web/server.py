@@ -8,6 +8,7 @@ few threads of their own.
 import logging
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,8 +65,6 @@ class HttpSide:
             sockets=[self._socket],
             url_prefix=url_prefix,
             connection_limit=2 * self._connections,  # never reached: see `handle_accept`
-            channel_timeout=SILENCE_SECONDS,
-            cleanup_interval=LOOK_SECONDS,
             asyncore_loop_timeout=LOOK_SECONDS,
             max_request_body_size=max_body,
             max_request_header_size=32 * 1024,
@@ -111,8 +110,12 @@ class HttpSide:
         server = self._server
         if server is None:
             return
+        next_look = 0.0
         while not self._stopping.is_set():
             wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._channels, count=1)
+            if time.monotonic() >= next_look:
+                server.close_slow()
+                next_look = time.monotonic() + LOOK_SECONDS
         with self._ending:  # not while we are told: the trigger's number may be another file's then
             server.task_dispatcher.shutdown(timeout=SHUTDOWN_SECONDS)
             wasyncore.close_all(self._channels)
@@ -135,13 +138,25 @@ class _ErrorTask(ErrorTask):
 
 
 class _Channel(HTTPChannel):
+    """A connection, with times of a clock that nobody sets."""
+
     task_class = _Task
     error_task_class = _ErrorTask
+    active_at = 0.0
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.began = time.monotonic()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "last_activity":  # waitress notes it by the wall clock
+            self.active_at = time.monotonic()
+        super().__setattr__(name, value)
 
     def service(self) -> None:
         """Make the answer; from then on the client has its seconds to take it."""
         super().service()
-        self.creation_time = self.last_activity
+        self.began = time.monotonic()
 
 
 class _Server(TcpWSGIServer):
@@ -158,17 +173,24 @@ class _Server(TcpWSGIServer):
             idle = [one for one in channels if not one.requests]
             if not idle:
                 return  # all are being answered: this one waits for a moment
-            min(idle, key=lambda one: one.creation_time).handle_close()
+            min(idle, key=lambda one: one.began).handle_close()
         super().handle_accept()
 
-    def maintenance(self, now: float) -> None:
-        """Close connections that are silent or take too long; called every `LOOK_SECONDS`."""
-        super().maintenance(now)  # type: ignore[arg-type]
-        for channel in self._open_channels():
-            if not channel.requests and channel.creation_time < now - CONNECTION_SECONDS:
-                channel.will_close = True
+    def close_slow(self) -> None:
+        """Close connections that are silent or take too long.
 
-    def _open_channels(self) -> list[HTTPChannel]:
+        At once: one that takes nothing of its answer never becomes writable to be closed in order.
+        """
+        now = time.monotonic()
+        for channel in self._open_channels():
+            is_silent = channel.active_at < now - SILENCE_SECONDS
+            if not channel.requests and (is_silent or channel.began < now - CONNECTION_SECONDS):
+                channel.handle_close()
+
+    def maintenance(self, now: float) -> None:
+        """Nothing: waitress calls this by the wall clock, which may be set; see `close_slow`."""
+
+    def _open_channels(self) -> list[_Channel]:
         channels: Any = self.active_channels  # a dict, whatever its stub says
         return list(channels.values())
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -20,9 +20,11 @@ from typing import IO, Any, NoReturn
 import feedwatch.daemon.loop
 import feedwatch.feeds.parse
 from feedwatch.cli import app
+from feedwatch.core.post_deadline import Moment
+from feedwatch.daemon.wall_clock import FollowedClock
 from feedwatch.feeds import parser_process
+from feedwatch.processors.clocks import moment
 from feedwatch.store.store import Store
-from feedwatch.watcher.context import Context
 from tests.crash.boundaries import Boundaries, Crumb, Trap
 
 TICK = timedelta(seconds=0.04)  # instead of one second: a life is short
@@ -197,8 +199,11 @@ def _become(order: Order, environment: Mapping[str, str]) -> NoReturn:
 
 
 def _set_clock(ahead: timedelta) -> None:
-    defaults: Any = Context.__init__.__kwdefaults__
-    defaults["clock"] = lambda: datetime.now(UTC) + ahead
+    def read() -> Moment:
+        now = moment()
+        return Moment(boot=now.boot, wall=now.wall + ahead.total_seconds())
+
+    FollowedClock.__init__.__defaults__ = (read,)
 
 
 def _run(config: Path, verb: Sequence[str]) -> int:
