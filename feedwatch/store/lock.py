@@ -6,6 +6,7 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
@@ -92,10 +93,11 @@ class DatabaseFile:
                 "file; stop it first, or let it do the work"
             )
         self._is_replaced = False
+        self._noticing = Lock()  # several threads open connections
         self._wal = path.with_name(f"{path.name}-wal")
-        self._wal_aside = path.with_name(f"{path.name}-wal.of-{os.fstat(self._file).st_ino}")
-        if self._wal_aside.exists() and not self._wal.exists():
-            self._wal_aside.rename(self._wal)  # the file was put back
+        if not self._wal.exists() and any(path.parent.glob(f"{path.name}-wal.of-*")):
+            with suppress(FileNotFoundError):
+                self._wal_aside().rename(self._wal)  # the file was put back
 
     def is_replaced(self) -> bool:
         """Whether the path has led to another file since, or to none.
@@ -104,19 +106,33 @@ class DatabaseFile:
         file and spoil it (sqlite.org/howtocorrupt.html, 1.4), goes aside at once. From then on log
         and file are no longer beside each other: it stays true if the file is put back.
         """
-        if not self._is_replaced:
+        with self._noticing:
+            if self._is_replaced:
+                return True
             try:
                 self._is_replaced = not os.path.samestat(self._path.stat(), os.fstat(self._file))
             except OSError:
                 self._is_replaced = True
             if self._is_replaced and _has_open(self._wal):
-                self._wal.rename(self._wal_aside)
+                aside = self._wal.rename(self._wal_aside())
                 self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
                 import logging  # here: healthcheck uses this module, and is called often
 
                 log = logging.getLogger(__name__)
-                log.critical("%s; its last changes are in %s", REPLACED, self._wal_aside)
-        return self._is_replaced
+                log.critical("%s; its last changes are in %s", REPLACED, aside)
+            return self._is_replaced
+
+    def _wal_aside(self) -> Path:
+        """Where the log goes that belongs to this very content of the file.
+
+        A file system gives the inode of a deleted file to the next one, which may be a backup.
+        """
+        from hashlib import file_digest  # not for healthcheck
+
+        with os.fdopen(self._file, "rb", closefd=False) as file:
+            file.seek(0)
+            number = int(file_digest(file, "sha256").hexdigest()[:12], 16)
+        return self._path.with_name(f"{self._path.name}-wal.of-{number}")
 
     def refuse_if_replaced(self) -> None:
         """Raise `StoreError` if the path leads elsewhere: it is not to be opened by its name."""
