@@ -269,6 +269,22 @@ def test_the_new_file_is_not_opened_and_does_not_get_the_log_of_the_old_one(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_a_log_or_index_that_is_deleted_under_the_daemon_is_noticed_too(
+    opened: Store, tmp_path: Path, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not opened.is_replaced()
+    (tmp_path / f"feedwatch.db{end}").unlink()
+    assert opened.is_replaced()
+    assert "or its -wal or -shm, was deleted" in caplog.text
+    opened.close()
+    again = Store(
+        f"sqlite:///{tmp_path / 'feedwatch.db'}", processor="inlet", may_create=True, alone=True
+    )
+    assert not again.is_replaced()
+    again.close()
+
+
 def test_a_file_that_is_missing_is_not_made_anew(opened: Store, tmp_path: Path) -> None:
     (tmp_path / "feedwatch.db").unlink()
     opened._engine.dispose(close=False)

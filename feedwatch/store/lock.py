@@ -12,8 +12,8 @@ from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
 
 REPLACED = (
-    "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
-    "you want it, then restart feedwatch"
+    "the file of the database, or its -wal or -shm, was deleted or replaced while feedwatch has it "
+    "open; put it back as you want it, then restart feedwatch"
 )
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
@@ -100,7 +100,7 @@ class DatabaseFile:
                 self._wal_aside().rename(self._wal)  # the file was put back
 
     def is_replaced(self) -> bool:
-        """Whether the path has led to another file since, or to none.
+        """Whether the path has led to another file since, or to none; or that of its log or index.
 
         SQLite takes the write-ahead log (WAL) by its name. So ours, which it would apply to the new
         file and spoil it (sqlite.org/howtocorrupt.html, 1.4), goes aside at once. From then on log
@@ -110,17 +110,26 @@ class DatabaseFile:
             if self._is_replaced:
                 return True
             try:
-                self._is_replaced = not os.path.samestat(self._path.stat(), os.fstat(self._file))
+                is_here = os.path.samestat(self._path.stat(), os.fstat(self._file))
             except OSError:
-                self._is_replaced = True
-            if self._is_replaced and _has_open(self._wal):
+                is_here = False
+            files = _open_files()
+            # Other processes make an index of their own, and no longer see what we write, nor we
+            # what they do.
+            is_torn = any(f"{self._path}{end} (deleted)" in files for end in ("-wal", "-shm"))
+            if is_here and not is_torn:
+                return False
+            import logging  # here: healthcheck uses this module, and is called often
+
+            log = logging.getLogger(__name__)
+            if is_here:
+                log.critical(REPLACED)
+            elif str(self._wal) in files:
                 aside = self._wal.rename(self._wal_aside())
                 self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
-                import logging  # here: healthcheck uses this module, and is called often
-
-                log = logging.getLogger(__name__)
                 log.critical("%s; its last changes are in %s", REPLACED, aside)
-            return self._is_replaced
+            self._is_replaced = True
+            return True
 
     def _wal_aside(self) -> Path:
         """Where the log goes that belongs to this very content of the file.
@@ -144,13 +153,14 @@ class DatabaseFile:
         os.close(self._file)
 
 
-def _has_open(path: Path) -> bool:
-    """Whether this process has the file open that is at `path` now."""
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            if link.readlink() == path:
-                return True
-    return False
+def _open_files() -> set[str]:
+    """The files that this process has open, deleted ones with " (deleted)" (proc_pid_fd(5))."""
+    found = set()
+    with suppress(OSError):  # no such folder on other systems than Linux
+        for file in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found.add(str(file.readlink()))
+    return found
 
 
 def filesystem_of(path: Path) -> str | None:
