@@ -1,5 +1,6 @@
 """The journal: every claim in files outside the database, whatever happens to the files."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -174,6 +175,17 @@ def test_what_is_no_file_of_its_own_takes_no_line(path: Path, make: Callable[[Pa
     assert list(one.problems) == [path]
     assert one.read() == []
     assert not path.with_name("elsewhere").exists()
+
+
+def test_a_place_that_another_program_keeps_locked_stops_nothing(path: Path) -> None:
+    path.touch(0o600)
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        one = Journal([path, path.with_name("free")])
+        assert one.append_claim(claim(1))
+        assert one.problems == {path: "another program keeps it locked"}
+    assert one.append_claim(claim(2))
+    assert one.problems == {}
 
 
 def test_once_a_place_was_written_no_post_leaves_without_a_line(tmp_path: Path) -> None:

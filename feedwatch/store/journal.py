@@ -7,21 +7,23 @@ A line has no URL, no guid and no key of the API in it; the identity keys are ha
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from feedwatch.core.json_forms import stamp
-from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target, is_loopback
+from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
 from feedwatch.core.printable import counted
+from feedwatch.store.lock import locks_within_a_second
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,10 @@ VERSION = 1  # rises if the normal form of the identity keys, whose hashes a lin
 MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
 MOST_BYTES = 16_000_000
 MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
-TEXTS = ("t", "at", "proc", "api", "target", "step", "feed", "title")  # of a claim's line
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
+
+
+_texts_of = itemgetter("t", "at", "proc", "api", "target", "step", "feed", "title")
 
 
 class Status(NamedTuple):
@@ -253,18 +257,17 @@ def _is_whole(line: Any) -> bool:
     try:
         if "out" in line:
             Outcome(line["out"])
-            texts = [line["t"], line["at"], *([line["id"]] if line["id"] is not None else [])]
+            texts = [line["t"], line["id"] if line["id"] is not None else ""]
         else:
-            texts = [line[name] for name in TEXTS]
-            texts += line["keys"]
-            numbers = [line["n"], line["term"], *([line["ep"]] if line["ep"] is not None else [])]
-            is_loopback(line["api"])
-            if not all(type(one) is int and 0 <= one < 2**63 for one in numbers):
-                return False
-        datetime.fromisoformat(line["at"]).astimezone(UTC)
+            texts = [*_texts_of(line), *line["keys"]]
+            urlsplit(line["api"])
+            for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):
+                if type(number) is not int or not 0 <= number < 2**63:
+                    return False
+        datetime.fromisoformat(line["at"])
         "".join(texts).encode()  # a lone surrogate is no text
         return bool(line["at"].endswith("Z"))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return False
 
 
@@ -323,7 +326,8 @@ def _locked(path: Path) -> Iterator[int]:
             if stat.S_IMODE(mode) & 0o077:
                 log.warning("journal: others may read %s; its mode becomes 0600", path)
                 os.fchmod(file, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if not locks_within_a_second(file):  # a POST has ten to leave, and there are 3 places
+                raise OSError(errno.EWOULDBLOCK, "another program keeps it locked")
             # Another process may have compacted the file while this one waited for the lock.
             if _status(file) == _status(path):
                 yield file

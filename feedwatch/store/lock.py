@@ -35,7 +35,7 @@ class FileLock:
                 f"the lock {path} cannot be opened: {error.strerror}; see that the folder of "
                 "FEEDWATCH_DATABASE_URL exists and that this user may write in it"
             ) from error
-        if not _locks_within_a_second(self._file):
+        if not locks_within_a_second(self._file):
             holder = os.read(self._file, 50).decode("ascii", "replace").partition(" ")[0]
             os.close(self._file)
             raise StoreError(
@@ -83,7 +83,7 @@ class DatabaseFile:
                 "to write the file"
             ) from error
         names = os.fstat(self._file).st_nlink
-        if names > 1 or not _locks_within_a_second(self._file):
+        if names > 1 or not locks_within_a_second(self._file):
             os.close(self._file)
             raise StoreError(
                 f"the database {path} has {names} names (hard links), and feedwatch would see a "
@@ -212,7 +212,7 @@ def use_of(path: Path, database: Path) -> Use:
     return Use.NONE
 
 
-def _locks_within_a_second(file: int) -> bool:
+def locks_within_a_second(file: int) -> bool:
     """Whether the lock could be had; it is tried again because `use_of` holds it briefly."""
     until = time.monotonic() + 1
     while True:
