@@ -95,10 +95,10 @@ class Journal:
     def bring_up_to_date(self, claims: Sequence[Claim]) -> None:
         """Append to each place what it lacks of `claims`, and compact a file that is too large."""
         for path in self._paths:
-            have = {one.token: one.outcome for one in _claims(_lines(path)[0])}
+            have = {one.token: one for one in _claims(_lines(path)[0])}
             lacking = [self._claim_line(one) for one in claims if one.token not in have]
             lacking += _settlement_lines(
-                one for one in claims if one.outcome is not have.get(one.token)
+                one for one in claims if one.token not in have or _tells_more(one, have[one.token])
             )
             self._append([path], lacking)
             status = _status(path)
@@ -210,6 +210,12 @@ def read_markers(paths: Iterable[Path]) -> DatabaseId | None:
     return max(found, key=lambda one: one.claims, default=None)
 
 
+def _tells_more(claim: Claim, than: Claim) -> bool:
+    """Whether a claim has another outcome than a place has of it, or another job."""
+    is_another = claim.media_id is not None and claim.media_id != than.media_id
+    return claim.outcome is not than.outcome or is_another
+
+
 def _settlement_lines(claims: Iterable[Claim]) -> list[str]:
     return [
         _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
@@ -279,7 +285,11 @@ def _claims(lines: Iterable[Line]) -> list[Claim]:
         token = line["t"]
         if "out" not in line:
             claims.setdefault(token, line)
-        elif token not in settled or settled[token]["out"] != Outcome.ACCEPTED:
+        elif (
+            token not in settled
+            or settled[token]["out"] != Outcome.ACCEPTED
+            or (line["out"] == Outcome.ACCEPTED and line["id"] is not None)  # a corrected job
+        ):
             settled[token] = line
     found = [_claim(line, settled.get(token)) for token, line in claims.items()]
     return sorted(found, key=lambda one: (one.number, one.at))
