@@ -11,12 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
 from time import process_time
+from uuid import uuid4
 
 import pytest
 
 from feedwatch.core.ledger import Claim, Outcome, Target
+from feedwatch.core.settings import Policy
 from feedwatch.store import journal
 from feedwatch.store.journal import Journal, places
+from feedwatch.store.store import Store
 from tests.support import LONG
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -176,6 +179,17 @@ def test_what_is_no_file_of_its_own_takes_no_line(path: Path, make: Callable[[Pa
     assert not path.with_name("elsewhere").exists()
 
 
+def test_a_place_that_another_program_keeps_locked_stops_nothing(path: Path) -> None:
+    path.touch(0o600)
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        one = Journal([path, path.with_name("free")])
+        assert one.append_claim(claim(1))
+        assert one.problems == {path: "another process keeps it locked"}
+    assert one.append_claim(claim(2))
+    assert one.problems == {}
+
+
 def test_once_a_place_was_written_no_post_leaves_without_a_line(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -317,3 +331,45 @@ def test_a_lock_that_is_let_go_soon_is_waited_for(path: Path) -> None:
         Timer(0.1, fcntl.flock, (foreign, fcntl.LOCK_UN)).start()
         assert Journal([path]).append_claim(claim(1))
         assert [one.token for one in Journal([path]).read()] == ["token-1"]
+
+
+ODD: list[object] = [
+    *(None, True, -1, 1.5, 2**70, float("inf"), "", "x" * 300, "\ud800", "http://[", [], {}),
+    *([[]], ["\ud800"], "2026-11-25T10:00:00", "0001-01-01T00:00:00+14:00"),
+]
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["claim", "outcome"])
+def test_a_damaged_line_that_is_json_still_hides_no_other_one_and_stops_nothing(
+    path: Path, tmp_path: Path, place: int
+) -> None:
+    written = Journal([path])
+    written.append_claim(claim(1))
+    written.append_outcome("token-1", Outcome.ACCEPTED, "m-1", NOW)
+    written.append_claim(claim(2))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    store = Store(f"sqlite:///{tmp_path / 'f.db'}", processor="inlet", may_create=True)
+    for name in lines[place].keys() - {"t"}:
+        for odd in ODD:
+            damaged = [line | ({name: odd} if line is lines[place] else {}) for line in lines]
+            path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
+            read = Journal([path]).read()
+            assert claim(2) in read
+            assert place == 0 or len(read) == 2, "without its outcome a claim is in doubt"
+            fresh = [replace(one, token=str(uuid4())) for one in read]
+            store.imports.take_over(fresh, {}, NOW, Policy(), "https://api.example:443")
+    store.close()
+
+
+def test_damage_is_warned_of_once_and_what_is_whole_is_not_written_again(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Journal([path])
+    one.append_claim(claim(1))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\0\0\n")
+    before = path.read_bytes()
+    for _ in range(2):
+        assert one.read() == [claim(1)]
+        one.bring_up_to_date([claim(1)])
+    assert caplog.text.count("1 damaged line of") == 1
+    assert path.read_bytes() == before

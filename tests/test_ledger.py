@@ -429,6 +429,22 @@ def test_what_another_process_has_written_to_the_journal_is_read_before_the_next
     assert watched.episode().media_id == "m"
 
 
+def test_another_job_in_the_journal_is_told_once_and_the_databases_own_stays(
+    watched: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the API gave the id of another episode's job, and a person has adopted the own."""
+    watched.submit()
+    (ours,) = watched.store.claims.latest(9)
+    written = Journal([tmp_path / "claims"])
+    written.append_outcome(ours.token, Outcome.ACCEPTED, "another's", watched.now)
+    for _ in range(2):
+        watched.submissions.recover()
+    assert caplog.text.count("journal and database disagree") == 1
+    assert watched.episode().media_id == ours.media_id
+    assert [one.media_id for one in written.read()] == [ours.media_id]
+    assert watched.store.claims.latest(9) == [ours]
+
+
 def test_a_claim_is_missed_by_its_token_though_there_are_as_many_and_its_number_is_taken(
     watched: World, tmp_path: Path
 ) -> None:

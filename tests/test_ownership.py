@@ -7,9 +7,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import event
@@ -267,6 +269,22 @@ def test_the_new_file_is_not_opened_and_does_not_get_the_log_of_the_old_one(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_a_log_or_index_that_is_deleted_under_the_daemon_is_noticed_too(
+    opened: Store, tmp_path: Path, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not opened.is_replaced()
+    (tmp_path / f"feedwatch.db{end}").unlink()
+    assert opened.is_replaced()
+    assert "or its -wal or -shm, was deleted" in caplog.text
+    opened.close()
+    again = Store(
+        f"sqlite:///{tmp_path / 'feedwatch.db'}", processor="inlet", may_create=True, alone=True
+    )
+    assert not again.is_replaced()
+    again.close()
+
+
 def test_a_file_that_is_missing_is_not_made_anew(opened: Store, tmp_path: Path) -> None:
     (tmp_path / "feedwatch.db").unlink()
     opened._engine.dispose(close=False)
@@ -282,6 +300,21 @@ def test_a_file_replaced_while_it_is_opened_is_not_used(opened: Store, tmp_path:
     with pytest.raises(StoreError, match="deleted or replaced while feedwatch has it open"):
         opened.breakers.get("inlet")
     assert not path.with_name("feedwatch.db-wal").exists()
+
+
+def test_the_log_goes_aside_once_though_many_threads_notice_it_together(
+    opened: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "feedwatch.db").unlink()
+    together = Barrier(8)
+
+    def look(_: int) -> bool:
+        together.wait()
+        return opened.is_replaced()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(look, range(8)))
+    assert len(list(tmp_path.glob("*.of-*"))) == 1
 
 
 KILLED_AFTER_ITS_FILE_WAS_AWAY = """
@@ -308,6 +341,19 @@ def test_the_old_file_put_back_has_its_changes_again_at_the_next_start(tmp_path:
     subprocess.run([sys.executable, "-c", KILLED_AFTER_ITS_FILE_WAS_AWAY, path], check=True)
     again = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
     assert again.breakers.get("inlet").reason == "kept"
+    again.close()
+
+
+def test_a_backup_in_place_of_the_old_file_does_not_get_its_log_even_under_its_inode(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "feedwatch.db"
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_ITS_FILE_WAS_AWAY, path], check=True)
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    path.write_bytes((tmp_path / "copy.db").read_bytes())
+    again = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
+    assert again.breakers.get("inlet").reason is None
     again.close()
 
 

@@ -16,8 +16,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
@@ -34,6 +37,9 @@ MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at mo
 LOCK_SECONDS = 2.0
 LOCK_TRIED_EVERY = 0.01
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
+
+
+_texts_of = itemgetter("t", "at", "proc", "api", "target", "step", "feed", "title")
 
 
 class Status(NamedTuple):
@@ -54,6 +60,7 @@ class Journal:
         self._paths = tuple(paths)
         self._database_id = database_id
         self._seen: dict[Path, Status | None] = {}  # each place, as we have last read or left it
+        self._damaged: dict[Path, int] = {}  # lines of each place, as we have warned of them
         self._failing: dict[Path, str] = {}  # places that did not take the last line, and why
         self._was_written = False  # at least one place took a line, so one is expected to
 
@@ -77,22 +84,14 @@ class Journal:
 
     def read(self) -> list[Claim]:
         """The union of all places, by token, in the order of the claims' numbers."""
-        lines: dict[str, Line] = {}
-        settled: dict[str, Line] = {}
+        lines = {}
         for path in self._paths:
             self._seen[path] = _status(path)
-            for line in _lines(path):
-                token = line["t"]
-                if "out" not in line:
-                    lines.setdefault(token, line)
-                elif token not in settled or settled[token]["out"] != Outcome.ACCEPTED:
-                    settled[token] = line
-        claims = [
-            claim
-            for token, line in lines.items()
-            if (claim := _claim(line, settled.get(token))) is not None
-        ]
-        return sorted(claims, key=lambda one: (one.number, one.at))
+            lines[path], damaged = _lines(path)
+            if damaged > self._damaged.get(path, 0):
+                log.warning("journal: %s of %s passed over", counted(damaged, "damaged line"), path)
+            self._damaged[path] = damaged
+        return _claims(chain.from_iterable(lines.values()))
 
     def was_changed(self) -> bool:
         """Whether another process has written to, replaced or removed a place since we read it."""
@@ -101,10 +100,10 @@ class Journal:
     def bring_up_to_date(self, claims: Sequence[Claim]) -> None:
         """Append to each place what it lacks of `claims`, and compact a file that is too large."""
         for path in self._paths:
-            have = {one.token: one.outcome for one in Journal([path]).read()}
+            have = {one.token: one for one in _claims(_lines(path)[0])}
             lacking = [self._claim_line(one) for one in claims if one.token not in have]
             lacking += _settlement_lines(
-                one for one in claims if one.outcome is not have.get(one.token)
+                one for one in claims if one.token not in have or _tells_more(one, have[one.token])
             )
             self._append([path], lacking)
             status = _status(path)
@@ -147,7 +146,7 @@ class Journal:
         """Keep the latest claims, and those that may be paid and have no media id."""
         fresh = path.with_name(f"{path.name}.new")
         with suppress(OSError), _locked(path, LOCK_SECONDS):
-            claims = Journal([path]).read()
+            claims = _claims(_lines(path)[0])
             open_ended = [one for one in claims[:-KEPT_CLAIMS] if one.outcome in PERHAPS_PAID]
             kept = [one for one in open_ended if one.media_id is None] + claims[-KEPT_CLAIMS:]
             fresh.unlink(missing_ok=True)
@@ -225,6 +224,12 @@ def read_markers(paths: Iterable[Path]) -> DatabaseId | None:
     return max(found, key=lambda one: one.claims, default=None)
 
 
+def _tells_more(claim: Claim, than: Claim) -> bool:
+    """Whether a claim has another outcome than a place has of it, or another job."""
+    is_another = claim.media_id is not None and claim.media_id != than.media_id
+    return claim.outcome is not than.outcome or is_another
+
+
 def _settlement_lines(claims: Iterable[Claim]) -> list[str]:
     return [
         _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
@@ -238,14 +243,14 @@ def _settlement_line(token: str, outcome: Outcome, media_id: str | None, at: dat
     return json.dumps(content)
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    """The whole lines of a place. One that is torn or damaged may be whole in another place."""
+def _lines(path: Path) -> tuple[list[Line], int]:
+    """The whole lines of a place, and how many are torn or damaged: other places may have those."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
-            *texts, last = file.read().decode("utf-8", "replace").split("\n")
+            *texts, last = file.read().decode("utf-8-sig", "replace").split("\n")
     except OSError:
-        return
+        return [], 0
     texts = [text for text in texts if text]
     if isinstance(_parsed(last), dict):  # it lacks its newline alone: no part of an object is one
         texts.append(last)
@@ -253,11 +258,8 @@ def _lines(path: Path) -> Iterator[Line]:
         lines = json.loads(f"[{','.join(texts)}]")  # at once: half the time of one by one
     except (ValueError, RecursionError):
         lines = [_parsed(text) for text in texts]
-    good = [line for line in lines if isinstance(line, dict) and isinstance(line.get("t"), str)]
-    yield from good
-    if len(good) < len(lines):
-        damaged = counted(len(lines) - len(good), "damaged line")
-        log.warning("journal: %s of %s passed over", damaged, path)
+    whole = [line for line in lines if _is_whole(line)]
+    return whole, len(lines) - len(whole)
 
 
 def _parsed(text: str) -> object:
@@ -267,26 +269,63 @@ def _parsed(text: str) -> object:
         return None
 
 
-def _claim(line: Line, settled: Line | None) -> Claim | None:
-    """The claim of its line, and of the line that says what came of it; None if it lacks a part."""
+def _is_whole(line: Any) -> bool:
+    """Whether a line has all that its kind has, in forms that every database can hold.
+
+    Damage may leave it JSON; one such line must not keep the others from being read.
+    """
     try:
-        return Claim(
-            number=int(line["n"]),
-            token=line["t"],
-            at=datetime.fromisoformat(line["at"]),
-            term=line["term"],
-            target=Target(line["proc"], line["api"], line["target"]),
-            step=line["step"],
-            feed=line["feed"],
-            episode_id=line["ep"],
-            title=line["title"],
-            keys=tuple(line["keys"]),
-            outcome=Outcome(settled["out"]) if settled is not None else Outcome.OPEN,
-            media_id=settled["id"] if settled is not None else None,
-            settled_at=datetime.fromisoformat(settled["at"]) if settled is not None else None,
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+        if "out" in line:
+            Outcome(line["out"])
+            texts = [line["t"], line["id"] if line["id"] is not None else ""]
+        else:
+            texts = [*_texts_of(line), *line["keys"]]
+            urlsplit(line["api"])
+            for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):
+                if type(number) is not int or not 0 <= number < 2**63:
+                    return False
+        datetime.fromisoformat(line["at"])
+        "".join(texts).encode()  # a lone surrogate is no text
+        return bool(line["at"].endswith("Z"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def _claims(lines: Iterable[Line]) -> list[Claim]:
+    """The claims of whole lines, by token, each with what came of it; by their numbers."""
+    claims: dict[str, Line] = {}
+    settled: dict[str, Line] = {}
+    for line in lines:
+        token = line["t"]
+        if "out" not in line:
+            claims.setdefault(token, line)
+        elif (
+            token not in settled
+            or settled[token]["out"] != Outcome.ACCEPTED
+            or (line["out"] == Outcome.ACCEPTED and line["id"] is not None)  # a corrected job
+        ):
+            settled[token] = line
+    found = [_claim(line, settled.get(token)) for token, line in claims.items()]
+    return sorted(found, key=lambda one: (one.number, one.at))
+
+
+def _claim(line: Line, settled: Line | None) -> Claim:
+    """The claim of its line, and of the line that says what came of it."""
+    return Claim(
+        number=line["n"],
+        token=line["t"],
+        at=datetime.fromisoformat(line["at"]),
+        term=line["term"],
+        target=Target(line["proc"], line["api"], line["target"]),
+        step=line["step"],
+        feed=line["feed"],
+        episode_id=line["ep"],
+        title=line["title"],
+        keys=tuple(line["keys"]),
+        outcome=Outcome(settled["out"]) if settled is not None else Outcome.OPEN,
+        media_id=settled["id"] if settled is not None else None,
+        settled_at=datetime.fromisoformat(settled["at"]) if settled is not None else None,
+    )
 
 
 def _status(file: Path | int) -> Status | None:

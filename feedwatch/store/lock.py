@@ -6,13 +6,14 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from feedwatch.core.health import Use
 from feedwatch.store.errors import StoreError
 
 REPLACED = (
-    "the file of the database was deleted or replaced while feedwatch has it open; put it back as "
-    "you want it, then restart feedwatch"
+    "the file of the database, or its -wal or -shm, was deleted or replaced while feedwatch has it "
+    "open; put it back as you want it, then restart feedwatch"
 )
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
@@ -34,7 +35,7 @@ class FileLock:
                 f"the lock {path} cannot be opened: {error.strerror}; see that the folder of "
                 "FEEDWATCH_DATABASE_URL exists and that this user may write in it"
             ) from error
-        if not _locks_within_a_second(self._file):
+        if not locks_within_a_second(self._file):
             holder = os.read(self._file, 50).decode("ascii", "replace").partition(" ")[0]
             os.close(self._file)
             raise StoreError(
@@ -82,7 +83,7 @@ class DatabaseFile:
                 "to write the file"
             ) from error
         names = os.fstat(self._file).st_nlink
-        if names > 1 or not _locks_within_a_second(self._file):
+        if names > 1 or not locks_within_a_second(self._file):
             os.close(self._file)
             raise StoreError(
                 f"the database {path} has {names} names (hard links), and feedwatch would see a "
@@ -92,31 +93,55 @@ class DatabaseFile:
                 "file; stop it first, or let it do the work"
             )
         self._is_replaced = False
+        self._noticing = Lock()  # several threads open connections
         self._wal = path.with_name(f"{path.name}-wal")
-        self._wal_aside = path.with_name(f"{path.name}-wal.of-{os.fstat(self._file).st_ino}")
-        if self._wal_aside.exists() and not self._wal.exists():
-            self._wal_aside.rename(self._wal)  # the file was put back
+        if not self._wal.exists() and any(path.parent.glob(f"{path.name}-wal.of-*")):
+            with suppress(FileNotFoundError):
+                self._wal_aside().rename(self._wal)  # the file was put back
 
     def is_replaced(self) -> bool:
-        """Whether the path has led to another file since, or to none.
+        """Whether the path has led to another file since, or to none; or that of its log or index.
 
         SQLite takes the write-ahead log (WAL) by its name. So ours, which it would apply to the new
         file and spoil it (sqlite.org/howtocorrupt.html, 1.4), goes aside at once. From then on log
         and file are no longer beside each other: it stays true if the file is put back.
         """
-        if not self._is_replaced:
+        with self._noticing:
+            if self._is_replaced:
+                return True
             try:
-                self._is_replaced = not os.path.samestat(self._path.stat(), os.fstat(self._file))
+                is_here = os.path.samestat(self._path.stat(), os.fstat(self._file))
             except OSError:
-                self._is_replaced = True
-            if self._is_replaced and _has_open(self._wal):
-                self._wal.rename(self._wal_aside)
-                self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
-                import logging  # here: healthcheck uses this module, and is called often
+                is_here = False
+            files = _open_files()
+            # Other processes make an index of their own, and no longer see what we write, nor we
+            # what they do.
+            is_torn = any(f"{self._path}{end} (deleted)" in files for end in ("-wal", "-shm"))
+            if is_here and not is_torn:
+                return False
+            import logging  # here: healthcheck uses this module, and is called often
 
-                log = logging.getLogger(__name__)
-                log.critical("%s; its last changes are in %s", REPLACED, self._wal_aside)
-        return self._is_replaced
+            log = logging.getLogger(__name__)
+            if is_here:
+                log.critical(REPLACED)
+            elif str(self._wal) in files:
+                aside = self._wal.rename(self._wal_aside())
+                self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+                log.critical("%s; its last changes are in %s", REPLACED, aside)
+            self._is_replaced = True
+            return True
+
+    def _wal_aside(self) -> Path:
+        """Where the log goes that belongs to this very content of the file.
+
+        A file system gives the inode of a deleted file to the next one, which may be a backup.
+        """
+        from hashlib import file_digest  # not for healthcheck
+
+        with os.fdopen(self._file, "rb", closefd=False) as file:
+            file.seek(0)
+            number = int(file_digest(file, "sha256").hexdigest()[:12], 16)
+        return self._path.with_name(f"{self._path.name}-wal.of-{number}")
 
     def refuse_if_replaced(self) -> None:
         """Raise `StoreError` if the path leads elsewhere: it is not to be opened by its name."""
@@ -128,13 +153,14 @@ class DatabaseFile:
         os.close(self._file)
 
 
-def _has_open(path: Path) -> bool:
-    """Whether this process has the file open that is at `path` now."""
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            if link.readlink() == path:
-                return True
-    return False
+def _open_files() -> set[str]:
+    """The files that this process has open, deleted ones with " (deleted)" (proc_pid_fd(5))."""
+    found = set()
+    with suppress(OSError):  # no such folder on other systems than Linux
+        for file in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found.add(str(file.readlink()))
+    return found
 
 
 def filesystem_of(path: Path) -> str | None:
@@ -186,7 +212,7 @@ def use_of(path: Path, database: Path) -> Use:
     return Use.NONE
 
 
-def _locks_within_a_second(file: int) -> bool:
+def locks_within_a_second(file: int) -> bool:
     """Whether the lock could be had; it is tried again because `use_of` holds it briefly."""
     until = time.monotonic() + 1
     while True:
