@@ -1,7 +1,7 @@
 """The HTTP server: waitress, with bounds that no client can exceed.
 
 A connection has one request, a few seconds to send it and to take the answer; where there are too
-many connections, the one that has waited longest for its client is closed. Answers are made by a
+many connections, the one that has waited longest for its client makes room. Answers are made by a
 few threads of their own.
 """
 
