@@ -344,6 +344,16 @@ def test_more_clients_than_threads_are_all_answered() -> None:
     assert set(found) == {200}
 
 
+def test_clients_that_there_is_no_room_for_wait_and_are_answered() -> None:
+    app = application(Site(access=Access(url="http://x")), Serving(Metrics(), list))
+    with (
+        HttpSide("127.0.0.1", 0, connections=3).serve(app) as side,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        found = list(pool.map(lambda _: ask(side.port, "/metrics")[0], range(200)))
+    assert set(found) == {200}
+
+
 def test_a_page_that_fails_is_a_500_and_the_next_one_works(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,8 +83,10 @@ def test_feedparser_and_podcastparser_read_served_feeds_without_complaint(
         assert not feedparser.parse(io.BytesIO(served)).bozo, name
         before, after = podcastparser_reads(published), podcastparser_reads(served)
         assert (before is None) == (after is None), name
+        guids = Counter(guid for guid, _ in before or [])
         for (guid, addresses), (other, files) in zip(before or [], after or [], strict=True):
-            assert other in (guid, *addresses), name
+            # Two items with one address and no guid are one to apps that go by the address.
+            assert other in (guid, *addresses) or guids[guid] > 1, name
             assert not addresses or FILE.url in files or set(files) <= set(addresses), name
 
 

@@ -1,7 +1,7 @@
 """The HTTP server: waitress, with bounds that no client can exceed.
 
 A connection has one request, a few seconds to send it and to take the answer; where there are too
-many connections, the one that has waited longest for its client is closed. Answers are made by a
+many connections, the one that has waited longest for its client makes room. Answers are made by a
 few threads of their own.
 """
 
@@ -25,6 +25,9 @@ MAX_CONNECTIONS = 32
 # Of the public side: at 1,000 requests a second some 20 wait for their answers, in bursts far more.
 MAX_PUBLIC_CONNECTIONS = 128
 SILENCE_SECONDS = 5.0
+# Where there are too many connections, one that is silent for so long makes room. A younger one may
+# have sent a request that was not read yet: to close such ones answers next to nobody under load.
+REQUEST_SECONDS = 0.5
 CONNECTION_SECONDS = 20.0  # to send a request, and as many again to take the answer
 LOOK_SECONDS = 0.5  # between two checks for slow connections
 THREADS = 6
@@ -166,15 +169,24 @@ class _Server(TcpWSGIServer):
         self._connections = connections
         super().__init__(*given, **named)
 
+    def readable(self) -> bool:
+        """Whether to look for a new connection: what there is no room for waits in the system."""
+        ready: bool = super().readable()
+        return ready and (len(self._open_channels()) < self._connections or bool(self._silent()))
+
     def handle_accept(self) -> None:
         """Take a connection, and make room for it where there are too many."""
-        channels = self._open_channels()
-        if len(channels) >= self._connections:
-            idle = [one for one in channels if not one.requests]
-            if not idle:
+        if len(self._open_channels()) >= self._connections:
+            silent = self._silent()
+            if not silent:
                 return  # all are being answered: this one waits for a moment
-            min(idle, key=lambda one: one.began).handle_close()
+            min(silent, key=lambda one: one.began).handle_close()
         super().handle_accept()
+
+    def _silent(self) -> list[_Channel]:
+        """Connections that have sent no request yet, and had the time for it."""
+        until = time.monotonic() - REQUEST_SECONDS
+        return [one for one in self._open_channels() if not one.requests and one.began < until]
 
     def close_slow(self) -> None:
         """Close connections that are silent or take too long.
