@@ -194,6 +194,15 @@ def test_a_job_is_as_old_as_it_was_whatever_the_clock_says(one: World, step: tim
     assert job.submitted_at == one.now - timedelta(seconds=10)
 
 
+def test_a_job_of_the_moment_at_which_the_clock_is_set_back_is_new(one: World) -> None:
+    one.check()
+    one.later(days=-400)
+    one.submit()  # a loop that goes by the new time before the database follows
+    one.store.upkeep.follow_clock(one.now, timedelta(days=-400))
+    (job,) = one.store.episodes.find(states=[State.PROCESSING])
+    assert job.submitted_at == one.now
+
+
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_job_whose_post_was_under_way_while_the_clock_was_set_is_new(
     one: World, step: timedelta
