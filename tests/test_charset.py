@@ -2,6 +2,7 @@
 
 import codecs
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from feedwatch.feeds.charset import _CODECS, in_utf8, legal
 from feedwatch.feeds.parse import parse
 from feedwatch.feeds.scan.cache import body_hash
 
+BRACKETS = re.compile(b"([<>])")
 URL = "https://feeds.example/show.xml"
 TITLES = {
     "cp1251": "Выпуск про чай",
@@ -86,6 +88,30 @@ def test_latin_labels_mean_windows_1252_and_a_text_in_utf_8_stays_that(label: st
         written(*wanted, declared=label).encode("utf-8").replace("Müller".encode(), b"M\xfcller")
     )
     assert titles(mixed) == wanted
+
+
+@given(
+    st.lists(st.sampled_from([b"<", b">", b"a", b"\xe4", b"\x92", "ä€😀".encode()]), max_size=12)
+)
+def test_each_text_of_a_latin_document_is_in_one_character_set(pieces: list[bytes]) -> None:
+    def by_itself(text: bytes) -> bytes:
+        try:
+            return text.decode().encode()
+        except UnicodeDecodeError:
+            return text.decode("cp1252").encode()
+
+    body = b"<rss>" + b"".join(pieces)
+    wanted = b"".join(
+        one if one in (b"<", b">") else by_itself(one) for one in BRACKETS.split(body)
+    )
+    assert in_utf8(body, "latin1").body == wanted
+
+
+@pytest.mark.parametrize("before", range(5))
+def test_a_character_is_whole_wherever_it_stands_in_a_large_document(before: int) -> None:
+    body = b"<rss>" + b"a" * before + "ä€😀".encode() * 30_000
+    assert not in_utf8(body, None).repaired
+    assert in_utf8(body[:-1], None).repaired
 
 
 def test_labels_are_those_of_the_encoding_standard_and_python_has_them_all() -> None:
