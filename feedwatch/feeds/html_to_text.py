@@ -49,7 +49,10 @@ _UNKNOWN_ATTRIBUTES = re.compile(
 )
 _STATED = re.compile(r"\s[\w:.-]+\s*=")
 _WORDS = re.compile(r"</?[\w:.-]+[\w\s/-]*>?")
-_CUT_TAG = re.compile(r"</|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+\s*=|\s*\Z)")
+_PREFIXED = re.compile(r"/?[\w.-]+:[\w.-]+")  # as Word writes "<o:p>"; not "<std::string>"
+_CUT_TAG = re.compile(
+    r"</|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+\s*=|(?:\s+(?:hr?e?f?|sr?c?|cl?a?s?s?))?\s*(?:\.{3}|…)?\Z)"
+)
 _AUTOLINK = re.compile(r"(?i)<(?:mailto:)?(https?://[^\s<>]+|[^\s<>@/]+@[^\s<>@/]+)>")
 _HREF = re.compile(r"""(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""")
 _SURROGATES = re.compile(
@@ -133,7 +136,7 @@ def _only_markup(tokens: Sequence[_Token], *, strict: bool) -> list[_Token]:
         place
         for place in tags
         if tokens[place].tag == "br"
-        or ":" in tokens[place].tag
+        or _PREFIXED.fullmatch(tokens[place].tag)
         or _STATED.search(tokens[place].source)
     }
     is_html = bool(closed or markup) or any(tokens[place].tag in _UNCLOSED for place in tags)
