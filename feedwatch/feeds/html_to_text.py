@@ -48,7 +48,7 @@ _UNKNOWN_ATTRIBUTES = re.compile(
     r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*+\s*/?>"""
 )
 _STATED = re.compile(r"\s[\w:.-]+\s*=")
-_WORDS = re.compile(r"</?[\w:.-]+[\w\s/-]*>?")
+_WORDS = re.compile(r"</?[\w:.-]+[\w\s/-]*(?:>|\.{3}|…)?")
 _PREFIXED = re.compile(r"/?[\w.-]+:[\w.-]+")  # as Word writes "<o:p>"; not "<std::string>"
 _CUT_TAG = re.compile(
     r"</|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+\s*=|(?:\s+(?:hr?e?f?|sr?c?|cl?a?s?s?))?\s*(?:\.{3}|…)?\Z)"
