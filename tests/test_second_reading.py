@@ -283,7 +283,7 @@ def test_every_item_of_every_document_is_read_as_another_reader_reads_it(
     used: Counter[str] = Counter()
     items = read = 0
     for kind in ("real", "nasty"):
-        for result in parse_all(real_feeds, kind):
+        for result in parse_all(real_feeds, real_feeds.files(kind)):
             if not isinstance(result.answer, ParsedFeed):
                 continue
             pairs = pairs_of((real_feeds.folder / result.name).read_bytes(), result.items)
