@@ -112,7 +112,7 @@ class Boundaries:
             (Journal, "append_outcome", "append outcome"),
             (BreakerStore, "change", "change_gate"),
             (HeartbeatStore, "write", "beat"),
-            (HeartbeatStore, "clear", "rest"),
+            (HeartbeatStore, "end", "rest"),
             (PassStore, "clear", "forget passes"),
             (DocumentStore, "keep_only", "keep documents"),
         ):
