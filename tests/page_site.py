@@ -134,17 +134,13 @@ class PageSite:
             return Target("inlet", "https://api.example.org", "p")
 
         def adopt(number: int, media_id: str, now: datetime) -> Proposal:
-            return decisions.adoption(self.store, None, number, media_id, Policy(), now)
+            return decisions.adoption(self.store, self.plan, {}, number, media_id, now)
 
         def retry(number: int, now: datetime) -> Proposal:
-            sources = self.configs.values()
-            return decisions.retrial(
-                self.store, sources, None, [number], None, Policy(), now, target_of
-            )
+            return decisions.retrial(self.store, self.plan, {}, [number], None, now, target_of)
 
         site.parts = Parts(
             store=self.store,
-            processor="inlet",
             plan=lambda: self.plan,
             target_of=target_of,
             adopt=adopt,

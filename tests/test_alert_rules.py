@@ -18,6 +18,8 @@ from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, current_troubles, tr
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FEED = Feed(name="show", url="https://h.example/feed")
+WORKING = {"inlet": CircuitBreaker()}
+PAUSED = {"inlet": CircuitBreaker(paused=True)}
 FAILED = Failed("the server answered 500")
 HELD = Waiting(
     feed="show",
@@ -31,7 +33,7 @@ HELD = Waiting(
 
 
 def of_feed(feed: Feed) -> list[str]:
-    return [trouble.text for trouble in current_troubles([feed], CircuitBreaker(), [])]
+    return [trouble.text for trouble in current_troubles([feed], WORKING, [])]
 
 
 def failed(times: int, outcome: Failed | Gone = FAILED) -> Feed:
@@ -72,13 +74,11 @@ FAILING = Trouble(kind="failing", feed="show", text="down")
 
 
 def test_where_all_is_well_there_is_no_trouble() -> None:
-    assert (
-        current_troubles([FEED, replace(FEED, paused=True)], CircuitBreaker(paused=True), []) == []
-    )
+    assert current_troubles([FEED, replace(FEED, paused=True)], PAUSED, []) == []
 
 
 def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> None:
-    (trouble,) = current_troubles([], CircuitBreaker(), [HELD])
+    (trouble,) = current_troubles([], WORKING, [HELD])
     assert trouble.key == AlertKey("held", "show")
     assert AlertKey.parse(str(trouble.key)) == trouble.key
     assert "12 episodes held" in trouble.text
@@ -95,7 +95,7 @@ def test_one_trouble_tells_of_all_held_episodes_of_a_feed_and_what_to_do() -> No
     ],
 )
 def test_each_state_that_needs_a_person_says_what_to_do(state: State, kind: str, todo: str) -> None:
-    (trouble,) = current_troubles([], CircuitBreaker(), [replace(HELD, state=state, episodes=1)])
+    (trouble,) = current_troubles([], WORKING, [replace(HELD, state=state, episodes=1)])
     assert (trouble.kind, trouble.feed, trouble.episodes) == (kind, "show", 1)
     assert "1 episode" in trouble.text
     assert todo in trouble.text
@@ -119,7 +119,7 @@ def test_a_feed_taken_out_of_the_config_is_nobodys_trouble() -> None:
 
 def test_a_podcast_that_is_missing_is_its_feeds_trouble_and_says_the_way_out() -> None:
     feed = replace(failed(0), missing_podcast="pod-9")
-    (trouble,) = current_troubles([feed], CircuitBreaker(), [])
+    (trouble,) = current_troubles([feed], WORKING, [])
     assert str(trouble.key) == "podcast show"
     assert "pod-9" in trouble.text
     assert "FEEDWATCH_FEEDS__SHOW__PODCAST_ID" in trouble.text
@@ -127,7 +127,7 @@ def test_a_podcast_that_is_missing_is_its_feeds_trouble_and_says_the_way_out() -
 
 def test_jobs_that_are_all_lost_are_one_trouble() -> None:
     lost = LostPodcast(feed="show", podcast_id="pod-9", jobs=7)
-    (trouble,) = current_troubles([], CircuitBreaker(), [], [lost])
+    (trouble,) = current_troubles([], WORKING, [], [lost])
     assert (str(trouble.key), trouble.episodes) == ("lost show", 7)
     assert "pod-9" in trouble.text
 
@@ -135,7 +135,7 @@ def test_jobs_that_are_all_lost_are_one_trouble() -> None:
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:
     refused = Later("the API key is refused (401)", blocked=True)
     breaker = circuit_breaker.breaker_after_answer(CircuitBreaker(), 7, refused, NOW, Policy())
-    (trouble,) = current_troubles([], breaker, [])
+    (trouble,) = current_troubles([], {"inlet": breaker}, [])
     assert (trouble.kind, str(trouble.key)) == ("blocked", "blocked")
     assert AlertKey.parse("blocked") == trouble.key
     assert "the API key is refused (401)" in trouble.text
@@ -143,7 +143,7 @@ def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> 
 
 def test_an_outage_of_the_api_is_trouble_once_it_lasts() -> None:
     breaker, now = CircuitBreaker(), NOW
-    while not current_troubles([], breaker, []):
+    while not current_troubles([], {"inlet": breaker}, []):
         breaker = circuit_breaker.breaker_after_read(breaker, Later("503"), now, Policy())
         now = breaker.tripped_until or now
     assert 30 * MINUTE < now - NOW < 90 * MINUTE
@@ -163,7 +163,7 @@ def test_every_kind_has_words_for_its_end() -> None:
     kinds = {
         trouble.kind
         for breaker in gates
-        for trouble in current_troubles(feeds, breaker, waiting, lost)
+        for trouble in current_troubles(feeds, {"inlet": breaker}, waiting, lost)
     }
     assert kinds == OVER.keys()
 
@@ -222,8 +222,6 @@ def test_two_events_have_two_ids_and_one_comes_back_from_json_as_it_was() -> Non
 
 
 def test_what_a_title_says_stays_on_one_line() -> None:
-    (trouble,) = current_troubles(
-        [], CircuitBreaker(), [replace(HELD, newest_reason="two\nlines\x1b[2J")]
-    )
+    (trouble,) = current_troubles([], WORKING, [replace(HELD, newest_reason="two\nlines\x1b[2J")])
     (event,) = Told().look(trouble)
     assert event.text.isprintable()

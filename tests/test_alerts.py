@@ -135,7 +135,7 @@ def test_a_step_that_is_not_written_down_is_not_told(told: Told) -> None:
     assert told.tell() == ["episode.ready"]
     again = job_lifecycle.polled(
         stale,
-        told.world.context.processor.poll(
+        told.world.context.processors["inlet"].poll(
             polled_task(told.world.store, stale), stale.media_id or ""
         ),
         told.world.now,
@@ -369,7 +369,7 @@ def test_what_waits_is_counted_by_feed_and_state(told: Told) -> None:
     assert job is not None
     late = job_lifecycle.polled(
         job,
-        told.world.context.processor.poll(polled_task(store, job), "none"),
+        told.world.context.processors["inlet"].poll(polled_task(store, job), "none"),
         now + timedelta(days=2),
         told.world.policy,
     )

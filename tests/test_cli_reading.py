@@ -141,7 +141,7 @@ def test_show_json_is_the_episode_with_its_history(lived: Feedwatch) -> None:
     assert listed.items() <= shown.items()
     history = shown["history"]
     for move in history:
-        assert set(move) == {"at", "state", "reason", "actor"}
+        assert set(move) == {"at", "state", "reason", "actor", "step"}
         assert is_stamp(move["at"])
     assert [move["state"] for move in history] == ["queued", "submitting", "processing", "ready"]
     assert [move["at"] for move in history] == sorted(move["at"] for move in history)

@@ -49,14 +49,16 @@ def there(api: str, **values: object) -> Claim:
 
 
 def take_over(store: Store, claim: Claim, api: str) -> object:
-    return store.imports.take_over([claim], {TARGET.id: ("show",)}, NOW, POLICY, api).done
+    return store.imports.take_over(
+        [claim], {TARGET.id: ("show",)}, NOW, POLICY, {"inlet": api}
+    ).done
 
 
 def meet(store: Store, target: Target) -> list[Episode]:
     """What a new episode that the claim is for becomes, if anything."""
     (feed,) = store.feeds.all()
     new = NewEpisode(episode=new_episode(1), keys=KEYS, title_key="", place=0)
-    paid = partial(meet_claims, target=target, now=NOW, policy=POLICY)
+    paid = partial(meet_claims, targets=[target], now=NOW, policy=POLICY)
     moved = store.checks.record(feed, [new], {}, NOW, paid=paid)
     assert moved is not None
     return [after for _, after in moved]
@@ -67,9 +69,9 @@ def test_a_claim_that_waits_for_its_item_is_met_at_its_own_api_alone(
     store: Store, api: str
 ) -> None:
     take_over(store, there(api), api)
-    assert store.imports.waiting(TARGET, [], {}) == []
-    assert store.imports.waiting(TARGET, [there(api, token="u", number=2)], {}) == []
-    assert len(store.imports.waiting(TARGET._replace(api=api), [], {})) == 1
+    assert store.imports.waiting([TARGET], [], {}) == []
+    assert store.imports.waiting([TARGET], [there(api, token="u", number=2)], {}) == []
+    assert len(store.imports.waiting([TARGET._replace(api=api)], [], {})) == 1
     assert meet(store, TARGET) == []
 
 
@@ -133,7 +135,7 @@ def claimed(world: World, api: str) -> tuple[Episode, Claim]:
 
 
 def replace_api(world: World, api: str) -> Target:
-    return world.context.target(world.sources[0].podcast_id)._replace(api=api)
+    return Target("inlet", api, world.sources[0].podcast_id)
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
@@ -141,7 +143,7 @@ def test_an_answer_of_another_api_that_the_journal_has_is_none_of_this_one(
     world: World, tmp_path: Path, elsewhere: bool
 ) -> None:
     world.context.journal = Journal([tmp_path / "claims"])
-    api = "http://127.0.0.2:9" if elsewhere else world.context.processor.api
+    api = "http://127.0.0.2:9" if elsewhere else world.context.apis["inlet"]
     episode, claim = claimed(world, api)
     world.context.journal.append_outcome(claim.token, Outcome.ACCEPTED, "m", world.now)
     compare(world.context)
@@ -165,10 +167,10 @@ def test_a_dry_run_says_what_the_import_will_do(world: World, tmp_path: Path) ->
     journal = Journal([tmp_path / "claims"])
     target = replace_api(world, "http://127.0.0.2:9")
     journal.append_claim(claim_of("guid:guid-1", target=target, feed="show"))
-    here = world.context.target(target.id)
-    coming = next_import(world.store, journal, world.sources, here.api)
+    here = Target("inlet", world.context.apis["inlet"], target.id)
+    coming = next_import(world.store, journal, world.sources, world.context.apis)
     assert len(coming.missing) == 1
-    assert world.store.imports.waiting(here, coming.missing, coming.feeds_of) == []
+    assert world.store.imports.waiting([here], coming.missing, coming.feeds_of) == []
 
 
 # Adopting
@@ -185,9 +187,9 @@ def unknown(world: World, api: str) -> tuple[Episode, Claim]:
 def test_what_is_adopted_is_in_the_journal_at_once(world: World, tmp_path: Path) -> None:
     places = [tmp_path / "claims", tmp_path / "not there yet"]
     world.context.journal = Journal(places[:1])
-    episode, claim = unknown(world, world.context.processor.api)
-    now, policy = world.now, world.policy
-    proposal = decisions.adoption(world.store, None, episode.id, "m-1", policy, now)
+    episode, claim = unknown(world, world.context.apis["inlet"])
+    now = world.now
+    proposal = decisions.adoption(world.store, world.context.plan, {}, episode.id, "m-1", now)
     assert decisions.carry_out(world.store, proposal, "cli:anna", now, places) == []
     (written,) = Journal(places).read()
     assert (written.token, written.outcome, written.media_id) == (
@@ -201,9 +203,9 @@ def test_what_somebody_else_has_changed_meanwhile_leaves_no_line(
 ) -> None:
     places = [tmp_path / "claims"]
     world.context.journal = Journal(places)
-    episode, _ = unknown(world, world.context.processor.api)
+    episode, _ = unknown(world, world.context.apis["inlet"])
     now = world.now
-    proposal = decisions.adoption(world.store, None, episode.id, "m-1", world.policy, now)
+    proposal = decisions.adoption(world.store, world.context.plan, {}, episode.id, "m-1", now)
     world.store.episodes.save(episode, replace(episode, reason="changed"), now)
     assert decisions.carry_out(world.store, proposal, "cli:anna", now, places) == [episode.id]
     (written,) = Journal(places).read()
@@ -214,5 +216,5 @@ def test_a_submission_to_a_sandbox_is_not_adopted_as_a_job_of_the_live_api(world
     episode, _ = unknown(world, STAGING)  # the other way round: the API here is the sandbox
     with pytest.raises(RequestError, match=f"submitted to {STAGING}"):
         decisions.adoption(
-            world.store, world.context.processor, episode.id, "m", world.policy, world.now
+            world.store, world.context.plan, world.context.processors, episode.id, "m", world.now
         )

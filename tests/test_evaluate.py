@@ -61,7 +61,7 @@ class Way:
         plan = Plan(sources={"show": self.source}, policy=Policy())
         http = httpx.Client()
         self.context = Context(
-            store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
+            store=self.store, processors={"inlet": Inlet(http)}, plan=plan, clock=lambda: self.now
         )
         self.reader = Evaluator(self.store, self.parser, lambda: self.now)
 

@@ -256,7 +256,7 @@ def test_an_orderly_end_leaves_the_last_progress_and_no_start(tmp_path: Path) ->
         beats = dict.fromkeys((START, *LOOPS), loops.now - MINUTE)
         loops.store.heartbeats.write(beats)
         loops.store.heartbeats.end()
-        found = status(loops.store, "inlet", loops.sources, loops.policy, loops.now)
+        found = status(loops.store, loops.context.plan, loops.now)
         assert found.last_progress_at == loops.now - MINUTE
         assert found.problems == ["not running: no daemon has this database"]
 

@@ -32,7 +32,6 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed
 from feedwatch.core.feed_lifecycle import checked
 from feedwatch.core.identity import Key, KeyKind
-from feedwatch.core.ledger import Target
 from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Policy, Rules
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.checks import CheckStore
@@ -77,7 +76,7 @@ class Publication:
         )
 
 
-TARGET = Target("inlet", "https://api.example:443", "p")
+APIS = {"inlet": "https://api.example:443"}
 
 
 class CrashError(Exception):
@@ -127,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         http = httpx.Client(verify=False)
         plan = Plan(sources={"show": self.source}, policy=Policy())
         context = Context(
-            store=self.store, processor=Inlet(http), plan=plan, clock=lambda: self.now
+            store=self.store, processors={"inlet": Inlet(http)}, plan=plan, clock=lambda: self.now
         )
         self.http, self.context = http, context
 
@@ -158,7 +157,7 @@ class Histories(RuleBasedStateMachine):
         parsed = ParsedFeed(title="A show", items=items)
         check = Check(feed=self.feed, source=self.source, host="")
         decisions = decisions_for(
-            self.store, check.feed, self.source, parsed, TARGET, self.now, NextImport()
+            self.store, check.feed, self.source, parsed, APIS, self.now, NextImport()
         )
         reading = Evaluation(outcome=parsed, decisions=decisions)
         record(self.context, check, document, reading)

@@ -87,12 +87,12 @@ def test_a_running_daemon_is_healthy_ready_and_tells_what_it_did(
         daemon.until(is_ready, "the episode")
 
     assert feedwatch.while_it_runs(["run"], look).status == 0
-    assert read["feedwatch_submissions_24h",] == 1
-    assert read["feedwatch_submissions_24h_limit",] == 100
+    assert read["feedwatch_submissions_24h", "inlet"] == 1
+    assert read["feedwatch_submissions_24h_limit", "inlet"] == 100
     assert read["feedwatch_checks_total", "items"] >= 1
     assert read["feedwatch_check_seconds_count",] >= 1
-    assert read["feedwatch_api_responses_total", "201", "POST"] == 1
-    assert read["feedwatch_api_answers_total", "accepted", "submit"] == 1
+    assert read["feedwatch_api_responses_total", "201", "POST", "inlet"] == 1
+    assert read["feedwatch_api_answers_total", "accepted", "inlet", "submit"] == 1
     assert read["feedwatch_feed_last_success_timestamp_seconds", "show"] > 0
     assert read["feedwatch_healthy",] == 1
 
@@ -381,7 +381,9 @@ def store(tmp_path: Path) -> Any:
 
 def metrics_of(store: Store) -> str:
     metrics = Metrics()
-    metrics.read_from(lambda: HEALTHY, Policy, partial(store.statistics.figures, "inlet"))
+    metrics.read_from(
+        lambda: HEALTHY, lambda _: Policy(), partial(store.statistics.figures, ["inlet"])
+    )
     return metrics.page().decode()
 
 

@@ -357,7 +357,7 @@ def test_a_damaged_line_that_is_json_still_hides_no_other_one_and_stops_nothing(
             assert claim(2) in read
             assert place == 0 or len(read) == 2, "without its outcome a claim is in doubt"
             fresh = [replace(one, token=str(uuid4())) for one in read]
-            store.imports.take_over(fresh, {}, NOW, Policy(), "https://api.example:443")
+            store.imports.take_over(fresh, {}, NOW, Policy(), {"inlet": "https://api.example:443"})
     store.close()
 
 

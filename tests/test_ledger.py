@@ -230,7 +230,9 @@ def test_a_ledger_without_the_last_claim_makes_no_other(store: Store) -> None:
 
 
 def take_over(store: Store, *missing: Claim, feeds: tuple[str, ...] = ("show",)) -> object:
-    return store.imports.take_over(missing, {TARGET.id: feeds}, NOW, POLICY, TARGET.api).done
+    return store.imports.take_over(
+        missing, {TARGET.id: feeds}, NOW, POLICY, {"inlet": TARGET.api}
+    ).done
 
 
 def test_a_missing_claim_is_met_by_its_episode_and_doubts_what_is_older(store: Store) -> None:
@@ -292,7 +294,7 @@ def test_a_claim_that_waits_for_its_item_pays_for_one_episode_only(store: Store)
         NewEpisode(episode=new_episode(number), keys=[Key.parse(key)], title_key="", place=number)
         for number, key in enumerate(("guid:1", "file:1"))
     ]
-    paid = partial(meet_claims, target=TARGET, now=NOW, policy=POLICY)
+    paid = partial(meet_claims, targets=[TARGET], now=NOW, policy=POLICY)
     moved = store.checks.record(feed, new, {}, NOW, paid=paid)
     assert moved is not None
     assert [after.state for _, after in moved] == [State.UNKNOWN]
@@ -412,7 +414,7 @@ def elsewhere(watched: World, **values: object) -> Claim:
         "guid:guid-1",
         feed="show",
         at=watched.now,
-        target=watched.context.target(watched.sources[0].podcast_id),
+        target=Target("inlet", watched.context.apis["inlet"], watched.sources[0].podcast_id),
         outcome=Outcome.ACCEPTED,
         media_id="m",
         settled_at=watched.now,
@@ -487,7 +489,7 @@ def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its
     watched: World, tmp_path: Path, outcome: Outcome, state: State
 ) -> None:
     """A process that has ended may have written it after the episode was decided otherwise."""
-    claimed = watched.submissions._claim()
+    claimed = watched.submissions._claim("inlet")
     assert claimed is not None
     before = watched.episode()
     media_id = "n" if state in (State.PROCESSING, State.READY) else None
@@ -518,7 +520,7 @@ def test_a_copy_restored_within_a_comparison_is_compared_at_the_next_one(
     path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
     if older:
         back_up(path, copy)
-    claimed = watched.submissions._claim()
+    claimed = watched.submissions._claim("inlet")
     assert claimed is not None
     if not older:
         before = watched.episode()
@@ -552,7 +554,7 @@ def back_up(database: Path, to: Path) -> None:
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
     watched: World, tmp_path: Path
 ) -> None:
-    claimed = watched.submissions._claim()
+    claimed = watched.submissions._claim("inlet")
     assert claimed is not None
     watched.store.close()
     path = tmp_path / "feedwatch.db"
@@ -600,13 +602,13 @@ def test_the_line_of_a_claim_is_in_the_journal_before_the_post_leaves(
     watched: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    submit = watched.context.processor.submit
+    submit = watched.context.processors["inlet"].submit
 
     def look(*args: object) -> Answer:
         seen.extend(Journal([tmp_path / "claims"]).read())
         return submit(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(watched.context.processor, "submit", look)
+    monkeypatch.setattr(watched.context.processors["inlet"], "submit", look)
     watched.submit()
     assert [one.outcome for one in seen] == [Outcome.OPEN]
 

@@ -158,10 +158,10 @@ def test_an_episode_that_the_real_api_had_too_is_no_sandboxs(
 ) -> None:
     assert feedwatch.once().status == 0
     with closing(Store(f"sqlite:///{workspace.database}", processor="inlet")) as store:
-        assert only_at_a_sandbox(store, "http://127.0.0.1:1") is None
-        assert only_at_a_sandbox(store, REAL) is not None
+        assert only_at_a_sandbox(store, {"inlet": "http://127.0.0.1:1"}) is None
+        assert only_at_a_sandbox(store, {"inlet": REAL}) is not None
     with closing(sqlite3.connect(workspace.database)) as db:
         db.execute("update claims set api = ?", (REAL,))
         db.commit()
     with closing(Store(f"sqlite:///{workspace.database}", processor="inlet")) as store:
-        assert only_at_a_sandbox(store, REAL) is None
+        assert only_at_a_sandbox(store, {"inlet": REAL}) is None

@@ -71,7 +71,9 @@ def kinds(one: World) -> list[RemarkKind]:
     """Of the remarks on the feed; each is a trouble, in `feeds --json` and in its line, too."""
     (feed,) = one.store.feeds.all()
     found = [remark.kind for remark in feed.remarks or ()]
-    troubles: list[Trouble] = current_troubles(one.store.feeds.in_trouble(), CircuitBreaker(), [])
+    troubles: list[Trouble] = current_troubles(
+        one.store.feeds.in_trouble(), {"inlet": CircuitBreaker()}, []
+    )
     assert [one.kind for one in troubles if one.kind in list(RemarkKind)] == found
     said = feed_json(feed, CircuitBreaker(), None)["remarks"]
     assert len(said) == len(found)

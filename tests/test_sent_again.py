@@ -13,6 +13,7 @@ from feedwatch.store.journal import Journal
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
 from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.repetitions import repetition
 from tests.support import audio, item
 from tests.test_ledger import back_up
 from tests.world import World, world
@@ -42,11 +43,11 @@ def finish(one: World) -> None:
 
 
 def target(one: World) -> Target:
-    return one.context.target(one.sources[0].podcast_id)
+    return Target("inlet", one.context.apis["inlet"], one.sources[0].podcast_id)
 
 
 def proposed(one: World, *ids: int) -> Proposal:
-    return decisions.repetition(one.store, one.sources, ids, one.now, lambda _: target(one))
+    return repetition(one.store, one.context.plan, ids, one.now, lambda _: target(one))
 
 
 def send_again(one: World) -> None:

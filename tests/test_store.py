@@ -504,7 +504,7 @@ def test_one_rule_gives_a_feed_its_state_and_counts_the_feeds_of_each(store: Sto
         store.breakers.change("inlet", partial(replace, paused=everything_paused))
         breaker = store.breakers.get("inlet")
         shown = Counter(feed_state(feed, breaker) for feed in store.feeds.all() if feed.active)
-        figures = store.statistics.figures("inlet", NOW, most_feeds=9, but_at_most=9)
+        figures = store.statistics.figures(["inlet"], NOW, most_feeds=9, but_at_most=9)
         assert figures.feeds_by_state == {state: shown[state] for state in FeedState}
 
 

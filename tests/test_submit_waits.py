@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Document, ParsedFeed
+from feedwatch.core.ledger import Target
 from feedwatch.core.schedule import DAY, HOUR, MINUTE
 from feedwatch.core.settings import FeedConfig, FutureDated, Rules
 from feedwatch.core.submit_waits import wait_of
@@ -185,7 +186,7 @@ def test_approve_says_what_an_episode_waits_for_and_does_not_overrule_it(show: W
     publish(show, when)
     one = show.episode("guid-3")
     assert one.state is State.HELD
-    target = show.context.target(show.sources[0].podcast_id)
+    target = Target("inlet", show.context.apis["inlet"], show.sources[0].podcast_id)
     proposal = decisions.approval(
         show.store, show.sources, [one.id], None, show.now, lambda _: target
     )
@@ -197,7 +198,7 @@ def test_approve_says_what_an_episode_waits_for_and_does_not_overrule_it(show: W
 
 def test_one_pass_does_not_stay_for_what_waits(show: World) -> None:
     publish(show, show.now + timedelta(days=10))
-    claims, name = show.store.claims, show.context.processor.name
+    claims, name = show.store.claims, show.context.processors["inlet"].name
     assert not claims.may_claim_later(name, show.now, show.policy)
     show.later(days=10)
     assert claims.may_claim_later(name, show.now, show.policy), "it is due now"
@@ -208,8 +209,8 @@ def test_a_dry_run_says_until_when_an_item_would_wait(show: World) -> None:
     parsed = parse(Document(body=body, url=show.sources[0].url), ["audio/*"])
     assert isinstance(parsed, ParsedFeed)
     (feed,) = show.store.feeds.all()
-    target = show.context.target("p")
-    found = decisions_for(show.store, feed, show.sources[0], parsed, target, show.now, NextImport())
+    source, apis = show.sources[0], show.context.apis
+    found = decisions_for(show.store, feed, source, parsed, apis, show.now, NextImport())
     waits = "new; waits until 2026-12-01 12:00:00Z, the date that its publisher states"
     assert (found[0].verdict, found[0].reason) == ("submit", waits)
 

@@ -55,7 +55,7 @@ def _impatient(connection: sqlite3.Connection, _record: object) -> None:
 def test_nothing_is_sent_that_cannot_be_written_down_first(loops: World) -> None:
     loops.feeds.publish(1)
     loops.check()
-    loops.submissions._proven = loops.context.processor
+    loops.submissions._proven = dict(loops.context.processors)
     with locked(loops), pytest.raises(StoreError, match="another program keeps it locked"):
         loops.submit()
     assert loops.sandbox.submissions == []

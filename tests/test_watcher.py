@@ -136,7 +136,7 @@ def test_a_submission_whose_process_died_is_in_doubt_once_its_lease_has_run_out(
 ) -> None:
     world.feeds.publish(2, 1)
     world.check()
-    claimed = world.submissions._claim()  # and then the process dies
+    claimed = world.submissions._claim("inlet")  # and then the process dies
     assert claimed is not None
     world.restart()
     world.later(minutes=1)
@@ -151,7 +151,7 @@ def test_a_submission_whose_process_died_is_in_doubt_once_its_lease_has_run_out(
 def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
     world.feeds.publish(1)
     world.check()
-    claimed = world.submissions._claim()
+    claimed = world.submissions._claim("inlet")
     assert claimed is not None
     world.later(minutes=10)
     world.submit()
@@ -182,7 +182,7 @@ def test_the_deadline_of_a_post_is_counted_from_before_its_claim_is_committed(
     world.feeds.publish(1)
     world.check()
     begun = moment()
-    claimed = world.submissions._claim()
+    claimed = world.submissions._claim("inlet")
     assert claimed is not None
     assert begun.boot < claimed.at.boot < moment().boot
 
@@ -195,9 +195,8 @@ def test_a_refused_key_stops_submissions_with_one_line_and_they_resume_by_themse
 ) -> None:
     world.feeds.publish(3, 2, 1)
     world.check()
-    world.submissions._proven = (
-        world.context.processor
-    )  # the key is withdrawn while the daemon runs
+    # The key is withdrawn while the daemon runs.
+    world.submissions._proven = dict(world.context.processors)
     world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
     with caplog.at_level(logging.INFO):
         for _ in range(30):
@@ -856,7 +855,7 @@ def test_a_bug_in_a_submission_leaves_it_unknown_and_is_not_tried_again(
     def fail(*_: object) -> Answer:
         raise ZeroDivisionError("one by none")
 
-    monkeypatch.setattr(world.context.processor, "submit", fail)
+    monkeypatch.setattr(world.context.processors["inlet"], "submit", fail)
     world.submit()
     episode = world.episode()
     assert episode.state is State.UNKNOWN
@@ -882,7 +881,7 @@ def test_a_bug_in_a_poll_stops_no_other_and_the_job_is_polled_later(
 
     world.later(minutes=1)
     with monkeypatch.context() as patch:
-        patch.setattr(world.context.processor, "poll", fail)
+        patch.setattr(world.context.processors["inlet"], "poll", fail)
         world.poll()
     assert "a bug has ended the poll" in caplog.text
     assert world.episode().state is State.PROCESSING

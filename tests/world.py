@@ -75,7 +75,7 @@ class World:
         plan = Plan(sources={one.name: one for one in self.sources}, policy=self.policy)
         self.context = Context(
             store=self.store,
-            processor=Inlet(api),
+            processors={"inlet": Inlet(api)},
             plan=plan,
             clock=lambda: self.now,
             elapsed=lambda: self.now.timestamp(),

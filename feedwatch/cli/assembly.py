@@ -1,10 +1,11 @@
 """The one place where the parts are put together."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
@@ -15,6 +16,7 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
 from feedwatch.daemon.loop import Daemon
@@ -39,12 +41,20 @@ from feedwatch.watcher.restore import replace_marker
 from feedwatch.watcher.submissions import Submissions
 from feedwatch.watcher.websub import WebSub
 
+log = logging.getLogger("feedwatch")
+
 if TYPE_CHECKING:
     from feedwatch.daemon.metrics import Metrics
 
-log = logging.getLogger("feedwatch")
-
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
+
+
+class Api(NamedTuple):
+    """How a processor is made of the config."""
+
+    connect: "Callable[[Settings, Cancellation, Metrics | None], AbstractContextManager[Processor]]"
+    address: Callable[[Settings], str]  # of the API
+    access: Callable[[Settings], object]  # with another one, it takes another client
 
 
 @contextmanager
@@ -61,7 +71,8 @@ def api(
     }
     hooks = []
     if metrics is not None:
-        hooks.append(lambda got: metrics.responded(got.request.method, got.status_code))
+        count = partial(metrics.responded, Inlet.name)
+        hooks.append(lambda got: count(got.request.method, got.status_code))
     with client(
         cancellation,
         settings.proxy,
@@ -72,15 +83,45 @@ def api(
         yield Inlet(http)
 
 
-def target_of(settings: Settings, podcast_id: str) -> Target:
-    """What a POST for this podcast is for, by the config."""
-    return Target(Inlet.name, origin(settings.api_url), podcast_id)
+# The media APIs, by the names of their processors.
+APIS: Mapping[str, Api] = {
+    Inlet.name: Api(
+        connect=api,
+        address=lambda settings: settings.api_url,
+        access=lambda settings: (settings.api_url, settings.api_key),
+    ),
+}
+
+
+def needed(settings: Settings) -> dict[str, Api]:
+    """The media APIs that the feeds' pipelines need. Raises `ConfigError`."""
+    names = processors_of(settings.sources)
+    unknown = [name for name in names if name not in APIS]
+    if unknown:
+        raise ConfigError([f"no step can be done by {name}: it is not there" for name in unknown])
+    return {name: APIS[name] for name in names}
+
+
+def apis_of(settings: Settings) -> dict[str, str]:
+    """The scheme, host and port of each media API, by its processor's name."""
+    return {name: origin(one.address(settings)) for name, one in needed(settings).items()}
+
+
+@contextmanager
+def processors(settings: Settings) -> Iterator[dict[str, Processor]]:
+    """The media APIs whose keys this process has, to ask them for jobs."""
+    with ExitStack() as stack:
+        found: dict[str, Processor] = {}
+        for name, one in needed(settings).items():
+            with suppress(ConfigError):
+                found[name] = stack.enter_context(one.connect(settings, Cancellation(), None))
+        yield found
 
 
 def target_by(settings: Settings) -> Callable[[Episode], Target]:
-    """What a POST for an episode is for, by the config."""
-    podcasts = {source.name: source.podcast_id for source in settings.sources}
-    return lambda one: target_of(settings, podcasts.get(one.feed, ""))
+    """What the next POST for an episode would be for, by the config."""
+    plan, apis = plan_of(settings), apis_of(settings)
+    return lambda one: plan.target(one, apis)
 
 
 def feed_client(settings: Settings, cancellation: Cancellation) -> httpx.Client:
@@ -148,8 +189,9 @@ def assembled(
     ):
         _open(store, channels)
 
-        def connect(settings: Settings) -> Processor:
-            processor = clients.enter_context(api(settings, cancellation, metrics))
+        def connect(settings: Settings, name: str) -> Processor:
+            made = needed(settings)[name].connect(settings, cancellation, metrics)
+            processor = clients.enter_context(made)
             return metrics.counting(processor) if metrics is not None else processor
 
         now = datetime.now(UTC)
@@ -157,14 +199,14 @@ def assembled(
         keep_documents(store, plan_of(settings), now)
         context = Context(
             store=store,
-            processor=connect(settings),
+            processors={name: connect(settings, name) for name in needed(settings)},
             plan=plan_of(settings),
             journal=Journal(journal_places(settings, store.path), store.claims.database_id().id),
         )
         if metrics is not None:
             context.checked = metrics.checked
         replace_marker(context, journal_places(settings, store.path, name="marker"))
-        if (sandboxed := only_at_a_sandbox(store, context.processor.api)) is not None:
+        if (sandboxed := only_at_a_sandbox(store, context.apis)) is not None:
             log.warning("%s; %s", sandboxed, OWN_DATABASE)
         daemon = Daemon(
             context,
@@ -172,7 +214,7 @@ def assembled(
             Submissions(context),
             Polls(context),
             cancellation,
-            Reload(settings, context, connect),
+            Reload(settings, context, connect, access_of),
             alerts=Alerts(context, channels, telling) if channels else None,
             outward=_outward(context, heartbeat),
             websub=WebSub(context, http, settings.public_url or "")
@@ -180,6 +222,11 @@ def assembled(
             else None,
         )
         yield daemon, context
+
+
+def access_of(settings: Settings) -> dict[str, object]:
+    """What each media API is reached by, by its processor's name."""
+    return {name: one.access(settings) for name, one in needed(settings).items()}
 
 
 def _open(store: Store, channels: Sequence[Channel]) -> None:

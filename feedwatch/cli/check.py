@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from feedwatch.cli.assembly import feed_client, target_of
+from feedwatch.cli.assembly import apis_of, feed_client
 from feedwatch.cli.output import (
     FAILED,
     PARTLY,
@@ -27,13 +27,11 @@ from feedwatch.config.keys import Settings
 from feedwatch.core.admission import Decision, Verdict
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed
 from feedwatch.core.json_forms import short, stamp
-from feedwatch.core.ledger import origin
 from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
-from feedwatch.processors import INLET
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.checks import Look, look
@@ -63,9 +61,9 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
     with opened(settings) as store, feed_client(settings, cancellation) as http, Parser() as parser:
         known = configured_feeds(store, settings.sources)
         coming = coming_import(settings, store)
-        if (sandboxed := only_at_a_sandbox(store, origin(settings.api_url))) is not None:
+        if (sandboxed := only_at_a_sandbox(store, apis_of(settings))) is not None:
             say(f"{sandboxed}; {OWN_DATABASE}")
-        for pause in pauses(store, INLET, sources):
+        for pause in pauses(store, sources):
             say(pause)
         results: list[Result] = []
         with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
@@ -111,7 +109,7 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
 def coming_import(settings: Settings, store: Store) -> NextImport:
     """What the next start will take over from the journal."""
     journal = Journal(journal_places(settings, store.path))
-    return next_import(store, journal, settings.sources, origin(settings.api_url))
+    return next_import(store, journal, settings.sources, apis_of(settings))
 
 
 def result_of(
@@ -126,8 +124,8 @@ def result_of(
     outcome = looked.outcome
     if not isinstance(outcome, ParsedFeed) or not outcome.items:
         return source, [], error_of(outcome)
-    target, now = target_of(settings, source.podcast_id), datetime.now(UTC)
-    return source, decisions_for(store, feed, source, outcome, target, now, coming), None
+    apis, now = apis_of(settings), datetime.now(UTC)
+    return source, decisions_for(store, feed, source, outcome, apis, now, coming), None
 
 
 def error_of(outcome: ParsedFeed | NotModified | Gone | Failed) -> str:

@@ -3,25 +3,25 @@
 import getpass
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import api, target_by
+from feedwatch.cli.assembly import processors, target_by
 from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
+from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
-from feedwatch.core.episode import State
+from feedwatch.core.episode import State, input_of
+from feedwatch.core.pipeline import PROCESSORS, Step
 from feedwatch.core.printable import counted
-from feedwatch.net.client import Cancellation
-from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
 from feedwatch.watcher.overview import find_feed
 from feedwatch.watcher.pauses import pauses, set_paused
+from feedwatch.watcher.repetitions import passing_over, repetition
 
 MAX_PREVIEWED = 20  # episodes listed before a question
 
@@ -30,6 +30,9 @@ ids_argument = click.argument("ids", type=EPISODE_ID, nargs=-1, metavar="[ID]...
 ignored_yes = click.option("--yes", is_flag=True, hidden=True, expose_value=False)
 feed_option = click.option("--feed", metavar="FEED", help="All held episodes of this feed.")
 paused_feed = click.option("--feed", metavar="FEED", help="Of this feed only; else of all.")
+paused_processor = click.option(
+    "--processor", type=click.Choice(PROCESSORS), help="To this media API only."
+)
 
 
 @click.command()
@@ -53,16 +56,29 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
 @click.command()
 @ids_argument
 @feed_option
-@ignored_yes
+@click.option("--step", "step_alone", is_flag=True, help="Only the helper step that they are at.")
+@yes
 @click.pass_obj
-def skip(config: Path | None, *, ids: Sequence[int], feed: str | None) -> None:
+def skip(
+    config: Path | None, *, ids: Sequence[int], feed: str | None, step_alone: bool, yes: bool
+) -> None:
     """Never submit these episodes. `feedwatch retry` takes it back.
 
-    `feedwatch episodes` lists their ids.
+    With --step, they go on with the next step, which is paid for. `feedwatch episodes` lists their
+    ids.
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
+        if step_alone:
+            if feed:
+                stop("--step is for single episodes: name their ids, without --feed", USAGE)
+            proposal = passing_over(store, plan_of(settings), ids, now)
+            _remark(proposal)
+            _preview(proposal)
+            confirm("Go on?", given=yes)
+            _carry_out(store, settings, proposal, now, "queued for their next step")
+            return
         proposal = decisions.skipping(store, settings.sources, ids, feed)
         _carry_out(store, settings, proposal, now, "skipped")
 
@@ -72,30 +88,43 @@ def skip(config: Path | None, *, ids: Sequence[int], feed: str | None) -> None:
 @click.option(
     "--state", type=click.Choice([State.FAILED.value]), help="All episodes in this state."
 )
-@click.option("--again", is_flag=True, help="Ready episodes, by their ids.")
+@click.option("--again", is_flag=True, help="Ready episodes, by their ids: their last step.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice([step.value for step in Step]),
+    help="Repeat this step and what comes after it, also of ready episodes.",
+)
 @yes
 @click.pass_obj
 def retry(
-    config: Path | None, *, ids: Sequence[int], state: str | None, again: bool, yes: bool
+    config: Path | None,
+    *,
+    ids: Sequence[int],
+    state: str | None,
+    again: bool,
+    start: str | None,
+    yes: bool,
 ) -> None:
     """Submit failed, unknown or skipped episodes again.
 
-    With --again, ready ones, which pays for them and publishes them once more. `feedwatch episodes`
-    lists their ids.
+    Of several steps only the one that they are at. With --again, ready ones, which pays for them
+    and publishes them once more. With --from, from a step on that was paid for. `feedwatch
+    episodes` lists their ids.
     """
     settings, now = read_settings(config), datetime.now(UTC)
-    with opened(settings) as store, _api_if_key(settings) as processor:
+    with opened(settings) as store, processors(settings) as apis:
         _require_one_choice(ids, state, "--state failed")
-        if again and state:
-            stop("--again is for ready episodes: name their ids, without --state", USAGE)
-        sources, target_of = settings.sources, target_by(settings)
-        if again:
-            proposal = decisions.repetition(store, sources, ids, now, target_of)
+        if (again or start) and state:
+            option = "--again is for ready episodes" if again else "--from is for single episodes"
+            stop(f"{option}: name their ids, without --state", USAGE)
+        plan, target_of = plan_of(settings), target_by(settings)
+        if again or start:
+            step = Step(start) if start else None
+            proposal = repetition(store, plan, ids, now, target_of, step)
         else:
             in_state = State(state) if state else None
-            proposal = decisions.retrial(
-                store, sources, processor, ids, in_state, settings.policy, now, target_of
-            )
+            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, target_of)
         _remark(proposal)
         if not proposal.moves and proposal.done:
             _carry_out(store, settings, proposal, now, "queued")
@@ -117,41 +146,50 @@ def adopt(config: Path | None, *, episode_id: int, media_id: str) -> None:
     the API key is at hand.
     """
     settings, now = read_settings(config), datetime.now(UTC)
-    with opened(settings) as store, _api_if_key(settings) as processor:
+    with opened(settings) as store, processors(settings) as apis:
         if not decisions.MEDIA_ID.fullmatch(media_id):
             stop(f"{media_id!r} is no media id: letters, digits, - and _", USAGE)
-        proposal = decisions.adoption(store, processor, episode_id, media_id, settings.policy, now)
+        plan = plan_of(settings)
+        proposal = decisions.adoption(store, plan, apis, episode_id, media_id, now)
         _remark(proposal)
         _carry_out(store, settings, proposal, now, "adopted")
 
 
 @click.command()
 @paused_feed
+@paused_processor
 @click.pass_obj
-def pause(config: Path | None, *, feed: str | None) -> None:
+def pause(config: Path | None, *, feed: str | None, processor: str | None) -> None:
     """Stop new submissions. Jobs already accepted are polled on; a restart changes nothing."""
-    _set_paused(config, feed, paused=True)
+    _set_paused(config, feed, processor, paused=True)
 
 
 @click.command()
 @paused_feed
+@paused_processor
 @click.pass_obj
-def resume(config: Path | None, *, feed: str | None) -> None:
+def resume(config: Path | None, *, feed: str | None, processor: str | None) -> None:
     """Restart new submissions."""
-    _set_paused(config, feed, paused=False)
+    _set_paused(config, feed, processor, paused=False)
 
 
-def _set_paused(config: Path | None, feed: str | None, *, paused: bool) -> None:
+def _set_paused(
+    config: Path | None, feed: str | None, processor: str | None, *, paused: bool
+) -> None:
     settings, now = read_settings(config), datetime.now(UTC)
+    if feed and processor:
+        stop("say what: either --feed FEED or --processor NAME", USAGE)
+    processors = [processor] if processor else PROCESSORS
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
     # Only now: a pause may come before the first run, but a mistake must leave no database behind.
     with opened(settings, may_create=True) as store:
         sources, actor = settings.sources, _actor()
-        set_paused(store, Inlet.name, sources, name, now, actor, paused=paused)
+        set_paused(store, processors, sources, name, now, actor, paused=paused)
         resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
-    say(f"{name or 'all feeds'}: new submissions are {'paused' if paused else 'on'}")
-    if not paused and name is None and resting:
+    of_processor = f"the steps of {processor}" if processor else "all feeds"
+    say(f"{name or of_processor}: new submissions are {'paused' if paused else 'on'}")
+    if not paused and name is None and processor is None and resting:
         verbs = ", ".join(f"`feedwatch resume --feed {name}`" for name in resting)
         say(f"paused on their own, and still so: {', '.join(resting)}; {verbs}")
 
@@ -161,13 +199,12 @@ def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> N
         stop(f"say which episodes: either ids or {option}", USAGE)
 
 
-def _api_if_key(settings: Settings) -> AbstractContextManager[Inlet | None]:
-    return api(settings, Cancellation()) if settings.api_key else nullcontext()
-
-
 def _remark(proposal: Proposal) -> None:
     for before, after in proposal.done:
-        say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
+        if after.state is State.READY:
+            say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
+        else:
+            say(f"episode {before.id} goes on, its job is done: {after.reason}")
     for warning in proposal.warnings:
         say(warning)
 
@@ -177,7 +214,7 @@ def _preview(proposal: Proposal) -> None:
     number = counted(len(episodes), "episode")
     say(f"{number} will be submitted; each submission costs money and is published:")
     for episode in episodes[:MAX_PREVIEWED]:
-        say(f"  {episode.id}  {episode.feed}  {episode.title}  {episode.enclosure_url}")
+        say(f"  {episode.id}  {episode.feed}  {episode.title}  {input_of(episode)}")
     if len(episodes) > MAX_PREVIEWED:
         say(f"  and {len(episodes) - MAX_PREVIEWED} more")
 
@@ -205,7 +242,5 @@ def _carry_out(
         tell(f"{len(proposal.moves)} {what}")
     if proposal.costs:
         feeds = {episode.feed for episode in proposal.episodes}
-        for pause in pauses(
-            store, Inlet.name, [one for one in settings.sources if one.name in feeds]
-        ):
+        for pause in pauses(store, [one for one in settings.sources if one.name in feeds]):
             say(pause)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import httpx
 
-from feedwatch.cli.assembly import api, feed_client, notify_channels
+from feedwatch.cli.assembly import api, apis_of, feed_client, notify_channels
 from feedwatch.cli.check import coming_import, error_of
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
@@ -20,7 +20,7 @@ from feedwatch.config.problems import placeholder_key, placeholders
 from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
-from feedwatch.core.ledger import Outcome, origin
+from feedwatch.core.ledger import Outcome
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import feed_key
 from feedwatch.core.status import Finding
@@ -90,8 +90,9 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     cancellation = Cancellation()
     with client(cancellation, settings.proxy) as http:
         yield _clock(http, settings)
-    with api(settings, cancellation) as inlet:
-        yield from _api(inlet, settings)
+    if Inlet.name in apis_of(settings):
+        with api(settings, cancellation) as inlet:
+            yield from _api(inlet, settings)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
 
@@ -123,7 +124,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding("database", *_writable(path, found))
             yield from _lacking(coming_import(settings, store))
             yield from _push(settings, push(store, datetime.now(UTC)), store)
-            sandboxed = only_at_a_sandbox(store, origin(settings.api_url))
+            sandboxed = only_at_a_sandbox(store, apis_of(settings))
             if sandboxed is not None:
                 yield Finding("sandbox", sandboxed, OWN_DATABASE)
     except StoreError as error:
@@ -214,14 +215,15 @@ def _clock(http: httpx.Client, settings: Settings) -> Finding:
 
 
 def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
-    podcast_id = settings.sources[0].podcast_id if settings.sources else ""
+    sources = [source for source in settings.sources if source.podcast_id]
+    podcast_id = sources[0].podcast_id if sources else ""
     failure = inlet.probe(podcast_id, None)
     if failure is not None:
         mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
         yield Finding("API key", failure.reason, mend)
         return
     yield Finding("API key", f"taken by {settings.api_url}")
-    for source in settings.sources:
+    for source in sources:
         name, podcast = f"podcast id of {source.name}", source.podcast_id
         match inlet.has_target(podcast):
             case True:

@@ -1,9 +1,11 @@
 """`feeds`, `episodes`, `show` and `status`: what feedwatch knows."""
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +22,7 @@ from feedwatch.cli.output import (
 )
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
+from feedwatch.core.circuit_breaker import as_one
 from feedwatch.core.episode import Episode, State, is_lost
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval, spoken
@@ -27,6 +30,7 @@ from feedwatch.core.json_forms import (
     counts,
     episode_json,
     feed_json,
+    processor_json,
     remark,
     short,
     stamp,
@@ -36,9 +40,9 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
-from feedwatch.processors import INLET
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
@@ -53,7 +57,8 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     """
     settings = read_settings(config)
     with opened(settings) as store:
-        breaker, by_feed = store.breakers.get(INLET), store.statistics.by_feed()
+        breakers = store.breakers.of(processors_of(settings.sources))
+        breaker, by_feed = as_one(breakers), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
         served, subscribed = store.documents.all(), store.subscriptions.by_feed()
     if as_json:
@@ -137,12 +142,13 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
         episode = find_episode(store, episode_id)
         placing = overview.placing_of(store, plan_of(settings), episode)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
-        document = masked_document(whole_episode_json(episode, keys, history, placing))
+        ended = store.episodes.ended_steps(episode_id)
+        document = masked_document(whole_episode_json(episode, keys, history, placing, ended))
     if as_json:
         print_json(document)
         return
     for name, value in document.items():
-        if value is not None and name not in ("known_by", "history", "served"):
+        if value is not None and name not in ("known_by", "steps", "history", "served"):
             lines = [printable(line) for line in str(value).split("\n")]
             click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
     if placing is not None:
@@ -151,11 +157,23 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     tell("known by:")
     for key in document["known_by"]:
         tell(f"  {printable(key)}")
+    if document["steps"]:
+        tell("steps that have ended:")
+    for one in document["steps"]:
+        tell(printable(f"  {one['finished_at'] or '-'}  {_in_line(one)}"))
     tell("history:")
     for entry in document["history"]:
         tell(f"  {entry['at']}  {entry['state']:<10}  {entry['reason'] or ''}".rstrip())
     if hint := _hint(episode):
         tell(f"\n{hint}")
+
+
+def _in_line(step: Mapping[str, Any]) -> str:
+    """A step that has ended, with what it has given."""
+    result = json.dumps(step["result"], ensure_ascii=False) if step["result"] is not None else None
+    facts = (step["job_id"], step["url"], result)
+    told = "  ".join(str(fact) for fact in facts if fact is not None)
+    return f"{step['step']:<8}  {step['outcome']:<11}  {told}".rstrip()
 
 
 def _hint(episode: Episode) -> str | None:
@@ -194,14 +212,8 @@ def status(config: Path | None, *, as_json: bool) -> None:
     """
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
-        current = overview.status(
-            store,
-            INLET,
-            settings.sources,
-            settings.policy,
-            now,
-            journal_places(settings, store.path),
-        )
+        places = journal_places(settings, store.path)
+        current = overview.status(store, plan_of(settings), now, places)
         place, is_made = store.place, store.is_made
     config_file = str(settings.path) if settings.path is not None else None
     if as_json:
@@ -236,13 +248,15 @@ def _print_status(status: Status, now: datetime) -> None:
         tell(
             f"daemon       {health or 'running'}" + (f", last progress {progress}" * bool(progress))
         )
-    submissions = status_json(status)["submissions"]
-    state = submissions_in_words(status.breaker, totals(status.counts)["queued"], now)
-    tell(
-        f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
-        f"hours, {submissions['live_jobs']} of "
-        f"{counted(submissions['max_concurrent_jobs'], 'job')} live"
-    )
+    for api in status.processors:
+        submissions = processor_json(api)
+        name = f"{api.name}: " if len(status.processors) > 1 else ""
+        state = submissions_in_words(api.breaker, api.queued, now)
+        tell(
+            f"submissions  {name}{state}; {submissions['last_24_hours']} of "
+            f"{submissions['per_day']} in 24 hours, {submissions['live_jobs']} of "
+            f"{counted(submissions['max_concurrent_jobs'], 'job')} live"
+        )
     tell(f"episodes     {in_words(totals(status.counts)) or 'none'}")
     failing = sum(feed.error is not None for feed in status.feeds)
     paused = sum(feed_state(feed, status.breaker) == "paused" for feed in status.feeds)

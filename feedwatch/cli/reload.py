@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -52,12 +52,20 @@ class Reload:
     """Reads the config again and takes it over, as a whole or not at all."""
 
     def __init__(
-        self, settings: Settings, context: Context, connect: Callable[[Settings], Processor]
+        self,
+        settings: Settings,
+        context: Context,
+        connect: Callable[[Settings, str], Processor],
+        access_of: Callable[[Settings], Mapping[str, object]],
     ) -> None:
-        """`connect` makes a client; earlier ones stay open for their requests in flight."""
+        """`connect` makes a processor by its name, `access_of` says what each is reached by.
+
+        The clients of earlier ones stay open for their requests in flight.
+        """
         self._settings = settings
         self._context = context
         self._connect = connect
+        self._access_of = access_of
 
     def __call__(self) -> bool:
         """Read, compare, take over. Returns whether the config was accepted. One call at a time."""
@@ -86,15 +94,18 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before, context = self._settings, self._context
-        store, now, old = context.store, datetime.now(UTC), context.processor
+        store, now, old = context.store, datetime.now(UTC), context.processors
         changed = [one for one in fresh.sources if before.source(one.name) not in (None, one)]
-        if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
-            context.processor = self._connect(fresh)
+        was, access = self._access_of(before), self._access_of(fresh)
+        anew = {name for name in access if access[name] != was.get(name) or name not in old}
+        if anew or access.keys() != old.keys():
+            context.processors = {
+                name: self._connect(fresh, name) if name in anew else old[name] for name in access
+            }
         try:
-            if context.processor is not old:
+            for name in sorted(anew):
                 store.breakers.change(
-                    context.processor.name,
-                    lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now),
+                    name, lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now)
                 )
             store.feeds.make_due(now, [one.name for one in changed])
             with context.steady:
@@ -105,6 +116,6 @@ class Reload:
                 context.plan = plan_of(fresh)
             keep_documents(store, context.plan, now)
         except StoreError:
-            context.processor = old
+            context.processors = old
             raise
         self._settings = fresh

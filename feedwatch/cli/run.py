@@ -19,14 +19,15 @@ from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say,
 from feedwatch.cli.settings import read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.config.problems import placeholders
+from feedwatch.core.circuit_breaker import as_one
 from feedwatch.core.episode import State
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.printable import counted
 from feedwatch.core.remarks import missing_podcast_in_words
 from feedwatch.daemon import memory
 from feedwatch.daemon.loop import Daemon
 from feedwatch.net.client import Cancellation
 from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
-from feedwatch.processors.inlet import Inlet
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.overview import configured_feeds
@@ -75,7 +76,7 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
                 settings.path or "from the environment",
                 context.store.place,
             )
-            for pause in pauses(context.store, Inlet.name, settings.sources):
+            for pause in pauses(context.store, settings.sources):
                 log.warning("%s", pause)
             # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
             faulthandler.enable()
@@ -131,7 +132,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     say("; ".join(filter(None, [*summary, in_words(states)])))
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
-    breaker = store.breakers.get(Inlet.name)
+    breaker = as_one(store.breakers.of(processors_of(settings.sources)))
     if not settled:
         say("some jobs are not final yet; the next run goes on with them")
     if waiting:
@@ -144,7 +145,7 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     if stopped:
         unsent = counted(states[State.QUEUED], "episode")
         say(f"{unsent} could not be submitted: {breaker.reason}")
-    for pause in pauses(store, Inlet.name, settings.sources):
+    for pause in pauses(store, settings.sources):
         say(pause)
     if failing:
         return FAILED if len(failing) == len(feeds) else PARTLY

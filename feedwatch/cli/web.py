@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from errno import EADDRINUSE
 from pathlib import Path
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from feedwatch.cli.assembly import api, feed_client, target_by
+from feedwatch.cli.assembly import feed_client, processors, target_by
 from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
@@ -31,7 +31,6 @@ from feedwatch.daemon.metrics import Metrics
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.address_scope import Scope, address_scope
 from feedwatch.net.client import Cancellation
-from feedwatch.processors.inlet import Inlet
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
@@ -208,19 +207,14 @@ def parts_of_daemon(settings: Settings, context: Context) -> Parts:
     store = context.store
 
     def adopt(number: int, media_id: str, now: datetime) -> Proposal:
-        return decisions.adoption(
-            store, context.processor, number, media_id, context.plan.policy, now
-        )
+        return decisions.adoption(store, context.plan, context.processors, number, media_id, now)
 
     def target_of(episode: Episode) -> Target:
-        source = context.plan.sources.get(episode.feed)
-        return context.target(source.podcast_id if source is not None else "")
+        return context.plan.target(episode, context.apis)
 
     def retry(number: int, now: datetime) -> Proposal:
-        sources, policy = context.plan.sources.values(), context.plan.policy
-        return decisions.retrial(
-            store, sources, context.processor, [number], None, policy, now, target_of
-        )
+        plan, processors = context.plan, context.processors
+        return decisions.retrial(store, plan, processors, [number], None, now, target_of)
 
     return _parts(settings, store, lambda: context.plan, target_of, adopt, retry)
 
@@ -230,17 +224,13 @@ def parts_alone(settings: Settings, store: Store) -> Parts:
     plan = plan_of(settings)
 
     def adopt(number: int, media_id: str, now: datetime) -> Proposal:
-        if settings.api_key is None:
-            return decisions.adoption(store, None, number, media_id, plan.policy, now)
-        with api(settings, Cancellation()) as processor:
-            return decisions.adoption(store, processor, number, media_id, plan.policy, now)
+        with processors(settings) as apis:
+            return decisions.adoption(store, plan, apis, number, media_id, now)
 
     def retry(number: int, now: datetime) -> Proposal:
-        key, sources, target_of = settings.api_key, settings.sources, target_by(settings)
-        with api(settings, Cancellation()) if key else nullcontext() as processor:
-            return decisions.retrial(
-                store, sources, processor, [number], None, plan.policy, now, target_of
-            )
+        target_of = target_by(settings)
+        with processors(settings) as apis:
+            return decisions.retrial(store, plan, apis, [number], None, now, target_of)
 
     return _parts(settings, store, lambda: plan, target_by(settings), adopt, retry)
 
@@ -275,7 +265,6 @@ def _parts(
 
     return Parts(
         store=store,
-        processor=Inlet.name,
         plan=plan,
         target_of=target_of,
         adopt=adopt,

@@ -52,7 +52,8 @@ class FeedKeys(_Keys):
     """One feed's block. None means: the global setting, or nothing."""
 
     url: values.HttpUrl
-    podcast_id: values.PodcastId
+    podcast_id: values.PodcastId | None = None
+    pipeline: values.PipelineValue | None = None
     ad_options: Annotated[AdOptions, AfterValidator(AdOptions.as_sent)] | None = None
     first_run: values.FirstRunValue | None = None
     check_interval: values.Duration | None = None
@@ -104,6 +105,7 @@ class Keys(_Keys):
     job_deadline: values.Duration = Policy.job_deadline
     max_concurrent_jobs: values.AtLeastOne = Policy.max_concurrent_jobs
     max_submissions_per_day: values.AtLeastOne = Policy.max_submissions_per_day
+    pipeline: values.PipelineValue = FeedConfig.pipeline
     first_run: values.FirstRunValue = Rules.first_run
     flood_limit: values.Whole = Rules.flood_limit
     on_replaced: values.OnReplacedValue = Rules.on_replaced

@@ -31,6 +31,8 @@ from feedwatch.config.problems import (
     NO_FEED,
     duplicate_feeds,
     explain,
+    has_ads,
+    missing_podcasts,
     placeholder_key,
     respelt_feeds,
     short_check_intervals,
@@ -79,7 +81,8 @@ def load(
         if value.strip() and (needs_feeds or not key.startswith(f"{PREFIX}FEEDS__"))
     }  # empty is unset
     folder = path.resolve().parent if path is not None else Path.cwd()
-    api_key = read_api_key(given, folder, environ, problems if needs_key else [])
+    keyless: list[str] = []
+    api_key = read_api_key(given, folder, environ, keyless)
     read_webhook_secret(given, folder, problems if needs_key else None)
     read_secrets(WEB_SECRET_KEYS, given, folder, environ, problems if needs_web else None)
     read_secrets([HEARTBEAT_URL_KEY], given, folder, environ, problems if needs_key else [])
@@ -88,6 +91,11 @@ def load(
     if TRUSTED_PROXIES_KEY in given and USER_HEADER_KEY not in given:
         problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
+    if needs_key and (
+        not tree["feeds"] or any(has_ads(one, tree) for one in tree["feeds"].values())
+    ):
+        problems[:0] = keyless
+    problems += missing_podcasts(tree)
     if to_watch:
         problems += [] if tree["feeds"] else [NO_FEED]
         problems += placeholder_key(api_key, tree.get("api_url", "")) if needs_key else []

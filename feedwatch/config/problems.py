@@ -22,6 +22,7 @@ from feedwatch.config.keys import FEED_FIELDS, LOOPBACK, TOP_KEYS, FeedKeys
 from feedwatch.config.values import duration, http_url
 from feedwatch.core.identity import comparable
 from feedwatch.core.masking import SHORTEST_SECRET, masked_setting, names_a_secret
+from feedwatch.core.pipeline import Step
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import FEED_BLOCK, FeedConfig, feed_key, of_feed
 from feedwatch.net.address_scope import Scope, host_scope
@@ -74,12 +75,26 @@ def unknown_key(key: str, feed_name: str | None) -> str:
     return f"{shown}: nothing reads this key{hint}"
 
 
+def has_ads(feed: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+    """Whether a feed's pipeline has the step `ads`, as far as its text can be read."""
+    text = feed.get("pipeline") or tree.get("pipeline") or Step.ADS
+    return Step.ADS in [word.strip().lower() for word in text.split(",")]
+
+
+def missing_podcasts(tree: Mapping[str, Any]) -> Iterable[str]:
+    """Feeds that lack the podcast that their ads are asked for."""
+    for name, feed in tree["feeds"].items():
+        if has_ads(feed, tree) and "podcast_id" not in feed:
+            key = f"{PREFIX}FEEDS__{name.upper()}__PODCAST_ID"
+            yield f"{key} is missing: `feedwatch podcasts` lists the ids"
+
+
 def duplicate_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     """Feeds that would submit the same episodes to the same podcast: each would be paid twice."""
     first: dict[tuple[Any, Any], str] = {}
     for name, feed in feeds.items():
         what = (feed.get("url"), feed.get("podcast_id"))
-        if None in what:
+        if what[0] is None:
             continue
         earlier = first.setdefault(what, name)
         if earlier != name:
@@ -147,8 +162,7 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
         key, below = feed_key(place[1], place[2].upper()), place[3:]
         message = of_feed(message, place[1])
     if details["type"] == "missing" and not below:
-        hint = ": `feedwatch podcasts` lists the ids" if key.endswith("__PODCAST_ID") else ""
-        return f"{key} is missing{hint}"
+        return f"{key} is missing"
     if below:
         where = ".".join(below)
         if details["type"] == "extra_forbidden":

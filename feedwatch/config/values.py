@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretBytes, SecretStr
 
+from feedwatch.core.pipeline import ORDER, Pipeline, PipelineStep, Step
 from feedwatch.core.settings import (
     FirstRun,
     FutureDated,
@@ -184,6 +185,24 @@ def first_run(value: str) -> FirstRun:
     expected("none, latest:N, since:YYYY-MM-DD or all")
 
 
+def pipeline(value: str) -> Pipeline:
+    """Pipeline: a list of steps, each at most once, in their order; `?` marks an optional one."""
+    words = [word.strip().lower() for word in value.split(",") if word.strip()]
+    steps = [word.removesuffix("?") for word in words]
+    if not words or not set(steps) <= set(ORDER):
+        expected("steps with commas between them: diagnose, enhance, ads")
+    if len(set(steps)) < len(steps):
+        expected("each step at most once")
+    if steps != [step for step in ORDER if step in steps]:
+        expected("the steps in this order: diagnose, enhance, ads")
+    if words[-1] not in (Step.ENHANCE, Step.ADS):
+        expected("a last step that makes a media file and may not fail: enhance or ads, without ?")
+    return tuple(
+        PipelineStep(Step(step), optional=word.endswith("?"))
+        for step, word in zip(steps, words, strict=True)
+    )
+
+
 def pattern(value: str) -> TitlePattern:
     """A regular expression that is searched for in titles."""
     from feedwatch.config import title_pattern  # few configs need it
@@ -281,6 +300,7 @@ DatabaseUrl = Annotated[  # as far as can be told without SQLAlchemy
         "postgresql+psycopg://USER:PASSWORD@HOST/NAME; no other database is supported",
     ),
 ]
+PipelineValue = Annotated[Pipeline, BeforeValidator(pipeline)]
 PodcastId = Annotated[  # contract: PodcastId
     str,
     _matching(

@@ -30,7 +30,10 @@ class LostPodcast:
 
 
 class AlertKey(NamedTuple):
-    """What an alert is known by until it is over. Stored, and shown, as "kind" or "kind feed"."""
+    """What an alert is known by until it is over. Stored, and shown, as "kind" or "kind feed".
+
+    The kind of a processor's trouble has its name after a colon.
+    """
 
     kind: str
     feed: str | None  # None: the trouble is not one feed's
@@ -65,11 +68,13 @@ class Trouble:
     text: str
     episodes: int | None = None
     version: str = ""  # rises whenever the same trouble grows
+    processor: str | None = None  # None: no processor's, or that of every config since 0.1
 
     @property
     def key(self) -> AlertKey:
         """The key of the alert about this trouble."""
-        return AlertKey(self.kind, self.feed)
+        of_processor = f":{self.processor}" if self.processor is not None else ""
+        return AlertKey(f"{self.kind}{of_processor}", self.feed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Circuit breaker: stops all submissions to a media API, and is reset by a safe read. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -37,6 +38,18 @@ SEVERAL = 0  # no episode's id
 def is_tripped(breaker: CircuitBreaker, now: datetime) -> bool:
     """Whether it is too early for a safe read. A time too far ahead is a clock's error."""
     return breaker.tripped_until is not None and now < breaker.tripped_until <= now + 2 * DAY
+
+
+def as_one(breakers: Mapping[str, CircuitBreaker]) -> CircuitBreaker:
+    """Those of several APIs, by their names, as one: paused if all are, else the first tripped."""
+    if not breakers:
+        return CircuitBreaker()
+    if len(breakers) == 1 or all(one.paused for one in breakers.values()):
+        return next(iter(breakers.values()))
+    for name, one in breakers.items():
+        if one.tripped_until is not None:
+            return replace(one, paused=False, reason=f"{name}: {one.reason}")
+    return CircuitBreaker()
 
 
 def next_read(breaker: CircuitBreaker, queued: int, now: datetime) -> str | None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from feedwatch.core.pipeline import Step
+
 
 class State(StrEnum):
     """State: where an episode is on its way. The arrows between the states: docs/states.md."""
@@ -56,9 +58,12 @@ class Episode:
     id: int = 0  # 0: not stored yet
     cause: Cause | None = None
     due_at: datetime | None = None  # when this state next needs us; None: it does not
+    step: Step = Step.ADS  # under way or next: the fields of the job are this step's
+    source_url: str | None = None  # what the step is given; None: the enclosure, as none has ended
+    claim: int | None = None  # of the step's POST
     attempts: int = 0  # POSTs that left, or may have
     deferrals: int = 0  # those of them that were surely not taken
-    podcast_id: str | None = None  # where it was submitted to: the config may change meanwhile
+    podcast_id: str | None = None  # the target of its POST: the config may change meanwhile
     media_id: str | None = None
     remote_status: str | None = None  # the API's own word
     remote_updated_at: str | None = None  # the API's own time stamps, opaque
@@ -76,6 +81,11 @@ class Episode:
     filter_fact: str | None = None  # what a filter has skipped it for, by its `cause`
     missing_since: datetime | None = None  # held or queued: when its feed no longer had it
     version: int = 0  # counts writes, so that a stale write is refused
+
+
+def input_of(episode: Episode) -> str:
+    """The address of the media file that the episode's step is given."""
+    return episode.source_url or episode.enclosure_url
 
 
 def correction(before: Episode, after: Episode) -> str | None:
@@ -128,6 +138,7 @@ class HistoryEntry:
     state: State
     reason: str | None
     actor: str | None = None  # whose decision it was, as `cli:USER`; None: feedwatch's own
+    step: Step | None = None  # None: from before there were steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import job
-from feedwatch.core.episode import FILTERS, WAITING, Cause, Episode, State, is_lost
+from feedwatch.core.episode import FILTERS, WAITING, Cause, Episode, State, input_of, is_lost
 from feedwatch.core.feed import Item
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
+from feedwatch.core.pipeline import LAST, ORDER, Course, Pipeline, Step, step_to_claim
 from feedwatch.core.schedule import DAY, HOUR, backoff, fraction
 from feedwatch.core.settings import OnUnknown, Policy
 from feedwatch.core.submit_waits import Wait
@@ -35,6 +36,20 @@ def put_off(episode: Episode, wait: Wait, now: datetime) -> Episode:
     return replace(episode, reason=wait.reason, due_at=min(wait.until, now + DAY))
 
 
+def placed(episode: Episode, pipeline: Pipeline, now: datetime) -> Episode:
+    """A queued episode at the step that the config has for it now; itself if it is there.
+
+    Where the pipeline has nothing left for one that has gone through a step, it is ready, with what
+    its last step has made.
+    """
+    must_be(episode, "placed", State.QUEUED)
+    step = step_to_claim(pipeline, episode.step, episode.source_url)
+    if step is None:
+        ready = moved(episode, State.READY, "the pipeline has no further step any more")
+        return replace(ready, processed_url=input_of(episode), finished_at=now)
+    return replace(episode, step=step) if step is not episode.step else episode
+
+
 def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
     """Claim: commit this before the POST leaves, so that a crash cannot hide that one may have."""
     must_be(episode, "submitted", State.QUEUED)
@@ -47,7 +62,12 @@ def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
 
 
 def answered(
-    episode: Episode, answer: job.Answer, now: datetime, policy: Policy, odd_answers: int = 0
+    episode: Episode,
+    answer: job.Answer,
+    now: datetime,
+    policy: Policy,
+    odd_answers: int = 0,
+    course: Course = LAST,
 ) -> Episode:
     """The media API has answered the POST, or has failed to.
 
@@ -60,6 +80,8 @@ def answered(
             submitted_at = min(max(episode.submitted_at or now, now - LEASE), now)
             accepted = _accepted(episode, media_id, now + policy.poll_interval, remote_status)
             return replace(accepted, submitted_at=submitted_at)
+        case job.Refused(reason) if course.optional:
+            return went_on(episode, course, f"passed over, as it was refused: {reason}", now)
         case job.Refused(reason):
             refused = moved(episode, State.FAILED, f"refused: {reason}")
             return replace(refused, finished_at=now)
@@ -89,6 +111,18 @@ def resubmitted(episode: Episode, now: datetime) -> Episode:
     must_be(episode, "submitted again", State.UNKNOWN)
     reason = "sent again by FEEDWATCH_ON_UNKNOWN=resubmit"
     return moved(episode, State.QUEUED, reason, due_at=now)
+
+
+def went_on(
+    episode: Episode, course: Course, what: str, now: datetime, url: str | None = None
+) -> Episode:
+    """The step has ended, as `what` says; the next one is given `url` or, without, its input."""
+    following = course.following or episode.step
+    reason = f"{episode.step} {what}; {following} is next"
+    queued = _anew(moved(episode, State.QUEUED, reason, due_at=now), None)
+    passed_on = url or input_of(episode)
+    # What a person let pass was about the step that has ended.
+    return replace(queued, step=following, source_url=passed_on, cleared_claim=None)
 
 
 def _accepted(
@@ -126,7 +160,9 @@ def corrected(episode: Episode, item: Item, now: datetime) -> Episode | None:
         episode,
         title=item.title or episode.title,
         description=episode.description if item.description is None else item.description,
-        enclosure_url=item.enclosure_url or episode.enclosure_url,
+        # Once a step has ended, what is paid for was made of the address that there was.
+        enclosure_url=(item.enclosure_url if episode.source_url is None else None)
+        or episode.enclosure_url,
         published_at=item.published_at or episode.published_at,
         feed_duration=item.duration if item.duration is not None else episode.feed_duration,
     )
@@ -180,9 +216,12 @@ def paid_already(episode: Episode, claim: Claim, state: State, api: str) -> Epis
 def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> Episode | None:
     """The journal has a claim for the episode, or an answer, that the database did not know.
 
-    None where the episode stays: nothing was paid, or it has a job already.
+    None where the episode stays: nothing was paid, it has a job already, or it has gone on since.
     """
     if claim.outcome not in PERHAPS_PAID or episode.state in (State.PROCESSING, State.READY):
+        return None
+    steps_ahead = ORDER.index(claim.step) - ORDER.index(episode.step)
+    if steps_ahead < 0 and episode.source_url is not None:
         return None
     if claim.media_id is None and episode.state is State.UNKNOWN:
         return None
@@ -190,8 +229,13 @@ def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> E
         f"submitted on {claim.at:%Y-%m-%d %H:%M}Z, which this database did not know (restored or "
         "replaced)"
     )
+    # Where steps were lost, what they had made is not known: their jobs' results are in no journal.
+    source_url = input_of(episode) if steps_ahead > 0 else episode.source_url
     submitted = replace(
         episode,
+        step=claim.step,
+        source_url=source_url,
+        claim=claim.number,
         podcast_id=claim.target.id,
         attempts=max(episode.attempts, 1),
         submitted_at=claim.at,
@@ -252,22 +296,52 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
 
 
 def sent_again(
-    episode: Episode, now: datetime, cleared_claim: int | None = None, url: str | None = None
+    episode: Episode,
+    now: datetime,
+    cleared_claim: int | None = None,
+    url: str | None = None,
+    *,
+    start: Step | None = None,
+    is_first: bool = True,
 ) -> Episode:
-    """A person has decided to submit a ready episode again; `url` is its address in the feed now.
+    """A person has decided to repeat a step, and what comes after it; `url` is the audio's address.
+
+    start: None is the last step of a ready episode.
+    is_first: the step is given the enclosure, as the feed has it now, not what one before has made.
 
     The processed URL stays until the new job has another one, and the history keeps it. The job's
     id goes: it is not that of the new submission.
     """
-    must_be(episode, "sent again", State.READY)
-    reason = f"sent again by a person; job {episode.media_id} had made {episode.processed_url}"
-    queued = moved(episode, State.QUEUED, reason, due_at=now)
-    return _anew(replace(queued, enclosure_url=url or episode.enclosure_url), cleared_claim)
+    others = (State.HELD, State.FAILED, State.UNKNOWN, State.SKIPPED) if start is not None else ()
+    must_be(episode, "sent again", State.READY, *others)
+    step = start or episode.step
+    if ORDER.index(step) > ORDER.index(episode.step):
+        raise IllegalMoveError(f"episode {episode.id} has not come to the step {step} yet")
+    reason = f"sent again{f' from {start}' if start is not None else ''} by a person"
+    if episode.state is State.READY:
+        reason += f"; job {episode.media_id} had made {episode.processed_url}"
+    queued = moved(replace(episode, step=step), State.QUEUED, reason, due_at=now)
+    if is_first:
+        address = url or episode.enclosure_url
+        queued = replace(queued, enclosure_url=address, source_url=None)
+    else:
+        source_url = input_of(episode) if step is episode.step else episode.enclosure_url
+        queued = replace(queued, source_url=source_url)
+    return _anew(queued, cleared_claim)
+
+
+def passed_over(episode: Episode, course: Course, now: datetime) -> Episode:
+    """A person has decided to go on without the helper step that the episode is at."""
+    must_be(episode, "passed over", State.QUEUED, State.HELD, State.UNKNOWN, State.FAILED)
+    if course.following is None:
+        raise IllegalMoveError(f"episode {episode.id} is at {episode.step}, its last step")
+    return went_on(episode, course, "passed over by a person", now)
 
 
 def _anew(episode: Episode, cleared_claim: int | None) -> Episode:
     return replace(
         episode,
+        claim=None,
         attempts=0,
         deferrals=0,
         podcast_id=None,

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from feedwatch.core import job
 from feedwatch.core.episode import Cause, Episode, State
-from feedwatch.core.episode_lifecycle import moved, must_be
+from feedwatch.core.episode_lifecycle import moved, must_be, went_on
 from feedwatch.core.health import spoken
+from feedwatch.core.pipeline import LAST, PROCESSOR_OF, Course, EndedStep, StepOutcome
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, next_poll
 from feedwatch.core.settings import Policy
 
@@ -31,6 +32,7 @@ def polled(
     *,
     failures: int = 1,
     all_lost: bool = False,
+    course: Course = LAST,
 ) -> Episode:
     """The media API was asked about the job; that of a failed episode may have mended itself.
 
@@ -38,6 +40,24 @@ def polled(
     none of this podcast's jobs: then the key or the podcast is what is wrong, and no job fails.
     """
     must_be(episode, "polled", State.PROCESSING, State.FAILED)
+    if isinstance(progress, job.Finished) and course.following is not None:
+        return went_on(episode, course, "done", now, progress.url)
+    after = _of_last_step(episode, progress, now, policy, failures=failures, all_lost=all_lost)
+    is_over = after.state is State.FAILED or after.overdue
+    if course.optional and episode.state is State.PROCESSING and is_over:
+        return went_on(episode, course, f"passed over: {after.reason}", now)
+    return after
+
+
+def _of_last_step(
+    episode: Episode,
+    progress: job.Progress,
+    now: datetime,
+    policy: Policy,
+    *,
+    failures: int,
+    all_lost: bool,
+) -> Episode:
     match progress:
         case job.Finished():
             is_original = progress.url == episode.enclosure_url
@@ -72,6 +92,38 @@ def polled(
             wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
             at_least = max(wait, retry_after or timedelta())
             return _polled_on(episode, reason, now, policy, at_least)
+
+
+def ended_step(
+    before: Episode, after: Episode, now: datetime, progress: job.Progress | None = None
+) -> EndedStep | None:
+    """The step that a move has ended, as it is kept; None where the step has not ended by it.
+
+    `progress` is the poll's that has led to the move, if one has.
+    """
+    finished = progress if isinstance(progress, job.Finished) else None
+    if finished is not None:
+        outcome = StepOutcome.DONE
+    elif after.state is State.QUEUED and after.step is not before.step:
+        outcome = StepOutcome.PASSED_OVER
+    elif after.state is State.FAILED and before.state is not State.FAILED:
+        outcome = StepOutcome.FAILED
+    else:
+        return None
+    said = progress if isinstance(progress, job.Finished | job.Broken | job.Running) else None
+    return EndedStep(
+        step=before.step,
+        processor=PROCESSOR_OF[before.step],
+        target=before.podcast_id,
+        claim=before.claim,
+        job_id=before.media_id,
+        outcome=outcome,
+        remote_status=said.remote_status if said is not None else before.remote_status,
+        url=finished.url if finished is not None else None,
+        result=finished.result if finished is not None else None,
+        submitted_at=before.submitted_at,
+        finished_at=now,
+    )
 
 
 def seems_lost(episode: Episode) -> bool:

@@ -10,11 +10,12 @@ from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval
 from feedwatch.core.identity import Key
+from feedwatch.core.pipeline import EndedStep
 from feedwatch.core.printable import printable
 from feedwatch.core.remarks import in_words, missing_podcast_in_words
 from feedwatch.core.served import Placing, ServedDocument
 from feedwatch.core.settings import feed_key
-from feedwatch.core.status import Status
+from feedwatch.core.status import ProcessorStatus, Status
 from feedwatch.core.websub import Subscription
 
 
@@ -28,6 +29,7 @@ def episode_json(episode: Episode) -> dict[str, Any]:
         "enclosure_url": episode.enclosure_url,
         "published_at": stamp(episode.published_at),
         "state": episode.state.value,
+        "step": episode.step.value,
         "reason": episode.reason,
         "media_id": episode.media_id,
         "remote_status": episode.remote_status,
@@ -55,8 +57,9 @@ def whole_episode_json(
     keys: Sequence[Key],
     history: Sequence[HistoryEntry],
     placing: Placing | None,
+    ended: Sequence[EndedStep],
 ) -> dict[str, Any]:
-    """An episode with all that is kept of it, its keys and its history.
+    """An episode with all that is kept of it: its keys, its history, its steps that have ended.
 
     placing: what it is in its served feed; None where it is not to be in one.
     """
@@ -71,7 +74,23 @@ def whole_episode_json(
         "due_at": stamp(episode.due_at),
         "served": {"url": placing.url, "reason": placing.reason} if placing else None,
         "known_by": [str(key) for key in keys],
+        "steps": [step_json(one) for one in ended],
         "history": [history_json(entry) for entry in history],
+    }
+
+
+def step_json(ended: EndedStep) -> dict[str, Any]:
+    """A step of an episode that has ended."""
+    return {
+        "step": ended.step.value,
+        "processor": ended.processor,
+        "outcome": ended.outcome.value,
+        "job_id": ended.job_id,
+        "remote_status": ended.remote_status,
+        "url": ended.url,
+        "result": ended.result,
+        "submitted_at": stamp(ended.submitted_at),
+        "finished_at": stamp(ended.finished_at),
     }
 
 
@@ -82,6 +101,7 @@ def history_json(entry: HistoryEntry) -> dict[str, Any]:
         "state": entry.state.value,
         "reason": entry.reason,
         "actor": entry.actor,
+        "step": entry.step.value if entry.step is not None else None,
     }
 
 
@@ -201,9 +221,26 @@ def _pass_json(passes: Sequence[Pass]) -> dict[str, Any] | None:
     }
 
 
+def processor_json(one: ProcessorStatus) -> dict[str, Any]:
+    """One media API: whether submissions to it are open, and how near they are to its limits."""
+    breaker = one.breaker
+    return {
+        "name": one.name,
+        "paused": breaker.paused,
+        "open": not breaker.paused and breaker.tripped_until is None,
+        "reason": pause_in_words(breaker) if breaker.paused else breaker.reason,
+        "last_24_hours": one.submitted_last_24_hours,
+        "per_day": one.policy.max_submissions_per_day,
+        "live_jobs": one.jobs_in_flight,
+        "max_concurrent_jobs": one.policy.max_concurrent_jobs,
+    }
+
+
 def status_json(status: Status) -> dict[str, Any]:
     """The whole status, for programs."""
     breaker, unserved = status.breaker, status.unserved
+    processors = [processor_json(one) for one in status.processors]
+    limits = ("last_24_hours", "per_day", "live_jobs", "max_concurrent_jobs")
     return {
         "daemon": {
             "running": not status.problems and not status.passes,  # passes: by a timer
@@ -215,11 +252,9 @@ def status_json(status: Status) -> dict[str, Any]:
         "submissions": {
             "open": not breaker.paused and breaker.tripped_until is None,
             "reason": pause_in_words(breaker) if breaker.paused else breaker.reason,
-            "last_24_hours": status.submitted_last_24_hours,
-            "per_day": status.policy.max_submissions_per_day,
-            "live_jobs": status.jobs_in_flight,
-            "max_concurrent_jobs": status.policy.max_concurrent_jobs,
+            **{name: sum(one[name] for one in processors) for name in limits},
         },
+        "processors": processors,
         "episodes": totals(status.counts),
         "feeds": [
             {

@@ -5,7 +5,7 @@ journal has the same claims in files outside of it (`store/journal.py`), so that
 was lost, restored or replaced can be told what was paid for meanwhile.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from feedwatch.core.episode import State
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
+from feedwatch.core.pipeline import ORDER, PROCESSOR_OF, Piped, Step, target_id
 
 TITLE_LENGTH = 120  # characters of a title that a claim keeps, for people
 TELLING_GUID = 20  # characters; a shorter guid, such as "12", is given by many publishers
@@ -68,7 +69,7 @@ class Claim:
     title: str
     keys: tuple[str, ...]  # of the episode, as `key_hash` writes them
     episode_id: int | None = None  # None: imported, and its episode was not met yet
-    step: str = "ads"
+    step: Step = Step.ADS
     term: int = 0  # of the leader that made the claim; 0 where there is but one daemon
     outcome: Outcome = Outcome.OPEN
     sent: bool = True  # False only where the POST surely never left
@@ -177,9 +178,10 @@ def finding(recorded: Claim, ledger: Mapping[str, Claim]) -> Finding | None:
     return Finding.SETTLED if answered or found else None
 
 
-def is_for(claim: Claim, target: Target) -> bool:
-    """Whether a claim was for this target, at whichever address of its API."""
-    return (claim.target.processor, claim.target.id) == (target.processor, target.id)
+def is_for(claim: Claim, targets: Iterable[Target]) -> bool:
+    """Whether a claim was for one of these targets, at whichever address of its API."""
+    ours = {(target.processor, target.id) for target in targets}
+    return (claim.target.processor, claim.target.id) in ours
 
 
 def is_at(claim: Claim, api: str) -> bool:
@@ -190,9 +192,40 @@ def is_at(claim: Claim, api: str) -> bool:
     return claim.target.api in ("", api)
 
 
-def is_alike(claim: Claim, api: str) -> bool:
-    """Whether a claim was made at an API like this one: a sandbox pays for nothing elsewhere."""
+def is_at_ours(claim: Claim, apis: Mapping[str, str]) -> bool:
+    """Whether a claim was made at the API that its processor has now; `apis` by processor."""
+    return is_at(claim, apis.get(claim.target.processor, ""))
+
+
+def is_for_here(claim: Claim, targets: Iterable[Target]) -> bool:
+    """Whether a claim was for one of these targets, at the very address of its API."""
+    return any(is_for(claim, [target]) and is_at(claim, target.api) for target in targets)
+
+
+def decisive_of(claims: Sequence[Claim]) -> Claim:
+    """Of an episode's claims, oldest first, the one that says where it is: how far, then newest."""
+    furthest = max(ORDER.index(one.step) for one in claims)
+    return [one for one in claims if ORDER.index(one.step) == furthest][-1]
+
+
+def is_alike(claim: Claim, apis: Mapping[str, str]) -> bool:
+    """Whether a claim was made at an API like ours: a sandbox pays for nothing elsewhere.
+
+    apis: the addresses of our APIs, by the names of their processors.
+    """
+    api = apis.get(claim.target.processor, next(iter(apis.values()), ""))
     return not claim.target.api or is_loopback(claim.target.api) == is_loopback(api)
+
+
+def target_of(step: Step, feed: Piped, apis: Mapping[str, str]) -> Target:
+    """What a POST for this step of a feed is for; without its API's address where none is known."""
+    processor = PROCESSOR_OF[step]
+    return Target(processor, apis.get(processor, ""), target_id(step, feed))
+
+
+def targets_of(feed: Piped, apis: Mapping[str, str]) -> list[Target]:
+    """All that POSTs for a feed may ever have been for, whatever its pipeline is now."""
+    return [target_of(step, feed, apis) for step in ORDER]
 
 
 def doubted_until(

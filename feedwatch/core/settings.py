@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from feedwatch.core.pipeline import ADS_ALONE, Pipeline, Step
+
 FEED_BLOCK = "FEEDWATCH_FEEDS__NAME__"  # how the keys of a feed begin
 
 
@@ -124,7 +126,8 @@ class FeedConfig:
 
     name: str
     url: str = field(repr=False)  # may carry a token
-    podcast_id: str
+    podcast_id: str = ""  # none is needed where the pipeline has no `ads`
+    pipeline: Pipeline = ADS_ALONE
     check_interval: timedelta = timedelta(minutes=15)
     rules: Rules = Rules()
     serving: ServeRules = ServeRules()
@@ -136,6 +139,10 @@ class FeedConfig:
     password: str | None = field(default=None, repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     user_agent: str | None = None
+
+    def options_of(self, step: Step) -> dict[str, Any] | None:
+        """The options of a step, as its API takes them."""
+        return self.ad_options if step is Step.ADS else None
 
     @property
     def served_path(self) -> str | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from feedwatch.core.alert import Trouble, Undelivered
-from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import Pass
@@ -29,16 +29,25 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessorStatus:
+    """One media API: its circuit breaker, its limits, and how near it is to them."""
+
+    name: str
+    breaker: CircuitBreaker
+    policy: Policy
+    submitted_last_24_hours: int
+    jobs_in_flight: int
+    queued: int  # episodes whose step it takes care of
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """The daemon's health, submissions and their limits, feeds, and what needs a person."""
 
     problems: Sequence[str]  # why the daemon makes no progress; empty while it does
     last_progress_at: datetime | None  # of the loop whose progress is the oldest
     passes: Sequence[Pass]  # of `run --once`, the newest first; empty where a daemon is run
-    breaker: CircuitBreaker
-    policy: Policy
-    submitted_last_24_hours: int
-    jobs_in_flight: int
+    processors: Sequence[ProcessorStatus]  # that the feeds' pipelines need
     counts: Mapping[str, EpisodeCounts]  # by the name of the feed
     feeds: Sequence[Feed]
     troubles: Sequence[Trouble]
@@ -50,8 +59,14 @@ class Status:
     journal: Mapping[str, str | None]  # why this user cannot write a place of it; None if it can
 
     @property
+    def breaker(self) -> CircuitBreaker:
+        """Those of all processors as one."""
+        return as_one({one.name: one.breaker for one in self.processors})
+
+    @property
     def needs_a_person(self) -> bool:
         """Whether something stands still until a person acts."""
-        is_blocked = self.breaker.blocked and self.breaker.tripped_until is not None
+        breakers = [one.breaker for one in self.processors]
+        is_blocked = any(one.blocked and one.tripped_until is not None for one in breakers)
         rests = any(feed.missing_podcast is not None for feed in self.feeds)
         return bool(self.waiting) or is_blocked or rests

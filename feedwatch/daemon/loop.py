@@ -275,8 +275,9 @@ class Daemon:
         context = self._context
         if context.store.claims.worth_waiting_for() > 0:
             return False
-        return not context.store.claims.may_claim_later(
-            context.processor.name, context.clock(), context.plan.policy
+        now, plan, claims = context.clock(), context.plan, context.store.claims
+        return not any(
+            claims.may_claim_later(name, now, plan.policy_of(name)) for name in context.processors
         )
 
     def _conclude(self) -> None:

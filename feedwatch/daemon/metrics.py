@@ -71,13 +71,13 @@ class Metrics:
         self._responses = Counter(
             "feedwatch_api_responses",
             "Responses of the media API, by their HTTP status.",
-            ["method", "code"],
+            ["processor", "method", "code"],
             registry=self._registry,
         )
         self._answers = Counter(
             "feedwatch_api_answers",
             "What the media API was taken to say, no answer at all included.",
-            ["request", "answer"],
+            ["processor", "request", "answer"],
             registry=self._registry,
         )
         for result in RESULTS.values():
@@ -94,22 +94,22 @@ class Metrics:
         self._checks.labels(RESULTS[type(outcome)]).inc()
         self._check_seconds.observe(seconds)
 
-    def responded(self, method: str, code: int) -> None:
-        """Count a response of the media API."""
-        self._responses.labels(method, str(code)).inc()
+    def responded(self, processor: str, method: str, code: int) -> None:
+        """Count a response of a media API."""
+        self._responses.labels(processor, method, str(code)).inc()
 
-    def answered(self, request: str, answer: str) -> None:
-        """Count what an answer of the media API means."""
-        self._answers.labels(request, answer).inc()
+    def answered(self, processor: str, request: str, answer: str) -> None:
+        """Count what an answer of a media API means."""
+        self._answers.labels(processor, request, answer).inc()
 
     def read_from(
         self,
         record: Callable[[], HealthRecord],
-        policy: Callable[[], Policy],
+        policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
     ) -> None:
         """From now on there are gauges, too: of the loops, the limits, and `Store.figures`."""
-        self._registry.register(_Gauges(record, policy, figures))
+        self._registry.register(_Gauges(record, policy_of, figures))
 
     def page(self) -> bytes:
         """All of them, as Prometheus reads them."""
@@ -136,7 +136,7 @@ class Counted:
     def submit(self, submission: Task, claimed: Moment) -> Answer:
         """Submit, and count the answer."""
         answer = self._processor.submit(submission, claimed)
-        self._metrics.answered("submit", _word(answer))
+        self._metrics.answered(self.name, "submit", _word(answer))
         return answer
 
     def prepare(self) -> Later | None:
@@ -146,13 +146,13 @@ class Counted:
     def poll(self, task: Task, media_id: str) -> Progress:
         """Poll, and count the answer."""
         progress = self._processor.poll(task, media_id)
-        self._metrics.answered("poll", _word(progress))
+        self._metrics.answered(self.name, "poll", _word(progress))
         return progress
 
     def probe(self, target: str, media_id: str | None) -> Later | None:
         """Probe, and count the answer."""
         failure = self._processor.probe(target, media_id)
-        self._metrics.answered("probe", "works" if failure is None else _word(failure))
+        self._metrics.answered(self.name, "probe", "works" if failure is None else _word(failure))
         return failure
 
     def has_target(self, target: str) -> bool | Later | None:
@@ -170,11 +170,11 @@ class _Gauges:
     def __init__(
         self,
         record: Callable[[], HealthRecord],
-        policy: Callable[[], Policy],
+        policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
     ) -> None:
         self._record = record
-        self._policy = policy
+        self._policy_of = policy_of
         self._count = figures
         self._lock = threading.Lock()
         self._figures: Figures | None = None
@@ -212,11 +212,12 @@ class _Gauges:
         works = figures is not None and not any(loop.trouble for loop in record.loops)
         yield _gauge("database_up", "1 if the database could be read and written.", int(works))
         if figures is not None:
-            yield from _of_episodes(figures, self._policy())
+            yield from _of_episodes(figures)
+            yield from _of_processors(figures, self._policy_of)
             yield from _of_feeds(figures)
 
 
-def _of_episodes(figures: Figures, policy: Policy) -> Iterator[Metric]:
+def _of_episodes(figures: Figures) -> Iterator[Metric]:
     states = _family("episodes", "Episodes, by state.", "state")
     for state in State:
         states.add_metric([state], figures.by_state.get(state, 0))
@@ -224,15 +225,30 @@ def _of_episodes(figures: Figures, policy: Policy) -> Iterator[Metric]:
     oldest = figures.oldest_queued_at
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0
     yield _gauge("oldest_queued_age_seconds", "Since the oldest queued episode was seen.", age)
+
+
+def _of_processors(figures: Figures, policy_of: Callable[[str], Policy]) -> Iterator[Metric]:
+    ours = {name: (one, policy_of(name)) for name, one in figures.processors.items()}
     for name, text, number in (
-        ("submissions_24h", "Submissions within 24 hours.", figures.submitted),
-        ("submissions_24h_limit", "How many there may be.", policy.max_submissions_per_day),
-        ("submissions_open", "1 unless paused or stopped by trouble.", figures.submissions_open),
-        ("jobs_live", "Jobs accepted and not final.", figures.live_jobs),
-        ("jobs_live_limit", "How many there may be.", policy.max_concurrent_jobs),
-        ("jobs_overdue", "Jobs not final by their deadline.", figures.overdue_jobs),
+        ("submissions_24h", "Submissions within 24 hours.", lambda one, _: one.submitted),
+        (
+            "submissions_24h_limit",
+            "How many there may be.",
+            lambda _, policy: policy.max_submissions_per_day,
+        ),
+        (
+            "submissions_open",
+            "1 unless paused or stopped by trouble.",
+            lambda one, _: one.submissions_open,
+        ),
+        ("jobs_live", "Jobs accepted and not final.", lambda one, _: one.live_jobs),
+        ("jobs_live_limit", "How many there may be.", lambda _, policy: policy.max_concurrent_jobs),
+        ("jobs_overdue", "Jobs not final by their deadline.", lambda one, _: one.overdue_jobs),
     ):
-        yield _gauge(name, text, number)
+        family = _family(name, text, "processor")
+        for processor, facts in ours.items():
+            family.add_metric([processor], number(*facts))
+        yield family
 
 
 def _of_feeds(figures: Figures) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from feedwatch.core.events import Change, Event, event
 from feedwatch.core.feed import ErrorKind, Feed, RemarkKind
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.masking import masked, shortened
+from feedwatch.core.pipeline import PROCESSOR_OF, Step
 from feedwatch.core.printable import counted
 from feedwatch.core.remarks import missing_podcast_in_words, remark_in_words
 from feedwatch.core.settings import feed_key
@@ -48,18 +49,13 @@ OVER = {
 
 def current_troubles(
     feeds: Collection[Feed],
-    breaker: CircuitBreaker,
+    breakers: Mapping[str, CircuitBreaker],
     waiting: Collection[Waiting],
     lost: Collection[LostPodcast] = (),
 ) -> list[Trouble]:
-    """Everything that needs a person, the gravest first."""
+    """Everything that needs a person, the gravest first; `breakers` by their processors' names."""
     found: list[Trouble | None] = []
-    if breaker.tripped_until is not None and breaker.blocked:
-        text = f"submissions stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
-        found.append(Trouble(kind="blocked", feed=None, text=text))
-    elif breaker.tripped_until is not None and breaker.failures >= FAILED_SUBMISSIONS:
-        text = f"submissions stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
-        found.append(Trouble(kind="stopped", feed=None, text=text))
+    found += [_of_breaker(name, breaker) for name, breaker in breakers.items()]
     active = [feed for feed in feeds if feed.active]
     found += [*map(_of_podcast, active), *map(_of_lost, lost)]
     found += [*map(_of_waiting, waiting), *map(_of_feed, active)]
@@ -101,15 +97,32 @@ def transitions(
         elif alert.gone_at is not None:  # it was over for a moment only
             yield Change(alert=replace(alert, gone_at=None))
     for key in alerts.keys() - {trouble.key for trouble in current}:
-        alert, (kind, feed) = alerts[key], key
+        alert, feed = alerts[key], key.feed
+        kind, _, processor = key.kind.partition(":")
         calm = CALM.get(kind, timedelta())
         if alert.gone_at is None and calm:
             yield Change(alert=replace(alert, gone_at=now))
         elif alert.gone_at is None or not timedelta() <= now - alert.gone_at < calm:
-            text = f"over: {f'feed {feed}: ' if feed else ''}{OVER.get(kind, kind)}"
-            over = Trouble(kind=kind, feed=feed, text=text)
+            of = f"feed {feed}: " if feed else f"{processor}: " if processor else ""
+            text = f"over: {of}{OVER.get(kind, kind)}"
+            over = Trouble(kind=kind, feed=feed, text=text, processor=processor or None)
             ended = _event("trouble.ended", over, alert, now)
             yield Change(alert=alert, over=True, event=ended)
+
+
+def _of_breaker(name: str, breaker: CircuitBreaker) -> Trouble | None:
+    # Inlet's keep the names that they were released with.
+    processor = name if name != PROCESSOR_OF[Step.ADS] else None
+    what = f"{processor}: submissions" if processor is not None else "submissions"
+    if breaker.tripped_until is None:
+        return None
+    if breaker.blocked:
+        text = f"{what} stop until somebody acts: {breaker.reason}; see `feedwatch doctor`"
+        return Trouble(kind="blocked", feed=None, text=text, processor=processor)
+    if breaker.failures >= FAILED_SUBMISSIONS:
+        text = f"{what} stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
+        return Trouble(kind="stopped", feed=None, text=text, processor=processor)
+    return None
 
 
 def _of_podcast(feed: Feed) -> Trouble | None:

@@ -1,6 +1,6 @@
 """Circuit breakers: one row for each media API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from sqlalchemy import Connection, Engine, insert, select, update
@@ -21,6 +21,11 @@ class BreakerStore:
         """The circuit breaker of `processor`; a new one if it has none yet."""
         with reading(self._engine) as db:
             return load(db, processor)
+
+    def of(self, processors: Iterable[str]) -> dict[str, CircuitBreaker]:
+        """The circuit breakers of several processors, by their names."""
+        with reading(self._engine) as db:
+            return {name: load(db, name) for name in processors}
 
     def change(
         self, processor: str, change: Callable[[CircuitBreaker], CircuitBreaker]
@@ -43,8 +48,12 @@ def load(db: Connection, processor: str, *, lock: bool = False) -> CircuitBreake
     """The circuit breaker of `processor`; a new one if it has none yet.
 
     With `lock`, no other transaction gets the lock before this one ends. So claims, which all take
-    it, come one after another.
+    that of their processor, come one after another. A lock needs a row, so one is made.
     """
     query = select(*columns_of(gates, but="processor")).where(gates.c.processor == processor)
     row = db.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    return CircuitBreaker(**row) if row is not None else CircuitBreaker()
+    if row is not None:
+        return CircuitBreaker(**row)
+    if lock:
+        ensure_breaker(db, processor)
+    return CircuitBreaker()

@@ -41,6 +41,10 @@ OF_OTHERS = {
     *("full_reads_requested", "missing_podcast"),
 }
 CHECK_COLUMNS = tuple(one.name for one in fields(Feed) if one.name not in OF_OTHERS)
+AS_ADMITTED = (  # columns of an episode that it has from the first
+    *("guid", "title", "description", "enclosure_url", "published_at", "state", "step", "reason"),
+    *("cause", "filter_fact", "feed_duration", "first_seen_at", "due_at"),
+)
 # A read or a check that was requested while the check ran has made the feed due: that stays so.
 _NEXT_CHECK = case(
     (
@@ -355,8 +359,9 @@ def _admit(
     ]
     if keys:
         db.execute(insert(identities), keys)
+    told = ("state", "reason", "step")
     entries = [
-        {"episode_id": new_id, "at": now, "state": one.episode.state, "reason": one.episode.reason}
+        {"episode_id": new_id, "at": now} | {name: getattr(one.episode, name) for name in told}
         for new_id, one in pairs
     ]
     db.execute(insert(history), entries)
@@ -365,26 +370,18 @@ def _admit(
 
 def _row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
     one = admission.episode
-    return {
-        "feed_id": feed.id,
-        "guid": one.guid,
-        "title": one.title,
-        "description": one.description,
-        "enclosure_url": one.enclosure_url,
-        "published_at": one.published_at,
-        "state": one.state,
-        "reason": one.reason,
-        "cause": one.cause,
-        "filter_fact": one.filter_fact,
-        "feed_duration": one.feed_duration,
-        "title_key": admission.title_key,
-        "seen_url": one.enclosure_url,
-        "seen_published_at": one.published_at,
-        "seen_duration": one.feed_duration,
-        "first_seen_at": one.first_seen_at,
-        "due_at": one.due_at,
-        "overdue": False,
-    } | dict.fromkeys(("attempts", "deferrals", "remote_stood", "version"), 0)
+    return (
+        {name: getattr(one, name) for name in AS_ADMITTED}
+        | {
+            "feed_id": feed.id,
+            "title_key": admission.title_key,
+            "seen_url": one.enclosure_url,
+            "seen_published_at": one.published_at,
+            "seen_duration": one.feed_duration,
+            "overdue": False,
+        }
+        | dict.fromkeys(("attempts", "deferrals", "remote_stood", "version"), 0)
+    )
 
 
 def _describe(db: Connection, feed: Feed) -> None:

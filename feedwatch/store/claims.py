@@ -5,12 +5,12 @@ and its outcome is written in one with the move that the answer leads to.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import episode_lifecycle, events
@@ -26,9 +26,18 @@ from feedwatch.core.ledger import (
     key_hash,
     paid_by,
 )
+from feedwatch.core.pipeline import EndedStep, Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
+from feedwatch.store.claim_rows import (
+    by_token,
+    fetch_claims,
+    insert_claim,
+    latest_claims,
+    next_number,
+    select_claims,
+)
 from feedwatch.store.database import reading
 from feedwatch.store.episodes import (
     fetch_episodes,
@@ -41,11 +50,9 @@ from feedwatch.store.feeds import set_doubt
 from feedwatch.store.limits import jobs_in_flight, refusals_in_a_row, submissions_since
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
-from feedwatch.store.sql import chunks, columns_of, is_due
+from feedwatch.store.sql import is_due
 
 _STRONGEST_FIRST = {kind: place for place, kind in enumerate(KeyKind)}
-OF_TARGET = ("processor", "api", "target")
-CLAIM_COLUMNS = tuple(column.key for column in claims.columns if column.key not in OF_TARGET)
 
 
 class Intent(NamedTuple):
@@ -56,9 +63,9 @@ class Intent(NamedTuple):
 
 
 class PutOff(NamedTuple):
-    """An episode that is not to be submitted yet, as it waits."""
+    """What an episode is that is not to be submitted now: as it waits, or is concluded."""
 
-    waiting: Episode
+    after: Episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,20 +110,22 @@ class ClaimStore:
                 return ClaimResult()
             if last is not None and not by_token(db, [last]):
                 return ClaimResult(ledger_differs=True)
-            if jobs_in_flight(db, but_overdue=True) >= policy.max_concurrent_jobs:
+            if jobs_in_flight(db, processor, but_overdue=True) >= policy.max_concurrent_jobs:
                 return ClaimResult()
-            if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
+            if submissions_since(db, now - DAY, processor) >= policy.max_submissions_per_day:
                 return ClaimResult()
             passed_over: set[str] = set()
             others: list[tuple[Episode, Episode]] = []
-            while (before := _next_queued(db, passed_over, now)) is not None:
+            while (before := _next_queued(db, processor, passed_over, now)) is not None:
                 order = intent(before)
                 if order is None:
                     passed_over.add(before.feed)
                     continue
                 if isinstance(order, PutOff):
-                    saved = move_episode(db, before, order.waiting, now)
+                    saved = move_episode(db, before, order.after, now)
                     others += [(before, saved)] if saved is not None else []
+                    if saved is not None and saved.state is State.READY:
+                        self._outbox.put(db, events.ready(saved, now), now)
                     continue
                 keys = fetch_keys(db, before.id)
                 paid = _paid_already(db, before, keys, order.target)
@@ -125,10 +134,12 @@ class ClaimStore:
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue
-                saved = move_episode(db, before, order.claimed, now)
+                claim = _claim_for(order, next_number(db), keys, now)
+                claimed = replace(order.claimed, claim=claim.number)
+                saved = move_episode(db, before, claimed, now)
                 if saved is None:  # another process has changed it since it was read
                     continue
-                claim = _add_claim(db, before, order.target, keys, now)
+                insert_claim(db, claim)
                 return ClaimResult(episode=saved, claim=claim, others=others)
         return ClaimResult(others=others)
 
@@ -142,10 +153,12 @@ class ClaimStore:
         *,
         sent: bool = True,
         actor: str | None = None,
+        ended: EndedStep | None = None,
     ) -> Episode | None:
         """Write what came of a claim, and the move of its episode that follows: both or neither.
 
-        `actor` is the person who found out, if it was one. Returns the episode as saved. None if
+        `actor` is the person who found out, if it was one, `ended` the step that has ended by it.
+        Returns the episode as saved. None if
         somebody else has changed it since `before` was read: then nothing is written, or the claim
         would be settled and its episode in doubt for ever. Raises `StoreError`, also where the
         database refuses the statement for a cause of its own: an answer must not be given up for
@@ -160,7 +173,7 @@ class ClaimStore:
             with self._engine.begin() as db:
                 if not by_token(db, [token]):
                     return None  # another database: the next claim will notice
-                saved = move_episode(db, before, after, now, actor)
+                saved = move_episode(db, before, after, now, actor, ended=ended)
                 if saved is not None:
                     db.execute(change)
                 return saved
@@ -197,14 +210,14 @@ class ClaimStore:
             breaker = breakers.load(db, processor)
             if breaker.paused or breaker.blocked:
                 return False
-            if submissions_since(db, now - DAY) >= policy.max_submissions_per_day:
+            if submissions_since(db, now - DAY, processor) >= policy.max_submissions_per_day:
                 return False
-            return _next_queued(db, (), now, or_deferred=True) is not None
+            return _next_queued(db, processor, (), now, or_deferred=True) is not None
 
-    def in_flight(self) -> int:
+    def in_flight(self, processor: str | None = None) -> int:
         """How many jobs are accepted and not final, with the submissions under way."""
         with reading(self._engine) as db:
-            return jobs_in_flight(db)
+            return jobs_in_flight(db, processor)
 
     def worth_waiting_for(self) -> int:
         """The same without those that have said the same wrong thing many times in a row.
@@ -214,15 +227,21 @@ class ClaimStore:
         with reading(self._engine) as db:
             return jobs_in_flight(db, but_stuck=True)
 
-    def submitted_since(self, moment: datetime) -> int:
+    def queued(self, processor: str) -> int:
+        """How many episodes are queued for a step of this processor."""
+        is_queued = and_(episodes.c.state == State.QUEUED, episodes.c.step.in_(steps_of(processor)))
+        with reading(self._engine) as db:
+            return db.scalars(select(func.count()).select_from(episodes).where(is_queued)).one()
+
+    def submitted_since(self, moment: datetime, processor: str | None = None) -> int:
         """How many POSTs have left since `moment`, or may have."""
         with reading(self._engine) as db:
-            return submissions_since(db, moment)
+            return submissions_since(db, moment, processor)
 
-    def refusals_in_a_row(self, feed: str) -> int:
-        """How many of a feed's POSTs were refused since one was taken or its queue approved."""
+    def refusals_in_a_row(self, feed: str, step: Step) -> int:
+        """How many of a feed's POSTs for a step were refused since one was taken or approved."""
         with reading(self._engine) as db:
-            return refusals_in_a_row(db, feed)
+            return refusals_in_a_row(db, feed, step)
 
     def database_id(self) -> DatabaseId:
         """Which database this is, and the number of its last claim."""
@@ -244,6 +263,26 @@ class ClaimStore:
         with reading(self._engine) as db:
             found = fetch_claims(db, select_claims().where(claims.c.episode_id == episode_id))
         return found[-1] if found else None
+
+    def of(self, episode: Episode) -> Claim | None:
+        """The claim of the POST that an episode's row is about."""
+        if episode.claim is None:
+            return None
+        with reading(self._engine) as db:
+            found = fetch_claims(db, select_claims().where(claims.c.number == episode.claim))
+        return found[0] if found else None
+
+    def latest_job(self, processor: str) -> tuple[str, str] | None:
+        """The target and the id of the newest job of a processor."""
+        query = (
+            select(claims.c.target, claims.c.media_id)
+            .where(claims.c.processor == processor, claims.c.media_id.is_not(None))
+            .order_by(claims.c.number.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as db:
+            row = db.execute(query).first()
+        return (row.target, row.media_id) if row is not None else None
 
     def apis_of_episodes(self) -> dict[int, set[str]]:
         """At which APIs each episode may have been paid for, by the episodes' ids."""
@@ -277,47 +316,28 @@ def ensure_database_id(db: Connection) -> None:
         db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
-def next_number(db: Connection) -> int:
-    """The number of the next claim. The row is locked, so that two processors get two numbers."""
-    counted = update(imprint).values(claims=imprint.c.claims + 1).returning(imprint.c.claims)
-    number: int = db.scalars(counted).one()
-    return number
-
-
-def insert_claim(db: Connection, claim: Claim) -> None:
-    """Add a claim and its keys to the ledger."""
-    target = claim.target
-    db.execute(
-        insert(claims).values(
-            {name: getattr(claim, name) for name in CLAIM_COLUMNS}
-            | {"processor": target.processor, "api": target.api, "target": target.id}
-        )
-    )
-    paid_for = {"processor": target.processor, "target": target.id, "number": claim.number}
-    rows = [paid_for | {"key": key} for key in dict.fromkeys(claim.keys)]
-    if rows:
-        db.execute(insert(claim_keys), rows)
-
-
-def _add_claim(
-    db: Connection, episode: Episode, target: Target, keys: Collection[Key], now: datetime
-) -> Claim:
-    claim = Claim(
-        number=next_number(db),
+def _claim_for(order: Intent, number: int, keys: Collection[Key], now: datetime) -> Claim:
+    episode = order.claimed
+    return Claim(
+        number=number,
         token=str(uuid4()),
         at=now,
-        target=target,
+        target=order.target,
+        step=episode.step,
         feed=episode.feed,
         title=episode.title[:TITLE_LENGTH],
         keys=tuple(map(key_hash, sorted(keys, key=lambda key: _STRONGEST_FIRST[key.kind]))),
         episode_id=episode.id,
     )
-    insert_claim(db, claim)
-    return claim
 
 
 def _next_queued(
-    db: Connection, but_feeds: Collection[str], due_by: datetime, *, or_deferred: bool = False
+    db: Connection,
+    processor: str,
+    but_feeds: Collection[str],
+    due_by: datetime,
+    *,
+    or_deferred: bool = False,
 ) -> Episode | None:
     """The oldest episode that may be submitted and is due, or was deferred once."""
     due = is_due(episodes.c.due_at, due_by)
@@ -326,6 +346,7 @@ def _next_queued(
         select_episodes()
         .where(
             episodes.c.state == State.QUEUED,
+            episodes.c.step.in_(steps_of(processor)),
             episodes.c.description.is_not(None),
             feeds.c.active,
             ~feeds.c.paused,
@@ -357,43 +378,3 @@ def _paid_already(
             claims.c.number > (episode.cleared_claim or 0),
         )
     return paid_by(keys, reversed(fetch_claims(db, query)), target)
-
-
-def select_claims() -> Select[Any]:
-    """Claims, by their numbers: for `fetch_claims`."""
-    return select(*columns_of(claims)).order_by(claims.c.number)
-
-
-def fetch_claims(db: Connection, query: Select[Any]) -> list[Claim]:
-    """The claims of a query that was made from `select_claims`, with their keys."""
-    rows = list(db.execute(query).mappings())
-    keys: dict[int, list[str]] = {row["number"]: [] for row in rows}
-    for chunk in chunks(keys):
-        of_these = select(claim_keys.c.number, claim_keys.c.key).where(
-            claim_keys.c.number.in_(chunk)
-        )
-        for number, key in db.execute(of_these):
-            keys[number].append(key)
-    return [_claim(keys=tuple(keys[row["number"]]), **row) for row in rows]
-
-
-def latest_claims(db: Connection, most: int) -> list[Claim]:
-    """The latest claims, with their keys, the oldest of them first."""
-    newest = select_claims().order_by(None).order_by(claims.c.number.desc()).limit(most)
-    return fetch_claims(db, newest)[::-1]
-
-
-def by_token(db: Connection, tokens: Collection[str]) -> dict[str, Claim]:
-    """The claims that have these tokens, without their keys."""
-    return {
-        row["token"]: _claim(keys=(), **row)
-        for chunk in chunks(tokens)
-        for row in db.execute(
-            select(*columns_of(claims)).where(claims.c.token.in_(chunk))
-        ).mappings()
-    }
-
-
-def _claim(*, processor: str, api: str, target: str, outcome: str, **values: Any) -> Claim:
-    """The claim of a row and its keys."""
-    return Claim(target=Target(processor, api, target), outcome=Outcome(outcome), **values)

@@ -1,20 +1,22 @@
 """Episodes: their rows, moved by compare-and-set, and their history."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, case, exists, func, insert, select, update
 
 from feedwatch.core import events
 from feedwatch.core.episode import WAITING, Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
+from feedwatch.core.pipeline import ORDER, EndedStep, Pipeline, Step
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import episodes, feeds, history, identities
-from feedwatch.store.sql import is_due
+from feedwatch.store.sql import chunks, is_due
+from feedwatch.store.steps import fetch_steps, keep_step
 
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 MOST_NOTES = 20  # lines of history of one stay in a state
@@ -37,16 +39,12 @@ class EpisodeStore:
         """The episode whose job has this id at the media API."""
         return self._first(select_episodes().where(episodes.c.media_id == media_id).limit(1))
 
-    def latest_job(self) -> Episode | None:
-        """The newest episode whose job has an id at the media API."""
-        query = select_episodes().where(episodes.c.media_id.is_not(None))
-        return self._first(query.order_by(episodes.c.id.desc()).limit(1))
-
     def other_jobs(self, job: Episode) -> list[Episode]:
         """The episodes besides `job` whose jobs, of the same podcast, are not final."""
         return self._all(
             select_episodes().where(
                 episodes.c.state == State.PROCESSING,
+                episodes.c.step == job.step,
                 episodes.c.podcast_id == job.podcast_id,
                 episodes.c.id != job.id,
             )
@@ -82,7 +80,12 @@ class EpisodeStore:
         return address
 
     def due(
-        self, state: State, now: datetime, limit: int, but: Collection[int] = ()
+        self,
+        state: State,
+        now: datetime,
+        limit: int,
+        but: Collection[int] = (),
+        steps: Collection[Step] = ORDER,
     ) -> list[Episode]:
         """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
         query = (
@@ -91,11 +94,35 @@ class EpisodeStore:
                 episodes.c.state == state,
                 is_due(episodes.c.due_at, now),
                 episodes.c.id.not_in(but),
+                episodes.c.step.in_(steps),
             )
             .order_by(episodes.c.due_at)
             .limit(limit)
         )
         return self._all(query)
+
+    def misplaced(self, pipelines: Mapping[str, Pipeline]) -> list[Episode]:
+        """Queued episodes that are at another step than their feeds' pipelines have them be at.
+
+        pipelines: by the names of the feeds.
+        """
+        names: dict[Pipeline, list[str]] = {}
+        for name, pipeline in pipelines.items():
+            names.setdefault(pipeline, []).append(name)
+        found = []
+        for pipeline, some in names.items():
+            begun, at = episodes.c.source_url.is_not(None), episodes.c.step
+            is_wrong = case(
+                (begun, at.not_in([one.step for one in pipeline])), else_=at != pipeline[0].step
+            )
+            query = select_episodes().where(
+                episodes.c.state == State.QUEUED, feeds.c.active, is_wrong
+            )
+            # Mostly all have one pipeline, and few are queued.
+            for chunk in chunks(some) if len(names) > 1 else [some]:
+                only = query.where(feeds.c.name.in_(chunk)) if len(names) > 1 else query
+                found += self._all(only)
+        return found
 
     def look_again(self, now: datetime) -> None:
         """Have what waits be asked for at once: what it waits for may be another thing now.
@@ -110,30 +137,35 @@ class EpisodeStore:
 
     def history(self, episode_id: int) -> list[HistoryEntry]:
         """An episode's history, oldest entry first."""
-        query = (
-            select(history.c.at, history.c.state, history.c.reason, history.c.actor)
-            .where(history.c.episode_id == episode_id)
-            .order_by(history.c.id)
-        )
+        query = select(history).where(history.c.episode_id == episode_id).order_by(history.c.id)
         with reading(self._engine) as db:
             return [
-                HistoryEntry(at=row.at, state=State(row.state), reason=row.reason, actor=row.actor)
+                history_entry(row.at, row.state, row.reason, row.actor, row.step)
                 for row in db.execute(query)
             ]
+
+    def ended_steps(self, episode_id: int) -> list[EndedStep]:
+        """An episode's steps that have ended, oldest first."""
+        with reading(self._engine) as db:
+            return fetch_steps(db, episode_id)
 
     def keys(self, episode_id: int) -> list[Key]:
         """The keys by which an episode is known."""
         with reading(self._engine) as db:
             return fetch_keys(db, episode_id)
 
-    def save(self, before: Episode, after: Episode, now: datetime) -> Episode | None:
+    def save(
+        self, before: Episode, after: Episode, now: datetime, ended: EndedStep | None = None
+    ) -> Episode | None:
         """Replace `before` by `after`, and put an event into the outbox if it has become ready.
+
+        `ended` is the step that has ended by it.
 
         Returns the episode as saved; None, with nothing written, if somebody else has changed it
         since `before` was read, or if its media id is another episode's.
         """
         with self._engine.begin() as db:
-            saved = move_episode(db, before, after, now)
+            saved = move_episode(db, before, after, now, ended=ended)
             if saved is not None and saved.state is State.READY:
                 self._outbox.put(db, events.ready(saved, now), now)
         return saved
@@ -145,9 +177,11 @@ class EpisodeStore:
         *,
         actor: str,
         settled_feed: str | None = None,
+        ended: Mapping[int, EndedStep] = {},
     ) -> list[int]:
         """Write a person's decision about episodes, each before and after, all of it or nothing.
 
+        ended: the steps that have ended by it, by the episodes' ids.
         settled_feed: all its held episodes are decided by this, so its new ones are no longer held
             for their date.
 
@@ -157,7 +191,7 @@ class EpisodeStore:
         with self._engine.begin() as db:
             overtaken = []
             for before, after in moves:
-                saved = move_episode(db, before, after, now, actor)
+                saved = move_episode(db, before, after, now, actor, ended=ended.get(before.id))
                 if saved is None:
                     overtaken.append(before.id)
                 elif saved.state is State.READY:
@@ -187,8 +221,17 @@ def fetch_episodes(db: Connection, query: Select[Any]) -> list[Episode]:
     for row in db.execute(query).mappings():
         values = {name: row[name] for name in ("id", "feed", *EPISODE_COLUMNS)}
         cause = Cause(row["cause"]) if row["cause"] is not None else None
-        found.append(Episode(**values | {"state": State(row["state"]), "cause": cause}))
+        words = {"state": State(row["state"]), "cause": cause, "step": Step(row["step"])}
+        found.append(Episode(**values | words))
     return found
+
+
+def history_entry(
+    at: datetime, state: str, reason: str | None, actor: str | None, step: str | None
+) -> HistoryEntry:
+    """An entry of the history as its row has it."""
+    done = Step(step) if step is not None else None
+    return HistoryEntry(at=at, state=State(state), reason=reason, actor=actor, step=done)
 
 
 def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
@@ -205,13 +248,14 @@ def move_episode(
     actor: str | None = None,
     *,
     was_read: bool = False,
+    ended: EndedStep | None = None,
 ) -> Episode | None:
     """Write an episode and its history entry.
 
     None if `before` is not what is stored, or if the media id is another episode's: two of them
     would get one audio, and one of two payments would be forgotten.
 
-    `actor` is the person whose decision it was, if it was one's.
+    `actor` is the person whose decision it was, if it was one's; `ended` the step that has ended.
 
     One that waits again is read again from the feed, which may have corrected it meanwhile; one
     that was skipped, or whose description was never read, makes its feed due for that. Not so if it
@@ -241,9 +285,12 @@ def move_episode(
         if unread or before.state is State.SKIPPED:
             requested["due_at"] = now
         db.execute(update(feeds).where(feeds.c.id == feed_id).values(requested))
-    if after.state is before.state and after.reason != before.reason and actor is None:
+    if ended is not None:
+        keep_step(db, after.id, ended)
+    is_same = (after.state, after.step) == (before.state, before.step)
+    if is_same and after.reason != before.reason and actor is None:
         note(db, after, after.reason or f"no longer so: {before.reason}", now)
-    elif (after.state, after.reason) != (before.state, before.reason):
+    elif not is_same or after.reason != before.reason:
         entry = {
             "episode_id": after.id,
             "at": now,
@@ -251,6 +298,7 @@ def move_episode(
             "state": after.state,
             "reason": after.reason,
             "actor": actor,
+            "step": after.step,
         }
         db.execute(insert(history).values(entry))
     return after
@@ -277,5 +325,5 @@ def note(db: Connection, episode: Episode, text: str, now: datetime) -> None:
         return
     if len(said) == MOST_NOTES:
         text += LAST_NOTE
-    line = {"previous": episode.state, "state": episode.state, "reason": text}
+    line = {"previous": episode.state, "state": episode.state, "reason": text, "step": episode.step}
     db.execute(insert(history).values(episode_id=episode.id, at=now, **line))

@@ -18,15 +18,16 @@ from feedwatch.core.ledger import (
     Outcome,
     Restoration,
     Target,
+    decisive_of,
     doubted_until,
     finding,
-    is_at,
-    is_for,
+    is_at_ours,
+    is_for_here,
     is_met_by,
     key_hash,
 )
 from feedwatch.core.settings import Policy
-from feedwatch.store.claims import (
+from feedwatch.store.claim_rows import (
     by_token,
     fetch_claims,
     insert_claim,
@@ -74,7 +75,7 @@ class Imports:
         feeds_of: Mapping[str, Collection[str]],
         now: datetime,
         policy: Policy,
-        api: str,
+        apis: Mapping[str, str],
     ) -> Comparison:
         """Import what the ledger lacks of `recorded`, claims by their numbers, in one transaction.
 
@@ -89,19 +90,22 @@ class Imports:
             missing = [one for one in recorded if finding(one, known) is Finding.MISSING]
             done = Restoration()
             if missing:
-                done = _take_over(db, missing, feeds_of, now, policy, api)
+                done = _take_over(db, missing, feeds_of, now, policy, apis)
                 self._outbox.put(db, events.restored(now, done), now)
             return Comparison(known, done, latest_claims(db, FILLED_UP))
 
     def waiting(
-        self, target: Target, missing: Sequence[Claim], feeds_of: Mapping[str, Collection[str]]
+        self,
+        targets: Collection[Target],
+        missing: Sequence[Claim],
+        feeds_of: Mapping[str, Collection[str]],
     ) -> list[Claim]:
-        """The claims for `target` that will wait for their items once `missing` is imported."""
-        ours = [one for one in missing if is_for(one, target) and is_at(one, target.api)]
+        """The claims for `targets` that will wait for their items once `missing` is imported."""
+        ours = [one for one in missing if is_for_here(one, targets)]
         with reading(self._engine) as db:
             episode_of = _episodes_of(db, ours, feeds_of)
             unmet = [claim for claim in ours if episode_of[claim.token] is None]
-            return _waiting(db, target) + unmet
+            return _waiting(db, targets) + unmet
 
 
 def _take_over(
@@ -110,14 +114,14 @@ def _take_over(
     feeds_of: Mapping[str, Collection[str]],
     now: datetime,
     policy: Policy,
-    api: str,
+    apis: Mapping[str, str],
 ) -> Restoration:
     """Import `missing`; the episode of each claim becomes `processing` or `unknown`.
 
     What turns up later in the claims' feeds and is dated before them is held: a person may have
     skipped it meanwhile.
     """
-    episode_of = _episodes_of(db, [one for one in missing if is_at(one, api)], feeds_of)
+    episode_of = _episodes_of(db, [one for one in missing if is_at_ours(one, apis)], feeds_of)
     taken = {
         number
         for chunk in chunks([claim.number for claim in missing])
@@ -132,13 +136,15 @@ def _take_over(
         episode_id = episode_of.get(claim.token)
         number = claim.number if claim.number not in taken else next_number(db)
         taken.add(number)
-        insert_claim(db, replace(claim, number=number, episode_id=episode_id))
-        if claim.outcome not in PERHAPS_PAID or not is_at(claim, api):
+        inserted = replace(claim, number=number, episode_id=episode_id)
+        insert_claim(db, inserted)
+        if claim.outcome not in PERHAPS_PAID or not is_at_ours(claim, apis):
             continue
         if episode_id is None:
             unmet += 1
         else:
-            decisive[episode_id] = claim  # of several the newest
+            others = [decisive[episode_id]] if episode_id in decisive else []
+            decisive[episode_id] = decisive_of([*others, inserted])
     states = [
         after.state
         for episode in _episodes(db, decisive)
@@ -156,7 +162,7 @@ def _take_over(
 def meet_claims(
     db: Connection,
     new: Sequence[tuple[Episode, Collection[Key]]],
-    target: Target,
+    targets: Collection[Target],
     now: datetime,
     policy: Policy,
 ) -> list[tuple[Episode, Episode]]:
@@ -164,7 +170,7 @@ def meet_claims(
 
     Returns the episodes that have moved by it, before and after.
     """
-    waiting = _waiting(db, target)
+    waiting = _waiting(db, targets)
     moved = []
     for episode, keys in new if waiting else ():
         met = [one for one in waiting if is_met_by(one, keys, episode.feed)]
@@ -175,7 +181,7 @@ def meet_claims(
         row = claims.c.number.in_(numbers)
         db.execute(update(claims).where(row).values(episode_id=episode.id))
         paid = [one for one in met if one.outcome in PERHAPS_PAID]
-        after = _import(db, episode, paid[-1], now, policy) if paid else None
+        after = _import(db, episode, decisive_of(paid), now, policy) if paid else None
         if after is not None:
             moved.append((episode, after))
     return moved
@@ -194,15 +200,11 @@ def _import(
     return move_episode(db, episode, doubtful, now) if doubtful is not None else None
 
 
-def _waiting(db: Connection, target: Target) -> list[Claim]:
-    """The imported claims for `target` that wait for their items."""
-    query = select_claims().where(
-        claims.c.episode_id.is_(None),
-        claims.c.processor == target.processor,
-        claims.c.target == target.id,
-        claims.c.api.in_(("", target.api)),  # as `is_at` has it
-    )
-    return fetch_claims(db, query)
+def _waiting(db: Connection, targets: Collection[Target]) -> list[Claim]:
+    """The imported claims for `targets` that wait for their items."""
+    ids = [target.id for target in targets]
+    query = select_claims().where(claims.c.episode_id.is_(None), claims.c.target.in_(ids))
+    return [claim for claim in fetch_claims(db, query) if is_for_here(claim, targets)]
 
 
 def _episodes_of(

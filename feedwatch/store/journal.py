@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
+from feedwatch.core.pipeline import Step
 from feedwatch.core.printable import counted
 
 log = logging.getLogger(__name__)
@@ -281,6 +282,7 @@ def _is_whole(line: Any) -> bool:
         else:
             texts = [*_texts_of(line), *line["keys"]]
             urlsplit(line["api"])
+            Step(line["step"])
             for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):
                 if type(number) is not int or not 0 <= number < 2**63:
                     return False
@@ -317,7 +319,7 @@ def _claim(line: Line, settled: Line | None) -> Claim:
         at=datetime.fromisoformat(line["at"]),
         term=line["term"],
         target=Target(line["proc"], line["api"], line["target"]),
-        step=line["step"],
+        step=Step(line["step"]),
         feed=line["feed"],
         episode_id=line["ep"],
         title=line["title"],

@@ -5,18 +5,30 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, func, or_, select
 
 from feedwatch.core.episode import LIVE, State
+from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.store.schema import claims, episodes, feeds, history
 
 MANY_POLLS = 20  # in a row
+IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
 
-def jobs_in_flight(db: Connection, *, but_overdue: bool = False, but_stuck: bool = False) -> int:
+def jobs_in_flight(
+    db: Connection,
+    processor: str | None = None,
+    *,
+    but_overdue: bool = False,
+    but_stuck: bool = False,
+) -> int:
     """How many jobs are not final. An overdue one may never be: it must not make others wait.
+
+    processor: None counts those of all.
 
     A job is stuck that has said the same wrong thing many times in a row.
     """
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
+    if processor is not None:
+        query = query.where(episodes.c.step.in_(steps_of(processor)))
     if but_overdue:
         query = query.where(~episodes.c.overdue)
     if but_stuck:
@@ -25,8 +37,15 @@ def jobs_in_flight(db: Connection, *, but_overdue: bool = False, but_stuck: bool
     return db.scalars(query).one()
 
 
-def refusals_in_a_row(db: Connection, feed: str) -> int:
-    """How many of a feed's POSTs were refused since one was taken or its queue approved.
+def overdue_jobs(db: Connection, processor: str) -> int:
+    """How many jobs were not final by their deadline."""
+    is_its_own = episodes.c.step.in_(steps_of(processor))
+    query = select(func.count()).select_from(episodes).where(IS_OVERDUE, is_its_own)
+    return db.scalars(query).one()
+
+
+def refusals_in_a_row(db: Connection, feed: str, step: Step) -> int:
+    """How many of a feed's POSTs for a step were refused since one was taken or some approved.
 
     What was surely not taken, or is in doubt, says nothing.
     """
@@ -37,7 +56,11 @@ def refusals_in_a_row(db: Connection, feed: str) -> int:
     of_feed = (
         select(entry.id, refused.label("refused"))
         .select_from(history.join(episodes, episodes.c.id == entry.episode_id).join(feeds))
-        .where(feeds.c.name == feed, or_(approved, refused, accepted))
+        .where(
+            feeds.c.name == feed,
+            func.coalesce(entry.step, Step.ADS) == step,
+            or_(approved, refused, accepted),
+        )
     ).subquery()
     last_other = (
         select(func.coalesce(func.max(of_feed.c.id), 0)).where(~of_feed.c.refused).scalar_subquery()
@@ -46,8 +69,11 @@ def refusals_in_a_row(db: Connection, feed: str) -> int:
     return db.scalars(count.where(of_feed.c.refused, of_feed.c.id > last_other)).one()
 
 
-def submissions_since(db: Connection, moment: datetime) -> int:
-    """How many POSTs have left, or may have: refused ones count, since they reach the API, too."""
+def submissions_since(db: Connection, moment: datetime, processor: str | None = None) -> int:
+    """How many POSTs have left, or may have: refused ones count, since they reach the API, too.
+
+    processor: None counts those of all.
+    """
     query = (
         select(func.count())
         .select_from(claims)
@@ -57,4 +83,6 @@ def submissions_since(db: Connection, moment: datetime) -> int:
             claims.c.sent,
         )
     )
+    if processor is not None:
+        query = query.where(claims.c.processor == processor)
     return db.scalars(query).one()

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Select, and_, func, or_, select
 
 from feedwatch.core.episode import Episode, HistoryEntry, State
 from feedwatch.store.database import reading
-from feedwatch.store.episodes import fetch_episodes, select_episodes
+from feedwatch.store.episodes import fetch_episodes, history_entry, select_episodes
 from feedwatch.store.schema import episodes, feeds, history
 from feedwatch.store.statistics import counts
 
@@ -121,6 +121,7 @@ class Listings:
                 history.c.state,
                 history.c.reason,
                 history.c.actor,
+                history.c.step,
             )
             .join_from(history, episodes, episodes.c.id == history.c.episode_id)
             .join(feeds, feeds.c.id == episodes.c.feed_id)
@@ -138,9 +139,7 @@ class Listings:
                     episode_id=row.episode_id,
                     feed=row.name,
                     title=row.title,
-                    entry=HistoryEntry(
-                        at=row.at, state=State(row.state), reason=row.reason, actor=row.actor
-                    ),
+                    entry=history_entry(row.at, row.state, row.reason, row.actor, row.step),
                 )
                 for row in db.execute(query)
             ]

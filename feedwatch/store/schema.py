@@ -24,9 +24,11 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 from feedwatch.core.feed import Remark, RemarkKind
+from feedwatch.core.pipeline import Step
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -146,6 +148,11 @@ episodes = Table(
     Column("seen_duration", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
+    # The row describes this step, under way or next; `source_url` is what it is given, null for the
+    # enclosure, and `claim` that of its POST.
+    Column("step", String(16), nullable=False, server_default=Step.ADS.value),
+    Column("source_url", Text),
+    Column("claim", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("deferrals", Integer, nullable=False),
     Column("podcast_id", Text),
@@ -257,7 +264,29 @@ history = Table(
     Column("state", String(16), nullable=False),
     Column("reason", Text),
     Column("actor", String(120)),  # whose decision it was, and how it came; null: feedwatch's own
+    Column("step", String(16)),  # null: from before there were steps
     Index(None, "previous", "at"),
+)
+
+# The steps that have ended, each with what came of it; written in the transaction of the move. A
+# row changes only where a job that had failed mends itself.
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("episode_id", ForeignKey("episodes.id"), nullable=False),
+    Column("step", String(16), nullable=False),
+    Column("processor", String(32), nullable=False),
+    Column("target", Text),
+    Column("claim", BigInteger),  # null: it was never submitted
+    Column("job_id", Text),
+    Column("outcome", String(12), nullable=False),
+    Column("remote_status", Text),
+    Column("url", Text),
+    Column("result", JSON(none_as_null=True)),
+    Column("submitted_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("episode_id", "step", "claim", name="uq_steps_episode_id"),
 )
 
 # Circuit breakers, one row for each media API. Its lock also makes claims one after another.

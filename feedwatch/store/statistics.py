@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 
 from feedwatch.core.alert import LostPodcast, Waiting
-from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.episode import LIVE, EpisodeCounts, State
 from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
@@ -17,10 +17,8 @@ from feedwatch.core.job_lifecycle import LOST, LOST_STANDS
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
 from feedwatch.store.database import reading
-from feedwatch.store.limits import jobs_in_flight, submissions_since
+from feedwatch.store.limits import IS_OVERDUE, jobs_in_flight, overdue_jobs, submissions_since
 from feedwatch.store.schema import episodes, feeds
-
-IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +31,22 @@ class FeedFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessorFigures:
+    """One media API's figures for the metrics."""
+
+    submitted: int  # within 24 hours
+    live_jobs: int
+    overdue_jobs: int
+    submissions_open: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """The figures for the metrics."""
 
     by_state: Mapping[State, int]  # episodes
     oldest_queued_at: datetime | None  # when the longest known queued episode was first seen
-    submitted: int  # within 24 hours
-    live_jobs: int
-    overdue_jobs: int
-    submissions_open: bool
+    processors: Mapping[str, ProcessorFigures]  # by their names
     feeds_by_state: Mapping[FeedState, int]
     feeds: Sequence[FeedFigures]  # all, or those without success for longest
 
@@ -136,28 +141,32 @@ class Statistics:
             )
 
     def figures(
-        self, processor: str, now: datetime, *, most_feeds: int, but_at_most: int
+        self, processors: Collection[str], now: datetime, *, most_feeds: int, but_at_most: int
     ) -> Figures:
         """The figures for the metrics; of more feeds than `most_feeds`, only `but_at_most` each."""
         queued = select(func.min(episodes.c.first_seen_at)).where(episodes.c.state == State.QUEUED)
-        overdue = select(func.count()).select_from(episodes).where(IS_OVERDUE)
         each_feed = (
             select(feeds.c.name, feeds.c.success_at, feeds.c.failures)
             .where(feeds.c.active)
             .order_by(feeds.c.success_at.is_not(None), feeds.c.success_at)
         )
         with reading(self._engine) as db:
-            breaker = breakers.load(db, processor)
-            by_feed = feeds_by_state(db, breaker)
+            by_name = {name: breakers.load(db, name) for name in processors}
+            by_feed = feeds_by_state(db, as_one(by_name))
             limit = most_feeds if sum(by_feed.values()) <= most_feeds else but_at_most
             rows = db.execute(each_feed.limit(limit)).mappings()
             return Figures(
                 by_state=counts(db, list(State)),
                 oldest_queued_at=db.scalars(queued).one(),
-                submitted=submissions_since(db, now - DAY),
-                live_jobs=jobs_in_flight(db),
-                overdue_jobs=db.scalars(overdue).one(),
-                submissions_open=not breaker.paused and breaker.tripped_until is None,
+                processors={
+                    name: ProcessorFigures(
+                        submitted=submissions_since(db, now - DAY, name),
+                        live_jobs=jobs_in_flight(db, name),
+                        overdue_jobs=overdue_jobs(db, name),
+                        submissions_open=not breaker.paused and breaker.tripped_until is None,
+                    )
+                    for name, breaker in by_name.items()
+                },
                 feeds_by_state=by_feed,
                 feeds=[FeedFigures(**row) for row in rows],
             )

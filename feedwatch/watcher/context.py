@@ -12,8 +12,18 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS, spoken
 from feedwatch.core.job import Task
-from feedwatch.core.ledger import Target
+from feedwatch.core.ledger import Target, target_of
 from feedwatch.core.masking import shortened
+from feedwatch.core.pipeline import (
+    LAST,
+    Course,
+    EndedStep,
+    Pipeline,
+    Step,
+    course_of,
+    processors_of,
+    step_to_claim,
+)
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.processors import Processor
 from feedwatch.processors.clocks import moment
@@ -43,7 +53,36 @@ class Plan:
 
     sources: Mapping[str, FeedConfig]
     policy: Policy
+    policies: Mapping[str, Policy] = field(default_factory=dict)  # of processors with their own
     serves_feeds: bool = False
+
+    def policy_of(self, processor: str) -> Policy:
+        """The limits and intervals of one processor."""
+        return self.policies.get(processor, self.policy)
+
+    @cached_property
+    def processors(self) -> tuple[str, ...]:
+        """The names of the processors that the feeds' pipelines need."""
+        return processors_of(self.sources.values())
+
+    @cached_property
+    def pipelines(self) -> dict[str, Pipeline]:
+        """The pipeline of each feed, by the feed's name."""
+        return {name: source.pipeline for name, source in self.sources.items()}
+
+    def target(self, episode: Episode, apis: Mapping[str, str]) -> Target:
+        """What the next POST for an episode would be for."""
+        source = self.sources.get(episode.feed, FeedConfig(name=episode.feed, url=""))
+        step = step_to_claim(source.pipeline, episode.step, episode.source_url)
+        return target_of(step or episode.step, source, apis)
+
+    def course(self, episode: Episode) -> Course:
+        """What comes of an episode once its step has ended."""
+        source = self.sources.get(episode.feed)
+        if source is not None:
+            return course_of(source.pipeline, episode.step)
+        # Nothing is claimed for a feed that the config lacks: it goes on once it is back.
+        return Course(Step.ADS) if episode.step is not Step.ADS else LAST
 
     def serves(self, source: FeedConfig) -> bool:
         """Whether the feed is served to listeners."""
@@ -60,12 +99,12 @@ class Plan:
 class Context:
     """The parts that the loops work with. `stopping` ends each loop before its next step.
 
-    `processor` and `plan` may be replaced at any time: a loop that needs one of them twice in a
+    `processors` and `plan` may be replaced at any time: a loop that needs one of them twice in a
     step reads it once, and one that relies on what the database says of a feed holds `steady`.
     """
 
     store: Store
-    processor: Processor
+    processors: Mapping[str, Processor]  # those of the plan, by name
     plan: Plan
     steady: Lock = field(default_factory=Lock)  # while plan and database must agree on the feeds
     stopping: Event = field(default_factory=Event)
@@ -76,9 +115,10 @@ class Context:
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds
     worked: Callable[[str], None] = lambda _: None  # progress of the loop with this name
 
-    def target(self, podcast_id: str) -> Target:
-        """What a POST for this podcast is for."""
-        return Target(self.processor.name, self.processor.api, podcast_id)
+    @property
+    def apis(self) -> dict[str, str]:
+        """The scheme, host and port of each processor's API, by the processor's name."""
+        return {name: processor.api for name, processor in self.processors.items()}
 
     def count_check(self, check: Check, outcome: Outcome) -> bool:
         """Count a check that has ended; False if it must not be recorded.
@@ -92,9 +132,14 @@ class Context:
         self.worked(CHECKS)
         return True
 
-    def move(self, before: Episode, after: Episode) -> Episode | None:
-        """Save an episode's change; None if another process has changed it meanwhile."""
-        saved = self.store.episodes.save(before, after, self.clock())
+    def move(
+        self, before: Episode, after: Episode, ended: EndedStep | None = None
+    ) -> Episode | None:
+        """Save an episode's change; None if another process has changed it meanwhile.
+
+        `ended` is the step that has ended by it.
+        """
+        saved = self.store.episodes.save(before, after, self.clock(), ended)
         if saved is None:
             log.warning(
                 "%s: another process has changed it meanwhile", named(before), extra=about(before)

@@ -7,26 +7,28 @@ Nothing here prints, asks or ends the process: what cannot be done raises `Reque
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.episode import Episode, State, may_be_taken
 from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
-from feedwatch.core.ledger import PERHAPS_PAID, Outcome, Target, is_alike, paid_reason
+from feedwatch.core.ledger import Outcome, Target, is_alike, paid_reason
+from feedwatch.core.pipeline import PROCESSOR_OF, EndedStep, StepOutcome
 from feedwatch.core.printable import listed
 from feedwatch.core.schedule import MINUTE
-from feedwatch.core.settings import FeedConfig, Policy
+from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.journal import existing_journal
 from feedwatch.store.store import Store
-from feedwatch.watcher.context import polled_task
+from feedwatch.watcher.context import Plan, polled_task
 from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 
@@ -41,6 +43,7 @@ class Action(StrEnum):
 
     APPROVE = "approve"
     SKIP = "skip"
+    GO_ON = "go_on"  # without the step that it is at
     RETRY = "retry"
     ADOPT = "adopt"
 
@@ -55,6 +58,7 @@ class Proposal:
     done: Sequence[tuple[Episode, Episode]] = ()
     feed: str | None = None  # the decision is about all held episodes of this feed
     remarks: Sequence[str] = ()  # what the person should know of it
+    ended: Mapping[int, EndedStep] = field(default_factory=dict)  # steps, by the episodes' ids
 
     @property
     def episodes(self) -> list[Episode]:
@@ -64,7 +68,7 @@ class Proposal:
     @property
     def costs(self) -> bool:
         """Whether it submits episodes, which costs money and publishes them."""
-        return self.action in (Action.APPROVE, Action.RETRY)
+        return self.action in (Action.APPROVE, Action.RETRY, Action.GO_ON)
 
     @property
     def version(self) -> str:
@@ -118,6 +122,8 @@ def is_possible(action: Action, episode: Episode, now: datetime) -> bool:
                 episode_lifecycle.approved(episode, now)
             case Action.SKIP:
                 episode_lifecycle.skipped(episode)
+            case Action.GO_ON:
+                return False  # it takes the pipeline to tell
             case Action.RETRY:
                 episode_lifecycle.retried(episode, now)
             case Action.ADOPT:
@@ -137,9 +143,9 @@ def approval(
 ) -> Proposal:
     """Submit held episodes: those with these ids or, where a feed is named, all of that feed."""
     episodes = _held(store, sources, ids, feed)
-    _require_configured(sources, episodes)
+    require_configured(sources, episodes)
     move = episode_lifecycle.approved
-    return _submitting(Action.APPROVE, store, sources, episodes, move, now, target_of, feed)
+    return submitting(Action.APPROVE, store, sources, episodes, move, now, target_of, feed)
 
 
 def skipping(
@@ -147,83 +153,58 @@ def skipping(
 ) -> Proposal:
     """Never submit episodes: those with these ids or, where a feed is named, all its held ones."""
     episodes = _held(store, sources, ids, feed)
-    return _proposal(Action.SKIP, episodes, episode_lifecycle.skipped, feed)
+    return proposal_of(Action.SKIP, episodes, episode_lifecycle.skipped, feed)
 
 
 def retrial(
     store: Store,
-    sources: Collection[FeedConfig],
-    processor: Processor | None,
+    plan: Plan,
+    processors: Mapping[str, Processor],
     ids: Sequence[int],
     state: State | None,
-    policy: Policy,
     now: datetime,
     target_of: TargetOf,
 ) -> Proposal:
     """Submit again episodes: those with these ids or, where a state is given, all in that state.
 
-    The processor, if there is one, is asked for the jobs that they have: one that is done makes its
-    episode ready, one that is under way is polled on, and its episode is not submitted again.
+    Only the step that they are at: what is paid for is kept. The processors, as far as they are
+    here, are asked for the jobs that they have: one that is done makes its episode ready, or has it
+    go on; one that is under way is polled on, and its episode is not submitted again.
     """
-    episodes = store.episodes.find(states=[state]) if state else _by_id(store, ids)
-    _require_configured(sources, episodes)
+    sources = plan.sources.values()
+    episodes = store.episodes.find(states=[state]) if state else by_id(store, ids)
+    require_configured(sources, episodes)
     done, rest, remarks = [], [], []
+    ended: dict[int, EndedStep] = {}
     for episode in episodes:
-        after = _after_reading(store, processor, episode, policy, now)
-        if isinstance(after, str):
-            remarks.append(after)
-        elif after.state is State.READY and episode.state is not State.READY:
-            done.append((episode, after))
+        found = _after_reading(store, plan, processors, episode, now)
+        if isinstance(found, str):
+            remarks.append(found)
+        elif found is not None and found.ended.outcome is StepOutcome.DONE:
+            done.append((episode, found.after))
+            ended[episode.id] = found.ended
         else:
             rest.append(episode)
     if remarks and not done and not rest:
         raise RequestError("nothing was done:\n  " + "\n  ".join(remarks))
     move = episode_lifecycle.retried
-    proposal = _submitting(Action.RETRY, store, sources, rest, move, now, target_of)
-    return replace(proposal, done=done, remarks=[*remarks, *proposal.remarks])
-
-
-def repetition(
-    store: Store,
-    sources: Collection[FeedConfig],
-    ids: Sequence[int],
-    now: datetime,
-    target_of: TargetOf,
-) -> Proposal:
-    """Submit ready episodes once more, which pays for them again."""
-    episodes = _by_id(store, ids)
-    _require_configured(sources, episodes)
-    urls = {one.id: store.episodes.address_in_feed(one.id) for one in episodes}
-
-    def move(episode: Episode, now: datetime, cleared: int | None) -> Episode:
-        return episode_lifecycle.sent_again(episode, now, cleared, urls[episode.id])
-
-    proposal = _submitting(Action.RETRY, store, sources, episodes, move, now, target_of)
-    remarks = [
-        f"episode {one.id} was sent again on {claim.at:%Y-%m-%d %H:%M}Z already"
-        + (f" as job {claim.media_id}" if claim.media_id is not None else "")
-        + ", which its row does not have (this database was restored): look at the media API first."
-        for one in episodes
-        if (claim := store.claims.latest_of(one.id)) is not None
-        and claim.outcome in PERHAPS_PAID
-        and one.submitted_at is not None
-        and claim.at > one.submitted_at
-    ]
-    return replace(proposal, remarks=[*remarks, *proposal.remarks])
+    proposal = submitting(Action.RETRY, store, sources, rest, move, now, target_of)
+    remarks += proposal.remarks
+    return replace(proposal, done=done, ended=ended, remarks=remarks)
 
 
 def adoption(
     store: Store,
-    processor: Processor | None,
+    plan: Plan,
+    processors: Mapping[str, Processor],
     episode_id: int,
     media_id: str,
-    policy: Policy,
     now: datetime,
 ) -> Proposal:
     """Record that an unknown submission was taken as the job `media_id`.
 
-    The processor, if there is one, is asked whether it knows the job. Where the episode has another
-    job already, that one is asked for first: if it is done, it is what makes the episode ready.
+    The step's processor, if it is here, is asked whether it knows the job. Where the episode has
+    another job already, that one is asked for first: if it is done, it is what counts.
     """
     episode = find_episode(store, episode_id)
     if not MEDIA_ID.fullmatch(media_id):
@@ -234,18 +215,20 @@ def adoption(
             f"the media id {media_id} belongs to episode {owner.id} ({owner.title}) already"
         )
     adopted = partial(episode_lifecycle.adopted, media_id=media_id, now=now)
-    proposal = _proposal(Action.ADOPT, [episode], adopted)
-    claim = store.claims.latest_of(episode_id)
-    if processor is not None and claim is not None and not is_alike(claim, processor.api):
+    proposal = proposal_of(Action.ADOPT, [episode], adopted)
+    processor, claim = processors.get(PROCESSOR_OF[episode.step]), store.claims.of(episode)
+    ours = {name: one.api for name, one in processors.items()}
+    if processor is not None and claim is not None and not is_alike(claim, ours):
         raise RequestError(
             f"nothing was done: episode {episode_id} was submitted to {claim.target.api}, so "
             f"{processor.api} has no job of it"
         )
-    after = _after_reading(store, processor, episode, policy, now)
-    if isinstance(after, str):
-        raise RequestError(f"nothing was done: {after}")
-    if after.state is State.READY:
-        return Proposal(action=Action.ADOPT, moves=[], done=[(episode, after)])
+    found = _after_reading(store, plan, processors, episode, now)
+    if isinstance(found, str):
+        raise RequestError(f"nothing was done: {found}")
+    if found is not None and found.ended.outcome is StepOutcome.DONE:
+        done, ended = [(episode, found.after)], {episode.id: found.ended}
+        return Proposal(action=Action.ADOPT, moves=[], done=done, ended=ended)
     if processor is None:
         return proposal
     match processor.poll(polled_task(store, episode), media_id):
@@ -256,14 +239,24 @@ def adoption(
     return proposal
 
 
+class _JobEnded(NamedTuple):
+    """What has become of an episode, as the reading of its job has ended its step."""
+
+    after: Episode
+    ended: EndedStep
+
+
 def _after_reading(
-    store: Store, processor: Processor | None, episode: Episode, policy: Policy, now: datetime
-) -> Episode | str:
-    """The episode after its job, if it has one, was read; or why nothing else can be done now."""
+    store: Store, plan: Plan, processors: Mapping[str, Processor], episode: Episode, now: datetime
+) -> _JobEnded | str | None:
+    """Read the job of an episode, if it has one: what has ended, or why nothing can be done now."""
+    name = PROCESSOR_OF[episode.step]
+    processor = processors.get(name)
     if processor is None or episode.media_id is None or episode.state not in POLLED:
-        return episode
+        return None
     progress = processor.poll(polled_task(store, episode), episode.media_id)
-    after = job_lifecycle.polled(episode, progress, now, policy)
+    policy, course = plan.policy_of(name), plan.course(episode)
+    after = job_lifecycle.polled(episode, progress, now, policy, course=course)
     name = f"episode {episode.id}: its job {episode.media_id}"
     match progress:
         case Running(remote_status=status):
@@ -275,7 +268,8 @@ def _after_reading(
             return f"{name} shows an error that may pass ({after.reason}), so it is polled on"
         case Lost() if episode.state is State.PROCESSING:
             return f"{name} is not found, which may pass ({after.reason}), so it is polled on"
-    return after
+    ended = job_lifecycle.ended_step(episode, after, now, progress)
+    return _JobEnded(after, ended) if ended is not None else None
 
 
 def carry_out(
@@ -291,7 +285,7 @@ def carry_out(
         is restored before the next start must not bring the doubt back.
     """
     for before, after in proposal.moves if proposal.action is Action.ADOPT else ():
-        claim = store.claims.latest_of(before.id)
+        claim = store.claims.of(before)
         if claim is not None:  # in doubt until now: it is accepted by the job that was found
             accepted = Outcome.ACCEPTED
             saved = store.claims.settle(claim.token, accepted, before, after, now, actor=actor)
@@ -299,7 +293,9 @@ def carry_out(
                 existing_journal(journal).append_outcome(claim.token, accepted, after.media_id, now)
             return [] if saved is not None else [before.id]
     moves = [*proposal.moves, *proposal.done]
-    return store.episodes.decide(moves, now, actor=actor, settled_feed=proposal.feed)
+    return store.episodes.decide(
+        moves, now, actor=actor, settled_feed=proposal.feed, ended=proposal.ended
+    )
 
 
 def request_check(
@@ -323,7 +319,7 @@ def request_check(
     return due_at
 
 
-def _submitting(
+def submitting(
     action: Action,
     store: Store,
     sources: Collection[FeedConfig],
@@ -336,7 +332,7 @@ def _submitting(
     """The moves to `queued`, past the claims by which other episodes have paid for these."""
     paid = {one.id: store.claims.conflict(one, target_of(one)) for one in episodes}
     cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
-    proposal = _proposal(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
+    proposal = proposal_of(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
     remarks = [
         f"episode {one.id} is paid for and published: {paid_reason(claim, target_of(one).api)}"
         for one in episodes
@@ -353,7 +349,7 @@ def _held(
     store: Store, sources: Collection[FeedConfig], ids: Sequence[int], feed: str | None
 ) -> list[Episode]:
     if feed is None:
-        return _by_id(store, ids)
+        return by_id(store, ids)
     name = find_feed(store, sources, feed)
     known = store.feeds.named(name)
     if known is not None and not may_settle(known):
@@ -364,18 +360,19 @@ def _held(
     return store.episodes.find(feed=name, states=[State.HELD])
 
 
-def _by_id(store: Store, ids: Sequence[int]) -> list[Episode]:
+def by_id(store: Store, ids: Sequence[int]) -> list[Episode]:
+    """The episodes with these ids. Raises `NotFoundError`."""
     return [find_episode(store, episode_id) for episode_id in dict.fromkeys(ids)]
 
 
-def _require_configured(sources: Collection[FeedConfig], episodes: Sequence[Episode]) -> None:
+def require_configured(sources: Collection[FeedConfig], episodes: Sequence[Episode]) -> None:
     """Refuse episodes of a feed that the config no longer has: nothing would ever submit them."""
     gone = sorted({one.feed for one in episodes} - {source.name for source in sources})
     if gone:
         raise RequestError(f"nothing was done: the config has no feed {', '.join(gone)} any more")
 
 
-def _proposal(
+def proposal_of(
     action: Action,
     episodes: Sequence[Episode],
     move: Callable[[Episode], Episode],

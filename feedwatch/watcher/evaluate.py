@@ -19,12 +19,14 @@ from feedwatch.core.feed import Document, Failed, Feed, Item, ParsedFeed, Remark
 from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
-    Target,
+    decisive_of,
     import_reason,
     is_for,
     is_met_by,
     paid_by,
     paid_reason,
+    target_of,
+    targets_of,
 )
 from feedwatch.core.match_items import ItemMatch, MatchKind, UnchangedItems, match_items
 from feedwatch.core.remarks import fixed_address, remarks_on
@@ -111,7 +113,7 @@ def decisions_for(
     feed: Feed,
     source: FeedConfig,
     parsed: ParsedFeed,
-    target: Target,
+    apis: Mapping[str, str],
     now: datetime,
     coming: NextImport,
 ) -> list[Decision]:
@@ -126,11 +128,12 @@ def decisions_for(
         feed = replace(feed, hold_if_published_before=coming.doubted_until[feed.name])
     decisions = _decisions(store, feed, source, whole, _known(store, feed, whole), now)
     new, _ = Evaluation(outcome=parsed, decisions=decisions).admissions(feed.name, now)
-    waiting = store.imports.waiting(target, coming.missing, coming.feeds_of)
+    target, targets = target_of(source.pipeline[0].step, source, apis), targets_of(source, apis)
+    waiting = store.imports.waiting(targets, coming.missing, coming.feeds_of)
     others = [
         claim
         for claim in reversed(coming.missing)
-        if is_for(claim, target) and claim.outcome in PERHAPS_PAID
+        if is_for(claim, [target]) and claim.outcome in PERHAPS_PAID
     ]
     for one in new:
         met = [claim for claim in waiting if is_met_by(claim, one.keys, feed.name)]
@@ -139,7 +142,7 @@ def decisions_for(
         decision = decisions[one.place]
         if paid:
             decisions[one.place] = replace(
-                decision, verdict=Verdict.KNOWN, reason=import_reason(paid[-1])
+                decision, verdict=Verdict.KNOWN, reason=import_reason(decisive_of(paid))
             )
         elif decision.verdict is Verdict.SUBMIT:
             conflict = store.claims.conflict_of(one.keys, target)
@@ -263,7 +266,7 @@ def _remarks(feed: Feed, document: Document, evaluation: Evaluation) -> tuple[Re
 def record(context: Context, check: Check, document: Document, evaluation: Evaluation) -> None:
     """Write down a check that brought a document: all that it changes, or nothing."""
     feed, now, store = check.feed, context.clock(), context.store
-    new, learned = evaluation.admissions(feed.name, now)
+    new, learned = evaluation.admissions(feed.name, now, check.source.pipeline[0].step)
     after = feed_after(context, check, document, evaluation, new)
     recorded = store.checks.record(
         after,
@@ -273,7 +276,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         evaluation.edited,
         paid=partial(
             meet_claims,
-            target=context.target(check.source.podcast_id),
+            targets=targets_of(check.source, context.apis),
             now=now,
             policy=context.plan.policy,
         ),

@@ -10,6 +10,7 @@ from feedwatch.core.episode import Episode, KnownEpisode
 from feedwatch.core.feed import Failed, Item, ParsedFeed
 from feedwatch.core.identity import Key, guid_key, title_key
 from feedwatch.core.match_items import MatchKind, edited
+from feedwatch.core.pipeline import Step
 from feedwatch.core.served import KeptDocument
 from feedwatch.feeds.scan import ChangedItems
 from feedwatch.store.checks import NewEpisode
@@ -89,8 +90,10 @@ class Evaluation:
         known = {match.known.id for match in matches if match.known is not None}
         return known.union(unchanged, *(match.leads_to for match in matches))
 
-    def admissions(self, feed: str, now: datetime) -> tuple[list[NewEpisode], dict[Key, int]]:
-        """The new episodes, the oldest first, and the new keys of known ones.
+    def admissions(
+        self, feed: str, now: datetime, step: Step = Step.ADS
+    ) -> tuple[list[NewEpisode], dict[Key, int]]:
+        """The new episodes, the oldest first and each at its first `step`; new keys of known ones.
 
         An item that repeats one further up gives that one its keys.
         """
@@ -103,6 +106,7 @@ class Evaluation:
             episode = admitted(decision, feed, now) if not decision.is_anew else None
             known = decision.match.known
             if episode is not None:
+                episode = replace(episode, step=step)
                 title = title_key(episode.title)
                 if place >= self._first_page:  # no further check will see it
                     episode = replace(episode, missing_since=now)

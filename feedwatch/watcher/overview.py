@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, problems_shown, record_of
@@ -14,8 +14,8 @@ from feedwatch.core.ledger import is_loopback
 from feedwatch.core.printable import counted, listed
 from feedwatch.core.schedule import DAY
 from feedwatch.core.served import Placing, Unserved, placing
-from feedwatch.core.settings import FeedConfig, Policy
-from feedwatch.core.status import Status
+from feedwatch.core.settings import FeedConfig
+from feedwatch.core.status import ProcessorStatus, Status
 from feedwatch.core.websub import Push
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
@@ -32,33 +32,33 @@ MAX_WAITING = 20  # episodes that wait for a person and are listed
 MAX_HELD, MAX_UNKNOWN, MAX_IN_PROGRESS, MAX_READY, MAX_FEEDS_IN_TROUBLE = 40, 10, 30, 10, 30
 
 
-def status(
-    store: Store,
-    processor: str,
-    sources: Collection[FeedConfig],
-    policy: Policy,
-    now: datetime,
-    journal: Iterable[Path] = (),
-) -> Status:
-    """Read the status of the configured feeds `sources` and of the processor of this name.
+def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()) -> Status:
+    """Read the status of the plan's feeds and processors.
 
     journal: the places where it may be.
     """
-    breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read()
+    breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
         problems=daemon_problems(store, now),
         last_progress_at=min(progress, default=None),
         passes=store.passes.last(),
-        breaker=breaker,
-        policy=policy,
-        submitted_last_24_hours=store.claims.submitted_since(now - DAY),
-        jobs_in_flight=store.claims.in_flight(),
+        processors=[
+            ProcessorStatus(
+                name=name,
+                breaker=breaker,
+                policy=plan.policy_of(name),
+                submitted_last_24_hours=store.claims.submitted_since(now - DAY, name),
+                jobs_in_flight=store.claims.in_flight(name),
+                queued=store.claims.queued(name),
+            )
+            for name, breaker in breakers.items()
+        ],
         counts=store.statistics.by_feed(),
-        feeds=list(configured_feeds(store, sources).values()),
+        feeds=list(configured_feeds(store, plan.sources.values()).values()),
         troubles=current_troubles(
             store.feeds.in_trouble(),
-            breaker,
+            breakers,
             store.statistics.waiting(now - FAILED_FOR),
             store.statistics.lost_podcasts(),
         ),
@@ -103,13 +103,14 @@ def placing_of(store: Store, plan: Plan, episode: Episode) -> Placing | None:
     return placing(one, kept, store.documents.unplaced(feed.id))
 
 
-def only_at_a_sandbox(store: Store, api: str) -> str | None:
-    """Which episodes were submitted to an API on this machine alone, and not to `api`.
+def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
+    """Which episodes were submitted to APIs on this machine alone, and not to those of `apis`.
 
-    None if there are none, or if `api` is on this machine, too.
+    None if there are none, or if one of `apis` is on this machine, too.
     """
-    if is_loopback(api):
+    if any(map(is_loopback, apis.values())):
         return None
+    api = " and ".join(apis.values())
     ids = [
         episode_id
         for episode_id, apis in sorted(store.claims.apis_of_episodes().items())
@@ -175,12 +176,12 @@ class Desk:
     feeds_in_trouble: Sequence[Feed]
 
 
-def desk(store: Store, processor: str, now: datetime) -> Desk:
+def desk(store: Store, processors: Collection[str], now: datetime) -> Desk:
     """Read the desk, in few queries however many episodes there are."""
     listed = store.listings.episodes
     return Desk(
         problems=daemon_problems(store, now),
-        breaker=store.breakers.get(processor),
+        breaker=as_one(store.breakers.of(processors)),
         counts=store.statistics.by_state(),
         held=listed(MAX_HELD, states=[State.HELD]),
         unknown=listed(MAX_UNKNOWN, states=[State.UNKNOWN]),

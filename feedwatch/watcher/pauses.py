@@ -6,6 +6,7 @@ from functools import partial
 
 from feedwatch.core import circuit_breaker
 from feedwatch.core.json_forms import pause_in_words
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.store import Store
 from feedwatch.watcher.overview import configured_feeds
@@ -13,7 +14,7 @@ from feedwatch.watcher.overview import configured_feeds
 
 def set_paused(
     store: Store,
-    processor: str,
+    processors: Collection[str],
     sources: Collection[FeedConfig],
     feed: str | None,
     now: datetime,
@@ -21,22 +22,27 @@ def set_paused(
     *,
     paused: bool,
 ) -> None:
-    """Stop or restart new submissions: of a feed or, without one, to the processor of this name.
+    """Stop or restart new submissions: of a feed or, without one, to these processors.
 
     A feed that is configured here and not known to the database yet is added to it, for whoever
     reads this config next; what a running daemon watches stays as it is.
     """
     if feed is None:
         begin = partial(circuit_breaker.paused, by=actor, now=now)
-        store.breakers.change(processor, begin if paused else circuit_breaker.resumed)
+        for name in processors:
+            store.breakers.change(name, begin if paused else circuit_breaker.resumed)
     elif not store.feeds.set_paused(feed, now, actor, paused=paused) and paused:
         store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
 
 
-def pauses(store: Store, processor: str, sources: Collection[FeedConfig]) -> list[str]:
+def pauses(store: Store, sources: Collection[FeedConfig]) -> list[str]:
     """What a person has paused, of everything or of these feeds, a sentence each."""
-    breaker = store.breakers.get(processor)
-    found = [f"nothing is submitted: {pause_in_words(breaker)}"] if breaker.paused else []
+    breakers = store.breakers.of(processors_of(sources))
+    found = [
+        f"nothing is submitted{f' to {name}' if len(breakers) > 1 else ''}: {pause_in_words(one)}"
+        for name, one in breakers.items()
+        if one.paused
+    ]
     return found + [
         f"feed {feed.name}: nothing is submitted: {pause_in_words(feed)}"
         for feed in configured_feeds(store, sources).values()

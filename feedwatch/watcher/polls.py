@@ -4,11 +4,13 @@ import logging
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from feedwatch.core import circuit_breaker, job_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
-from feedwatch.core.job import Lost, Progress, Running, Unreachable
+from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
+from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named, polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
@@ -39,16 +41,19 @@ class Polls:
         due += context.store.episodes.due(State.FAILED, now, free - len(due), but=running)
         tasks = {episode.id: polled_task(context.store, episode) for episode in due}
         for episode in due:
-            self._polls.start(
-                episode.id,
-                episode,
-                lambda job: context.processor.poll(tasks[job.id], job.media_id or ""),
-            )
+            self._polls.start(episode.id, episode, partial(self._poll, tasks[episode.id]))
         return True
 
     def close(self) -> None:
         """Wait for the polls that are under way."""
         self._polls.close()
+
+    def _poll(self, task: Task, job: Episode) -> Progress:
+        name = PROCESSOR_OF[job.step]
+        processor = self._context.processors.get(name)
+        if processor is None:
+            return Unreachable(f"the config has no {name} any more")
+        return processor.poll(task, job.media_id or "")
 
     def _record(self, episode: Episode, poll: Future[Progress]) -> None:
         """Record a poll. A bug that one job brings out must not stop the others, nor repeat."""
@@ -70,8 +75,9 @@ class Polls:
                     extra=about(episode),
                 )
             if isinstance(progress, Unreachable) and progress.blocked:
-                self._block(progress.reason)
-            saved = context.move(episode, after)
+                self._block(PROCESSOR_OF[episode.step], progress.reason)
+            ended = job_lifecycle.ended_step(episode, after, context.clock(), progress)
+            saved = context.move(episode, after, ended)
             if saved is not None and saved.state is State.READY and saved.reason is not None:
                 log.warning("%s: %s", named(saved), saved.reason, extra=about(saved))
         except StoreError:
@@ -82,7 +88,7 @@ class Polls:
 
     def _polled(self, episode: Episode, progress: Progress) -> Episode:
         """The episode after its poll, and after those before that said nothing."""
-        context, policy = self._context, self._context.plan.policy
+        context, plan = self._context, self._context.plan
         if isinstance(progress, Unreachable):
             self._failures[episode.id] += 1
         else:
@@ -95,15 +101,16 @@ class Polls:
             episode,
             progress,
             context.clock(),
-            policy,
+            plan.policy_of(PROCESSOR_OF[episode.step]),
             failures=self._failures[episode.id],
             all_lost=all_lost,
+            course=plan.course(episode),
         )
 
-    def _block(self, reason: str) -> None:
+    def _block(self, name: str, reason: str) -> None:
         """Trip the circuit breaker: the API refused us, and would refuse a submission as well."""
-        context, name = self._context, self._context.processor.name
-        now, policy = context.clock(), context.plan.policy
+        context = self._context
+        now, policy = context.clock(), context.plan.policy_of(name)
         before = context.store.breakers.get(name)
         after = context.store.breakers.change(
             name,

@@ -6,16 +6,16 @@ turns out not to have our last claim.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.job import Later, Refused
+from feedwatch.core.job_lifecycle import ended_step
 from feedwatch.core.ledger import (
     Claim,
     Finding,
@@ -23,9 +23,10 @@ from feedwatch.core.ledger import (
     doubted_until,
     finding,
     is_alike,
-    is_at,
+    is_at_ours,
     is_older,
 )
+from feedwatch.core.pipeline import feeds_by_target
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
@@ -46,16 +47,14 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     store, journal, now = context.store, context.journal, context.clock()
     policy = context.plan.policy
     recorded = journal.read()
-    ours = [one for one in recorded if is_alike(one, context.processor.api)]
+    ours = [one for one in recorded if is_alike(one, context.apis)]
     if len(ours) < len(recorded):
         log.info(
             "journal: passed over, as they are for another API, a sandbox or a test: %s",
             counted(len(recorded) - len(ours), "claim"),
         )
-    feeds_of = _feeds_by_podcast(context.plan.sources.values())
-    known, done, latest = store.imports.take_over(
-        ours, feeds_of, now, policy, context.processor.api
-    )
+    feeds_of = feeds_by_target(context.plan.sources.values())
+    known, done, latest = store.imports.take_over(ours, feeds_of, now, policy, context.apis)
     if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "
@@ -65,7 +64,7 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             *(done.processing, done.unknown, done.unmet),
             ", ".join(done.feeds) or "no feed of the config",
         )
-        elsewhere = [one for one in ours if not is_at(one, context.processor.api)]
+        elsewhere = [one for one in ours if not is_at_ours(one, context.apis)]
         if number := sum(finding(one, known) is Finding.MISSING for one in elsewhere):
             log.warning(
                 "of these, submitted to another address than FEEDWATCH_API_URL: %s, which cannot "
@@ -74,13 +73,16 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             )
         if done.unknown:
             reason = f"of the submissions that this database did not know, in doubt: {done.unknown}"
-            store.breakers.change(
-                context.processor.name,
-                lambda breaker: circuit_breaker.breaker_after_doubt(breaker, reason, now, policy),
-            )
+            for name in context.processors:
+                store.breakers.change(
+                    name,
+                    lambda breaker: circuit_breaker.breaker_after_doubt(
+                        breaker, reason, now, policy
+                    ),
+                )
     for claim in ours:
         match finding(claim, known):
-            case Finding.SETTLED if is_at(claim, context.processor.api):
+            case Finding.SETTLED if is_at_ours(claim, context.apis):
                 _settle(context, known[claim.token], claim)
             case Finding.CONTRADICTED:
                 log.critical(
@@ -99,18 +101,18 @@ class NextImport:
     """What the next start will import: claims that the journal has and this database lacks."""
 
     missing: Sequence[Claim] = ()
-    feeds_of: Mapping[str, Collection[str]] = field(default_factory=dict)  # by their podcasts
+    feeds_of: Mapping[str, Collection[str]] = field(default_factory=dict)  # by their targets
     doubted_until: Mapping[str, datetime] = field(default_factory=dict)  # by the feeds' names
 
 
 def next_import(
-    store: Store, journal: Journal, sources: Collection[FeedConfig], api: str
+    store: Store, journal: Journal, sources: Collection[FeedConfig], apis: Mapping[str, str]
 ) -> NextImport:
     """Compare the journal with the ledger as `compare` does, and write nothing."""
-    ours = [one for one in journal.read() if is_alike(one, api)]
+    ours = [one for one in journal.read() if is_alike(one, apis)]
     ledger = store.claims.by_token([one.token for one in ours])
     missing = [one for one in ours if finding(one, ledger) is Finding.MISSING]
-    feeds_of = _feeds_by_podcast(sources)
+    feeds_of = feeds_by_target(sources)
     held_before = {source.name: None for source in sources} | {
         feed.name: feed.hold_if_published_before for feed in store.feeds.all()
     }
@@ -140,13 +142,6 @@ def replace_marker(context: Context, markers: Sequence[Path]) -> None:
                 path.unlink()
 
 
-def _feeds_by_podcast(sources: Iterable[FeedConfig]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for source in sources:
-        found[source.podcast_id].append(source.name)
-    return found
-
-
 def _hold_everything(context: Context) -> None:
     """Hold all that may be paid already: claims are missing, and no journal tells which."""
     now = context.clock()
@@ -167,13 +162,22 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         store.claims.settle_unmet(recorded)
         return
     reason = "the answer was read, and feedwatch stopped before it was recorded"
-    after = episode_lifecycle.imported(before, recorded, now, policy)
-    if before.state is State.SUBMITTING and recorded.outcome is Outcome.REFUSED:
-        after = episode_lifecycle.answered(before, Refused(reason), now, policy)
-    elif before.state is State.SUBMITTING and recorded.outcome is Outcome.NOT_TAKEN:
+    ours = replace(recorded, number=known.number)
+    after = episode_lifecycle.imported(before, ours, now, policy)
+    is_under_way = before.state is State.SUBMITTING and before.claim == known.number
+    if is_under_way and recorded.outcome is Outcome.REFUSED:
+        course = context.plan.course(before)
+        after = episode_lifecycle.answered(before, Refused(reason), now, policy, course=course)
+    elif is_under_way and recorded.outcome is Outcome.NOT_TAKEN:
         after = episode_lifecycle.answered(before, Later(reason), now, policy)
     saved = store.claims.settle(
-        known.token, recorded.outcome, before, after or before, now, sent=recorded.sent
+        known.token,
+        recorded.outcome,
+        before,
+        after or before,
+        now,
+        sent=recorded.sent,
+        ended=ended_step(before, after, now) if after is not None else None,
     )
     if saved is not None:
         log_move(before, saved)

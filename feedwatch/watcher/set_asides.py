@@ -28,13 +28,15 @@ def set_others_aside(
             context.move(odd, episode_lifecycle.set_aside(odd, odd.reason or "an odd answer"))
     if not isinstance(answer, Refused):
         return
-    if context.store.claims.refusals_in_a_row(claimed.feed) >= episode_lifecycle.MOST_REFUSALS:
+    refusals = context.store.claims.refusals_in_a_row(claimed.feed, claimed.step)
+    if refusals >= episode_lifecycle.MOST_REFUSALS:
         reason = (
             f"the API refused the last {episode_lifecycle.MOST_REFUSALS} episodes of this feed "
             f"({answer.reason}); once that is mended, `feedwatch approve --feed {claimed.feed}` "
             "submits the rest and counts anew"
         )
-        queued = context.store.episodes.find(feed=claimed.feed, states=[State.QUEUED])
+        waiting = context.store.episodes.find(feed=claimed.feed, states=[State.QUEUED])
+        queued = [one for one in waiting if one.step is claimed.step]
         for episode in queued:
             aside = episode_lifecycle.set_aside(episode, reason)
             context.store.episodes.save(episode, aside, context.clock())

@@ -1,28 +1,30 @@
 """The loop `submissions`: submit what is queued. The one place from which money is spent."""
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import Episode, State, input_of
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
+from feedwatch.core.job_lifecycle import ended_step
 from feedwatch.core.json_forms import stamp
-from feedwatch.core.ledger import Claim, Outcome, outcome_of
+from feedwatch.core.ledger import Claim, Outcome, Target, outcome_of
+from feedwatch.core.pipeline import PROCESSOR_OF, steps_of, target_id
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
-from feedwatch.core.submit_waits import believed, wait_of
+from feedwatch.core.submit_waits import believed
 from feedwatch.processors import Processor
-from feedwatch.processors.clocks import moment
-from feedwatch.store.claims import Intent, PutOff
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
+from feedwatch.watcher.claim_plan import ClaimPlan
 from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
@@ -56,47 +58,19 @@ class Claimed(NamedTuple):
     at: Moment
 
 
-class ClaimPlan:
-    """What a claim makes of the episode that is next; called within the claim's transaction."""
-
-    def __init__(self, context: Context, podcasts: PodcastLookups) -> None:
-        self.sources = context.plan.sources
-        self.now = context.clock()
-        self.at = moment()
-        self.unasked: str | None = None  # a podcast that has to be looked up first
-        self.passed_over: set[str] = set()  # feeds that the config lacks
-        self._context = context
-        self._podcasts = podcasts
-
-    def __call__(self, episode: Episode) -> Intent | PutOff | None:
-        """The episode as claimed; None without its feed in the config, or if it is `unasked`."""
-        self.at = moment()  # not later than the commit, whatever stops us then
-        source = self.sources.get(episode.feed)
-        if source is None:
-            self.passed_over.add(episode.feed)
-            return None
-        wait = wait_of(episode.published_at, episode.first_seen_at, source, self.now)
-        if wait is not None:
-            return PutOff(episode_lifecycle.put_off(episode, wait, self.now))
-        if not self._podcasts.is_usable(source.podcast_id):
-            self.unasked = self.unasked or source.podcast_id
-            return None
-        claimed = episode_lifecycle.claimed(episode, source.podcast_id, self.now)
-        return Intent(claimed, self._context.target(source.podcast_id))
-
-
 class Submissions:
     """Submits one episode after another. Each answer is recorded before the next POST."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._proven: Processor | None = None  # the one whose safe read has succeeded here
+        self._proven: dict[str, Processor] = {}  # those whose safe reads have succeeded here
         self._podcasts = PodcastLookups(context)
         self._unsaved: list[Answered] = []  # answers that are not in the database yet
         self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
-        self._sent: deque[float] = deque()  # when our POSTs left, by `Context.elapsed`
+        # When our POSTs left for each processor, by `Context.elapsed`.
+        self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -114,14 +88,30 @@ class Submissions:
         if context.plan is not self._plan:
             store.episodes.look_again(now)
             self._plan = context.plan
+        for episode in store.episodes.misplaced(context.plan.pipelines):
+            source = context.plan.sources[episode.feed]
+            context.move(episode, episode_lifecycle.placed(episode, source.pipeline, now))
         self._podcasts.begin_round()
-        while not context.stopping.is_set() and self._may_submit() and self._has_room():
-            context.worked(SUBMISSIONS)  # a safe read, which may have taken long
-            claimed = self._claim()
-            if claimed is None:
-                break
-            self._submit(*claimed)
-            context.worked(SUBMISSIONS)
+        names = list(context.processors)
+        while names:  # one after another in turn, each until it takes nothing more
+            names = [name for name in names if self._submit_next(name)]
+        return True
+
+    def _submit_next(self, name: str) -> bool:
+        """Submit an episode to a processor; False if none may be submitted to it now."""
+        context = self._context
+        if context.stopping.is_set() or not self._may_submit(name) or not self._has_room(name):
+            return False
+        failure = context.processors[name].prepare()
+        context.worked(SUBMISSIONS)  # a safe read, which may have taken long
+        if failure is not None:
+            self._record_read(name, failure)
+            return False
+        claimed = self._claim(name)
+        if claimed is None:
+            return False
+        self._submit(*claimed)
+        context.worked(SUBMISSIONS)
         return True
 
     def recover(self) -> None:
@@ -138,84 +128,95 @@ class Submissions:
         for episode in episodes:
             lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
             if self._settle(episode, lost, Outcome.UNKNOWN) is not None:
+                name = PROCESSOR_OF[episode.step]
+                policy = context.plan.policy_of(name)
                 context.store.breakers.change(
-                    context.processor.name,
-                    lambda breaker: circuit_breaker.breaker_after_doubt(
-                        breaker, "a submission was interrupted", now, context.plan.policy
+                    name,
+                    partial(
+                        circuit_breaker.breaker_after_doubt,
+                        reason="a submission was interrupted",
+                        now=now,
+                        policy=policy,
                     ),
                 )
 
     def _stand_still(self, now: datetime) -> None:
         """The database's file was replaced: submit nothing, and alert by what is still open."""
-        breakers, name = self._context.store.breakers, self._context.processor.name
-        if breakers.get(name).reason != REPLACED:
-            log.critical("submissions paused: %s", REPLACED)
-            breakers.change(
-                name, lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now)
-            )
+        breakers = self._context.store.breakers
+        for name in self._context.processors:
+            if breakers.get(name).reason != REPLACED:
+                log.critical("submissions paused: %s", REPLACED)
+                breakers.change(
+                    name,
+                    lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
+                )
 
-    def _may_submit(self) -> bool:
+    def _may_submit(self, name: str) -> bool:
         """Whether the circuit breaker lets submissions through; a safe read may reset it in time.
 
         A process also reads before its first POST, and after a change of key or URL: a wrong one is
         found out by something that costs nothing.
         """
-        context, processor, now = self._context, self._context.processor, self._context.clock()
-        breaker = context.store.breakers.get(processor.name)
-        if context.store.is_replaced():
+        context, store, now = self._context, self._context.store, self._context.clock()
+        processor = context.processors.get(name)
+        breaker = store.breakers.get(name)
+        if processor is None or store.is_replaced():
             return False
-        if breaker.tripped_until is None and self._proven is processor:
+        if breaker.tripped_until is None and self._proven.get(name) is processor:
             return True
         if breaker.paused or circuit_breaker.is_tripped(breaker, now):
             return False
         # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
-        if not breaker.blocked and not context.store.episodes.due(State.QUEUED, now, 1):
+        steps = steps_of(name)
+        if not breaker.blocked and not store.episodes.due(State.QUEUED, now, 1, steps=steps):
             return False
-        job = context.store.episodes.latest_job()
-        podcast_id = job.podcast_id if job is not None else None
-        podcast_id = podcast_id or next(iter(context.plan.sources.values())).podcast_id
-        failure = processor.probe(podcast_id, job.media_id if job is not None else None)
+        some_feed = next(iter(context.plan.sources.values()))
+        target, job_id = store.claims.latest_job(name) or (target_id(steps[-1], some_feed), None)
+        failure = processor.probe(target, job_id)
         if failure is not None and context.stopping.is_set():
             return False  # broken off by us: it proves nothing
-        self._record_read(processor, failure)
-        self._proven = processor if failure is None else None
+        self._record_read(name, failure)
+        if failure is None:
+            self._proven[name] = processor
+        else:
+            self._proven.pop(name, None)
         return failure is None
 
-    def _has_room(self) -> bool:
+    def _has_room(self, name: str) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""
-        since = self._context.elapsed() - DAY.total_seconds()
-        while self._sent and self._sent[0] <= since:
-            self._sent.popleft()
-        return len(self._sent) < self._context.plan.policy.max_submissions_per_day
+        since, sent = self._context.elapsed() - DAY.total_seconds(), self._sent[name]
+        while sent and sent[0] <= since:
+            sent.popleft()
+        return len(sent) < self._context.plan.policy_of(name).max_submissions_per_day
 
-    def _record_read(self, processor: Processor, failure: Later | None) -> None:
+    def _record_read(self, name: str, failure: Later | None) -> None:
         """Record a safe read, or a look-up that failed, in the circuit breaker."""
         context = self._context
-        before = context.store.breakers.get(processor.name)
+        before = context.store.breakers.get(name)
         after = context.store.breakers.change(
-            processor.name,
+            name,
             lambda breaker: circuit_breaker.breaker_after_read(
-                breaker, failure, context.clock(), context.plan.policy
+                breaker, failure, context.clock(), context.plan.policy_of(name)
             ),
         )
         if failure is not None and before.reason != failure.reason:
             said = BLOCKED if after.blocked else PAUSED
             log.error(said, failure.reason, stamp(after.tripped_until))
 
-    def _claim(self) -> Claimed | None:
-        """Claim an episode, and read the config of its feed at the same moment.
+    def _claim(self, name: str) -> Claimed | None:
+        """Claim an episode for a processor, and read the config of its feed at the same moment.
 
         The podcast is looked up before its first POST, outside of the transaction of the claim.
         """
-        context, processor = self._context, self._context.processor
+        context = self._context
         if context.journal.was_changed():
             self._last = compare(context, self._last)
-        asked: set[str] = set()
+        asked: set[Target] = set()
         while True:
             with context.steady:
                 plan = ClaimPlan(context, self._podcasts)
                 result = context.store.claims.claim(
-                    processor.name, plan.now, context.plan.policy, plan, self._last
+                    name, plan.now, context.plan.policy_of(name), plan, self._last
                 )
             context.worked(SUBMISSIONS)
             if result.ledger_differs:
@@ -237,7 +238,7 @@ class Submissions:
             failure = self._podcasts.look_up(plan.unasked)
             if failure is not None:
                 if not context.stopping.is_set():  # else we have broken it off
-                    self._record_read(processor, failure)
+                    self._record_read(name, failure)
                 return None
 
     def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig, at: Moment) -> None:
@@ -249,7 +250,8 @@ class Submissions:
             answer = Later(f"the journal cannot be written any more: {problems}", sent=False)
         else:
             try:
-                answer = context.processor.submit(task_of(claimed, claim, source), at)
+                processor = context.processors[claim.target.processor]
+                answer = processor.submit(task_of(claimed, claim, source), at)
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
                 log.exception(
@@ -266,7 +268,7 @@ class Submissions:
             )
         context.journal.append_outcome(claim.token, outcome_of(answer), media_id, context.clock())
         if was_sent(answer):
-            self._sent.append(context.elapsed())
+            self._sent[claim.target.processor].append(context.elapsed())
         self._unsaved.append(Answered(claimed, claim, answer))
         self.save_answers()
 
@@ -294,8 +296,8 @@ class Submissions:
 
     def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
         """Record an answer in its claim, its episode, others that it is about, and the breaker."""
-        context, store, name = self._context, self._context.store, self._context.processor.name
-        now, policy = context.clock(), context.plan.policy
+        context, store, name = self._context, self._context.store, claim.target.processor
+        now, policy = context.clock(), context.plan.policy_of(name)
         if isinstance(answer, Accepted):
             owner = store.episodes.by_media_id(answer.media_id)
             if owner is not None and owner.id != claimed.id:
@@ -305,7 +307,8 @@ class Submissions:
                 )
         before = store.breakers.get(name)
         after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
-        moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers)
+        course = context.plan.course(claimed)
+        moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers, course)
         saved = store.claims.settle(
             claim.token,
             outcome_of(answer),
@@ -313,6 +316,7 @@ class Submissions:
             moved,
             now,
             sent=was_sent(answer),
+            ended=ended_step(claimed, moved, now),
         )
         if saved is None:
             self._record_late(claimed, claim, answer)
@@ -340,7 +344,7 @@ class Submissions:
     def _settle(self, before: Episode, after: Episode, outcome: Outcome) -> Episode | None:
         """Record what came of an episode's last claim, of which no answer is at hand."""
         context, now = self._context, self._context.clock()
-        claim = context.store.claims.latest_of(before.id)
+        claim = context.store.claims.of(before)
         if claim is None:
             return context.move(before, after)
         context.journal.append_outcome(claim.token, outcome, after.media_id, now)
@@ -361,7 +365,7 @@ class Submissions:
             return
         if episode.media_id == answer.media_id:
             return  # recorded by a first attempt that failed afterwards
-        if episode.state is State.UNKNOWN:
+        if episode.state is State.UNKNOWN and episode.claim == claim.number:
             adopted = episode_lifecycle.adopted(episode, answer.media_id, context.clock())
             if self._settle(episode, adopted, Outcome.ACCEPTED) is not None:
                 return
@@ -382,13 +386,14 @@ def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:
     path = PurePosixPath(urlsplit(episode.enclosure_url).path)
     now = episode.submitted_at or episode.first_seen_at
     return Task(
+        step=episode.step,
         target=claim.target.id,
         token=claim.token,
         feed=episode.feed,
         episode_id=episode.id,
-        url=episode.enclosure_url,
+        url=input_of(episode),
         name=episode.title or unquote(path.stem).strip() or "Untitled episode",
         description=episode.description or "",
         published_at=believed(episode.published_at, now),
-        options=source.ad_options,
+        options=source.options_of(episode.step),
     )

@@ -131,8 +131,8 @@ def proposed(parts: Parts, action: Action, number: int) -> Proposal:
         case Action.SKIP:
             return decisions.skipping(store, sources, ids, None)
         case _:
-            policy, target_of = parts.plan().policy, parts.target_of
-            return decisions.retrial(store, sources, None, ids, None, policy, at(), target_of)
+            plan, target_of = parts.plan(), parts.target_of
+            return decisions.retrial(store, plan, {}, ids, None, at(), target_of)
 
 
 def proposed_for(parts: Parts, action: Action, name: str) -> Proposal:
@@ -147,7 +147,8 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     """Stop or restart new submissions, of one feed or of all."""
     sources = parts.plan().sources.values()
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
-    pauses.set_paused(parts.store, parts.processor, sources, feed, at(), actor, paused=paused)
+    names = parts.plan().processors
+    pauses.set_paused(parts.store, names, sources, feed, at(), actor, paused=paused)
     done = "paused" if paused else "resumed"
     log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
 

@@ -22,6 +22,7 @@ from feedwatch.store.listings import Event
 from feedwatch.watcher import decisions, overview
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import RequestError
+from feedwatch.watcher.repetitions import repetition
 from feedwatch.web.actions import proposed, proposed_for, set_paused
 from feedwatch.web.auth import SAFE_METHODS, Guard, Scope
 from feedwatch.web.pages import at, valid_id
@@ -45,10 +46,8 @@ MAX_LIMIT, LIMIT = 500, 100
 @v1.get("/status")
 def status() -> Response:
     """The state of everything."""
-    parts, plan = g.parts, g.parts.plan()
-    current = overview.status(
-        parts.store, parts.processor, plan.sources.values(), plan.policy, at(), parts.journal
-    )
+    parts = g.parts
+    current = overview.status(parts.store, parts.plan(), at(), parts.journal)
     return answer(status_json(current))
 
 
@@ -127,9 +126,8 @@ def decide(number: int) -> Response:
     if action is Action.ADOPT:
         return decided(g.parts.adopt(episode.id, media_id, at()))
     if action is Action.RETRY and body_flag("again"):
-        sources = g.parts.plan().sources.values()
-        target_of = g.parts.target_of
-        return decided(decisions.repetition(g.parts.store, sources, [episode.id], at(), target_of))
+        store, plan, target_of = g.parts.store, g.parts.plan(), g.parts.target_of
+        return decided(repetition(store, plan, [episode.id], at(), target_of))
     if action is Action.RETRY and not is_dry_run():
         return decided(g.parts.retry(episode.id, at()))
     return decided(proposed(g.parts, action, number))
@@ -218,7 +216,7 @@ def problem(status: int, title: str, detail: str, **more: Any) -> Response:
 def all_feeds(parts: Parts) -> dict[str, Any]:
     """Each feed by its name, also those that the config has no longer."""
     store = parts.store
-    breaker, counted = store.breakers.get(parts.processor), store.statistics.by_feed()
+    breaker, counted = parts.breaker(), store.statistics.by_feed()
     changes, served = store.feeds.url_changes(), store.documents.all()
     subscribed = store.subscriptions.by_feed()
     known = {feed.name: feed for feed in store.feeds.all()}
@@ -263,7 +261,9 @@ def whole(parts: Parts, episode: Episode) -> dict[str, Any]:
     keys = parts.store.episodes.keys(episode.id)
     history = parts.store.episodes.history(episode.id)
     placing = overview.placing_of(parts.store, parts.plan(), episode)
-    return whole_episode_json(episode, keys, history, placing) | {"version": str(episode.version)}
+    ended = parts.store.episodes.ended_steps(episode.id)
+    whole = whole_episode_json(episode, keys, history, placing, ended)
+    return whole | {"version": str(episode.version)}
 
 
 def version_refused(version: str) -> Response | None:

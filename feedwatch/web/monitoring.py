@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 
 from flask import Blueprint, Response
 
@@ -24,8 +23,10 @@ class Monitored:
         self._record = daemon.health
         self.metrics.read_from(
             daemon.health,
-            lambda: context.plan.policy,
-            partial(context.store.statistics.figures, context.processor.name),
+            lambda name: context.plan.policy_of(name),
+            lambda *args, **named: context.store.statistics.figures(
+                context.plan.processors, *args, **named
+            ),
         )
 
     def health(self) -> list[str]:

@@ -76,7 +76,7 @@ def log_out() -> AnyResponse:
 def show_now() -> str:
     """What needs a person, what is under way, what is ready."""
     parts: Parts = g.parts
-    desk = overview.desk(parts.store, parts.processor, at())
+    desk = overview.desk(parts.store, parts.plan().processors, at())
     held = by_feed_and_reason(desk.held)
     ids = [one.id for _, _, episodes in held for one in episodes]
     submissions = submissions_in_words(desk.breaker, desk.counts[State.QUEUED], at())
@@ -199,7 +199,7 @@ def by_feed_and_reason(held: Sequence[Episode]) -> list[tuple[str, str | None, l
 def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
     """A part of the feeds, by the filter and the order in the address."""
     sources, store = parts.plan().sources, parts.store
-    breaker, by_feed = store.breakers.get(parts.processor), store.statistics.by_feed()
+    breaker, by_feed = parts.breaker(), store.statistics.by_feed()
     wanted = request.args.get("filter", "").strip().lower()
     sort = request.args.get("sort", "")
     feeds = overview.configured_feeds(store, sources.values()).values()
@@ -253,7 +253,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
     return {
         "feed": feed,
         "is_configured": name in sources,
-        "state": feed_state(feed, store.breakers.get(parts.processor)),
+        "state": feed_state(feed, parts.breaker()),
         "remark": remark(feed),
         "rules": words.feed_in_words(sources[name]) if name in sources else [],
         "picture": rhythm.picture(published, feed, now),

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from feedwatch.core.admission import Decision
+from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
 from feedwatch.store.store import Store
@@ -77,7 +78,6 @@ class Parts:
     """What the verb that serves has put together, once its database is open."""
 
     store: Store
-    processor: str  # the name of the media API
     plan: Callable[[], Plan]
     target_of: TargetOf
     adopt: Callable[[int, str, datetime], Proposal]  # asks the media API
@@ -87,6 +87,10 @@ class Parts:
     journal: Sequence[Path] = ()  # the places where it may be
     public_url: str | None = None  # where feeds are served; None: nowhere
     facts: Sequence[tuple[str, str]] = ()  # of the config: what needs a restart
+
+    def breaker(self) -> CircuitBreaker:
+        """Those of all media APIs as one."""
+        return as_one(self.store.breakers.of(self.plan().processors))
 
 
 @dataclass(kw_only=True)
