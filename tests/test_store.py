@@ -224,10 +224,10 @@ def test_a_check_does_not_undo_a_pause_made_meanwhile(store: Store) -> None:
 def test_a_second_pause_changes_nothing_of_the_first_and_its_end_forgets_it(store: Store) -> None:
     for feed in (None, "show"):
         for actor, at in (("cli:anna", NOW), ("web:bert", NOW + MINUTE)):
-            set_paused(store, "inlet", [SOURCE], feed, at, actor, paused=True)
+            set_paused(store, ["inlet"], [SOURCE], feed, at, actor, paused=True)
         paused = store.breakers.get("inlet") if feed is None else store.feeds.all()[0]
         assert (paused.paused, paused.paused_at, paused.paused_by) == (True, NOW, "cli:anna")
-        set_paused(store, "inlet", [SOURCE], feed, NOW, "cli:anna", paused=False)
+        set_paused(store, ["inlet"], [SOURCE], feed, NOW, "cli:anna", paused=False)
         after = store.breakers.get("inlet") if feed is None else store.feeds.all()[0]
         assert (after.paused, after.paused_at, after.paused_by) == (False, None, None)
 

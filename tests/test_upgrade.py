@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 
 from feedwatch.core.ledger import Outcome
+from feedwatch.core.pipeline import Step
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.database import alembic_config, connect
 from feedwatch.store.journal import Journal
@@ -152,3 +153,33 @@ def test_an_old_episode_gets_the_same_claim_each_time_by_its_state(
         (2, outcome, 2),
     ]
     assert all(one.keys for one in claims[0])
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"), [("ready", ["done"]), ("failed", ["failed"]), ("processing", [])]
+)
+def test_jobs_from_before_there_were_steps_are_of_the_step_ads(
+    tmp_path: Path, state: str, ended: list[str]
+) -> None:
+    path = tmp_path / "a.db"
+    old_database(path, 2, "https://h.example/feed", state)
+    engine = connect(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+    engine.dispose()
+    store = opened(path)
+    episode = store.episodes.get(2)
+    assert episode is not None
+    assert (episode.step, episode.source_url, episode.claim) == (Step.ADS, None, 2)
+    claim = store.claims.of(episode)
+    assert claim is not None
+    assert claim.media_id == episode.media_id == "m-2"
+    found = store.episodes.ended_steps(2)
+    assert [one.outcome.value for one in found] == ended
+    assert [(one.job_id, one.claim, one.processor) for one in found] == [
+        ("m-2", 2, "inlet") for _ in ended
+    ]
+    assert [one.step for one in store.episodes.history(2)] == [None]
+    store.close()

@@ -148,10 +148,8 @@ episodes = Table(
     Column("seen_duration", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
-    # The row describes this step, under way or next; `source_url` is what it is given, null for the
-    # enclosure, and `claim` that of its POST.
-    Column("step", String(16), nullable=False, server_default=Step.ADS.value),
-    Column("source_url", Text),
+    Column("step", String(16), nullable=False, server_default=Step.ADS.value),  # under way or next
+    Column("source_url", Text),  # what the step is given; null: the enclosure
     Column("claim", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("deferrals", Integer, nullable=False),
@@ -268,8 +266,7 @@ history = Table(
     Index(None, "previous", "at"),
 )
 
-# The steps that have ended, each with what came of it; written in the transaction of the move. A
-# row changes only where a job that had failed mends itself.
+# The steps that have ended. A row changes only where a job that had failed mends itself.
 steps = Table(
     "steps",
     metadata,
