@@ -167,7 +167,7 @@ def test_jobs_from_before_there_were_steps_are_of_the_step_ads(
     with engine.begin() as connection:
         config = alembic_config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "0013")
+        command.upgrade(config, "0015")
     engine.dispose()
     store = opened(path)
     episode = store.episodes.get(2)
