@@ -26,7 +26,9 @@ from pydantic import (
 
 from feedwatch.config import values
 from feedwatch.config.ad_options import AdOptions
+from feedwatch.config.enhance import Enhance
 from feedwatch.config.key_names import DATABASE_URL, PREFIX
+from feedwatch.config.mediaapis import MediaApisKeys, MediaApisSettings
 from feedwatch.config.values import expected
 from feedwatch.core.masking import (
     secrets_in,
@@ -54,6 +56,7 @@ class FeedKeys(_Keys):
     url: values.HttpUrl
     podcast_id: values.PodcastId
     ad_options: Annotated[AdOptions, AfterValidator(AdOptions.as_sent)] | None = None
+    enhance: Annotated[Enhance, AfterValidator(Enhance.as_sent)] | None = None
     first_run: values.FirstRunValue | None = None
     check_interval: values.Duration | None = None
     flood_limit: values.Whole | None = None
@@ -94,7 +97,7 @@ class FeedKeys(_Keys):
         return value
 
 
-class Keys(_Keys):
+class Keys(_Keys, MediaApisKeys):
     """The whole config."""
 
     api_url: values.ApiUrl = "https://api.studio.inlet.fm"
@@ -201,6 +204,7 @@ class Settings:
 
     api_key: SecretStr | None
     api_url: str
+    mediaapis: MediaApisSettings
     database_url: str
     policy: Policy
     sources: tuple[FeedConfig, ...]
@@ -251,6 +255,7 @@ class Settings:
             found += secrets_in_address(address) if address else []
         for proxy in (self.proxy, self.feed_proxy):
             found += secrets_in(proxy) if proxy else []
+        found += self.mediaapis.secrets()
         found += secrets_in_arguments(self.notify_command[1:])
         for source in self.sources:
             found += [source.serving.serve_key or ""]

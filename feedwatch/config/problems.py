@@ -15,6 +15,7 @@ from feedwatch.config.key_names import (
     CONFIG_KEY,
     KEY_FILE_KEY,
     KEY_KEY,
+    MEDIAAPIS_SECRET_KEYS,
     PREFIX,
     WEBHOOK_SECRET_FILE_KEY,
 )
@@ -66,6 +67,7 @@ def unknown_key(key: str, feed_name: str | None) -> str:
     """An unread key, and the one that was probably meant."""
     candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
     candidates += [feed_key(feed_name or "NAME", field) for field in FEED_FIELDS]
+    candidates += [f"{one}_FILE" for one in MEDIAAPIS_SECRET_KEYS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
     nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
@@ -152,7 +154,8 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     if below:
         where = ".".join(below)
         if details["type"] == "extra_forbidden":
-            message = "the API's adOptions have no such field"
+            its = "enhance has" if key.endswith("__ENHANCE") else "adOptions have"
+            message = f"the API's {its} no such field"
         elif details["type"] == "missing":
             message = "is required here"
         given = "" if details["type"] == "missing" else f"={details['input']!r}"

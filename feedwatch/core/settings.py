@@ -130,6 +130,7 @@ class FeedConfig:
     serving: ServeRules = ServeRules()
     is_private: bool = False  # it takes credentials, or a secret in its URL, to fetch it
     ad_options: dict[str, Any] | None = None
+    enhance: dict[str, Any] = field(default_factory=lambda: {"content": {"type": "podcast"}})
     future_dated: FutureDated = FutureDated.WAIT
     submit_delay: timedelta = timedelta()  # how long a new item waits before it is submitted
     username: str | None = None
