@@ -63,6 +63,11 @@ def output_at(sandbox: Sandbox) -> Output:
     )
 
 
+def callback_at(url: str | None) -> Callable[[str, str], str] | None:
+    """Where jobs tell of their ends, below this address."""
+    return None if url is None else lambda name, token: f"{url}/callbacks/{name}/{token}"
+
+
 @contextmanager
 def mediaapis_at(
     url: str,
@@ -79,7 +84,7 @@ def mediaapis_at(
     ):
         told: dict[str, Any] = {"clock": clock} if clock is not None else {}
         bearer = Bearer(tokens, path=TOKEN_PATH, keys="THE KEYS", lifetime=1800, **told)
-        yield MediaApis(http, bearer, reader, output_at(sandbox), callbacks)
+        yield MediaApis(http, bearer, reader, output_at(sandbox), callback_at(callbacks))
 
 
 @contextmanager

@@ -24,7 +24,15 @@ from feedwatch.processors.clocks import moment
 from feedwatch.processors.mediaapis import TOKEN_PATH, MediaApis, Output
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.conformance import APP_KEY, APP_SECRET, KITS, STORE_SECRET, mediaapis_at, output_at
+from tests.conformance import (
+    APP_KEY,
+    APP_SECRET,
+    KITS,
+    STORE_SECRET,
+    callback_at,
+    mediaapis_at,
+    output_at,
+)
 from tests.receiver import Receiver
 from tests.support import KEY, ROOT, FeedServer, wait_for
 
@@ -334,7 +342,7 @@ SCHEMAS = {"enhance": schema_of("EnhanceRequest"), "diagnose": schema_of("Diagno
 def test_every_body_keeps_to_the_contract(
     url: str, feed: str, number: int, options: Any, callbacks: str | None
 ) -> None:
-    media = MediaApis(BEARER._client, BEARER, BEARER._client, BUCKET, callbacks)
+    media = MediaApis(BEARER._client, BEARER, BEARER._client, BUCKET, callback_at(callbacks))
     task = replace(ENHANCE, url=url, options=options, episode_id=number, feed=feed)
     for kind, schema in SCHEMAS.items():
         body = media.body_of(replace(task, target=f"{kind}:p"))

@@ -13,6 +13,7 @@ from feedwatch.cli.reload import Reload, keep_documents, plan_of
 from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
+from feedwatch.config.mediaapis import missing_for
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
 from feedwatch.core.printable import counted
@@ -27,7 +28,9 @@ from feedwatch.notify.command import Command
 from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
+from feedwatch.processors.bearer import Bearer
 from feedwatch.processors.inlet import Inlet
+from feedwatch.processors.mediaapis import TOKEN_PATH, MediaApis, Output
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.alerts import Alerts
@@ -70,6 +73,38 @@ def api(
         event_hooks={"response": hooks},
     ) as http:
         yield Inlet(http)
+
+
+@contextmanager
+def mediaapis(
+    settings: Settings,
+    cancellation: Cancellation,
+    callback: Callable[[str, str], str] | None = None,
+) -> Iterator[MediaApis]:
+    """The Media APIs. Raises `ConfigError` without their key and secret."""
+    media, headers = settings.mediaapis, {"user-agent": USER_AGENT}
+    if media.key is None or media.secret is None:
+        raise ConfigError(missing_for(media, ["diagnose"]))
+    login = (media.key.get_secret_value(), media.secret.get_secret_value())
+    spoken = headers | {"accept": "application/json"}
+    with (
+        client(
+            cancellation, settings.proxy, base_url=media.auth_url, headers=spoken, auth=login
+        ) as tokens,
+        client(cancellation, settings.proxy, base_url=media.url, headers=spoken) as http,
+        client(cancellation, settings.proxy, headers=headers) as reader,
+    ):
+        bearer = Bearer(
+            tokens,
+            path=TOKEN_PATH,
+            keys="FEEDWATCH_MEDIAAPIS_KEY, _SECRET and _AUTH_URL",
+            lifetime=int(media.token_lifetime.total_seconds()),
+        )
+        output = None
+        if media.output is not None and media.public_url is not None:
+            auth = dict(media.output_auth) if media.output_auth else None
+            output = Output(url=media.output, public_url=media.public_url, auth=auth)
+        yield MediaApis(http, bearer, reader, output, callback)
 
 
 def target_of(settings: Settings, podcast_id: str) -> Target:

@@ -13,6 +13,7 @@ import httpx
 
 from feedwatch.cli.assembly import api, feed_client, notify_channels
 from feedwatch.cli.check import coming_import, error_of
+from feedwatch.cli.doctor_mediaapis import mediaapis_findings
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
@@ -92,6 +93,8 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
         yield _clock(http, settings)
     with api(settings, cancellation) as inlet:
         yield from _api(inlet, settings)
+    if settings.mediaapis.key is not None:
+        yield from mediaapis_findings(settings, cancellation)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
 

@@ -35,6 +35,7 @@ from feedwatch.processors.inlet import Inlet
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
+from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.decisions import Proposal, TargetOf
@@ -106,6 +107,7 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
         @contextmanager
         def show(daemon: Daemon, context: Context) -> Iterator[None]:
             with feeds_served(settings, side, context.store, lambda: context.plan):
+                hearing(settings, side, context.store)
                 monitored.begin(daemon, context)
                 if site is not None:
                     site.parts = parts_of_daemon(settings, context)
@@ -152,6 +154,14 @@ def public(settings: Settings) -> Iterator[PublicSide | None]:
     with side.serve(public_application(what), prefix, MAX_PUSH):
         log.info("http: the public side listens on %s", side.url)
         yield what
+
+
+def hearing(settings: Settings, side: PublicSide | None, store: Store) -> Callbacks | None:
+    """Who hears of the ends of jobs, if the config has a public side."""
+    if side is None or settings.public_url is None:
+        return None
+    side.callbacks = Callbacks(store, settings.public_url, lambda: datetime.now(UTC))
+    return side.callbacks
 
 
 @contextmanager

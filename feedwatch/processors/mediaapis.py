@@ -4,6 +4,7 @@ Built to a contract that was inferred from the vendor's documents and clients, a
 the live service.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -89,18 +90,18 @@ class MediaApis:
         bearer: Bearer,
         reader: httpx.Client,
         output: Output | None = None,
-        callbacks: str | None = None,
+        callback: Callable[[str, str], str] | None = None,
     ) -> None:
         """`client` has the API's base URL; `reader`, which reads outputs, has no credentials.
 
-        `output` is needed to enhance. `callbacks` is the address below which we hear of the ends
-        of jobs, by the token of their claim.
+        `output` is needed to enhance. `callback` gives the address at which we hear of a job's
+        end, by our name and the token of its claim.
         """
         self._client = client
         self._bearer = bearer
         self._reader = reader
         self._output = output
-        self._callbacks = callbacks
+        self._callback = callback
         self._refusals = 0  # of a POST's token, in a row
         self.api = origin(str(client.base_url))
 
@@ -144,8 +145,8 @@ class MediaApis:
         if _kind(task.target) == ENHANCE and self._output is not None:
             url, auth = self._output.named(self._output.url, task), self._output.auth
             body |= {"output": {"url": url, "auth": auth} if auth else url, **(task.options or {})}
-        if self._callbacks is not None:
-            body["on_complete"] = {"url": f"{self._callbacks}/callbacks/{self.name}/{task.token}"}
+        if self._callback is not None:
+            body["on_complete"] = {"url": self._callback(self.name, task.token)}
         return body
 
     def poll(self, task: Task, media_id: str) -> Progress:

@@ -13,7 +13,7 @@ from feedwatch.core.identity import Key
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import episodes, feeds, history, identities
+from feedwatch.store.schema import claims, episodes, feeds, history, identities
 from feedwatch.store.sql import is_due
 
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
@@ -104,6 +104,30 @@ class EpisodeStore:
         """
         waits = and_(
             episodes.c.state == State.QUEUED, episodes.c.deferrals == 0, episodes.c.due_at > now
+        )
+        with self._engine.begin() as db:
+            db.execute(update(episodes).where(waits).values(due_at=now))
+
+    def tokens_under_way(self) -> list[tuple[str, str]]:
+        """Processor and token of the claims whose jobs may be under way, oldest first."""
+        states = (State.SUBMITTING, State.UNKNOWN, State.PROCESSING)
+        query = (
+            select(claims.c.processor, claims.c.token)
+            .join(episodes, episodes.c.id == claims.c.episode_id)
+            .where(episodes.c.state.in_(states))
+            .order_by(claims.c.number)
+        )
+        with reading(self._engine) as db:
+            return [(row.processor, row.token) for row in db.execute(query)]
+
+    def hasten(self, token: str, now: datetime) -> None:
+        """Have the job of this claim be polled at once, if it is the episode's last one."""
+        number = select(claims.c.number).where(claims.c.token == token).scalar_subquery()
+        last = select(func.max(claims.c.number)).where(claims.c.episode_id == episodes.c.id)
+        waits = and_(
+            episodes.c.state == State.PROCESSING,
+            episodes.c.due_at > now,
+            last.scalar_subquery() == number,
         )
         with self._engine.begin() as db:
             db.execute(update(episodes).where(waits).values(due_at=now))
