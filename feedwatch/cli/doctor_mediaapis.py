@@ -34,8 +34,11 @@ def mediaapis_findings(settings: Settings, cancellation: Cancellation) -> Iterat
         else:
             yield Finding(TOKEN, f"given by {media.auth_url}")
             failure = processor.probe("", None)
-            mend = f"see FEEDWATCH_MEDIAAPIS_URL={media.url}" if failure is not None else None
-            yield Finding(JOBS, failure.reason if failure else f"read from {media.url}", mend)
+            if failure is not None:
+                mend = f"see FEEDWATCH_MEDIAAPIS_URL={media.url}"
+                yield Finding(JOBS, failure.reason, mend)
+            else:
+                yield Finding(JOBS, f"read from {media.url}")
     with plain_client(cancellation) as http:
         if media.public_url is not None:
             yield _public_address(http, media.public_url)
