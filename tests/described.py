@@ -16,7 +16,7 @@ def operations(description: Mapping[str, Any]) -> list[str]:
         f"{method.upper()} {path}"
         for path, methods in description["paths"].items()
         for method in methods
-        if method != "parameters"
+        if method not in ("parameters", "servers", "summary", "description")
     ]
 
 

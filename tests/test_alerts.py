@@ -28,7 +28,7 @@ from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
 from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.alerts import GIVEN_UP_AFTER, RETRY_AT_LEAST_EVERY, Alerts
-from feedwatch.watcher.context import polled_task
+from feedwatch.watcher.tasks import polled_task
 from tests.receiver import Receiver
 from tests.support import KEY, LONG, Beside, Feedwatch, Workspace, item, wait_for
 from tests.test_store import claim

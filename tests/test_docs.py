@@ -17,6 +17,7 @@ from feedwatch.config.key_names import (
     HEARTBEAT_URL_KEY,
     KEY_FILE_KEY,
     KEY_KEY,
+    MEDIAAPIS_SECRET_KEYS,
     PREFIX,
     WEB_SECRET_KEYS,
     WEBHOOK_SECRET_FILE_KEY,
@@ -40,7 +41,7 @@ LEAST = {
     f"{FEED_PREFIX}PODCAST_ID": "podcast-1",
 }
 
-OF_FILES = (*WEB_SECRET_KEYS, HEARTBEAT_URL_KEY)
+OF_FILES = (*WEB_SECRET_KEYS, HEARTBEAT_URL_KEY, *MEDIAAPIS_SECRET_KEYS)
 FILE_KEYS = (KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY, *(f"{key}_FILE" for key in OF_FILES))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -116,9 +117,15 @@ def test_a_documented_default_is_the_codes(row: Documented) -> None:
             assert understood(row.key, text.strip("`")) == default
 
 
+def media_apis() -> dict[str, str]:
+    """The keys that helper steps need, as in the examples."""
+    theirs = (one for one in documented() if one.key.startswith(f"{PREFIX}MEDIAAPIS_"))
+    return {one.key: one.example for one in theirs if not one.key.endswith("_FILE")}
+
+
 @pytest.mark.parametrize("row", documented(), ids=lambda row: row.key)
 def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
-    lines = LEAST | {row.key: row.example}
+    lines = LEAST | (media_apis() if row.key.endswith("PIPELINE") else {}) | {row.key: row.example}
     if row.key == KEY_FILE_KEY:
         (tmp_path / row.example).write_text("key\n")
         del lines[KEY_KEY]
@@ -127,6 +134,9 @@ def test_a_documented_example_is_taken(row: Documented, tmp_path: Path) -> None:
         (tmp_path / row.example).write_text(f"{secret}\n")
     if row.key == f"{HEARTBEAT_URL_KEY}_FILE":
         (tmp_path / row.example).write_text("https://hc-ping.com/key\n")
+    if row.key.startswith(f"{PREFIX}MEDIAAPIS_") and row.key.endswith("_FILE"):
+        is_auth = "AUTH" in row.key
+        (tmp_path / row.example).write_text('{"key": "k", "secret": "s"}' if is_auth else "word\n")
     if row.key.endswith("WEBHOOK_URL"):
         lines[WEBHOOK_SECRET_KEY] = secret
     if row.key.startswith((f"{PREFIX}PUBLIC_URL", f"{PREFIX}SERVE_FEEDS")):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +15,13 @@ from feedwatch.cli.reload import Reload, keep_documents, plan_of
 from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
+from feedwatch.config.mediaapis import missing_for
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
-from feedwatch.core.pipeline import processors_of
+from feedwatch.core.pipeline import Step, processors_of
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
+from feedwatch.core.settings import Policy
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.feeds.parser_process import Parsers
@@ -29,7 +32,9 @@ from feedwatch.notify.command import Command
 from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
 from feedwatch.notify.webhook import Webhook
 from feedwatch.processors import Processor
+from feedwatch.processors.bearer import Bearer
 from feedwatch.processors.inlet import Inlet
+from feedwatch.processors.mediaapis import TOKEN_PATH, MediaApis, Output
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.alerts import Alerts
@@ -49,19 +54,37 @@ if TYPE_CHECKING:
 USER_AGENT = f"feedwatch/{__version__} (podcast feed watcher)"
 
 
+class Surroundings(NamedTuple):
+    """What a processor is given besides its config."""
+
+    metrics: "Metrics | None" = None  # its responses are counted by
+    callback: Callable[[str, str], str] | None = None  # an address for a processor and a token
+
+
+NOTHING = Surroundings()
+
+
 class Api(NamedTuple):
     """How a processor is made of the config."""
 
-    connect: "Callable[[Settings, Cancellation, Metrics | None], AbstractContextManager[Processor]]"
+    connect: Callable[[Settings, Cancellation, Surroundings], AbstractContextManager[Processor]]
     address: Callable[[Settings], str]  # of the API
     access: Callable[[Settings], object]  # with another one, it takes another client
 
 
+def _counted(name: str, around: Surroundings) -> dict[str, list[Callable[[httpx.Response], None]]]:
+    """The hooks that count the responses of a processor's API."""
+    if around.metrics is None:
+        return {}
+    count = partial(around.metrics.responded, name)
+    return {"response": [lambda got: count(got.request.method, got.status_code)]}
+
+
 @contextmanager
 def api(
-    settings: Settings, cancellation: Cancellation, metrics: "Metrics | None" = None
+    settings: Settings, cancellation: Cancellation, around: Surroundings = NOTHING
 ) -> Iterator[Inlet]:
-    """The media API; with `metrics`, its responses are counted."""
+    """Inlet. Raises `ConfigError` without its key."""
     if settings.api_key is None:
         raise ConfigError(["FEEDWATCH_API_KEY is missing"])
     headers = {
@@ -69,18 +92,52 @@ def api(
         "accept": "application/json",
         "user-agent": USER_AGENT,
     }
-    hooks = []
-    if metrics is not None:
-        count = partial(metrics.responded, Inlet.name)
-        hooks.append(lambda got: count(got.request.method, got.status_code))
     with client(
         cancellation,
         settings.proxy,
         base_url=settings.api_url,
         headers=headers,
-        event_hooks={"response": hooks},
+        event_hooks=_counted(Inlet.name, around),
     ) as http:
         yield Inlet(http)
+
+
+@contextmanager
+def mediaapis(
+    settings: Settings,
+    cancellation: Cancellation,
+    around: Surroundings = NOTHING,
+) -> Iterator[MediaApis]:
+    """The Media APIs. Raises `ConfigError` without their key and secret."""
+    media, headers = settings.mediaapis, {"user-agent": USER_AGENT}
+    if media.key is None or media.secret is None:
+        raise ConfigError(missing_for(settings.given, [Step.DIAGNOSE]))
+    login = (media.key.get_secret_value(), media.secret.get_secret_value())
+    spoken = headers | {"accept": "application/json"}
+    with (
+        client(
+            cancellation, settings.proxy, base_url=media.auth_url, headers=spoken, auth=login
+        ) as tokens,
+        client(
+            cancellation,
+            settings.proxy,
+            base_url=media.url,
+            headers=spoken,
+            event_hooks=_counted(MediaApis.name, around),
+        ) as http,
+        client(cancellation, settings.proxy, headers=headers) as reader,
+    ):
+        bearer = Bearer(
+            tokens,
+            path=TOKEN_PATH,
+            keys="FEEDWATCH_MEDIAAPIS_KEY, _SECRET and _AUTH_URL",
+            lifetime=int(media.token_lifetime.total_seconds()),
+        )
+        output = None
+        if media.output is not None and media.public_url is not None:
+            auth = dict(media.output_auth) if media.output_auth else None
+            output = Output(url=media.output, public_url=media.public_url, auth=auth)
+        yield MediaApis(http, bearer, reader, output, around.callback)
 
 
 # The media APIs, by the names of their processors.
@@ -90,16 +147,17 @@ APIS: Mapping[str, Api] = {
         address=lambda settings: settings.api_url,
         access=lambda settings: (settings.api_url, settings.api_key),
     ),
+    MediaApis.name: Api(
+        connect=mediaapis,
+        address=lambda settings: settings.mediaapis.url,
+        access=lambda settings: replace(settings.mediaapis, policy=Policy()),
+    ),
 }
 
 
 def needed(settings: Settings) -> dict[str, Api]:
-    """The media APIs that the feeds' pipelines need. Raises `ConfigError`."""
-    names = processors_of(settings.sources)
-    unknown = [name for name in names if name not in APIS]
-    if unknown:
-        raise ConfigError([f"no step can be done by {name}: it is not there" for name in unknown])
-    return {name: APIS[name] for name in names}
+    """The media APIs that the feeds' pipelines need."""
+    return {name: APIS[name] for name in processors_of(settings.sources)}
 
 
 def apis_of(settings: Settings) -> dict[str, str]:
@@ -114,7 +172,9 @@ def processors(settings: Settings) -> Iterator[dict[str, Processor]]:
         found: dict[str, Processor] = {}
         for name, one in needed(settings).items():
             with suppress(ConfigError):
-                found[name] = stack.enter_context(one.connect(settings, Cancellation(), None))
+                found[name] = stack.enter_context(
+                    one.connect(settings, Cancellation(), Surroundings())
+                )
         yield found
 
 
@@ -172,12 +232,13 @@ def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[
 
 @contextmanager
 def assembled(
-    settings: Settings, metrics: "Metrics | None" = None
+    settings: Settings, around: Surroundings = NOTHING
 ) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
 
-    Without `metrics`, which nobody can ask for where it does not listen, nothing is counted.
+    Where it does not listen, nobody can ask for metrics, and no job can call back.
     """
+    metrics = around.metrics
     cancellation, telling = Cancellation(), Cancellation()
     with (
         opened(settings, may_create=True, alone=True) as store,
@@ -190,7 +251,7 @@ def assembled(
         _open(store, channels)
 
         def connect(settings: Settings, name: str) -> Processor:
-            made = needed(settings)[name].connect(settings, cancellation, metrics)
+            made = needed(settings)[name].connect(settings, cancellation, around)
             processor = clients.enter_context(made)
             return metrics.counting(processor) if metrics is not None else processor
 

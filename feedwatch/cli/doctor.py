@@ -13,6 +13,7 @@ import httpx
 
 from feedwatch.cli.assembly import api, apis_of, feed_client, notify_channels
 from feedwatch.cli.check import coming_import, error_of
+from feedwatch.cli.doctor_mediaapis import mediaapis_findings
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
@@ -35,6 +36,7 @@ from feedwatch.net.client import (
     described,
     obstacle,
 )
+from feedwatch.processors import INLET, MEDIAAPIS
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
@@ -89,10 +91,13 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     yield _journal(settings)
     cancellation = Cancellation()
     with client(cancellation, settings.proxy) as http:
-        yield _clock(http, settings)
-    if Inlet.name in apis_of(settings):
+        apis = apis_of(settings)
+        yield _clock(http, next(iter(apis.values()), settings.api_url))
+    if INLET in apis:
         with api(settings, cancellation) as inlet:
             yield from _api(inlet, settings)
+    if MEDIAAPIS in apis:
+        yield from mediaapis_findings(settings, cancellation)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
 
@@ -199,11 +204,11 @@ def _journal(settings: Settings) -> Finding:
     )
 
 
-def _clock(http: httpx.Client, settings: Settings) -> Finding:
-    """Our clock against the API's: published dates and deadlines depend on it."""
+def _clock(http: httpx.Client, url: str) -> Finding:
+    """Our clock against the API's at `url`: published dates and deadlines depend on it."""
     try:
         with deadline(20):
-            theirs = parsedate_to_datetime(http.get(settings.api_url).headers.get("date", ""))
+            theirs = parsedate_to_datetime(http.get(url).headers.get("date", ""))
     except (httpx.HTTPError, ValueError, TypeError) as error:
         found = f"cannot be compared with the API's ({described(error)})"
         return Finding(

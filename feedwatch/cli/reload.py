@@ -18,7 +18,7 @@ from feedwatch.core.printable import counted
 from feedwatch.core.schedule import first_checks
 from feedwatch.core.settings import feed_key
 from feedwatch.logs import formatters
-from feedwatch.processors import Processor
+from feedwatch.processors import MEDIAAPIS, Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
@@ -29,7 +29,12 @@ log = logging.getLogger("feedwatch")
 def plan_of(settings: Settings) -> Plan:
     """What the loops need of the config."""
     sources = {one.name: one for one in settings.sources}
-    return Plan(sources=sources, policy=settings.policy, serves_feeds=settings.serve_feeds)
+    return Plan(
+        sources=sources,
+        policy=settings.policy,
+        policies={MEDIAAPIS: settings.mediaapis.policy},
+        serves_feeds=settings.serve_feeds,
+    )
 
 
 def keep_documents(store: Store, plan: Plan, now: datetime) -> None:

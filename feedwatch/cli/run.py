@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from feedwatch import __version__
-from feedwatch.cli.assembly import assembled, heartbeat_url
+from feedwatch.cli.assembly import Surroundings, assembled, heartbeat_url
 from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
 from feedwatch.cli.settings import read_settings
 from feedwatch.config.keys import Settings
@@ -61,8 +61,8 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
     for line in placeholders(settings.sources):
         log.warning("%s", line)
     with (
-        _http_sides(settings, once=once) as (metrics, show),
-        assembled(settings, metrics) as (daemon, context),
+        _http_sides(settings, once=once) as (around, show),
+        assembled(settings, around) as (daemon, context),
         show(daemon, context),
     ):
         daemon.stop_on_signals()
@@ -89,7 +89,7 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
 def _http_sides(settings: Settings, *, once: bool) -> "AbstractContextManager[BesideDaemon]":
     """What answers HTTP beside the daemon; where nothing does, what it needs is not imported."""
     if once or (settings.listen is None and settings.public_listen is None):
-        return nullcontext((None, lambda _daemon, _context: nullcontext()))
+        return nullcontext((Surroundings(), lambda _daemon, _context: nullcontext()))
     from feedwatch.cli.web import beside_daemon
 
     return beside_daemon(settings)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from feedwatch.cli.assembly import feed_client, processors, target_by
+from feedwatch.cli.assembly import Surroundings, feed_client, processors, target_by
 from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
@@ -34,6 +34,7 @@ from feedwatch.net.client import Cancellation
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
+from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.decisions import Proposal, TargetOf
@@ -88,8 +89,8 @@ def web(config: Path | None) -> None:
             stopping.wait()
 
 
-# What counts, and what is to be entered with the daemon once there is one.
-BesideDaemon = tuple[Metrics | None, Callable[[Daemon, Context], AbstractContextManager[object]]]
+# What the daemon is given, and what is to be entered with it once there is one.
+BesideDaemon = tuple[Surroundings, Callable[[Daemon, Context], AbstractContextManager[object]]]
 
 
 @contextmanager
@@ -101,16 +102,22 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
     metrics = Metrics()
     monitored = Monitored(metrics)
     with served(settings, monitored) as site, public(settings) as side:
+        callbacks = None
+        if side is not None and settings.public_url is not None:
+            callbacks = Callbacks(settings.public_url, lambda: datetime.now(UTC))
 
         @contextmanager
         def show(daemon: Daemon, context: Context) -> Iterator[None]:
             with feeds_served(settings, side, context.store, lambda: context.plan):
+                if side is not None and callbacks is not None:
+                    callbacks.begin(context.store)
+                    side.callbacks = callbacks
                 monitored.begin(daemon, context)
                 if site is not None:
                     site.parts = parts_of_daemon(settings, context)
                 yield
 
-        yield metrics, show
+        yield Surroundings(metrics, callbacks.address if callbacks is not None else None), show
 
 
 @contextmanager

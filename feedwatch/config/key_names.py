@@ -13,6 +13,9 @@ WEBHOOK_SECRET_FILE_KEY = f"{WEBHOOK_SECRET_KEY}_FILE"
 # Secrets of page and API: each may be in a file, or be a credential of its name in lower case.
 WEB_SECRET_KEYS = tuple(f"{PREFIX}WEB_{name}" for name in ("PASSWORD", "TOKEN", "DECIDE_TOKEN"))
 HEARTBEAT_URL_KEY = f"{PREFIX}HEARTBEAT_URL"  # likewise
+MEDIAAPIS_SECRET_KEYS = tuple(  # likewise
+    f"{PREFIX}MEDIAAPIS_{name}" for name in ("KEY", "SECRET", "OUTPUT_AUTH")
+)
 USER_HEADER_KEY = f"{PREFIX}WEB_USER_HEADER"
 TRUSTED_PROXIES_KEY = f"{PREFIX}WEB_TRUSTED_PROXIES"
 CERTIFICATES_KEY = "SSL_CERT_FILE"  # OpenSSL's own, in the environment

@@ -26,7 +26,9 @@ from pydantic import (
 
 from feedwatch.config import values
 from feedwatch.config.ad_options import AdOptions
+from feedwatch.config.enhance import Enhance
 from feedwatch.config.key_names import DATABASE_URL, PREFIX
+from feedwatch.config.mediaapis import MediaApisKeys, MediaApisSettings
 from feedwatch.config.values import expected
 from feedwatch.core.masking import (
     secrets_in,
@@ -55,6 +57,7 @@ class FeedKeys(_Keys):
     podcast_id: values.PodcastId | None = None
     pipeline: values.PipelineValue | None = None
     ad_options: Annotated[AdOptions, AfterValidator(AdOptions.as_sent)] | None = None
+    enhance: Annotated[Enhance, AfterValidator(Enhance.as_sent)] | None = None
     first_run: values.FirstRunValue | None = None
     check_interval: values.Duration | None = None
     flood_limit: values.Whole | None = None
@@ -95,7 +98,7 @@ class FeedKeys(_Keys):
         return value
 
 
-class Keys(_Keys):
+class Keys(_Keys, MediaApisKeys):
     """The whole config."""
 
     api_url: values.ApiUrl = "https://api.studio.inlet.fm"
@@ -203,6 +206,7 @@ class Settings:
 
     api_key: SecretStr | None
     api_url: str
+    mediaapis: MediaApisSettings
     database_url: str
     policy: Policy
     sources: tuple[FeedConfig, ...]
@@ -253,6 +257,7 @@ class Settings:
             found += secrets_in_address(address) if address else []
         for proxy in (self.proxy, self.feed_proxy):
             found += secrets_in(proxy) if proxy else []
+        found += self.mediaapis.secrets()
         found += secrets_in_arguments(self.notify_command[1:])
         for source in self.sources:
             found += [source.serving.serve_key or ""]

@@ -2,7 +2,7 @@
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from feedwatch.config.key_names import (
     HEARTBEAT_URL_KEY,
     KEY_KEY,
     LINK,
+    MEDIAAPIS_SECRET_KEYS,
     OUR_KEY,
     PREFIX,
     SYSTEM_FILE,
@@ -27,22 +28,29 @@ from feedwatch.config.key_names import (
 )
 from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS, Keys, Settings
 from feedwatch.config.locate import dotenv_parser
+from feedwatch.config.mediaapis import missing_for
 from feedwatch.config.problems import (
     NO_FEED,
     duplicate_feeds,
     explain,
-    has_ads,
     missing_podcasts,
     placeholder_key,
     respelt_feeds,
     short_check_intervals,
     short_secrets,
+    steps_in,
     unknown_key,
 )
 from feedwatch.config.secrets import read_api_key, read_secrets, read_webhook_secret
 from feedwatch.core.masking import masked
+from feedwatch.core.pipeline import Step
 from feedwatch.core.settings import FeedConfig, Policy, Rules, ServeRules
 
+# Options of an API's own: a field of theirs, and how the API spells one that a key has in capitals.
+OPTIONS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "AD_OPTIONS": ("preRoll", to_camel),
+    "ENHANCE": ("content", str),
+}
 Made = TypeVar("Made", FeedConfig, Policy, Rules, ServeRules, Settings)
 
 
@@ -85,16 +93,17 @@ def load(
     api_key = read_api_key(given, folder, environ, keyless)
     read_webhook_secret(given, folder, problems if needs_key else None)
     read_secrets(WEB_SECRET_KEYS, given, folder, environ, problems if needs_web else None)
-    read_secrets([HEARTBEAT_URL_KEY], given, folder, environ, problems if needs_key else [])
+    with_key = [HEARTBEAT_URL_KEY, *MEDIAAPIS_SECRET_KEYS]
+    read_secrets(with_key, given, folder, environ, problems if needs_key else [])
     if needs_key:
         problems += _problems_with_certificates(environ)
     if TRUSTED_PROXIES_KEY in given and USER_HEADER_KEY not in given:
         problems.append(f"{TRUSTED_PROXIES_KEY}: expected {USER_HEADER_KEY} beside it")
     tree = _nested(given, problems)
-    if needs_key and (
-        not tree["feeds"] or any(has_ads(one, tree) for one in tree["feeds"].values())
-    ):
-        problems[:0] = keyless
+    steps = {step for one in tree["feeds"].values() for step in steps_in(one, tree)}
+    if needs_key:
+        problems[:0] = keyless if Step.ADS in steps or not steps else []
+        problems += missing_for(given, steps)
     problems += missing_podcasts(tree)
     if to_watch:
         problems += [] if tree["feeds"] else [NO_FEED]
@@ -120,7 +129,13 @@ def load(
         made = {"rules": _made(Rules, merged), "serving": _made(ServeRules, merged)}
         is_private = bool(feed.username or feed.headers) or masked(feed.url) != feed.url
         sources.append(_made(FeedConfig, merged | made | {"is_private": is_private}))
-    values |= {"policy": _made(Policy, values), "sources": tuple(sources), "api_key": api_key}
+    policy = _made(Policy, values)
+    values |= {
+        "policy": policy,
+        "mediaapis": keys.mediaapis(policy),
+        "sources": tuple(sources),
+        "api_key": api_key,
+    }
     values |= {"path": path, "warnings": tuple(warnings), "given": given}
     return _made(Settings, values)
 
@@ -194,7 +209,7 @@ def _nested(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
         name, _, rest = rest.partition("__")
         field, *below = rest.split("__")
         known = key.startswith(PREFIX) and block == "FEEDS" and field in FEED_FIELDS
-        if not known or (below and field != "AD_OPTIONS"):
+        if not known or (below and field not in OPTIONS):
             problems.append(unknown_key(key, name if block == "FEEDS" else None))
         elif not FEED_NAME.fullmatch(name):
             problems.append(f"{key}: a feed's name is letters, digits, - and _; not {name!r}")
@@ -202,38 +217,40 @@ def _nested(values: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
             problems.append(
                 f"{key}: the feed is spelt {spelt[name.lower()]} elsewhere; spell it one way"
             )
-        elif field == "AD_OPTIONS":
-            _put_ad_option(feeds.setdefault(name.lower(), {}), key, below, value, problems)
+        elif field in OPTIONS:
+            _put_option(feeds.setdefault(name.lower(), {}), key, below, value, problems)
         else:
             feeds.setdefault(name.lower(), {})[FEED_FIELDS[field]] = value
     for feed in feeds.values():
-        if "ad_options" in feed:
-            feed["ad_options"] = _with_lists(feed["ad_options"])
+        for field in OPTIONS.keys() & {name.upper() for name in feed}:
+            feed[field.lower()] = _with_lists(feed[field.lower()])
     return tree
 
 
-def _put_ad_option(
+def _put_option(
     feed: dict[str, Any], key: str, below: list[str], value: str, problems: list[str]
 ) -> None:
-    """Set adOptions from JSON, or one field of it from a key such as …__PRE_ROLL__AD_COUNT."""
+    """Set options from JSON, or one field of them from a key such as …__PRE_ROLL__AD_COUNT."""
+    field = key.split("__")[2]
+    example, spelt = OPTIONS[field]
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
         parsed = value
     if not below:
         if not isinstance(parsed, dict):
-            problems.append(f'{key}={value!r}: expected a JSON object, as {{"preRoll": …}}')
+            problems.append(f'{key}={value!r}: expected a JSON object, as {{"{example}": …}}')
             parsed = {}
-        feed["ad_options"] = parsed
+        feed[field.lower()] = parsed
         return
-    node = feed.setdefault("ad_options", {})
+    node = feed.setdefault(field.lower(), {})
     for segment in below[:-1]:
-        node = node.setdefault(to_camel(segment.lower()), {})
+        node = node.setdefault(spelt(segment.lower()), {})
         if not isinstance(node, dict):
-            taken = key.partition("__AD_OPTIONS__")[0] + "__AD_OPTIONS"
+            taken = key.partition(f"__{field}__")[0] + f"__{field}"
             problems.append(f"{key}: its place is taken by the JSON of {taken}; keep one")
             return
-    node[to_camel(below[-1].lower())] = parsed
+    node[spelt(below[-1].lower())] = parsed
 
 
 def _with_lists(node: Any) -> Any:

@@ -15,6 +15,7 @@ from feedwatch.config.key_names import (
     CONFIG_KEY,
     KEY_FILE_KEY,
     KEY_KEY,
+    MEDIAAPIS_SECRET_KEYS,
     PREFIX,
     WEBHOOK_SECRET_FILE_KEY,
 )
@@ -67,6 +68,7 @@ def unknown_key(key: str, feed_name: str | None) -> str:
     """An unread key, and the one that was probably meant."""
     candidates = [*TOP_KEYS, KEY_KEY, KEY_FILE_KEY, WEBHOOK_SECRET_FILE_KEY]
     candidates += [feed_key(feed_name or "NAME", field) for field in FEED_FIELDS]
+    candidates += [f"{one}_FILE" for one in MEDIAAPIS_SECRET_KEYS]
     if key == CONFIG_KEY:
         return f"{key} has no meaning inside the config file; set it in the environment"
     nearest = difflib.get_close_matches(key.upper(), candidates, n=1, cutoff=0.5)
@@ -75,16 +77,16 @@ def unknown_key(key: str, feed_name: str | None) -> str:
     return f"{shown}: nothing reads this key{hint}"
 
 
-def has_ads(feed: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
-    """Whether a feed's pipeline has the step `ads`, as far as its text can be read."""
+def steps_in(feed: Mapping[str, Any], tree: Mapping[str, Any]) -> set[str]:
+    """The steps of a feed's pipeline, as far as its text can be read."""
     text = feed.get("pipeline") or tree.get("pipeline") or Step.ADS
-    return Step.ADS in [word.strip().lower() for word in text.split(",")]
+    return {word.strip().removesuffix("?").lower() for word in text.split(",")}
 
 
 def missing_podcasts(tree: Mapping[str, Any]) -> Iterable[str]:
     """Feeds that lack the podcast that their ads are asked for."""
     for name, feed in tree["feeds"].items():
-        if has_ads(feed, tree) and "podcast_id" not in feed:
+        if Step.ADS in steps_in(feed, tree) and "podcast_id" not in feed:
             key = f"{PREFIX}FEEDS__{name.upper()}__PODCAST_ID"
             yield f"{key} is missing: `feedwatch podcasts` lists the ids"
 
@@ -166,7 +168,8 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     if below:
         where = ".".join(below)
         if details["type"] == "extra_forbidden":
-            message = "the API's adOptions have no such field"
+            its = "enhance has" if key.endswith("__ENHANCE") else "adOptions have"
+            message = f"the API's {its} no such field"
         elif details["type"] == "missing":
             message = "is required here"
         given = "" if details["type"] == "missing" else f"={details['input']!r}"

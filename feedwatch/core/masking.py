@@ -41,7 +41,7 @@ RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~+/=-]{16,}", re.ASCII)
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w.-]{37,}", re.ASCII)  # '{"', which every one begins with
 
 SECRET_KEYS = re.compile(
-    r"API_KEY$|SERVE_KEY$|PASSWORD$|HEADERS$|TOKEN$|_HEARTBEAT_URL$|"
+    r"(?:API|SERVE|MEDIAAPIS)_KEY$|PASSWORD$|HEADERS$|TOKEN$|_SECRET$|_AUTH$|_HEARTBEAT_URL$|"
     r"_NOTIFY_(COMMAND|WEBHOOK_\w+|APPRISE_URLS)$"
 )  # in a config file
 # What may be secret in what only should be a URL; a proxy's is often written without its scheme.
@@ -171,7 +171,7 @@ def masked_setting(key: str, value: str) -> str:
     """A value of the config, as an error about it may show it."""
     if SECRET_KEYS.search(key):
         return MASK
-    return IN_BROKEN_URL.sub(MASK, value) if key.endswith(("_URL", "_PROXY")) else value
+    return IN_BROKEN_URL.sub(MASK, value) if key.endswith(("_URL", "_PROXY", "_OUTPUT")) else value
 
 
 def _forms(sign: str) -> str:

@@ -133,6 +133,7 @@ class FeedConfig:
     serving: ServeRules = ServeRules()
     is_private: bool = False  # it takes credentials, or a secret in its URL, to fetch it
     ad_options: dict[str, Any] | None = None
+    enhance: dict[str, Any] = field(default_factory=lambda: {"content": {"type": "podcast"}})
     future_dated: FutureDated = FutureDated.WAIT
     submit_delay: timedelta = timedelta()  # how long a new item waits before it is submitted
     username: str | None = None
@@ -142,7 +143,7 @@ class FeedConfig:
 
     def options_of(self, step: Step) -> dict[str, Any] | None:
         """The options of a step, as its API takes them."""
-        return self.ad_options if step is Step.ADS else None
+        return {Step.ADS: self.ad_options, Step.ENHANCE: self.enhance}.get(step)
 
     @property
     def served_path(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import responses
@@ -26,6 +26,10 @@ class Reply:
     media_id: str | None = None  # of the job that the request created; not sent by itself
 
 
+# A refusal in the form of an API: status, message, headers.
+Refuse = Callable[[int, str, Mapping[str, str] | None], Reply]
+
+
 def reply(status: int, payload: object, *, media_id: str | None = None) -> Reply:
     """Reply with a JSON document."""
     return Reply(status=status, body=json.dumps(payload).encode(), media_id=media_id)
@@ -40,6 +44,13 @@ def refusal(status: int, message: str, headers: Mapping[str, str] | None = None)
     """Reply with the envelope of errors: `error` and `message`, without a `success` field."""
     body = json.dumps({"error": responses.get(status, "Error"), "message": message}).encode()
     return Reply(status=status, body=body, headers=headers or {})
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """Reply with a problem object (RFC 9457, with the fields that a client reads)."""
+    title = responses.get(status, "Error")
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Reply(status=status, body=json.dumps(document).encode(), headers=headers or {})
 
 
 def explain(error: ValidationError) -> str:

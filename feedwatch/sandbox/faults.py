@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from feedwatch.sandbox.answers import Reply, refusal
+from feedwatch.sandbox.answers import Refuse, Reply
 
-Target = Literal["submit", "poll", "podcasts"]
-On = Literal["submit", "poll", "podcasts", "any"]
+ApiName = Literal["inlet", "mediaapis"]
+Target = Literal["submit", "poll", "podcasts", "token", "jobs"]
+On = Literal["submit", "poll", "podcasts", "token", "jobs", "any"]
 Kind = Literal[
     # The request is not carried out
     "refuse",  # the connection is reset before the body is read
@@ -24,6 +25,7 @@ Kind = Literal[
     "html",  # an HTML page, as from a proxy in front of the API
     "api_disabled",  # 403, as for an account without API access
     "lost",  # 404, as for an unknown job
+    "token_expired",  # 401, and no token that was given until now is good any more
     # The request is carried out, then its answer fails
     "drop_after",  # the connection is closed without an answer
     "hang_after",  # silence for `seconds`, then the connection is closed
@@ -38,6 +40,11 @@ Kind = Literal[
     # The request is carried out and answered
     "delay",  # only after `seconds`
     "job_status",  # the new job takes the next of `statuses` at each poll and keeps the last
+    "output_missing",  # the new job succeeds, and its file is not there
+    "callback_lost",  # nobody hears of the new job's end
+    "callback_doubled",  # its end is told twice
+    "callback_early",  # its end is told before the submission is answered, and not again
+    "callback_forged",  # its end is told while it runs, by its token and by a wrong one
 ]
 
 _NEEDED_BY: Mapping[str, set[Kind]] = {
@@ -57,6 +64,19 @@ _ONLY_ON: Mapping[str, On] = {
     "wrong_url": "poll",
     "no_id": "submit",
     "job_status": "submit",
+    "output_missing": "submit",
+    "callback_lost": "submit",
+    "callback_doubled": "submit",
+    "callback_early": "submit",
+    "callback_forged": "submit",
+}
+_OF_MEDIAAPIS: set[Kind] = {
+    "token_expired",
+    "output_missing",
+    "callback_lost",
+    "callback_doubled",
+    "callback_early",
+    "callback_forged",
 }
 _UNREAD: set[Kind] = {"refuse", "stale"}  # the body of the request is not looked at
 
@@ -69,6 +89,7 @@ class Request:
     """What a fault is chosen by. `body` is that of a submission, if it is a JSON object."""
 
     target: Target | None
+    api: ApiName | None
     podcast_id: str | None
     media_id: str | None
     by_kept_connection: bool
@@ -83,6 +104,7 @@ class Fault:
     kind: Kind
     times: Annotated[int, Field(ge=1)] | None = 1  # requests; None: until it is cleared
     after: Annotated[int, Field(ge=0)] = 0  # requests that pass unaffected first
+    api: ApiName | None = None  # only requests to this API
     podcast_id: str | None = None  # only requests for this podcast
     media_id: str | None = None  # only polls of this job
     match: dict[str, Any] | None = None  # only submissions whose body has these fields
@@ -117,36 +139,39 @@ class Fault:
         """Whether this fault is for such a request."""
         return (
             self.on in ("any", request.target)
+            and self.api in (None, request.api)
+            and (self.kind not in _OF_MEDIAAPIS or request.api == "mediaapis")
             and self.podcast_id in (None, request.podcast_id)
             and self.media_id in (None, request.media_id)
             and (request.by_kept_connection or self.kind != "stale")
             and all(request.body.get(name) == value for name, value in (self.match or {}).items())
         )
 
-    def replacement(self) -> Reply | None:
+    def replacement(self, refuse: Refuse) -> Reply | None:
         """The reply of a kind that prevents the request; None if the kind lets it happen."""
         match self.kind:
             case "status":
-                return self._reply_with(self.body)
+                return self._reply_with(self.body, refuse)
             case "html":
-                return self._reply_with(_PAGE.format(f"{self.status} from the proxy"))
+                return self._reply_with(_PAGE.format(f"{self.status} from the proxy"), refuse)
             case "api_disabled":
-                return refusal(HTTPStatus.FORBIDDEN, "API access is not enabled")
+                return refuse(HTTPStatus.FORBIDDEN, "API access is not enabled", None)
             case "lost":
-                return refusal(HTTPStatus.NOT_FOUND, "media not found")
+                return refuse(HTTPStatus.NOT_FOUND, "media not found", None)
             case _:
                 return None
 
-    def spoil(self, answer: Reply) -> Reply:
+    def spoil(self, answer: Reply, refuse: Refuse) -> Reply:
         """The reply of a kind that falsifies the true answer after the request was carried out."""
         match self.kind:
             case "status_after":
-                return replace(self._reply_with(self.body), media_id=answer.media_id)
+                return replace(self._reply_with(self.body, refuse), media_id=answer.media_id)
             case "junk":
                 return replace(answer, status=self.status or answer.status, body=_JUNK)
             case "no_id":
                 document = json.loads(answer.body)
-                document.get("data", {}).pop("mediaId", None)
+                document.get("data", document).pop("mediaId", None)
+                document.pop("job_id", None)
                 return replace(answer, body=json.dumps(document).encode())
             case "wrong_id":
                 return _with_data(answer, mediaId=self.id)
@@ -158,11 +183,11 @@ class Fault:
             case _:
                 return answer
 
-    def _reply_with(self, body: str | None) -> Reply:
+    def _reply_with(self, body: str | None, refuse: Refuse) -> Reply:
         assert self.status is not None  # noqa: S101  (see _check)
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if body is None:
-            return refusal(self.status, "fault on demand", headers)
+            return refuse(self.status, "fault on demand", headers)
         media_type = "text/html; charset=utf-8" if body.startswith("<") else "application/json"
         return Reply(
             status=self.status, body=body.encode(), content_type=media_type, headers=headers
@@ -173,6 +198,8 @@ def _with_data(answer: Reply, **fields: object) -> Reply:
     document = json.loads(answer.body)
     if "data" in document:  # else it is a refusal
         document["data"] |= fields
+    elif "job_id" in document:
+        document["job_id"] = fields.get("mediaId", document["job_id"])
     return replace(answer, body=json.dumps(document).encode())
 
 

@@ -14,7 +14,7 @@ from feedwatch.sandbox.answers import Reply, refusal
 from feedwatch.sandbox.control import PREFIX, answer_control
 from feedwatch.sandbox.faults import Fault, Request
 from feedwatch.sandbox.http_server import HttpServer
-from feedwatch.sandbox.inlet import Call, parse_call
+from feedwatch.sandbox.routes import Call
 from feedwatch.sandbox.state import json_object
 
 MAX_BODY = 10 * 1024 * 1024  # bytes
@@ -68,10 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         """Drop the parent's log line: `_log` writes a better one."""
 
     def _serve_api(self) -> None:
-        state = self.server.api.state
-        call = parse_call(self.command, self.path)
-        podcast_id, media_id = call.ids.get("podcastId"), call.ids.get("mediaId")
-        polled = media_id if call.target == "poll" else None
+        state, call = self.server.api.state, self.server.api.parse(self.command, self.path)
+        polled = call.job_id if call.target == "poll" else None
         state.count(self.command, call.route.template if call.route else "other", polled)
         body = None
         if state.faults.look_at_bodies() and (body := self._read_body()) is None:
@@ -79,8 +77,9 @@ class Handler(BaseHTTPRequestHandler):
         fault = state.faults.pick(
             Request(
                 target=call.target,
-                podcast_id=podcast_id,
-                media_id=media_id,
+                api=call.route.api if call.route else None,
+                podcast_id=call.ids.get("podcastId"),
+                media_id=polled,
                 by_kept_connection=self._requests > 0,
                 body=json_object(body or b"") or {},
             )
@@ -97,8 +96,9 @@ class Handler(BaseHTTPRequestHandler):
         if body is None and (body := self._read_body()) is None:
             return
         submission = None
-        if call.target == "submit":
-            submission = state.record_submission(call.ids["podcastId"], body)
+        if call.route and call.target == "submit":
+            podcast_id = call.ids.get("podcastId", "")
+            submission = state.record_submission(call.route.api, podcast_id, body)
         answer = self._answer(call, body, fault)
         created = answer.media_id if answer else None
         status = answer.status if answer and not (fault and fault.kind in _UNANSWERED) else None
@@ -113,16 +113,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, call: Call, body: bytes, fault: Fault | None) -> Reply | None:
         """Carry out the request as the fault allows. None: not carried out, and no answer."""
-        api = self.server.api
+        api, refuse = self.server.api, self.server.api.refuse(call)
         if fault is None:
-            return api.answer(call, self.headers, body, ())
+            return api.answer(call, self.headers, body, None)
         if fault.kind == "drop_before":
             return None
         if fault.kind == "delay":
             self._wait(fault.seconds)
-        if reply := fault.replacement():
+        if reply := fault.replacement(refuse):
             return reply
-        return fault.spoil(api.answer(call, self.headers, body, fault.statuses or ()))
+        return fault.spoil(api.answer(call, self.headers, body, fault), refuse)
 
     def _send_with_fault(self, answer: Reply, fault: Fault | None) -> None:
         kind = fault.kind if fault else None

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event
 from typing import Any
 
-from feedwatch.sandbox.inlet import Api
+from feedwatch.sandbox.apis import Apis
 
 _STOP_TIMEOUT = 5.0  # seconds that a stop waits for the open connections to end
 
@@ -24,7 +24,7 @@ class HttpServer(ThreadingHTTPServer):
         self,
         address: tuple[str, int],
         handler: type[BaseHTTPRequestHandler],
-        api: Api,
+        api: Apis,
         log: Callable[[str], object],
     ) -> None:
         self.api = api

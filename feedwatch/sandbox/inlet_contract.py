@@ -26,7 +26,7 @@ from pydantic.alias_generators import to_camel
 from feedwatch.sandbox.answers import BadRequestError, explain, parse_json
 
 # The characters of \s in ECMA-262, which differ from those of Python and of Rust (pydantic).
-_SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;="
 _ESCAPE = "%[0-9A-Fa-f]{2}"
 _URI = re.compile(
@@ -46,7 +46,8 @@ _TIMESTAMP = re.compile(
 )
 
 
-def _uri(text: str) -> str:
+def uri(text: str) -> str:
+    """The text, if it is an http(s) URI. Raises ValueError."""
     match = _URI.fullmatch(text)
     if not match or len(text) < _URL_LEAST:
         raise ValueError("must be an http or https URI of plain ASCII (RFC 3986)")
@@ -56,7 +57,7 @@ def _uri(text: str) -> str:
 
 
 def _not_blank(text: str) -> str:
-    if not re.search(f"[^{_SPACE}]", text):
+    if not re.search(f"[^{SPACE}]", text):
         raise ValueError("must have a character that is not white space")
     return text
 
@@ -77,15 +78,15 @@ def _not_negative(value: object) -> object:
     return value
 
 
-_Seconds = Annotated[float, PlainValidator(_not_negative)]
-_Count = Annotated[
+Seconds = Annotated[float, PlainValidator(_not_negative)]
+Count = Annotated[
     int,
     BeforeValidator(lambda it: int(it) if isinstance(it, float) and it.is_integer() else it),
     Field(ge=0),
 ]
 
 
-class _StrictObject(BaseModel):
+class StrictObject(BaseModel):
     """An object without unknown fields; an optional field may be absent, but not null."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
@@ -99,28 +100,28 @@ class _StrictObject(BaseModel):
         return data
 
 
-class AdConfiguration(_StrictObject):
+class AdConfiguration(StrictObject):
     """Ads before (pre-roll) or after the episode (post-roll)."""
 
-    ad_count: _Count
-    min_duration: _Seconds | None = None
-    max_duration: _Seconds | None = None
+    ad_count: Count
+    min_duration: Seconds | None = None
+    max_duration: Seconds | None = None
 
 
 class AutomatedMidRolls(AdConfiguration):
     """Ad breaks whose positions the API chooses."""
 
-    insertion_count: _Count | None = None
-    ads_per_hour: _Seconds | None = None
+    insertion_count: Count | None = None
+    ads_per_hour: Seconds | None = None
 
 
 class MidRoll(AdConfiguration):
     """One ad break at a fixed second of the episode."""
 
-    time: _Seconds
+    time: Seconds
 
 
-class AdOptions(_StrictObject):
+class AdOptions(StrictObject):
     """The four kinds of ads, each of them optional."""
 
     pre_roll: AdConfiguration | None = None
@@ -129,10 +130,10 @@ class AdOptions(_StrictObject):
     mid_rolls: list[MidRoll] | None = None
 
 
-class MediaCreationParams(_StrictObject):
+class MediaCreationParams(StrictObject):
     """The body of a submission: what one POST asks of the API."""
 
-    url: Annotated[str, AfterValidator(_uri)]
+    url: Annotated[str, AfterValidator(uri)]
     name: Annotated[str, AfterValidator(_not_blank)]
     description: str | None = None
     published_date: Annotated[str, AfterValidator(_timestamp)] | None = None
@@ -170,7 +171,7 @@ def check_id(name: str, value: str) -> str:
 
 def page_size(query: Query) -> int:
     """Read the query parameter `first`, the number of podcasts on a page."""
-    value = _single(query, "first")
+    value = single(query, "first")
     if value is None:
         return _FIRST_DEFAULT
     if not _FIRST.fullmatch(value):
@@ -180,7 +181,7 @@ def page_size(query: Query) -> int:
 
 def cursor(query: Query) -> str | None:
     """Read the query parameter `after`, the cursor of the page before; None: the first page."""
-    value = _single(query, "after")
+    value = single(query, "after")
     if value == "":
         raise BadRequestError("after must not be empty")
     return value
@@ -194,7 +195,7 @@ def check_date_range(query: Query) -> None:
 
 
 def _date(query: Query, name: str) -> datetime:
-    value = _single(query, name)
+    value = single(query, name)
     if value is None or not _DATE.fullmatch(value):
         raise BadRequestError(f"{name} must be given, as 2025-01-31 or 2025-01-31T00:00:00Z")
     try:
@@ -203,7 +204,8 @@ def _date(query: Query, name: str) -> datetime:
         raise BadRequestError(f"{name}: no such date or time exists") from None
 
 
-def _single(query: Query, name: str) -> str | None:
+def single(query: Query, name: str) -> str | None:
+    """The one value of a parameter; None without it. Raises BadRequestError."""
     values = query.get(name, [])
     if len(values) > 1:
         raise BadRequestError(f"{name} must be given once")

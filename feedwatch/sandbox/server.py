@@ -7,9 +7,11 @@ from threading import Thread
 from typing import Any, Self
 
 from feedwatch.sandbox import inlet_contract
+from feedwatch.sandbox.apis import Apis
 from feedwatch.sandbox.handler import Handler
 from feedwatch.sandbox.http_server import HttpServer
 from feedwatch.sandbox.inlet import Api
+from feedwatch.sandbox.mediaapis import MediaApi
 from feedwatch.sandbox.state import Received, SandboxState
 
 
@@ -19,7 +21,8 @@ class Sandbox:
     Use it as a context manager, or call `start` and `stop`. Its state survives a stop.
     Control requests under /_sandbox/ need no API key, so an address other than loopback takes
     `allow_remote`. `podcasts` are names by id; `job_seconds` is how long a job takes; `log` is
-    called with a line for each request. Raises ValueError for a bad address or podcast id.
+    called with a line for each request. `api_key` is Inlet's, `app_key` and `app_secret` are those
+    of the Media APIs. Raises ValueError for a bad address or podcast id.
     """
 
     def __init__(
@@ -28,6 +31,8 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str = "sandbox-key",
+        app_key: str = "sandbox-app-key",
+        app_secret: str = "sandbox-app-secret",  # noqa: S107 - of a stand-in
         podcasts: Mapping[str, str] | None = None,
         job_seconds: float = 2.0,
         log: Callable[[str], object] | None = None,
@@ -39,7 +44,8 @@ class Sandbox:
         for podcast_id in names:
             inlet_contract.check_id("podcast id", podcast_id)
         self._state = SandboxState(names, job_seconds)
-        self._api = Api(self._state, api_key)
+        self._media = MediaApi(self._state, app_key, app_secret)
+        self._api = Apis(self._state, Api(self._state, api_key), self._media)
         self._log = log or (lambda _line: None)
         self.faults = self._state.faults
         self.host = host
@@ -75,6 +81,19 @@ class Sandbox:
     def url(self) -> str:
         """The base URL, without a path."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were given."""
+        return self._state.requests()["POST", "/v1/auth/token"]
+
+    def use_clock(self, clock: Callable[[], float]) -> None:
+        """Let tokens end by this clock, which tells seconds."""
+        self._media.clock = clock
+
+    def expire_tokens(self) -> None:
+        """Let every token end that was given until now."""
+        self._media.expire_tokens()
 
     @property
     def submissions(self) -> list[Received]:

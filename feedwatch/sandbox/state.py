@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from feedwatch.sandbox.answers import BadRequestError, parse_json
-from feedwatch.sandbox.faults import Faults
+from feedwatch.sandbox.faults import ApiName, Faults
 
 # A job has these statuses one after the other, each for the same share of its time.
 STATUSES = ("AD_BREAK_QUEUED", "AD_BREAK_PROCESSING", "AD_BREAK_READY", "PUBLISHING", "READY")
@@ -26,7 +26,8 @@ class Received:
     """One submission whose body arrived in full."""
 
     time: float  # seconds since the epoch
-    podcast_id: str
+    api: ApiName
+    podcast_id: str  # "" where the API has none
     body: dict[str, Any] | str  # the text, if it is not a JSON object
     status: int | None = None  # HTTP status of the answer; None: no answer was sent
     media_id: str | None = None  # None: no job was created
@@ -35,66 +36,89 @@ class Received:
 class Job:
     """One job. Its status advances by the clock, or by a script: one status at each poll."""
 
+    statuses: Sequence[str]  # one after the other, each for the same share of its time
+
     def __init__(
-        self, podcast_id: str, body: dict[str, Any], seconds: float, script: Sequence[str]
+        self, media_id: str, body: dict[str, Any], seconds: float, script: Sequence[str]
     ) -> None:
-        self.media_id = secrets.token_hex(12)
-        self.podcast_id = podcast_id
-        self._body = body
-        self._status = STATUSES[0]
-        self._step = seconds / (len(STATUSES) - 1)
+        self.media_id = media_id
+        self.body = body
+        self.status = self.statuses[0]
+        self._step = seconds / (len(self.statuses) - 1)
         self._script = list(script)
         self._is_clocked = not script
         self._started = time.monotonic()
-        self._created_at = self._updated_at = datetime.now(UTC)
-        self._failures = 0
+        self.created_at = self.updated_at = datetime.now(UTC)
 
     def poll(self) -> dict[str, Any]:
         """The job's record for a client; advances the script by one status."""
         if self._script:
-            self._set_status(self._script.pop(0))
+            self.set_status(self._script.pop(0))
         return self.record()
 
     def set_statuses(self, statuses: Sequence[str]) -> None:
         """Replace the clock by a script, whose first status is set at once."""
-        self._advance_by_clock()
+        self.advance_by_clock()
         self._is_clocked = False
         self._script = list(statuses)
-        self._set_status(statuses[0])
+        self.set_status(statuses[0])
 
     def record(self) -> dict[str, Any]:
         """The job as the contract's JSON object, without advancing the script."""
-        self._advance_by_clock()
-        ready = self._status == STATUSES[-1]
+        raise NotImplementedError
+
+    def advance_by_clock(self) -> None:
+        """Take the status that it is time for."""
+        if not self._is_clocked:
+            return
+        age = time.monotonic() - self._started
+        last = len(self.statuses) - 1
+        stage = min(int(age / self._step), last) if self._step else last
+        self.status = self.statuses[stage]
+        self.updated_at = self.created_at + timedelta(seconds=stage * max(self._step, _MIN_STEP))
+
+    def set_status(self, status: str) -> None:
+        """Take this status."""
+        if status == self.status:
+            return
+        self.status = status
+        self.updated_at = max(datetime.now(UTC), self.updated_at + timedelta(seconds=_MIN_STEP))
+
+
+class InletJob(Job):
+    """A job of Inlet's."""
+
+    statuses = STATUSES
+
+    def __init__(
+        self, podcast_id: str, body: dict[str, Any], seconds: float, script: Sequence[str]
+    ) -> None:
+        super().__init__(secrets.token_hex(12), body, seconds, script)
+        self.podcast_id = podcast_id
+        self._failures = 0
+
+    def record(self) -> dict[str, Any]:
+        """The job as the contract's JSON object, without advancing the script."""
+        self.advance_by_clock()
+        ready = self.status == STATUSES[-1]
         return {
             "mediaId": self.media_id,
-            "name": self._body["name"],
-            "status": self._status,
-            "originUrl": self._body["url"],
+            "name": self.body["name"],
+            "status": self.status,
+            "originUrl": self.body["url"],
             "url": f"https://processed.sandbox.example/{self.media_id}.mp3" if ready else None,
             "duration": DURATION if ready else None,
-            "publishedDate": self._body.get("publishedDate"),
-            "createdAt": _stamp(self._created_at),
-            "updatedAt": _stamp(self._updated_at),
+            "publishedDate": self.body.get("publishedDate"),
+            "createdAt": stamp(self.created_at),
+            "updatedAt": stamp(self.updated_at),
             "failedAttempts": self._failures,
             "adRemovalMarkers": [],
         }
 
-    def _advance_by_clock(self) -> None:
-        if not self._is_clocked:
-            return
-        age = time.monotonic() - self._started
-        last = len(STATUSES) - 1
-        stage = min(int(age / self._step), last) if self._step else last
-        self._status = STATUSES[stage]
-        self._updated_at = self._created_at + timedelta(seconds=stage * max(self._step, _MIN_STEP))
-
-    def _set_status(self, status: str) -> None:
-        if status == self._status:
-            return
-        self._status = status
-        self._updated_at = max(datetime.now(UTC), self._updated_at + timedelta(seconds=_MIN_STEP))
-        self._failures += bool(_FAILURE.search(status))
+    def set_status(self, status: str) -> None:
+        """Take this status, and count it if it is a failure."""
+        self._failures += status != self.status and bool(_FAILURE.search(status))
+        super().set_status(status)
 
 
 class SandboxState:
@@ -102,7 +126,7 @@ class SandboxState:
 
     def __init__(self, podcasts: Mapping[str, str], job_seconds: float) -> None:
         self.podcasts = dict(podcasts)
-        self._job_seconds = job_seconds
+        self.job_seconds = job_seconds
         self.faults = Faults()
         self._lock = Lock()
         self._clear()
@@ -110,6 +134,7 @@ class SandboxState:
     def _clear(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._received: list[Received] = []
+        self._files: dict[str, bytes] = {}
         self._requests: Counter[tuple[str, str]] = Counter()
         self._polls: dict[str, list[float]] = {}
 
@@ -126,12 +151,12 @@ class SandboxState:
             if polled is not None:
                 self._polls.setdefault(polled, []).append(time.time())
 
-    def record_submission(self, podcast_id: str, raw: bytes) -> Received:
+    def record_submission(self, api: ApiName, podcast_id: str, raw: bytes) -> Received:
         """Record a submission before it is carried out; `record_outcome` completes the record."""
         body: dict[str, Any] | str = raw.decode(errors="replace")
         if (document := json_object(raw)) is not None:
             body = document
-        submission = Received(time=time.time(), podcast_id=podcast_id, body=body)
+        submission = Received(time=time.time(), api=api, podcast_id=podcast_id, body=body)
         with self._lock:
             self._received.append(submission)
         return submission
@@ -142,20 +167,31 @@ class SandboxState:
             record.status = status
             record.media_id = media_id
 
-    def create_job(
-        self, podcast_id: str, body: dict[str, Any], script: Sequence[str]
-    ) -> dict[str, Any]:
-        """Create a job, and return its record."""
-        job = Job(podcast_id, body, self._job_seconds, script)
+    def add(self, job: Job) -> dict[str, Any]:
+        """Take a job over, and return its first record, even if jobs take no time."""
         with self._lock:
             self._jobs[job.media_id] = job
-            return job.record() | {"status": STATUSES[0]}  # even if jobs take no time
+            return job.record() | {"status": job.statuses[0]}
 
-    def podcast_of(self, media_id: str) -> str | None:
-        """The id of the podcast that a job belongs to; None: unknown job."""
+    def job(self, media_id: str) -> Job | None:
+        """The job with this id."""
         with self._lock:
-            job = self._jobs.get(media_id)
-            return job.podcast_id if job else None
+            return self._jobs.get(media_id)
+
+    def all_jobs(self) -> list[Job]:
+        """Every job, oldest first."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    def put_file(self, name: str, content: bytes) -> None:
+        """Keep a file."""
+        with self._lock:
+            self._files[name] = content
+
+    def file(self, name: str) -> bytes | None:
+        """A file that was kept."""
+        with self._lock:
+            return self._files.get(name)
 
     def poll(self, media_id: str) -> dict[str, Any]:
         """Answer a poll: the job's record, after its script has advanced."""
@@ -210,5 +246,6 @@ def json_object(raw: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """UTC with three decimals and Z."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from feedwatch.core.pipeline import ORDER, EndedStep, Pipeline, Step
 from feedwatch.store.database import reading
 from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import episodes, feeds, history, identities
+from feedwatch.store.schema import claims, episodes, feeds, history, identities
 from feedwatch.store.sql import chunks, is_due
 from feedwatch.store.steps import fetch_steps, keep_step
 
@@ -131,6 +131,29 @@ class EpisodeStore:
         """
         waits = and_(
             episodes.c.state == State.QUEUED, episodes.c.deferrals == 0, episodes.c.due_at > now
+        )
+        with self._engine.begin() as db:
+            db.execute(update(episodes).where(waits).values(due_at=now))
+
+    def tokens_under_way(self) -> list[tuple[str, str]]:
+        """Processor and token of the claims whose jobs may be under way, oldest first."""
+        states = (State.SUBMITTING, State.UNKNOWN, State.PROCESSING)
+        query = (
+            select(claims.c.processor, claims.c.token)
+            .join(episodes, episodes.c.claim == claims.c.number)
+            .where(episodes.c.state.in_(states))
+            .order_by(claims.c.number)
+        )
+        with reading(self._engine) as db:
+            return [(row.processor, row.token) for row in db.execute(query)]
+
+    def hasten(self, token: str, now: datetime) -> None:
+        """Have the job of this claim be polled at once, if the episode's row is about it."""
+        number = select(claims.c.number).where(claims.c.token == token).scalar_subquery()
+        waits = and_(
+            episodes.c.state == State.PROCESSING,
+            episodes.c.due_at > now,
+            episodes.c.claim == number,
         )
         with self._engine.begin() as db:
             db.execute(update(episodes).where(waits).values(due_at=now))

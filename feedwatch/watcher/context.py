@@ -11,7 +11,6 @@ from threading import Event, Lock
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS, spoken
-from feedwatch.core.job import Task
 from feedwatch.core.ledger import Target, target_of
 from feedwatch.core.masking import shortened
 from feedwatch.core.pipeline import (
@@ -147,21 +146,6 @@ class Context:
         else:
             log_move(before, saved)
         return saved
-
-
-def polled_task(store: Store, episode: Episode) -> Task:
-    """What an episode's job was to do, as far as a poll needs to know."""
-    claim = store.claims.latest_of(episode.id)
-    return Task(
-        target=episode.podcast_id or "",
-        token=claim.token if claim is not None else "",
-        feed=episode.feed,
-        episode_id=episode.id,
-        url=episode.enclosure_url,
-        name=episode.title,
-        description="",
-        published_at=None,
-    )
 
 
 def log_move(before: Episode, after: Episode) -> None:

@@ -28,9 +28,10 @@ from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.journal import existing_journal
 from feedwatch.store.store import Store
-from feedwatch.watcher.context import Plan, polled_task
+from feedwatch.watcher.context import Plan
 from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
+from feedwatch.watcher.tasks import polled_task
 
 POLLED = (State.PROCESSING, State.FAILED)  # whose jobs may turn out to be done
 TargetOf = Callable[[Episode], Target]  # what a POST for an episode is for, by the config

@@ -12,7 +12,8 @@ from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named, polled_task
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named
+from feedwatch.watcher.tasks import polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,12 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
-from feedwatch.core.episode import Episode, State, input_of
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import SUBMISSIONS
-from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
+from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
 from feedwatch.core.job_lifecycle import ended_step
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import Claim, Outcome, Target, outcome_of
@@ -20,7 +18,6 @@ from feedwatch.core.pipeline import PROCESSOR_OF, steps_of, target_id
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
-from feedwatch.core.submit_waits import believed
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
@@ -29,6 +26,7 @@ from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.set_asides import set_others_aside
+from feedwatch.watcher.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +100,13 @@ class Submissions:
         context = self._context
         if context.stopping.is_set() or not self._may_submit(name) or not self._has_room(name):
             return False
+        if not context.store.episodes.due(State.QUEUED, context.clock(), 1, steps=steps_of(name)):
+            return False  # what a POST needs is fetched for one alone
         failure = context.processors[name].prepare()
         context.worked(SUBMISSIONS)  # a safe read, which may have taken long
         if failure is not None:
-            self._record_read(name, failure)
+            if not context.stopping.is_set():  # else we have broken it off
+                self._record_read(name, failure)
             return False
         claimed = self._claim(name)
         if claimed is None:
@@ -379,21 +380,3 @@ class Submissions:
 def was_sent(answer: Answer) -> bool:
     """Whether the POST has left, or may have."""
     return not isinstance(answer, Later) or answer.sent
-
-
-def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:
-    """The task for an episode. The API demands a name: without a title it is the file's."""
-    path = PurePosixPath(urlsplit(episode.enclosure_url).path)
-    now = episode.submitted_at or episode.first_seen_at
-    return Task(
-        step=episode.step,
-        target=claim.target.id,
-        token=claim.token,
-        feed=episode.feed,
-        episode_id=episode.id,
-        url=input_of(episode),
-        name=episode.title or unquote(path.stem).strip() or "Untitled episode",
-        description=episode.description or "",
-        published_at=believed(episode.published_at, now),
-        options=source.options_of(episode.step),
-    )

@@ -2,9 +2,9 @@
 
 from flask import Flask
 
+from feedwatch.web import callbacks, websub
 from feedwatch.web.public_side import PublicSide, explain
 from feedwatch.web.served_feeds import served_feeds
-from feedwatch.web.websub import callbacks
 
 
 def public_application(side: PublicSide) -> Flask:
@@ -15,6 +15,7 @@ def public_application(side: PublicSide) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     app.register_blueprint(served_feeds(side))
-    app.register_blueprint(callbacks(side))
+    app.register_blueprint(websub.callbacks(side))
+    app.register_blueprint(callbacks.callbacks(side))
     app.register_error_handler(Exception, explain)
     return app

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
+from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.watcher.websub import Callback
 
@@ -25,7 +26,8 @@ class PublicSide:
         self.serves_feeds = serves_feeds
         self.hears_hubs = hears_hubs
         self.feeds: ServedFeeds | None = None
-        self.callback: Callback | None = None
+        self.callback: Callback | None = None  # of hubs
+        self.callbacks: Callbacks | None = None  # of media APIs
 
 
 def explain(error: Exception) -> Any:
