@@ -154,9 +154,10 @@ def test_sandbox_prints_lines_that_make_a_usable_config_and_ends_by_a_signal(
 ) -> None:
 
     def watch(running: Beside) -> None:
-        running.until(lambda: "PODCAST_ID" in running.stdout, "the config lines")
+        running.until(lambda: "What it was sent" in running.stdout, "the config lines")
         lines = [line for line in running.stdout.splitlines() if line.startswith("FEEDWATCH_")]
         more = [f"FEEDWATCH_FEEDS__SHOW__URL={feed_server.url}", "FEEDWATCH_FIRST_RUN=all"]
+        more.append("FEEDWATCH_PIPELINE=enhance,ads")
         lines = [re.sub(r"(POLL_INTERVAL)=.*", r"\1=0.1s", line) for line in lines]
         workspace.write("\n".join([*lines, *more]))
         ended = feedwatch("run", "--once")

@@ -159,7 +159,8 @@ def test_a_post_that_is_never_answered_is_unknown_and_the_daemon_ends_within_10_
 @pytest.mark.slow
 def test_demo_shows_an_episode_become_ready_with_no_config_and_no_key(tmp_path: Path) -> None:
     with scene(tmp_path) as one:
-        ended = one.feedwatch.here("demo", config=False)
+        ended = one.feedwatch.here("demo", "--pipeline", "enhance,ads", config=False)
     assert ended.status == 0, ended
-    assert "ready" in ended.stdout
+    assert "ads: ready" in ended.stdout
+    assert "Submissions in all: 2, one for each of enhance,ads" in ended.stdout
     assert re.search(r"https://processed\S+", ended.stdout)

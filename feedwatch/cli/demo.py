@@ -16,10 +16,13 @@ import click
 
 from feedwatch.cli.assembly import assembled
 from feedwatch.cli.output import FAILED, print_table, stop
+from feedwatch.cli.sandbox import mediaapis_lines
+from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import short
 from feedwatch.core.masking import know
+from feedwatch.core.pipeline import ADS_ALONE, Pipeline, in_words
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.logs import formatters
@@ -58,11 +61,18 @@ Found = TypeVar("Found")
 
 
 @click.command()
-def demo() -> None:
+@click.option(
+    "--pipeline",
+    default=in_words(ADS_ALONE),
+    show_default=True,
+    metavar="STEPS",
+    help="The steps that it goes through, for example enhance,ads.",
+)
+def demo(*, pipeline: str) -> None:
     """Show an episode go from published to processed: no key, no network.
 
-    It takes half a minute. The story goes to standard output, the daemon's log lines to standard
-    error.
+    It takes half a minute, with several steps a little longer. The story goes to standard output,
+    the daemon's log lines to standard error.
     """
     now = datetime.now(UTC)
     episodes = [("how it began", now - 14 * DAY), ("what came next", now - 7 * DAY)]
@@ -73,11 +83,14 @@ def demo() -> None:
     ):
         path, feed = Path(folder, "config.env"), f"{publisher.url}/feed.xml"
         path.touch(0o600)
-        path.write_text(CONFIG.format(api=sandbox.url, key=KEY, feed=feed, podcast=PODCAST))
+        config = CONFIG.format(api=sandbox.url, key=KEY, feed=feed, podcast=PODCAST)
+        lines = [*mediaapis_lines(sandbox.url), f"FEEDWATCH_PIPELINE={pipeline}", ""]
+        path.write_text(config + "\n".join(lines))
+        settings = load(path, {})
         click.echo(f"A stand-in for the media API runs at {sandbox.url}")
         click.echo(f"A feed with {counted(len(episodes), 'old episode')} is at {feed}")
-        with _daemon(path) as store:
-            _tell(store, sandbox, episodes)
+        with _daemon(settings) as store:
+            _tell(store, sandbox, episodes, settings.sources[0].pipeline)
 
 
 def _feed(
@@ -96,9 +109,8 @@ def _feed(
 
 
 @contextmanager
-def _daemon(config: Path) -> Iterator[Store]:
+def _daemon(settings: Settings) -> Iterator[Store]:
     """The daemon as `feedwatch run` has it, in a thread."""
-    settings = load(config, {})
     know(settings.secrets())
     formatters.set_up(as_json=False, level="info")
     with assembled(settings) as (daemon, context):
@@ -112,7 +124,9 @@ def _daemon(config: Path) -> Iterator[Store]:
             thread.join()
 
 
-def _tell(store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]]) -> None:
+def _tell(
+    store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]], pipeline: Pipeline
+) -> None:
     _wait(lambda: store.feeds.all()[0].success_at is not None, "the first check")
     click.echo(
         f"\n1. The first check: {counted(len(store.episodes.find()), 'old episode')}, none "
@@ -120,12 +134,13 @@ def _tell(store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]]) 
     )
     episodes.append(("published just now", datetime.now(UTC)))
     click.echo("\n2. The publisher adds an episode. feedwatch:")
-    episode = _follow(store)
+    episode = _follow(store, names_step=len(pipeline) > 1)
     click.echo(f"\n3. Recorded: {episode.processed_url}")
     checked = store.feeds.all()[0].checked_at
     _wait(lambda: store.feeds.all()[0].checked_at != checked, "another check")
     count = len(sandbox.submissions)
-    click.echo(f"\n4. The feed was checked again. Submissions in all: {count}.\n")
+    each = f", one for each of {in_words(pipeline)}" if count == len(pipeline) > 1 else ""
+    click.echo(f"\n4. The feed was checked again. Submissions in all: {count}{each}.\n")
     rows = [
         {
             "id": one.id,
@@ -137,19 +152,19 @@ def _tell(store: Store, sandbox: Sandbox, episodes: list[tuple[str, datetime]]) 
         for one in store.episodes.find()
     ]
     print_table(rows)
-    if count != 1:
+    if count != len(pipeline):
         sys.exit(FAILED)
 
 
-def _follow(store: Store) -> Episode:
-    """Tell each step of the newest episode until it is ready."""
+def _follow(store: Store, *, names_step: bool) -> Episode:
+    """Tell all that becomes of the newest episode until it is ready."""
     begun, told = time.monotonic(), ""
 
     def step() -> tuple[Episode, str] | None:
         (episode,) = store.episodes.find(limit=1)
-        word = f"{episode.state}"
+        word = f"{episode.step}: {episode.state}" if names_step else f"{episode.state}"
         if episode.state is State.PROCESSING:
-            word = f"{episode.state}, the API says {episode.remote_status}"
+            word += f", the API says {episode.remote_status}"
         return (episode, word) if episode.state is not State.SKIPPED and word != told else None
 
     while True:

@@ -6,7 +6,19 @@ import threading
 import click
 
 from feedwatch.cli.output import Number, WholeNumber, say, stop
-from feedwatch.sandbox.server import Sandbox
+from feedwatch.sandbox.server import APP_KEY, APP_SECRET, Sandbox
+
+
+def mediaapis_lines(url: str) -> list[str]:
+    """The lines of a config that uses the Media APIs of a sandbox at `url`."""
+    return [
+        f"FEEDWATCH_MEDIAAPIS_URL={url}",
+        f"FEEDWATCH_MEDIAAPIS_AUTH_URL={url}",
+        f"FEEDWATCH_MEDIAAPIS_KEY={APP_KEY}",
+        f"FEEDWATCH_MEDIAAPIS_SECRET={APP_SECRET}",
+        f"FEEDWATCH_MEDIAAPIS_OUTPUT={url}/out/{{feed}}/{{id}}-{{token}}.mp3",
+        f"FEEDWATCH_MEDIAAPIS_PUBLIC_URL={url}/public/{{feed}}/{{id}}-{{token}}.mp3",
+    ]
 
 
 @click.command()
@@ -48,10 +60,16 @@ def sandbox(*, port: int, api_key: str, podcasts: tuple[str, ...], job_seconds: 
     except OSError as error:
         stop(f"port {port} of this machine cannot be used: {error.strerror}; try --port 0")
     click.echo("The sandbox runs until Ctrl-C. Lines for a config that uses it:\n")
-    click.echo(f"FEEDWATCH_API_URL={server.url}")
-    click.echo(f"FEEDWATCH_API_KEY={api_key}")
-    click.echo("FEEDWATCH_POLL_INTERVAL=2s")
-    click.echo(f"FEEDWATCH_FEEDS__SHOW__PODCAST_ID={podcasts[0]}\n")
-    click.echo(f"What it was sent: curl -s {server.url}/_sandbox/state")
+    lines = [
+        f"FEEDWATCH_API_URL={server.url}",
+        f"FEEDWATCH_API_KEY={api_key}",
+        "FEEDWATCH_POLL_INTERVAL=2s",
+        f"FEEDWATCH_FEEDS__SHOW__PODCAST_ID={podcasts[0]}",
+        "",
+        "# for a FEEDWATCH_PIPELINE with enhance or diagnose",
+        *mediaapis_lines(server.url),
+    ]
+    click.echo("\n".join(lines))
+    click.echo(f"\nWhat it was sent: curl -s {server.url}/_sandbox/state")
     stopping.wait()
     server.stop()

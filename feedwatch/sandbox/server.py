@@ -8,11 +8,14 @@ from typing import Any, Self
 
 from feedwatch.sandbox import inlet_contract
 from feedwatch.sandbox.apis import Apis
+from feedwatch.sandbox.faults import ApiName
 from feedwatch.sandbox.handler import Handler
 from feedwatch.sandbox.http_server import HttpServer
 from feedwatch.sandbox.inlet import Api
 from feedwatch.sandbox.mediaapis import MediaApi
 from feedwatch.sandbox.state import Received, SandboxState
+
+APP_KEY, APP_SECRET = "sandbox-app-key", "sandbox-app-secret"
 
 
 class Sandbox:
@@ -31,8 +34,8 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str = "sandbox-key",
-        app_key: str = "sandbox-app-key",
-        app_secret: str = "sandbox-app-secret",  # noqa: S107 - of a stand-in
+        app_key: str = APP_KEY,
+        app_secret: str = APP_SECRET,
         podcasts: Mapping[str, str] | None = None,
         job_seconds: float = 2.0,
         log: Callable[[str], object] | None = None,
@@ -108,6 +111,10 @@ class Sandbox:
             for submission in self._state.submissions()
             if submission.media_id is not None and isinstance(submission.body, dict)
         ]
+
+    def taken_by(self, api: ApiName) -> int:
+        """For how many submissions to one of the APIs a job was created."""
+        return sum(one.media_id is not None for one in self._state.submissions() if one.api == api)
 
     @property
     def requests(self) -> Counter[tuple[str, str]]:
