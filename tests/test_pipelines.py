@@ -10,7 +10,9 @@ import pytest
 
 from feedwatch.cli.sandbox import mediaapis_lines
 from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import APP_SECRET
 from tests.support import Beside, Running, Scene, audio, scene
+from tests.test_reload import reload
 
 
 @pytest.fixture
@@ -23,8 +25,8 @@ def slow(tmp_path: Path) -> Iterator[Scene]:
 def configure(world: Scene, pipeline: str, **keys: str | int) -> None:
     """Give the feed a pipeline, and the config what its steps need."""
     lines = (line.partition("=") for line in mediaapis_lines(world.sandbox.url))
-    media = {key.removeprefix("FEEDWATCH_"): text for key, _, text in lines}
-    world.workspace.set(**media, **keys, PIPELINE=pipeline)
+    media: dict[str, str | int] = {key.removeprefix("FEEDWATCH_"): text for key, _, text in lines}
+    world.workspace.set(**media | keys, PIPELINE=pipeline)
 
 
 def with_callbacks() -> dict[str, str]:
@@ -145,6 +147,21 @@ def test_a_pipeline_without_ads_needs_nothing_of_the_other_api(world: Scene) -> 
     checks = {one["check"]: one["ok"] for one in world.feedwatch.here("doctor", "--json").json}
     assert checks["Media APIs: token"]
     assert "API key" not in checks
+
+
+def test_a_right_secret_in_place_of_a_wrong_one_is_tried_at_once(world: Scene) -> None:
+    configure(world, "enhance,ads", MEDIAAPIS_SECRET="wr0ng-secret", POLL_INTERVAL="1h")
+
+    def give_the_right_one(daemon: Beside) -> None:
+        daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
+        configure(world, "enhance,ads")
+        assert "config: FEEDWATCH_MEDIAAPIS_SECRET changed" in reload(daemon)
+        daemon.until(lambda: posts(world), "the submission")
+
+    told = world.feedwatch.while_it_runs(["run"], give_the_right_one).stderr
+    assert "see FEEDWATCH_MEDIAAPIS_KEY, _SECRET and _AUTH_URL" in told
+    assert APP_SECRET not in told
+    assert posts(world) == ["enhance"]
 
 
 def test_what_a_step_needs_is_told_at_once_with_all_else_that_is_wrong(world: Scene) -> None:

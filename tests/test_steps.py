@@ -10,6 +10,7 @@ import pytest
 
 from feedwatch.config.values import pipeline
 from feedwatch.core.episode import State
+from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome
 from feedwatch.core.pipeline import Pipeline, Step, StepOutcome, course_of, step_to_claim
 from feedwatch.net.client import Cancellation, client
@@ -109,6 +110,43 @@ def test_each_step_is_given_what_the_one_before_has_made(tmp_path: Path) -> None
         steps = [entry.step for entry in one.world.store.episodes.history(episode.id)]
         assert steps == sorted(steps, key=[*Step].index)
         assert one.posts == (2, 1)
+
+
+def test_what_a_post_needs_is_fetched_before_its_claim_and_only_for_a_post(
+    both: Piped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fails(helper: Helper) -> Later:
+        asked.append(helper.name)
+        return Later("no token", sent=False)
+
+    both.world.check()
+    monkeypatch.setattr(Helper, "prepare", fails)
+    both.world.submit()
+    assert (asked, both.posts) == (["mediaapis"], (0, 0))
+    assert both.world.episode().state is State.QUEUED
+    assert both.world.store.breakers.get("mediaapis").reason == "no token"
+    assert both.world.store.breakers.get("inlet").reason is None
+    monkeypatch.undo()
+    both.run()
+    assert both.posts == (1, 1)
+    monkeypatch.setattr(Helper, "prepare", fails)
+    both.world.submit()
+    assert asked == ["mediaapis"], "nothing is queued"
+
+
+def test_a_token_that_is_broken_off_at_the_end_proves_nothing(
+    both: Piped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_helper: Helper) -> Later:
+        both.world.context.stopping.set()
+        return Later("broken off", sent=False)
+
+    both.world.check()
+    monkeypatch.setattr(Helper, "prepare", stopped)
+    both.world.submit()
+    assert both.world.store.breakers.get("mediaapis").reason is None
 
 
 def test_a_crash_after_a_step_repeats_nothing_that_was_paid(both: Piped) -> None:

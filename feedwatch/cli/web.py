@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from feedwatch.cli.assembly import Surroundings, feed_client, processors, target_by
+from feedwatch.cli.assembly import Surroundings, apis_of, feed_client, processors, target_by
 from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
@@ -31,6 +31,7 @@ from feedwatch.daemon.metrics import Metrics
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.address_scope import Scope, address_scope
 from feedwatch.net.client import Cancellation
+from feedwatch.processors import INLET
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
@@ -265,7 +266,7 @@ def _parts(
         return DryRun(decisions=found, error=error)
 
     def diagnose() -> Sequence[Finding]:
-        if settings.api_key is None:
+        if settings.api_key is None and INLET in apis_of(settings):
             why = "doctor needs the API key, which this process does not have"
             return [Finding("doctor", why, "set FEEDWATCH_API_KEY for `feedwatch web`, too")]
         return list(findings_of(settings, notify=False))

@@ -27,7 +27,7 @@ from feedwatch.core.job import (
     Unreachable,
 )
 from feedwatch.core.ledger import origin
-from feedwatch.core.masking import shortened
+from feedwatch.core.masking import masked_document, shortened
 from feedwatch.core.post_deadline import Moment
 from feedwatch.net.client import deadline, described
 from feedwatch.processors import MEDIAAPIS
@@ -208,7 +208,8 @@ class MediaApis:
         if _kind(task.target) == DIAGNOSE:
             result = answer.get("result")
             is_kept = isinstance(result, dict) and is_flat(result)
-            return Finished(remote_status=DONE, url=None, result=result if is_kept else {})
+            kept = masked_document(result) if is_kept else {}
+            return Finished(remote_status=DONE, url=None, result=kept)
         if self._output is None:
             return Unreachable(f"{DONE}, but FEEDWATCH_MEDIAAPIS_PUBLIC_URL is not set any more")
         url = self._output.named(self._output.public_url, task)
