@@ -157,6 +157,25 @@ def test_a_ready_episode_is_sent_again_only_where_the_body_says_so(
     assert post(client, path, headers=match, **again)[0] == 412
 
 
+def test_a_step_is_repeated_or_passed_over_where_the_body_says_so(
+    client: FlaskClient, site: PageSite
+) -> None:
+    number = site.store.episodes.find(states=[State.READY])[0].id
+    assert get(client, f"/episodes/{number}")["steps"] == []
+    path, start = f"/episodes/{number}/retry", {"json": {"from": "ads"}}
+    assert post(client, f"{path}?dry_run=true", json={"from": "add"})[0] == 400
+    assert post(client, f"{path}?dry_run=true", json={"from": "enhance"})[0] == 409
+    status, would = post(client, f"{path}?dry_run=true", **start)
+    assert (status, would["costs_money"]) == (200, True)
+    assert "ads will be paid for" in " ".join(would["warnings"])
+    match = {"If-Match": f'"{would["version"]}"'}
+    assert post(client, path, headers=match, **start)[1]["moves"][0]["to"] == "queued"
+    over = {"json": {"step": True}}
+    status, problem = post(client, f"/episodes/{number}/skip?dry_run=true", **over)
+    assert status == 409
+    assert f"episode {number} is at ads, its last step" in problem["detail"]
+
+
 def test_what_the_state_does_not_allow_is_a_conflict(client: FlaskClient, site: PageSite) -> None:
     number = site.store.episodes.find(states=[State.READY])[0].id
     version = get(client, f"/episodes/{number}")["version"]

@@ -18,11 +18,12 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
+from feedwatch.core.pipeline import ORDER, Step
 from feedwatch.store.listings import Event
 from feedwatch.watcher import decisions, overview
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import RequestError
-from feedwatch.watcher.repetitions import repetition
+from feedwatch.watcher.repetitions import passing_over, repetition
 from feedwatch.web.actions import proposed, proposed_for, set_paused
 from feedwatch.web.auth import SAFE_METHODS, Guard, Scope
 from feedwatch.web.pages import at, valid_id
@@ -125,12 +126,23 @@ def decide(number: int) -> Response:
         return refused
     if action is Action.ADOPT:
         return decided(g.parts.adopt(episode.id, media_id, at()))
-    if action is Action.RETRY and body_flag("again"):
-        store, plan, target_of = g.parts.store, g.parts.plan(), g.parts.target_of
-        return decided(repetition(store, plan, [episode.id], at(), target_of))
-    if action is Action.RETRY and not is_dry_run():
+    about_steps = proposed_of_steps(action, episode.id)
+    if about_steps is None and action is Action.RETRY and not is_dry_run():
         return decided(g.parts.retry(episode.id, at()))
-    return decided(proposed(g.parts, action, number))
+    return decided(about_steps or proposed(g.parts, action, number))
+
+
+def proposed_of_steps(action: Action, number: int) -> Proposal | None:
+    """What the body asks for besides the decision itself: to repeat steps, or to pass one over."""
+    store, plan = g.parts.store, g.parts.plan()
+    if action is Action.SKIP and body_flag("step"):
+        return passing_over(store, plan, [number], at())
+    if action is not Action.RETRY:
+        return None
+    start = body_step("from")
+    if start is None and not body_flag("again"):
+        return None
+    return repetition(store, plan, [number], at(), g.parts.target_of, start)
 
 
 @v1.post("/feeds/<name>/approve")
@@ -331,6 +343,16 @@ def body_flag(name: str) -> bool:
     if not isinstance(flag, bool):
         raise BadRequestError(f"{name}: expected true or false")
     return flag
+
+
+def body_step(name: str) -> Step | None:
+    """A step in the request's JSON object, if it has one."""
+    document = request.get_json(silent=True)
+    if not isinstance(document, dict) or name not in document:
+        return None
+    if document[name] not in ORDER:
+        raise BadRequestError(f"{name}: expected one of {', '.join(ORDER)}")
+    return Step(document[name])
 
 
 def body_text(name: str) -> str:
