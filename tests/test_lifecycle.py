@@ -317,6 +317,15 @@ def test_what_blocks_everybody_does_not_put_one_episode_off() -> None:
 # Jobs
 
 
+def test_how_far_a_job_is_is_kept_until_it_ends() -> None:
+    under_way = Running(remote_status="Running", progress=40.0)
+    current = job_lifecycle.polled(episode(State.PROCESSING), under_way, NOW, HOLD)
+    assert current.remote_progress == 40.0
+    assert job_lifecycle.polled(current, PROGRESS[2], NOW, HOLD).remote_progress is None
+    to_the_next = job_lifecycle.polled(current, PROGRESS[2], NOW, HOLD, course=Course(Step.ADS))
+    assert to_the_next.remote_progress is None
+
+
 FINAL_AFTER = [
     (Broken(remote_status="AI_ERROR", reason="r", remote_updated_at="t1"), 5, "AI_ERROR: r"),
     (Lost("404"), 3, "lost: 404"),

@@ -66,6 +66,7 @@ class Episode:
     podcast_id: str | None = None  # the target of its POST: the config may change meanwhile
     media_id: str | None = None
     remote_status: str | None = None  # the API's own word
+    remote_progress: float | None = None  # per cent of the job, where the API says it
     remote_updated_at: str | None = None  # the API's own time stamps, opaque
     remote_created_at: str | None = None
     remote_stood: int = 0  # polls in a row that gave the same status and time stamp

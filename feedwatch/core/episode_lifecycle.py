@@ -347,6 +347,7 @@ def _anew(episode: Episode, cleared_claim: int | None) -> Episode:
         podcast_id=None,
         media_id=None,
         remote_status=None,
+        remote_progress=None,
         remote_updated_at=None,
         remote_created_at=None,
         remote_stood=0,

@@ -65,6 +65,7 @@ def _of_last_step(
                 moved(episode, State.READY, "its URL is the original's" if is_original else None),
                 processed_url=progress.url,
                 remote_status=progress.remote_status,
+                remote_progress=None,
                 remote_updated_at=progress.remote_updated_at,
                 remote_created_at=progress.remote_created_at,
                 duration=progress.duration,
@@ -86,7 +87,10 @@ def _of_last_step(
                 return _polled_on(seen, f"lost: {reason}", now, policy)
             return _failing(seen, f"lost: {reason}", LOST_STANDS, now, policy, Cause.LOST)
         case job.Running(remote_status=status, remote_updated_at=stamp):
-            return _polled_on(_standing(episode, status, stamp, now), None, now, policy)
+            seen = replace(
+                _standing(episode, status, stamp, now), remote_progress=progress.progress
+            )
+            return _polled_on(seen, None, now, policy)
         case job.Unreachable(reason, retry_after):
             most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
             wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))

@@ -66,6 +66,7 @@ def whole_episode_json(
     return episode_json(episode) | {
         "description": episode.description,
         "podcast_id": episode.podcast_id,
+        "progress": episode.remote_progress,
         "remote_created_at": episode.remote_created_at,
         "remote_updated_at": episode.remote_updated_at,
         "ad_removal_markers": episode.ad_removal_markers,

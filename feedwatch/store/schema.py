@@ -4,16 +4,11 @@ A column keeps the name that it was released with. Where the code has another wo
 the column's `key`, which statements use; selected rows have the stored name (`sql.columns_of`).
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -23,41 +18,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
-from feedwatch.core.feed import Remark, RemarkKind
 from feedwatch.core.pipeline import Step
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in and out, whatever the database does with offsets."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
-        return value.astimezone(UTC) if value is not None else None
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
-        if not isinstance(value, datetime):
-            return None
-        return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
-
-
-class Remarks(TypeDecorator[tuple[Remark, ...]]):
-    """Remarks, as a JSON list of kinds and details."""
-
-    impl = JSON(none_as_null=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002, D102
-        return [[one.kind.value, one.detail] for one in value] if value else None
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002, D102
-        return tuple(Remark(RemarkKind(kind), detail) for kind, detail in value) if value else None
-
+from feedwatch.store.column_types import Remarks, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -156,6 +121,7 @@ episodes = Table(
     Column("podcast_id", Text),
     Column("media_id", Text),
     Column("remote_status", Text),
+    Column("remote_progress", Float),
     Column("remote_updated_at", Text),
     Column("remote_created_at", Text),
     Column("remote_stood", Integer, nullable=False),

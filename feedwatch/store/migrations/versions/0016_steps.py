@@ -30,6 +30,7 @@ def upgrade() -> None:
     )
     op.add_column("episodes", sa.Column("source_url", sa.Text()))
     op.add_column("episodes", sa.Column("claim", sa.BigInteger()))
+    op.add_column("episodes", sa.Column("remote_progress", sa.Float()))
     op.add_column("history", sa.Column("step", sa.String(16)))
     op.create_table(
         "steps",
@@ -58,5 +59,5 @@ def downgrade() -> None:
     """Take them out again. What is in the middle of several steps stays at the one it has."""
     op.drop_table("steps")
     op.drop_column("history", "step")
-    for name in ("claim", "source_url", "step"):
+    for name in ("remote_progress", "claim", "source_url", "step"):
         op.drop_column("episodes", name)
