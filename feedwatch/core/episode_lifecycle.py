@@ -205,6 +205,20 @@ def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> E
     return replace(taken, reason=reason)
 
 
+def accepted_elsewhere(episode: Episode, claim: Claim) -> Episode:
+    """The journal has the job of the last POST, which is at another address than the API now.
+
+    That may be the same API or another one, so the job is not polled, and nothing is sent again.
+    """
+    must_be(episode, "accepted", State.SUBMITTING, State.UNKNOWN)
+    reason = (
+        f"submitted to {claim.target.api} as job {claim.media_id}, and FEEDWATCH_API_URL is now "
+        "another address: if the job is there, too, "
+        f"`feedwatch adopt {episode.id} {claim.media_id}`"
+    )
+    return moved(episode, State.UNKNOWN, reason)
+
+
 # What a person decides
 
 

@@ -47,6 +47,7 @@ def status(
     breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
+        use=store.use(),
         problems=daemon_problems(store, now),
         last_progress_at=min(progress, default=None),
         passes=store.passes.last(),

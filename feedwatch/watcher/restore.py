@@ -34,6 +34,8 @@ from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
 
+DOUBTFUL = (State.SUBMITTING, State.UNKNOWN)  # whose last POST has no answer in the database
+
 
 def compare(context: Context, expected: str | None = None) -> str | None:
     """Compare journal and ledger, take over what the ledger lacks, and fill the journal up.
@@ -80,7 +82,7 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             )
     for claim in ours:
         match finding(claim, known):
-            case Finding.SETTLED if is_at(claim, context.processor.api):
+            case Finding.SETTLED:
                 _settle(context, known[claim.token], claim)
             case Finding.CONTRADICTED:
                 log.critical(
@@ -167,6 +169,13 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         store.claims.settle_unmet(recorded)
         return
     reason = "the answer was read, and feedwatch stopped before it was recorded"
+    if not is_at(recorded, context.processor.api):
+        if recorded.outcome is Outcome.ACCEPTED and before.state in DOUBTFUL:
+            elsewhere = episode_lifecycle.accepted_elsewhere(before, recorded)
+            saved = store.claims.settle(known.token, recorded.outcome, before, elsewhere, now)
+            if saved is not None:
+                log_move(before, saved)
+        return
     after = episode_lifecycle.imported(before, recorded, now, policy)
     if before.state is State.SUBMITTING and recorded.outcome is Outcome.REFUSED:
         after = episode_lifecycle.answered(before, Refused(reason), now, policy)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Task, Unknown
 from feedwatch.core.json_forms import stamp
@@ -17,12 +18,11 @@ from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
-from feedwatch.core.submit_waits import believed, wait_of
+from feedwatch.core.submit_waits import believed
 from feedwatch.processors import Processor
-from feedwatch.processors.clocks import moment
-from feedwatch.store.claims import Intent, PutOff
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
+from feedwatch.watcher.claim_plan import ClaimPlan
 from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
@@ -56,35 +56,6 @@ class Claimed(NamedTuple):
     at: Moment
 
 
-class ClaimPlan:
-    """What a claim makes of the episode that is next; called within the claim's transaction."""
-
-    def __init__(self, context: Context, podcasts: PodcastLookups) -> None:
-        self.sources = context.plan.sources
-        self.now = context.clock()
-        self.at = moment()
-        self.unasked: str | None = None  # a podcast that has to be looked up first
-        self.passed_over: set[str] = set()  # feeds that the config lacks
-        self._context = context
-        self._podcasts = podcasts
-
-    def __call__(self, episode: Episode) -> Intent | PutOff | None:
-        """The episode as claimed; None without its feed in the config, or if it is `unasked`."""
-        self.at = moment()  # not later than the commit, whatever stops us then
-        source = self.sources.get(episode.feed)
-        if source is None:
-            self.passed_over.add(episode.feed)
-            return None
-        wait = wait_of(episode.published_at, episode.first_seen_at, source, self.now)
-        if wait is not None:
-            return PutOff(episode_lifecycle.put_off(episode, wait, self.now))
-        if not self._podcasts.is_usable(source.podcast_id):
-            self.unasked = self.unasked or source.podcast_id
-            return None
-        claimed = episode_lifecycle.claimed(episode, source.podcast_id, self.now)
-        return Intent(claimed, self._context.target(source.podcast_id))
-
-
 class Submissions:
     """Submits one episode after another. Each answer is recorded before the next POST."""
 
@@ -97,20 +68,23 @@ class Submissions:
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
         self._sent: deque[float] = deque()  # when our POSTs left, by `Context.elapsed`
+        self._doubted: dict[int, float] = {}  # when ours ended in doubt, by `Context.elapsed`
+        self._stands_still = False  # since the database's file was replaced
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
         context, store, now = self._context, self._context.store, self._context.clock()
         if store.is_replaced():
-            self._stand_still(now)
-            return True
+            self._alert_of_replacement(now)
+            raise StoreError(REPLACED)
         self.save_answers()
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
             self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
-                context.move(episode, episode_lifecycle.resubmitted(episode, now))
+                if self._is_doubted_long_enough(episode):
+                    context.move(episode, episode_lifecycle.resubmitted(episode, now))
         if context.plan is not self._plan:
             store.episodes.look_again(now)
             self._plan = context.plan
@@ -145,14 +119,25 @@ class Submissions:
                     ),
                 )
 
-    def _stand_still(self, now: datetime) -> None:
-        """The database's file was replaced: submit nothing, and alert by what is still open."""
-        breakers, name = self._context.store.breakers, self._context.processor.name
-        if breakers.get(name).reason != REPLACED:
-            log.critical("submissions paused: %s", REPLACED)
-            breakers.change(
-                name, lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now)
-            )
+    def _alert_of_replacement(self, now: datetime) -> None:
+        """Have it alerted once that the database's file was replaced, by what is still open."""
+        if self._stands_still:
+            return
+        self._context.store.breakers.change(
+            self._context.processor.name,
+            lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
+        )
+        self._stands_still = True
+
+    def _is_doubted_long_enough(self, episode: Episode) -> bool:
+        """Whether the wait for a job that was taken after all is over by the boot clock, too.
+
+        A time in the database that is written while the wall clock is being set may be off.
+        """
+        since = self._doubted.get(episode.id)
+        if since is None:
+            return True
+        return self._context.elapsed() - since >= RESUBMIT_AFTER.total_seconds()
 
     def _may_submit(self) -> bool:
         """Whether the circuit breaker lets submissions through; a safe read may reset it in time.
@@ -278,7 +263,8 @@ class Submissions:
         while self._unsaved:
             claimed, claim, answer = self._unsaved[0]
             try:
-                self._record(claimed, claim, answer)
+                with self._context.steady:
+                    self._record(claimed, claim, answer)
             except StoreError:
                 raise
             except Exception as error:
@@ -289,7 +275,8 @@ class Submissions:
                     extra=about(claimed),
                 )
                 reason = f"a bug in feedwatch: {type(error).__name__}"
-                self._record(claimed, claim, Unknown(reason))
+                with self._context.steady:
+                    self._record(claimed, claim, Unknown(reason))
             self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
@@ -306,6 +293,8 @@ class Submissions:
         before = store.breakers.get(name)
         after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
         moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers)
+        if moved.state is State.UNKNOWN:
+            self._doubted[claimed.id] = self._context.elapsed()
         saved = store.claims.settle(
             claim.token,
             outcome_of(answer),
