@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
 
 if importlib.util.find_spec("tests.feeds_corpus") is not None:
     real_feeds = importlib.import_module("tests.feeds_corpus").real_feeds
+
+
+# Machines are busy: an example may take any time, and the same ones are tried everywhere.
+settings.register_profile("feedwatch", deadline=None, derandomize=True, database=None)
+settings.load_profile("feedwatch")
 
 
 @pytest.fixture(autouse=True, scope="session")

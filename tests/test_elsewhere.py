@@ -148,8 +148,13 @@ def test_an_answer_of_another_api_that_the_journal_has_is_none_of_this_one(
     world.context.journal.append_outcome(claim.token, Outcome.ACCEPTED, "m", world.now)
     compare(world.context)
     after = world.episode()
-    expected = (State.SUBMITTING, None) if elsewhere else (State.PROCESSING, "m")
+    expected = (State.UNKNOWN, None) if elsewhere else (State.PROCESSING, "m")
     assert (after.id, after.state, after.media_id) == (episode.id, *expected)
+    if elsewhere:
+        assert after.due_at is None, (
+            "that API may be this one: whatever the policy, it is not paid again"
+        )
+        assert "as job m, and FEEDWATCH_API_URL is now another address" in (after.reason or "")
 
 
 def test_an_import_says_what_cannot_be_polled_here(

@@ -208,7 +208,7 @@ def passes(*ages: timedelta, status: int | None = 0) -> list[Pass]:
         (passes(MINUTE, 16 * MINUTE, status=None), Use.OPEN, []),  # at work
         (passes(MINUTE, 16 * MINUTE, status=None), Use.UNKNOWN, []),
         (passes(3 * MINUTE, status=None), Use.NONE, ["began 3 min ago has died"]),
-        (passes(HOUR), Use.REPLACED, ["no daemon has this database"]),
+        (passes(HOUR), Use.REPLACED, ["a daemon runs on a file of this database that was deleted"]),
         (passes(-HOUR), Use.NONE, []),  # the clock was set back
     ],
 )  # fmt: skip

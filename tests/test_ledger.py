@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from feedwatch.core import episode_lifecycle
+from feedwatch.core import episode_lifecycle, ledger_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.identity import Key
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
@@ -154,7 +154,7 @@ def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
             first_seen_at=NOW,
         )
         paid = claim_of(outcome=outcome, media_id="m" if outcome is Outcome.ACCEPTED else None)
-        after = episode_lifecycle.imported(before, paid, NOW, POLICY)
+        after = ledger_lifecycle.imported(before, paid, NOW, POLICY)
         nothing_new = state is State.UNKNOWN and outcome is not Outcome.ACCEPTED
         has_job = state in (State.PROCESSING, State.READY)
         if nothing_new or has_job or outcome in (Outcome.REFUSED, Outcome.NOT_TAKEN):

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedwatch.config.values import pipeline
-from feedwatch.core import circuit_breaker, episode_lifecycle, feed_lifecycle, job_lifecycle
+from feedwatch.core import (
+    circuit_breaker,
+    episode_lifecycle,
+    feed_lifecycle,
+    job_lifecycle,
+    ledger_lifecycle,
+)
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import LIVE, Cause, Episode, State, may_be_taken
 from feedwatch.core.episode_lifecycle import IllegalMoveError
@@ -160,9 +166,9 @@ def moves() -> Iterator[HistoryEntry]:
     for older_stay in (False, True):
         yield lambda e, o=older_stay: episode_lifecycle.left_feed(e, NOW, older_stay=o)  # type: ignore[misc]
     for state in (State.HELD, State.SKIPPED):
-        yield lambda e, s=state: episode_lifecycle.paid_already(e, CLAIM, s, "")  # type: ignore[misc]
+        yield lambda e, s=state: ledger_lifecycle.paid_already(e, CLAIM, s, "")  # type: ignore[misc]
     for claim in CLAIMS:
-        yield lambda e, c=claim: episode_lifecycle.imported(e, c, NOW, HOLD)  # type: ignore[misc]
+        yield lambda e, c=claim: ledger_lifecycle.imported(e, c, NOW, HOLD)  # type: ignore[misc]
     for policy in (HOLD, RESUBMIT):
         yield lambda e, p=policy: episode_lifecycle.presumed_lost(e, NOW, p)  # type: ignore[misc]
         for answer in ANSWERS:

@@ -239,6 +239,10 @@ def test_a_database_replaced_under_the_daemon_stops_submissions_and_says_so(
     feed_server.publish(2, 1)
     wait_for(lambda: "deleted or replaced while feedwatch has it open" in running.stderr)
     assert paid.here("healthcheck").status == 5
+    if change is not lost:  # the lock, by which other processes know of it, is gone as well
+        shown = paid.here("status")
+        assert shown.status == 4
+        assert "was deleted or replaced, and submits nothing" in shown.stdout
     assert len(sandbox.submissions) == 1
     running.stop()
     assert "Traceback" not in running.stderr

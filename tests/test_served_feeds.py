@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import rmtree
 from time import process_time
 from typing import Any
 from xml.etree import ElementTree
@@ -356,6 +357,10 @@ def test_what_does_not_fit_in_memory_is_served_from_files_that_go_with_it(
     one.check()
     assert "guid-3" in enclosures(one.render())
     assert not file.exists(), "nobody can ask for it any more"
+    assert renderings._folder is not None
+    rmtree(renderings._folder.name)  # as systems clear their temporary files
+    assert one.listener().get("/feeds/show.xml").status_code == 503
+    assert "guid-3" in enclosures(one.render())
     renderings.close()
 
 

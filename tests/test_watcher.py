@@ -18,6 +18,8 @@ from feedwatch.core.job import Accepted, Answer
 from feedwatch.core.settings import OnUnknown, Rules
 from feedwatch.processors.clocks import moment
 from feedwatch.sandbox.faults import Fault
+from feedwatch.store.errors import StoreError
+from feedwatch.store.lock import REPLACED
 from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
 from tests.world import World
 from tests.world import world as a_world
@@ -910,13 +912,18 @@ def test_what_the_journal_does_not_take_is_not_sent(
 
 
 def test_nothing_is_submitted_once_the_database_s_file_is_another_one(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.feeds.publish(1)
     world.check()
     monkeypatch.setattr(world.store, "is_replaced", lambda: True)
+    world.store.breakers.change(
+        "inlet",
+        lambda breaker: replace(breaker, reason=REPLACED),  # of the time before
+    )
     for _ in range(3):
-        world.submit()
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            world.submit()
         world.later(hours=2)
     assert posts(world) == reads(world) == 0
-    assert caplog.text.count("submissions paused") == 1
+    assert world.store.breakers.get("inlet").blocked

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from feedwatch.core import job
 from feedwatch.core.episode import FILTERS, WAITING, Cause, Episode, State, input_of, is_lost
 from feedwatch.core.feed import Item
-from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
 from feedwatch.core.pipeline import LAST, ORDER, Course, Pipeline, Step, step_to_claim
-from feedwatch.core.schedule import DAY, HOUR, backoff, fraction
+from feedwatch.core.schedule import DAY, HOUR, backoff
 from feedwatch.core.settings import OnUnknown, Policy
 from feedwatch.core.submit_waits import Wait
 
@@ -78,8 +77,8 @@ def answered(
         case job.Accepted(media_id, remote_status):
             # No POST takes longer than its lease: then the clock was set, which makes no job old.
             submitted_at = min(max(episode.submitted_at or now, now - LEASE), now)
-            accepted = _accepted(episode, media_id, now + policy.poll_interval, remote_status)
-            return replace(accepted, submitted_at=submitted_at)
+            taken = accepted(episode, media_id, now + policy.poll_interval, remote_status)
+            return replace(taken, submitted_at=submitted_at)
         case job.Refused(reason) if course.optional:
             return went_on(episode, course, f"passed over, as it was refused: {reason}", now)
         case job.Refused(reason):
@@ -125,9 +124,10 @@ def went_on(
     return replace(queued, step=following, source_url=passed_on, cleared_claim=None)
 
 
-def _accepted(
+def accepted(
     episode: Episode, media_id: str, due_at: datetime, remote_status: str | None
 ) -> Episode:
+    """The episode's job exists and is polled from now on."""
     return replace(
         moved(episode, State.PROCESSING, due_at=due_at),
         media_id=media_id,
@@ -199,54 +199,6 @@ def came_back(episode: Episode, now: datetime) -> Episode:
     if episode.cause is not Cause.TAKEN_OUT:
         return back
     return moved(back, State.QUEUED, "back in the feed", due_at=now)
-
-
-# What the ledger knows
-
-
-def paid_already(episode: Episode, claim: Claim, state: State, api: str) -> Episode:
-    """Another episode's claim has paid for this one, by another feed or under another name.
-
-    api: which it was to be submitted to.
-    """
-    must_be(episode, "taken for paid", State.QUEUED)
-    return moved(episode, state, paid_reason(claim, api))
-
-
-def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> Episode | None:
-    """The journal has a claim for the episode, or an answer, that the database did not know.
-
-    None where the episode stays: nothing was paid, it has a job already, or it has gone on since.
-    """
-    if claim.outcome not in PERHAPS_PAID or episode.state in (State.PROCESSING, State.READY):
-        return None
-    steps_ahead = ORDER.index(claim.step) - ORDER.index(episode.step)
-    if steps_ahead < 0 and episode.source_url is not None:
-        return None
-    if claim.media_id is None and episode.state is State.UNKNOWN:
-        return None
-    reason = (
-        f"submitted on {claim.at:%Y-%m-%d %H:%M}Z, which this database did not know (restored or "
-        "replaced)"
-    )
-    # Where steps were lost, what they had made is not known: their jobs' results are in no journal.
-    source_url = input_of(episode) if steps_ahead > 0 else episode.source_url
-    submitted = replace(
-        episode,
-        step=claim.step,
-        source_url=source_url,
-        claim=claim.number,
-        podcast_id=claim.target.id,
-        attempts=max(episode.attempts, 1),
-        submitted_at=claim.at,
-        finished_at=None,
-    )
-    if claim.media_id is None:
-        return moved(submitted, State.UNKNOWN, reason)
-    # Many may be imported at once: their first polls are spread.
-    first_poll = now + policy.poll_interval * fraction(claim.token)
-    taken = _accepted(submitted, claim.media_id, first_poll, None)
-    return replace(taken, reason=reason)
 
 
 # What a person decides
@@ -367,7 +319,7 @@ def adopted(episode: Episode, media_id: str, now: datetime) -> Episode:
     """
     if not is_lost(episode):
         must_be(episode, "adopted", State.UNKNOWN)
-    return replace(_accepted(episode, media_id, now, None), finished_at=None)
+    return replace(accepted(episode, media_id, now, None), finished_at=None)
 
 
 def moved(

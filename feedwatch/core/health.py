@@ -31,6 +31,10 @@ INTERVAL_UNKNOWN = timedelta(hours=24)  # of a single pass: timers that run less
 PASS_MAY_BE_LATE = timedelta(minutes=5)  # and by half the interval
 PASS_MAY_TAKE = timedelta(hours=24)
 WORK = {CHECKS: "feed", POLLS: "job"}
+ON_ANOTHER_FILE = (
+    "a daemon runs on a file of this database that was deleted or replaced, and submits nothing: "
+    "stop it, see that the database is as you want it, then start it again"
+)
 
 
 class LoopHealth(NamedTuple):
@@ -167,7 +171,9 @@ def problems_shown(
     """
     if use is not Use.REPLACED and passes:
         return pass_problems(passes, now, use)
-    if use in (Use.NONE, Use.REPLACED) or (record is None and use is Use.UNKNOWN):
+    if use is Use.REPLACED:
+        return [ON_ANOTHER_FILE]
+    if use is Use.NONE or (record is None and use is Use.UNKNOWN):
         return ["not running: no daemon has this database"]
     return ["starting"] if record is None else problems(record)
 

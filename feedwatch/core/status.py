@@ -9,7 +9,7 @@ from feedwatch.core.alert import Trouble, Undelivered
 from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
-from feedwatch.core.health import Pass
+from feedwatch.core.health import Pass, Use
 from feedwatch.core.served import Unserved
 from feedwatch.core.settings import Policy
 from feedwatch.core.websub import Push
@@ -44,6 +44,7 @@ class ProcessorStatus:
 class Status:
     """The daemon's health, submissions and their limits, feeds, and what needs a person."""
 
+    use: Use  # of the database by a daemon
     problems: Sequence[str]  # why the daemon makes no progress; empty while it does
     last_progress_at: datetime | None  # of the loop whose progress is the oldest
     passes: Sequence[Pass]  # of `run --once`, the newest first; empty where a daemon is run
@@ -69,4 +70,4 @@ class Status:
         breakers = [one.breaker for one in self.processors]
         is_blocked = any(one.blocked and one.tripped_until is not None for one in breakers)
         rests = any(feed.missing_podcast is not None for feed in self.feeds)
-        return bool(self.waiting) or is_blocked or rests
+        return bool(self.waiting) or is_blocked or rests or self.use is Use.REPLACED

@@ -266,7 +266,9 @@ class Daemon:
 
     def _follow_clock(self) -> None:
         """Go by the wall clock, and have the database follow it, where that was set."""
-        if step := self._clock.follow(self._context.store.upkeep.follow_clock):
+        with self._context.steady:  # nobody writes a time that was read before the step
+            step = self._clock.follow(self._context.store.upkeep.follow_clock)
+        if step:
             how = "ahead" if step > timedelta() else "back"
             log.warning("the clock was set %s by %s", how, spoken(abs(step)))
             self._vitals.write_soon()

@@ -61,6 +61,7 @@ class FollowedClock:
             offset = _offset_of(at)
             step = timedelta(seconds=offset - self._followed)
             if abs(step) < STEP_AT_LEAST:
+                self._offset = self._followed  # set, and right again before the database followed
                 return timedelta()
             # Ahead first in the database, back first here: in between, all is younger than it is.
             self._offset = min(self._offset, offset)

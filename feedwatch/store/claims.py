@@ -13,7 +13,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from feedwatch.core import episode_lifecycle, events
+from feedwatch.core import events, ledger_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.ledger import (
@@ -130,7 +130,7 @@ class ClaimStore:
                 keys = fetch_keys(db, before.id)
                 paid = _paid_already(db, before, keys, order.target)
                 if paid is not None:
-                    after = episode_lifecycle.paid_already(before, *paid, order.target.api)
+                    after = ledger_lifecycle.paid_already(before, *paid, order.target.api)
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, select, update
 
-from feedwatch.core import episode_lifecycle, events
+from feedwatch.core import events, ledger_lifecycle
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.identity import Key
 from feedwatch.core.ledger import (
@@ -190,13 +190,13 @@ def meet_claims(
 def _import(
     db: Connection, episode: Episode, claim: Claim, now: datetime, policy: Policy
 ) -> Episode | None:
-    after = episode_lifecycle.imported(episode, claim, now, policy)
+    after = ledger_lifecycle.imported(episode, claim, now, policy)
     saved = move_episode(db, episode, after, now) if after is not None else None
     if after is None or saved is not None:
         return saved
     # Another episode has this job: the API gave one id twice, and the second is in doubt.
     without_job = replace(claim, outcome=Outcome.UNKNOWN, media_id=None)
-    doubtful = episode_lifecycle.imported(episode, without_job, now, policy)
+    doubtful = ledger_lifecycle.imported(episode, without_job, now, policy)
     return move_episode(db, episode, doubtful, now) if doubtful is not None else None
 
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # rises if the normal form of the identity keys, whose hashes a line has, ever changes
 MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
 MOST_BYTES = 16_000_000
+MOST_NUMBER = 2**31  # of a claim: no damaged one may become the last one's
 MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
 # Ours are held for milliseconds. Three places together are given up well before a POST's first byte
 # must leave, 10 s after the commit of its claim, and long before a loop counts as hung.
@@ -136,6 +137,7 @@ class Journal:
                 if path not in self._failing:
                     log.warning("journal: %s cannot be written: %s", path, error.strerror)
                 self._failing[path] = error.strerror or type(error).__name__
+                self._was_written |= error.errno == errno.EAGAIN  # what is locked takes lines
             else:
                 taken = True
                 if self._failing.pop(path, None) is not None:
@@ -284,11 +286,12 @@ def _is_whole(line: Any) -> bool:
             urlsplit(line["api"])
             Step(line["step"])
             for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):
-                if type(number) is not int or not 0 <= number < 2**63:
+                if type(number) is not int or not 0 <= number < MOST_NUMBER:
                     return False
         datetime.fromisoformat(line["at"])
-        "".join(texts).encode()  # a lone surrogate is no text
-        return bool(line["at"].endswith("Z"))
+        text = "".join(texts)
+        text.encode()  # a lone surrogate is no text
+        return "\0" not in text and bool(line["at"].endswith("Z"))
     except (KeyError, TypeError, ValueError, AttributeError):
         return False
 

@@ -95,8 +95,10 @@ class DatabaseFile:
         self._is_replaced = False
         self._noticing = Lock()  # several threads open connections
         self._wal = path.with_name(f"{path.name}-wal")
-        if not self._wal.exists() and any(path.parent.glob(f"{path.name}-wal.of-*")):
-            with suppress(FileNotFoundError):
+        if not self._wal.exists() and any(
+            one.name.startswith(f"{path.name}-wal.of-") for one in path.parent.iterdir()
+        ):
+            with suppress(OSError):
                 self._wal_aside().rename(self._wal)  # the file was put back
 
     def is_replaced(self) -> bool:
@@ -125,9 +127,16 @@ class DatabaseFile:
             if is_here:
                 log.critical(REPLACED)
             elif str(self._wal) in files:
-                aside = self._wal.rename(self._wal_aside())
-                self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
-                log.critical("%s; its last changes are in %s", REPLACED, aside)
+                try:
+                    aside = self._wal.rename(self._wal_aside())
+                    self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+                except OSError as error:
+                    log.critical(
+                        "%s; before that, move its log %s away, which could not be done: %s",
+                        *(REPLACED, self._wal, error.strerror),
+                    )
+                else:
+                    log.critical("%s; its last changes are in %s", REPLACED, aside)
             self._is_replaced = True
             return True
 

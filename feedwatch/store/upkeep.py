@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from feedwatch.core.episode import State
-from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
+from feedwatch.core.episode_lifecycle import LEASE, RESUBMIT_AFTER
 from feedwatch.core.schedule import MINUTE
 from feedwatch.store.database import reading, sqlite_file
 from feedwatch.store.errors import StoreError
@@ -154,8 +154,9 @@ class Upkeep:
             for column, concerned in () if inferred else WAITS:
                 _move(db, column, concerned, lambda at: at + step)
             for column, concerned in () if inferred else AGES:
-                # The loops go by a clock set back before this: what they wrote since then is right.
-                is_old = (column < now) | (column > now + MINUTE) if is_back else true()
+                # The loops go by a clock set back before this: what they wrote since then is right,
+                # and that may be the age of a POST that has just been answered.
+                is_old = (column < now - LEASE) | (column > now + MINUTE) if is_back else true()
                 _move(db, column, concerned & is_old, lambda at: at + step)
             if inferred:
                 ahead = (episodes.c.state == State.UNKNOWN) & (episodes.c.due_at > now)

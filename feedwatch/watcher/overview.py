@@ -40,6 +40,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
     breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
+        use=store.use(),
         problems=daemon_problems(store, now),
         last_progress_at=min(progress, default=None),
         passes=store.passes.last(),

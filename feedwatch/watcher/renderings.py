@@ -46,7 +46,12 @@ class Renderings:
 
     def find(self, name: str) -> Rendering | None:
         """The feed's rendering; None: there is none."""
-        return self._by_name.get(name)
+        return None if self.is_lost(name) else self._by_name.get(name)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether the rendering's file is gone: systems clear their folder of temporary files."""
+        one = self._by_name.get(name)
+        return one is not None and isinstance(one.content, Path) and not one.content.exists()
 
     def keep(
         self, name: str, packed: bytes, digest: str, modified: datetime, *, is_atom: bool
@@ -76,6 +81,7 @@ class Renderings:
     def _file(self, packed: bytes) -> Path:
         if self._folder is None:
             self._folder = TemporaryDirectory(prefix="feedwatch-feeds-")
+        Path(self._folder.name).mkdir(mode=0o700, exist_ok=True)
         with NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
             file.write(packed)
         return Path(file.name)

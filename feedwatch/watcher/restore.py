@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from feedwatch.core import circuit_breaker, episode_lifecycle
+from feedwatch.core import circuit_breaker, episode_lifecycle, ledger_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.job import Later, Refused
 from feedwatch.core.job_lifecycle import ended_step
@@ -34,6 +34,8 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, log_move
 
 log = logging.getLogger(__name__)
+
+DOUBTFUL = (State.SUBMITTING, State.UNKNOWN)  # whose last POST has no answer in the database
 
 
 def compare(context: Context, expected: str | None = None) -> str | None:
@@ -82,7 +84,7 @@ def compare(context: Context, expected: str | None = None) -> str | None:
                 )
     for claim in ours:
         match finding(claim, known):
-            case Finding.SETTLED if is_at_ours(claim, context.apis):
+            case Finding.SETTLED:
                 _settle(context, known[claim.token], claim)
             case Finding.CONTRADICTED:
                 log.critical(
@@ -163,8 +165,16 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         return
     reason = "the answer was read, and feedwatch stopped before it was recorded"
     ours = replace(recorded, number=known.number)
-    after = episode_lifecycle.imported(before, ours, now, policy)
-    is_under_way = before.state is State.SUBMITTING and before.claim == known.number
+    is_its_last = before.state in DOUBTFUL and before.claim == known.number
+    if not is_at_ours(recorded, context.apis):
+        if recorded.outcome is Outcome.ACCEPTED and is_its_last:
+            elsewhere = ledger_lifecycle.accepted_elsewhere(before, recorded)
+            saved = store.claims.settle(known.token, recorded.outcome, before, elsewhere, now)
+            if saved is not None:
+                log_move(before, saved)
+        return
+    after = ledger_lifecycle.imported(before, ours, now, policy)
+    is_under_way = is_its_last and before.state is State.SUBMITTING
     if is_under_way and recorded.outcome is Outcome.REFUSED:
         course = context.plan.course(before)
         after = episode_lifecycle.answered(before, Refused(reason), now, policy, course=course)

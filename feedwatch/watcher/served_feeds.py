@@ -137,6 +137,7 @@ class ServedFeeds:
             if (
                 state is None
                 or name in moved
+                or self._renderings.is_lost(name)
                 or (state.source, state.version) != (served[name], kept[name].version)
                 or (state.again_at is not None and not state.at <= now < state.again_at)
             ):

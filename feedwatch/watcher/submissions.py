@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
 from feedwatch.core.health import SUBMISSIONS
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
 from feedwatch.core.job_lifecycle import ended_step
@@ -69,20 +70,23 @@ class Submissions:
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
         # When our POSTs left for each processor, by `Context.elapsed`.
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._doubted: dict[int, float] = {}  # when ours ended in doubt, by `Context.elapsed`
+        self._stands_still = False  # since the database's file was replaced
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
         context, store, now = self._context, self._context.store, self._context.clock()
         if store.is_replaced():
-            self._stand_still(now)
-            return True
+            self._alert_of_replacement(now)
+            raise StoreError(REPLACED)
         self.save_answers()
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
             self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
-                context.move(episode, episode_lifecycle.resubmitted(episode, now))
+                if self._is_doubted_long_enough(episode):
+                    context.move(episode, episode_lifecycle.resubmitted(episode, now))
         if context.plan is not self._plan:
             store.episodes.look_again(now)
             self._plan = context.plan
@@ -141,16 +145,26 @@ class Submissions:
                     ),
                 )
 
-    def _stand_still(self, now: datetime) -> None:
-        """The database's file was replaced: submit nothing, and alert by what is still open."""
-        breakers = self._context.store.breakers
+    def _alert_of_replacement(self, now: datetime) -> None:
+        """Have it alerted once that the database's file was replaced, by what is still open."""
+        if self._stands_still:
+            return
         for name in self._context.processors:
-            if breakers.get(name).reason != REPLACED:
-                log.critical("submissions paused: %s", REPLACED)
-                breakers.change(
-                    name,
-                    lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
-                )
+            self._context.store.breakers.change(
+                name,
+                lambda breaker: circuit_breaker.breaker_after_block(breaker, REPLACED, now),
+            )
+        self._stands_still = True
+
+    def _is_doubted_long_enough(self, episode: Episode) -> bool:
+        """Whether the wait for a job that was taken after all is over by the boot clock, too.
+
+        A time in the database that is written while the wall clock is being set may be off.
+        """
+        since = self._doubted.get(episode.id)
+        if since is None:
+            return True
+        return self._context.elapsed() - since >= RESUBMIT_AFTER.total_seconds()
 
     def _may_submit(self, name: str) -> bool:
         """Whether the circuit breaker lets submissions through; a safe read may reset it in time.
@@ -281,7 +295,8 @@ class Submissions:
         while self._unsaved:
             claimed, claim, answer = self._unsaved[0]
             try:
-                self._record(claimed, claim, answer)
+                with self._context.steady:
+                    self._record(claimed, claim, answer)
             except StoreError:
                 raise
             except Exception as error:
@@ -292,7 +307,8 @@ class Submissions:
                     extra=about(claimed),
                 )
                 reason = f"a bug in feedwatch: {type(error).__name__}"
-                self._record(claimed, claim, Unknown(reason))
+                with self._context.steady:
+                    self._record(claimed, claim, Unknown(reason))
             self._unsaved.pop(0)
 
     def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
@@ -310,6 +326,8 @@ class Submissions:
         after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
         course = context.plan.course(claimed)
         moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers, course)
+        if moved.state is State.UNKNOWN:
+            self._doubted[claimed.id] = self._context.elapsed()
         saved = store.claims.settle(
             claim.token,
             outcome_of(answer),

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
+from feedwatch.store.errors import StoreError
 from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.watcher.websub import Callback
@@ -35,7 +36,10 @@ def explain(error: Exception) -> Any:
     if isinstance(error, HTTPException):
         allow = error.get_response().headers.get("Allow")
         return refused(error.code or 404, {"Allow": allow} if allow else {})
-    log.error("http: %s could not be served", request.path, exc_info=error)
+    if isinstance(error, StoreError):
+        return not_yet()  # the loops say what is wrong with the database
+    # Not by its path, in which there may be a key or a token.
+    log.error("http: %s could not be served", request.endpoint, exc_info=error)
     return refused(500)
 
 

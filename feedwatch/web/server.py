@@ -67,7 +67,7 @@ class HttpSide:
         limits = Adjustments(
             sockets=[self._socket],
             url_prefix=url_prefix,
-            connection_limit=2 * self._connections,  # never reached: see `handle_accept`
+            connection_limit=self._connections + 10,  # never reached: see `handle_accept`
             asyncore_loop_timeout=LOOK_SECONDS,
             max_request_body_size=max_body,
             max_request_header_size=32 * 1024,
@@ -115,7 +115,9 @@ class HttpSide:
             return
         next_look = 0.0
         while not self._stopping.is_set():
+            began = time.monotonic()
             wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._channels, count=1)
+            server.polled_at = began
             if time.monotonic() >= next_look:
                 server.close_slow()
                 next_look = time.monotonic() + LOOK_SECONDS
@@ -167,6 +169,7 @@ class _Server(TcpWSGIServer):
 
     def __init__(self, connections: int, *given: Any, **named: Any) -> None:
         self._connections = connections
+        self.polled_at = 0.0  # when the last poll began whose finds are all handled
         super().__init__(*given, **named)
 
     def readable(self) -> bool:
@@ -184,9 +187,13 @@ class _Server(TcpWSGIServer):
         super().handle_accept()
 
     def _silent(self) -> list[_Channel]:
-        """Connections that have sent no request yet, and had the time for it."""
-        until = time.monotonic() - REQUEST_SECONDS
-        return [one for one in self._open_channels() if not one.requests and one.began < until]
+        """Connections that send no request, or take nothing of their answer, and had the time."""
+        until = self.polled_at - REQUEST_SECONDS  # not by now: a request may wait to be read
+        return [
+            one
+            for one in self._open_channels()
+            if not one.requests and (one.active_at if one.total_outbufs_len else one.began) < until
+        ]
 
     def close_slow(self) -> None:
         """Close connections that are silent or take too long.
