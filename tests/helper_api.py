@@ -49,6 +49,7 @@ class HelperApi(Loopback):
         self.over = threading.Event()
         self.jobs: list[Job] = []
         self.posts = 0
+        self.perhaps_taken: list[dict[str, Any]] = []  # by what it answered
         self.is_down = False  # every request is answered by 500 then
         self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
         self.forgets = False  # the answer to a POST is lost on its way
@@ -61,6 +62,8 @@ class HelperApi(Loopback):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 api.posts += 1
+                if api.is_down or not api.refuses(body):
+                    api.perhaps_taken.append(body)
                 if api.is_down:
                     self._answer(500, {})
                 elif api.refuses(body):
@@ -117,7 +120,12 @@ class Helper:
         self.api = origin(str(client.base_url))
 
     def submit(self, submission: Task, claimed: Moment) -> Answer:
-        task = {"step": submission.step, "url": submission.url, "target": submission.target}
+        task = {
+            "step": submission.step,
+            "name": submission.name,
+            "url": submission.url,
+            "target": submission.target,
+        }
         response = post(self._client, "/jobs", task, claimed)
         if isinstance(response, Later | Unknown):
             return response
