@@ -314,6 +314,6 @@ class Boundaries:
         return "settle doubt" if outcome is Outcome.UNKNOWN else "settle answer"
 
 
-def _name_of_save(_store: EpisodeStore, before: Any, _after: Any, _now: Any) -> str:
+def _name_of_save(_store: EpisodeStore, before: Any, *_: Any) -> str:
     """Two moves of one function, each a step of its own."""
     return "save poll" if before.state is State.PROCESSING else "save other"
