@@ -44,7 +44,7 @@ def status(
 
     journal: the places where it may be.
     """
-    breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read()
+    breaker, heartbeats = store.breakers.get(processor), store.heartbeats.read(now)
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
         use=store.use(),
@@ -126,7 +126,7 @@ def only_at_a_sandbox(store: Store, api: str) -> str | None:
 
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
-    record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
+    record = record_of(store.heartbeats.read(now), store.statistics.snapshot(now))
     return problems_shown(record, store.passes.last(), now, store.use())
 
 
