@@ -3,6 +3,7 @@
 The clock of the real process is moved, by a library that is preloaded into it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -107,6 +108,26 @@ def test_a_clock_that_is_set_stops_no_loop_and_piles_up_nothing(
     assert ended.status == 0, ended
     assert "Traceback" not in ended.stderr
     assert "overdue" not in ended.stderr
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, 400 * DAY], ids=["back", "ahead", "a year ahead"])
+def test_health_is_as_old_as_it_was_before_the_daemon_notices_that_the_clock_was_set(
+    feedwatch: Feedwatch, world: Scene, library: Path, tmp_path: Path, step: int
+) -> None:
+    clock = Clock(library, tmp_path)
+    daemon = feedwatch.start("run", env=clock.env)
+    daemon.until(lambda: feedwatch("healthcheck", env=clock.env).status == 0, "it is healthy")
+    daemon.send(signal.SIGSTOP)
+    try:
+        clock.set(step)
+        by_peek = feedwatch("healthcheck", env=clock.env)
+        shown = json.loads(feedwatch("status", "--json", env=clock.env).stdout)
+    finally:
+        daemon.send(signal.SIGCONT)
+    assert (by_peek.status, by_peek.stderr) == (0, "")
+    assert shown["daemon"]["problems"] == []
+    last = datetime.fromisoformat(shown["daemon"]["last_progress_at"])
+    assert abs(datetime.now(UTC) + timedelta(seconds=step) - last) < MINUTE
 
 
 def polls(one: Scene) -> int:

@@ -14,6 +14,7 @@ from feedwatch.cli.assembly import assembled
 from feedwatch.config.load import load
 from feedwatch.core import health
 from feedwatch.core.health import (
+    BOOT,
     CHECKS,
     LOOPS,
     POLLS,
@@ -24,6 +25,7 @@ from feedwatch.core.health import (
     LoopHealth,
     Pass,
     Use,
+    by_clock_of_reader,
     is_hung,
     problems,
     problems_shown,
@@ -144,6 +146,16 @@ def test_a_beat_from_a_future_that_was_set_back_counts_as_old() -> None:
     assert problems(found._replace(up=HOUR))
 
 
+@pytest.mark.parametrize("step", [-HOUR, -3 * SECOND, timedelta(), HOUR], ids=str)
+def test_what_the_same_boot_wrote_is_read_by_the_clock_as_it_is_now(step: timedelta) -> None:
+    beats = dict.fromkeys((START, *LOOPS), NOW)
+    mine, other = {BOOT + "a": NOW - HOUR}, {BOOT + "b": NOW - HOUR}
+    boot = {BOOT + "a": NOW - HOUR + step}
+    assert by_clock_of_reader(beats | mine, boot) == dict.fromkeys(beats, NOW + step)
+    assert by_clock_of_reader(beats | other, boot) == beats
+    assert by_clock_of_reader(beats, boot) == by_clock_of_reader(beats | mine, {}) == beats
+
+
 def test_no_beat_no_daemon() -> None:
     assert record_of({}, VITALS) is None
 
@@ -181,11 +193,13 @@ def test_the_short_way_sees_what_the_store_sees(tmp_path: Path) -> None:
         loops.later(hours=1)
         beats = {START: loops.now - HOUR} | dict.fromkeys(LOOPS, loops.now - MINUTE)
         for moments in ({}, beats):
-            loops.store.heartbeats.write(moments) if moments else loops.store.heartbeats.end()
+            loops.store.heartbeats.write(
+                moments, loops.now
+            ) if moments else loops.store.heartbeats.end()
             snapshot = loops.store.statistics.snapshot(loops.now)
             assert snapshot.feed_due_at is not None
             assert snapshot.job_due_at is not None
-            seen = record_of(loops.store.heartbeats.read(), snapshot)
+            seen = record_of(loops.store.heartbeats.read(loops.now), snapshot)
             assert peek(path, loops.now) == (seen, loops.store.passes.last())
             loops.store.passes.end(loops.store.passes.begin(loops.now), 1.5, 3)
 
@@ -254,7 +268,7 @@ def test_a_daemon_forgets_the_passes_before_it(feedwatch: Feedwatch) -> None:
 def test_an_orderly_end_leaves_the_last_progress_and_no_start(tmp_path: Path) -> None:
     with world(tmp_path / "feedwatch.db") as loops:
         beats = dict.fromkeys((START, *LOOPS), loops.now - MINUTE)
-        loops.store.heartbeats.write(beats)
+        loops.store.heartbeats.write(beats, loops.now)
         loops.store.heartbeats.end()
         found = status(loops.store, loops.context.plan, loops.now)
         assert found.last_progress_at == loops.now - MINUTE
@@ -287,7 +301,8 @@ def test_a_database_that_cannot_be_read_is_ill_health(
 def age_beats(database: Path) -> None:
     """The one way to let an hour pass."""
     with closing(sqlite3.connect(database)) as db, db:
-        db.execute("update heartbeats set at = datetime(at, '-1 hour')")
+        rows = "duty not like 'boot %'"  # the machine stays booted when it was
+        db.execute(f"update heartbeats set at = datetime(at, '-1 hour') where {rows}")
 
 
 def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:

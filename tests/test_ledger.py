@@ -435,6 +435,7 @@ def test_another_job_in_the_journal_is_told_once_and_the_databases_own_stays(
     watched: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where the API gave the id of another episode's job, and a person has adopted the own."""
+    watched.store.outbox.open(["webhook"])
     watched.submit()
     (ours,) = watched.store.claims.latest(9)
     written = Journal([tmp_path / "claims"])
@@ -442,6 +443,18 @@ def test_another_job_in_the_journal_is_told_once_and_the_databases_own_stays(
     for _ in range(2):
         watched.submissions.recover()
     assert caplog.text.count("journal and database disagree") == 1
+    told = watched.store.outbox.due("webhook", watched.now)
+    assert told is not None
+    assert told.event.type == "database.contradicted"
+    assert told.event.data == {
+        "feed": "show",
+        "episode_id": ours.episode_id,
+        "title": ours.title,
+        "media_id": ours.media_id,
+        "media_id_in_journal": "another's",
+    }
+    watched.store.outbox.delivered(told)
+    assert watched.store.outbox.due("webhook", watched.now) is None
     assert watched.episode().media_id == ours.media_id
     assert [one.media_id for one in written.read()] == [ours.media_id]
     assert watched.store.claims.latest(9) == [ours]

@@ -475,9 +475,9 @@ def test_what_is_due_is_found_in_order_without_what_is_under_way(store: Store) -
 
 
 def test_heartbeats_take_the_place_of_those_before(store: Store) -> None:
-    store.heartbeats.write({"polls": NOW, "checks": NOW})
-    store.heartbeats.write({"polls": NOW + MINUTE})
-    assert store.heartbeats.read() == {"polls": NOW + MINUTE}
+    store.heartbeats.write({"polls": NOW, "checks": NOW}, NOW)
+    store.heartbeats.write({"polls": NOW + MINUTE}, NOW)
+    assert store.heartbeats.read(NOW) == {"polls": NOW + MINUTE}
 
 
 def test_due_feeds_come_longest_due_first(store: Store) -> None:

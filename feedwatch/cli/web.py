@@ -73,7 +73,7 @@ def web(config: Path | None) -> None:
 
         def complaints() -> list[str]:
             try:
-                store.heartbeats.read()
+                store.heartbeats.read(datetime.now(UTC))
             except StoreError as error:
                 return [str(error)]
             return []

@@ -13,7 +13,7 @@ from typing import Any
 from feedwatch.core.alert import Alert
 from feedwatch.core.episode import Episode
 from feedwatch.core.json_forms import episode_json, stamp
-from feedwatch.core.ledger import Restoration
+from feedwatch.core.ledger import TITLE_LENGTH, Claim, Restoration
 from feedwatch.core.masking import masked_content, masked_document, shortened
 from feedwatch.core.printable import counted, printable
 
@@ -78,6 +78,29 @@ def everything_held(at: datetime, queued: int) -> Event:
         "new are held: `feedwatch approve --feed NAME` or `feedwatch skip --feed NAME` settles it"
     )
     return event("database.restored", "database", at, text, {"held": queued})
+
+
+def contradicted(recorded: Claim, known: Claim) -> Event:
+    """`database.contradicted`: of one submission the journal and the ledger have different jobs.
+
+    The journal is put right by that. Where it cannot be written each comparison finds this again,
+    so the event's id is that of the answer and not of the moment.
+    """
+    title = shortened(known.title, TITLE_LENGTH)
+    text = (
+        f"feed {known.feed}: of the submission of {title!r} on {known.at:%Y-%m-%d} the journal has "
+        f"the job {recorded.media_id} and the database {known.media_id}, which stays; look at the "
+        "media API which of them is this episode's"
+    )
+    data = {
+        "feed": known.feed,
+        "episode_id": known.episode_id,
+        "title": title,
+        "media_id": known.media_id,
+        "media_id_in_journal": recorded.media_id,
+    }
+    subject = f"{known.token} {known.media_id} {recorded.media_id}"
+    return event("database.contradicted", subject, known.settled_at or known.at, text, data)
 
 
 def test(at: datetime) -> Event:

@@ -17,6 +17,7 @@ CHECKS, SUBMISSIONS, POLLS, VITALS = "checks", "submissions", "polls", "vitals"
 LOOPS = (CHECKS, SUBMISSIONS, POLLS, VITALS)
 START = "start"
 WORKED = " worked"  # after a loop's name: when it last completed a piece of work
+BOOT = "boot "  # before the id of a machine's boot: when that was, by the clock of the other rows
 
 # The longest that a loop may be without a sign of progress. Submitting waits for a POST (a minute)
 # and for the database before and after it; the other loops never wait for the network.
@@ -27,6 +28,7 @@ ROUND_TIMEOUT = timedelta(minutes=1)
 STALLED_AFTER = timedelta(minutes=15)
 # Passes of `run --once`. The longest of the gaps between the last ones may be a night.
 MOST_PASSES = 30
+STEP_AT_LEAST = timedelta(seconds=2)  # of the wall clock; slewing and a busy machine stay below
 INTERVAL_UNKNOWN = timedelta(hours=24)  # of a single pass: timers that run less often are rare
 PASS_MAY_BE_LATE = timedelta(minutes=5)  # and by half the interval
 PASS_MAY_TAKE = timedelta(hours=24)
@@ -139,6 +141,19 @@ def spoken(length: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def by_clock_of_reader(
+    heartbeats: Mapping[str, datetime], boot: Mapping[str, datetime]
+) -> dict[str, datetime]:
+    """The heartbeats by the wall clock of whoever reads them, without their rows of `BOOT`.
+
+    boot: when this machine was booted, by that clock. If it is set after they were written, an hour
+    ahead is no hour of silence. What another machine or another boot wrote stays as it is.
+    """
+    steps = [boot[name] - heartbeats[name] for name in boot if name in heartbeats]
+    step = steps[0] if steps and abs(steps[0]) >= STEP_AT_LEAST else timedelta()
+    return {name: at + step for name, at in heartbeats.items() if not name.startswith(BOOT)}
 
 
 def record_of(heartbeats: Mapping[str, datetime], snapshot: HealthSnapshot) -> HealthRecord | None:

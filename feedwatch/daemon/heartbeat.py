@@ -110,7 +110,7 @@ class HeartbeatLoop:
         if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:
             return True
         self._heartbeat.snapshot = self._store.statistics.snapshot(now)
-        self._store.heartbeats.write(times | {VITALS: now})
+        self._store.heartbeats.write(times | {VITALS: now}, now)
         self._written = {*times, VITALS}
         self._next = time.monotonic() + WRITE_EVERY
         return True

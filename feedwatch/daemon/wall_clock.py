@@ -11,10 +11,9 @@ from threading import Lock
 
 from apscheduler.triggers.base import BaseTrigger
 
+from feedwatch.core.health import STEP_AT_LEAST
 from feedwatch.core.post_deadline import Moment
 from feedwatch.processors.clocks import moment
-
-STEP_AT_LEAST = timedelta(seconds=2)  # slewing and a busy machine stay below
 
 
 class WallClock:

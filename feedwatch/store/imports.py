@@ -92,6 +92,9 @@ class Imports:
             if missing:
                 done = _take_over(db, missing, feeds_of, now, policy, apis)
                 self._outbox.put(db, events.restored(now, done), now)
+            for one in recorded:
+                if finding(one, known) is Finding.CONTRADICTED:
+                    self._outbox.put(db, events.contradicted(one, known[one.token]), now)
             return Comparison(known, done, latest_claims(db, FILLED_UP))
 
     def waiting(

@@ -7,12 +7,10 @@ A line has no URL, no guid and no key of the API in it; the identity keys are ha
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -26,6 +24,7 @@ from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
 from feedwatch.core.pipeline import Step
 from feedwatch.core.printable import counted
+from feedwatch.store.lock import takes_lock
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at mo
 # Ours are held for milliseconds. Three places together are given up well before a POST's first byte
 # must leave, 10 s after the commit of its claim, and long before a loop counts as hung.
 LOCK_SECONDS = 2.0
-LOCK_TRIED_EVERY = 0.01
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
 
 
@@ -348,7 +346,6 @@ def _locked(path: Path, patience: float) -> Iterator[int]:
 
     patience: seconds for which a lock of another process is waited for. Raises `OSError` then.
     """
-    until = time.monotonic() + patience
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
         file = os.open(path, flags, 0o600)
@@ -359,24 +356,14 @@ def _locked(path: Path, patience: float) -> Iterator[int]:
             if stat.S_IMODE(mode) & 0o077:
                 log.warning("journal: others may read %s; its mode becomes 0600", path)
                 os.fchmod(file, 0o600)
-            while not _takes_lock(file):
-                if time.monotonic() >= until:
-                    raise OSError(errno.EAGAIN, "another process keeps it locked")
-                time.sleep(LOCK_TRIED_EVERY)
+            if not takes_lock(file, patience):
+                raise OSError(errno.EAGAIN, "another process keeps it locked")
             # Another process may have compacted the file while this one waited for the lock.
             if _status(file) == _status(path):
                 yield file
                 return
         finally:
             os.close(file)
-
-
-def _takes_lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write(file: int, lines: Sequence[str]) -> None:

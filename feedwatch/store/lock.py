@@ -15,6 +15,8 @@ REPLACED = (
     "the file of the database, or its -wal or -shm, was deleted or replaced while feedwatch has it "
     "open; put it back as you want it, then restart feedwatch"
 )
+LOCK_SECONDS = 1.0  # `use_of` holds it briefly
+LOCK_TRIED_EVERY = 0.01  # seconds
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 
 
@@ -35,7 +37,7 @@ class FileLock:
                 f"the lock {path} cannot be opened: {error.strerror}; see that the folder of "
                 "FEEDWATCH_DATABASE_URL exists and that this user may write in it"
             ) from error
-        if not locks_within_a_second(self._file):
+        if not takes_lock(self._file, LOCK_SECONDS):
             holder = os.read(self._file, 50).decode("ascii", "replace").partition(" ")[0]
             os.close(self._file)
             raise StoreError(
@@ -83,7 +85,7 @@ class DatabaseFile:
                 "to write the file"
             ) from error
         names = os.fstat(self._file).st_nlink
-        if names > 1 or not locks_within_a_second(self._file):
+        if names > 1 or not takes_lock(self._file, LOCK_SECONDS):
             os.close(self._file)
             raise StoreError(
                 f"the database {path} has {names} names (hard links), and feedwatch would see a "
@@ -221,15 +223,15 @@ def use_of(path: Path, database: Path) -> Use:
     return Use.NONE
 
 
-def locks_within_a_second(file: int) -> bool:
-    """Whether the lock could be had; it is tried again because `use_of` holds it briefly."""
-    until = time.monotonic() + 1
+def takes_lock(file: int, patience: float) -> bool:
+    """Whether the lock of an open file could be had within `patience` seconds."""
+    until = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until:
+            if time.monotonic() >= until:
                 return False
-            time.sleep(0.05)
+            time.sleep(LOCK_TRIED_EVERY)
         else:
             return True

@@ -8,7 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from feedwatch.core.health import HealthRecord, HealthSnapshot, Pass, record_of
+from feedwatch.core.health import (
+    HealthRecord,
+    HealthSnapshot,
+    Pass,
+    by_clock_of_reader,
+    record_of,
+)
+from feedwatch.store.boot import machine_boot
 from feedwatch.store.errors import StoreError
 
 BUSY_SECONDS = 10  # how long a look waits where another process changes the file's mode
@@ -31,13 +38,14 @@ def peek(database: Path, now: datetime) -> tuple[HealthRecord | None, list[Pass]
     uri = f"{database.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as db:
-            heartbeats = {name: _time(at) for name, at in db.execute(HEARTBEATS)}
+            written = {name: _time(at) for name, at in db.execute(HEARTBEATS)}
             passes = [Pass(_time(at), *rest) for at, *rest in db.execute(PASSES)]
             stored = f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
             *counts, feed_due, job_due = db.execute(SNAPSHOT, {"now": stored}).fetchone()
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise StoreError(f"the database {database} cannot be read: {error}") from error
     due = (_time(at) if at is not None else None for at in (feed_due, job_due))
+    heartbeats = by_clock_of_reader(written, machine_boot(now))
     return record_of(heartbeats, HealthSnapshot(now, *counts, *due)), passes
 
 

@@ -37,7 +37,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
 
     journal: the places where it may be.
     """
-    breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read()
+    breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read(now)
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
         use=store.use(),
@@ -127,7 +127,7 @@ def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
 
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
-    record = record_of(store.heartbeats.read(), store.statistics.snapshot(now))
+    record = record_of(store.heartbeats.read(now), store.statistics.snapshot(now))
     return problems_shown(record, store.passes.last(), now, store.use())
 
 

@@ -136,8 +136,9 @@ cp clock.so "$WORK/clock/"
 echo 0 > "$WORK/clock/offset"
 start -v "$WORK/clock:/clock:ro" -e LD_PRELOAD=/clock/clock.so -e CLOCK_OFFSET=/clock/offset
 for offset in 2592000 -3600 0; do
-    seen=$(last_check)
     echo $offset > "$WORK/clock/offset"
+    feedwatch healthcheck
+    seen=$(last_check)
     eventually 60 has_moved_from "$seen"
     feedwatch healthcheck
     echo "goes on at $(last_check)"

@@ -215,6 +215,7 @@ systemctl restart "$UNIT"
 goes_on
 for offset in 2592000 -3600 0; do
     echo $offset > /run/clock-offset
+    LD_PRELOAD=/usr/local/lib/feedwatch-clock.so CLOCK_OFFSET=/run/clock-offset feedwatch healthcheck
     goes_on
     LD_PRELOAD=/usr/local/lib/feedwatch-clock.so CLOCK_OFFSET=/run/clock-offset feedwatch healthcheck
     echo "goes on at $(last_check)"
