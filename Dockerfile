@@ -5,10 +5,11 @@ FROM python:${PYTHON} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements requirements
-# notify: what FEEDWATCH_NOTIFY_APPRISE_URLS needs
+# notify: what FEEDWATCH_NOTIFY_APPRISE_URLS needs. What PostgreSQL needs is always there.
 ARG EXTRAS=
 RUN python -m venv /opt/feedwatch \
-    && /opt/feedwatch/bin/pip install --require-hashes -r "requirements/${EXTRAS:-runtime}.txt" \
+    && /opt/feedwatch/bin/pip install --require-hashes -r requirements/postgres.txt \
+       ${EXTRAS:+-r "requirements/${EXTRAS}.txt"} \
     && python -m pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY feedwatch feedwatch

@@ -72,9 +72,10 @@ COMPILE = .lock/bin/uv --quiet pip compile --universal --python-version 3.11 --g
 	--no-emit-index-url --custom-compile-command "make lock"
 lock: .lock/installed ## the newest versions that fit pyproject.toml, with their hashes, in requirements/
 	@mkdir -p $(LOCK)
-	$(COMPILE) $(UPGRADE) pyproject.toml --extra notify --group dev --output-file $(LOCK)/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra notify --extra postgres --group dev --output-file $(LOCK)/dev.txt
 	$(COMPILE) pyproject.toml --constraints $(LOCK)/dev.txt --output-file $(LOCK)/runtime.txt
 	$(COMPILE) pyproject.toml --constraints $(LOCK)/dev.txt --extra notify --output-file $(LOCK)/notify.txt
+	$(COMPILE) pyproject.toml --constraints $(LOCK)/dev.txt --extra postgres --output-file $(LOCK)/postgres.txt
 	$(COMPILE) --group build --constraints $(LOCK)/dev.txt --output-file $(LOCK)/build.txt
 
 .lock/installed:

@@ -60,12 +60,14 @@ def group(name: str) -> Iterator[str]:
 def wanted(name: str) -> list[Requirement]:
     """What pyproject.toml asks for where this lock file is installed."""
     runtime: list[str] = PROJECT["project"]["dependencies"]
-    notify: list[str] = PROJECT["project"]["optional-dependencies"]["notify"]
+    extras: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+    notify, postgres = extras["notify"], extras["postgres"]
     asked: dict[str, list[str]] = {
         "runtime": runtime,
         "notify": runtime + notify,
+        "postgres": runtime + postgres,
         "build": [*PROJECT["build-system"]["requires"], *group("build")],
-        "dev": [*runtime, *notify, *group("dev")],
+        "dev": [*runtime, *notify, *postgres, *group("dev")],
     }
     return [Requirement(text) for text in asked[name]]
 
@@ -94,7 +96,7 @@ def needed(roots: Iterable[Requirement]) -> set[str]:
     return {name for name, _ in seen}
 
 
-FILES = pytest.mark.parametrize("name", ["build", "runtime", "notify", "dev"])
+FILES = pytest.mark.parametrize("name", ["build", "runtime", "notify", "postgres", "dev"])
 
 
 @FILES
@@ -124,7 +126,7 @@ def test_it_has_what_is_needed_and_nothing_else(name: str) -> None:
     assert here == needed(wanted(name)), "make lock"
 
 
-@pytest.mark.parametrize("name", ["build", "runtime", "notify"])
+@pytest.mark.parametrize("name", ["build", "runtime", "notify", "postgres"])
 def test_what_is_tested_is_what_is_shipped(name: str) -> None:
     shipped, tested = pins(name), pins("dev")
     assert {package: tested[package] for package in shipped} == shipped
