@@ -1,6 +1,7 @@
 """The fixtures of the acceptance tests. What they are made of is in support.py."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from feedwatch.sandbox.server import Sandbox
+from tests.databases import POSTGRESQL, SQLITE, Server, in_use, programs, shared_server
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
 
 if importlib.util.find_spec("tests.feeds_corpus") is not None:
@@ -25,6 +27,27 @@ def _passwords_are_cheap_to_try() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feedwatch.web.auth.SCRYPT_COST", 2)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server. Where none is installed a test that needs one is skipped, but in CI."""
+    if programs() is None:
+        say = pytest.fail if "CI" in os.environ else pytest.skip
+        say("PostgreSQL is not installed: apt install postgresql")
+    base = tmp_path_factory.getbasetemp()
+    with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
+        yield server
+
+
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def both_databases(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have a test run twice: `databases.url_of` gives the one kind, then the other."""
+    if request.param == SQLITE:
+        yield SQLITE
+        return
+    with in_use(request.getfixturevalue("postgresql")):
+        yield POSTGRESQL
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ KEYS = [Key.parse("guid:1"), Key.parse("file:m.example/1.mp3")]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
     store = opened(tmp_path / "feedwatch.db")
     store.feeds.sync([SOURCE], {"show": NOW})
     yield store
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, both_databases: str) -> Iterator[World]:
     with a_world(tmp_path / "feedwatch.db") as world:
         yield world
 

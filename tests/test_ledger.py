@@ -35,6 +35,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.imports import meet_claims
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
+from tests.databases import sqlite_only
 from tests.empty_database import empty_database
 from tests.test_store import (
     NOW,
@@ -175,7 +176,7 @@ def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
     store = opened(tmp_path / "feedwatch.db")
     store.feeds.sync([SOURCE], {"show": NOW})
     yield store
@@ -398,7 +399,7 @@ def test_a_check_that_began_before_a_copy_was_restored_under_it_writes_nothing(
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[World]:
+def watched(tmp_path: Path, both_databases: str) -> Iterator[World]:
     """A feed with one queued episode, and a journal."""
     with world(tmp_path / "feedwatch.db") as watched:
         watched.feeds.publish(1)
@@ -564,6 +565,7 @@ def back_up(database: Path, to: Path) -> None:
         old.backup(new)
 
 
+@sqlite_only
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
     watched: World, tmp_path: Path
 ) -> None:

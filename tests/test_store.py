@@ -1,4 +1,4 @@
-"""The database, as real SQLite files."""
+"""The database, as real SQLite files and on a real PostgreSQL."""
 
 import itertools
 import sqlite3
@@ -31,6 +31,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
 from feedwatch.watcher.pauses import set_paused
+from tests.databases import sqlite_only, url_of
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -44,11 +45,11 @@ TARGET = Target("inlet", "https://api.example:443", "p")
 
 
 def opened(path: Path, *, may_create: bool = True) -> Store:
-    return Store(f"sqlite:///{path}", processor="inlet", may_create=may_create)
+    return Store(url_of(path), processor="inlet", may_create=may_create)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, both_databases: str) -> Path:
     return tmp_path / "feedwatch.db"
 
 
@@ -118,6 +119,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(store: Store) -> N
         assert compare_metadata(MigrationContext.configure(db), metadata) == []
 
 
+@sqlite_only
 def test_a_look_makes_no_database(path: Path) -> None:
     store = opened(path, may_create=False)
     assert store.feeds.all() == []
@@ -126,6 +128,7 @@ def test_a_look_makes_no_database(path: Path) -> None:
     assert not path.exists()
 
 
+@sqlite_only
 def test_an_older_database_is_copied_before_it_is_brought_up_to_date(path: Path) -> None:
     with sqlite3.connect(path) as old:
         old.execute("create table precious (value text)")
@@ -141,11 +144,13 @@ def test_an_older_database_is_copied_before_it_is_brought_up_to_date(path: Path)
     copied.close()
 
 
+@sqlite_only
 def test_a_current_database_is_not_copied(store: Store, path: Path) -> None:
     opened(path).close()
     assert list(path.parent.glob("*.bak")) == []
 
 
+@sqlite_only
 def test_a_newer_database_is_refused_in_words(store: Store, path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("update alembic_version set version_num = '9999'")
@@ -161,12 +166,14 @@ def test_a_url_that_leads_nowhere_is_told_in_words(url: str) -> None:
         Store(url, processor="inlet", may_create=True)
 
 
+@sqlite_only
 def test_a_file_that_is_no_database_is_told_in_words(path: Path) -> None:
     path.write_bytes(b"this is no database, " * 100)
     with pytest.raises(StoreError, match="is not a database; FEEDWATCH_DATABASE_URL names"):
         opened(path)
 
 
+@sqlite_only
 def test_what_to_do_goes_by_the_error_code_which_not_every_error_has(store: Store) -> None:
     with store._engine.begin() as db:
         db.exec_driver_sql("update feeds set name = cast(x'ff' as text)")  # no UTF-8
@@ -178,6 +185,7 @@ def test_what_to_do_goes_by_the_error_code_which_not_every_error_has(store: Stor
         store.feeds.make_due(NOW)
 
 
+@sqlite_only
 def test_a_commit_survives_a_power_cut_and_readers_do_not_wait(store: Store) -> None:
     with store._engine.connect() as db:
         assert db.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
@@ -342,6 +350,7 @@ def test_the_oldest_goes_first(store: Store) -> None:
     assert [episode.guid for episode in claimed if episode] == ["guid-1", "guid-2", "guid-3"]
 
 
+@sqlite_only
 def test_the_intent_is_in_the_file_before_the_claim_returns(store: Store, path: Path) -> None:
     admit(store, 1)
     claim(store)
@@ -519,6 +528,7 @@ def test_no_two_episodes_get_one_media_id(store: Store) -> None:
 # Migrations
 
 
+@sqlite_only
 def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
@@ -539,6 +549,7 @@ def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     assert len(list(path.parent.glob("*.bak"))) == 1
 
 
+@sqlite_only
 def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
     engine = connect(f"sqlite:///{path}")
     texts = {"gone: the server answered 410": "gone", "Gone: fishing": None, "is gone: no": None}
@@ -576,6 +587,7 @@ def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
     assert len(list(path.parent.glob("*.bak"))) == 1
 
 
+@sqlite_only
 def test_keys_are_rewritten_in_the_normal_form_and_the_older_episode_keeps_a_shared_one(
     path: Path,
 ) -> None:
@@ -648,6 +660,7 @@ def test_a_feed_that_is_put_off_is_not_gone_any_more(store: Store) -> None:
     assert (after.error, after.error_kind, after.failures) == ("broken", None, 2)
 
 
+@sqlite_only
 def test_a_migration_can_be_undone(path: Path) -> None:
     opened(path).close()
     engine = connect(f"sqlite:///{path}")

@@ -118,7 +118,7 @@ def test_what_is_no_file_is_copied_by_its_own_means(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
     store = opened(tmp_path / "feedwatch.db")
     store.feeds.sync([SOURCE], {"show": NOW})
     yield store

@@ -20,6 +20,7 @@ from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.host_limiter import HostLimiter
 from feedwatch.watcher.polls import Polls
 from feedwatch.watcher.submissions import Submissions
+from tests.databases import is_sqlite, url_of
 from tests.empty_database import empty_database
 from tests.shared_parser import SharedParser
 from tests.support import KEY, PODCAST, FeedServer, wait_for
@@ -47,9 +48,9 @@ class World:
         self.policy = Policy(poll_interval=timedelta(seconds=30))
         self.sandbox = sandbox
         self.feeds = feeds
-        if not path.exists():
+        if is_sqlite() and not path.exists():
             shutil.copy(empty_database(), path)
-        self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
+        self.store = Store(url_of(path), processor="inlet", may_create=True)
         self.sources = [self.source("show")]
         self._ends: list[Callable[[], None]] = []
         self.restart()

@@ -82,7 +82,7 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
             faulthandler.enable()
             daemon.run()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
-            return
+            sys.exit(FAILED if daemon.deposed else 0)
         sys.exit(_run_once(settings, daemon, context, timeout))
 
 

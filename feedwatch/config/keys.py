@@ -34,6 +34,7 @@ from feedwatch.core.masking import (
     secrets_in,
     secrets_in_address,
     secrets_in_arguments,
+    secrets_in_database_url,
     secrets_in_headers,
 )
 from feedwatch.core.settings import FEED_BLOCK, FeedConfig, Policy, Rules, ServeRules
@@ -245,7 +246,7 @@ class Settings:
 
     def secrets(self) -> list[str]:
         """All that must never be shown, for `masking.know`."""
-        found = secrets_in(self.database_url)
+        found = secrets_in_database_url(self.database_url)
         if self.api_key is not None:
             found.append(self.api_key.get_secret_value())
         for secret in (self.web_password, self.web_token, self.web_decide_token):

@@ -129,6 +129,12 @@ def secrets_in(url: str) -> list[str]:
     return sorted({form for piece in found for form in (piece, unquote(piece))} - {"", MASK})
 
 
+def secrets_in_database_url(url: str) -> list[str]:
+    """The same of a database's URL, whose user is no secret: often it is named feedwatch."""
+    login = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    return [one for one in secrets_in(url) if one != login]
+
+
 def secrets_in_address(url: str) -> list[str]:
     """What is secret of an address that whoever knows it can use: it, and what makes it unique."""
     segments = (unquote(piece) for piece in re.split(r"[/?&=#@:]+", url.partition("://")[2]))

@@ -107,6 +107,7 @@ class Daemon:
         self._vitals = HeartbeatLoop(self._heartbeat, context.store, self._clock.now)
         context.worked, context.clock = self._heartbeat.worked, self._clock.now
         self.interrupted = False  # by `stop`
+        self.deposed = False  # another process has the database's lease
 
     def run(self) -> None:
         """Run the loops until a signal says stop."""
@@ -155,6 +156,9 @@ class Daemon:
         reloading: Thread | None = None
         while not stopping.is_set():
             time.sleep(STOP_NOTICED_SECONDS)
+            if self._context.store.is_deposed():
+                self.deposed = True
+                self.stop()
             if wall_clock.step():
                 for job in scheduler.get_jobs():
                     job.modify(next_run_time=datetime.now(UTC))
@@ -292,7 +296,8 @@ class Daemon:
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
-        self._context.store.heartbeats.end()
+        if not self.deposed:  # or it would be another's start that is taken away
+            self._context.store.heartbeats.end()
 
     def _with_heartbeat(self, name: str, loop: Loop) -> Callable[[], None]:
         """The tick of a loop, with its heartbeat and the backoff of a database that fails."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.store.database import reading
 from feedwatch.store.schema import gates
-from feedwatch.store.sql import columns_of
+from feedwatch.store.sql import columns_of, insert_unless_there
 
 
 class BreakerStore:
@@ -41,7 +41,7 @@ class BreakerStore:
 def ensure_breaker(db: Connection, processor: str) -> None:
     """Give `processor` a circuit breaker, if it has none: a lock needs a row."""
     if db.execute(select(gates).where(gates.c.processor == processor)).first() is None:
-        db.execute(insert(gates).values(processor=processor, **asdict(CircuitBreaker())))
+        insert_unless_there(db, gates, {"processor": processor, **asdict(CircuitBreaker())})
 
 
 def load(db: Connection, processor: str, *, lock: bool = False) -> CircuitBreaker:
@@ -51,9 +51,9 @@ def load(db: Connection, processor: str, *, lock: bool = False) -> CircuitBreake
     that of their processor, come one after another. A lock needs a row, so one is made.
     """
     query = select(*columns_of(gates, but="processor")).where(gates.c.processor == processor)
-    row = db.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    if row is not None:
-        return CircuitBreaker(**row)
-    if lock:
+    query = query.with_for_update() if lock else query
+    row = db.execute(query).mappings().one_or_none()
+    if row is None and lock:
         ensure_breaker(db, processor)
-    return CircuitBreaker()
+        row = db.execute(query).mappings().one()
+    return CircuitBreaker(**row) if row is not None else CircuitBreaker()

@@ -47,6 +47,7 @@ from feedwatch.store.episodes import (
 )
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import set_doubt
+from feedwatch.store.lease import Lease
 from feedwatch.store.limits import jobs_in_flight, refusals_in_a_row, submissions_since
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
@@ -81,10 +82,14 @@ class ClaimResult:
 class ClaimStore:
     """The ledger. Each public method is one transaction."""
 
-    def __init__(self, engine: Engine, outbox: Outbox) -> None:
-        """`outbox` gets an event when the database turns out to lack claims."""
+    def __init__(self, engine: Engine, outbox: Outbox, lease: Lease | None = None) -> None:
+        """`outbox` gets an event when the database turns out to lack claims.
+
+        lease: what a claim needs, where the database has leases.
+        """
         self._engine = engine
         self._outbox = outbox
+        self._lease = lease
 
     def claim(
         self,
@@ -103,8 +108,11 @@ class ClaimStore:
         breaker, the limits of concurrent jobs and of submissions in any 24 hours, and whether a
         claim for another episode has paid for this one already: then it becomes held or skipped.
         What is to wait is put off, and asked for again when that is over, or in a day.
+        Raises `StoreError`, also where the lease is another process's.
         """
         with self._engine.begin() as db:
+            if self._lease is not None:
+                self._lease.require(db)
             breaker = breakers.load(db, processor, lock=True)
             if breaker.paused or breaker.tripped_until is not None:
                 return ClaimResult()
@@ -134,7 +142,8 @@ class ClaimStore:
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue
-                claim = _claim_for(order, next_number(db), keys, now)
+                term = self._lease.term if self._lease is not None else 0
+                claim = _claim_for(order, next_number(db), keys, now, term)
                 claimed = replace(order.claimed, claim=claim.number)
                 saved = move_episode(db, before, claimed, now)
                 if saved is None:  # another process has changed it since it was read
@@ -316,12 +325,15 @@ def ensure_database_id(db: Connection) -> None:
         db.execute(insert(imprint).values(id=str(uuid4()), claims=0))
 
 
-def _claim_for(order: Intent, number: int, keys: Collection[Key], now: datetime) -> Claim:
+def _claim_for(
+    order: Intent, number: int, keys: Collection[Key], now: datetime, term: int
+) -> Claim:
     episode = order.claimed
     return Claim(
         number=number,
         token=str(uuid4()),
         at=now,
+        term=term,
         target=order.target,
         step=episode.step,
         feed=episode.feed,

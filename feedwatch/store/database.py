@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.pool import StaticPool
 
 from feedwatch.store.errors import StoreError
+from feedwatch.store.postgresql import READING, advice_for, await_migration, postgresql_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -41,7 +42,7 @@ def connect(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            engine = create_engine(parsed, pool_pre_ping=True)
+            engine = postgresql_engine(parsed)
         elif parsed.database in IN_MEMORY:
             # One connection, which all threads share: each would see a database of its own.
             engine = create_engine(
@@ -53,7 +54,8 @@ def connect(url: str) -> Engine:
         raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {error}") from error
     except ModuleNotFoundError as error:
         raise StoreError(
-            f"FEEDWATCH_DATABASE_URL needs the package {error.name!r}; install it beside feedwatch"
+            f"FEEDWATCH_DATABASE_URL needs the package {error.name!r}, which comes with "
+            "feedwatch[postgres]"
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)
@@ -78,17 +80,23 @@ def guard_connections(engine: Engine, refuse: Callable[[], None]) -> None:
 def _raise_store_error(context: ExceptionContext) -> None:
     """Raise a `StoreError` where the database fails; errors in our own code stay as they are."""
     error, cause = context.sqlalchemy_exception, context.original_exception
-    # Other subclasses of DatabaseError are for broken constraints and wrong statements.
-    if not (isinstance(error, exc.OperationalError) or type(error) is exc.DatabaseError):
+    if context.engine is None or not isinstance(error, exc.DBAPIError):
         return
-    if context.engine is None:
+    if context.engine.dialect.name == "postgresql":
+        # Of whatever class it is: an answer must not be given up for it.
+        is_ours, advice = isinstance(error, exc.IntegrityError), advice_for(error)
+    else:
+        # Other subclasses of DatabaseError are for broken constraints and wrong statements.
+        is_ours = not (isinstance(error, exc.OperationalError) or type(error) is exc.DatabaseError)
+        # The extended result code has the primary one in its lowest byte (sqlite.org/rescode.html).
+        # Errors of the driver itself, such as text that is not UTF-8, have none.
+        advice = ADVICE.get(getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF)
+    if is_ours:
         return
-    # The extended result code has the primary one in its lowest byte (sqlite.org/rescode.html).
-    # Errors of the driver itself, such as text that is not UTF-8, and other databases have none.
-    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-    advice = ADVICE.get(code, "see what it says")
+    advice = advice or "see what it says"
+    said = " ".join(str(cause).split())  # PostgreSQL's take several lines
     raise StoreError(
-        f"the database {place_of(context.engine)} does not work: {cause}; {advice}"
+        f"the database {place_of(context.engine)} does not work: {said}; {advice}"
     ) from error
 
 
@@ -123,6 +131,10 @@ def upgrade(engine: Engine) -> None:
             log.info("database: copied to %s before the upgrade", copy)
         log.info("database: migrating to revision %s", pending)
         with engine.begin() as db:
+            if engine.dialect.name == "postgresql":
+                await_migration(db)
+                if _pending(db) is None:
+                    return  # another process was quicker
             from alembic import command
 
             config = alembic_config()
@@ -165,7 +177,8 @@ def place_of(engine: Engine) -> str:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads: it sees one moment, and makes no writer wait."""
-    with engine.connect().execution_options(reads_only=True) as db, db.begin():
+    options = READING if engine.dialect.name == "postgresql" else {"reads_only": True}
+    with engine.connect().execution_options(**options) as db, db.begin():
         yield db
 
 

@@ -15,7 +15,7 @@ from feedwatch.store.database import reading
 from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, history, identities
-from feedwatch.store.sql import chunks, is_due
+from feedwatch.store.sql import chunks, is_due, lock_value
 from feedwatch.store.steps import fetch_steps, keep_step
 
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
@@ -297,6 +297,7 @@ def move_episode(
         other = episodes.alias("other")
         of_another = and_(other.c.media_id == after.media_id, other.c.id != before.id)
         unchanged = and_(unchanged, ~exists().where(of_another))
+        lock_value(db, after.media_id)  # or two would not see each other
     values = {name: getattr(after, name) for name in EPISODE_COLUMNS}
     if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
         return None

@@ -252,7 +252,11 @@ def _episodes(db: Connection, ids: Collection[int]) -> list[Episode]:
         for chunk in chunks(ids)
         # Locked, so that nobody decides about them before they have moved.
         for episode in fetch_episodes(
-            db, select_episodes().where(episodes.c.id.in_(chunk)).with_for_update(of=episodes)
+            db,
+            select_episodes()
+            .where(episodes.c.id.in_(chunk))
+            .order_by(episodes.c.id)
+            .with_for_update(of=episodes),
         )
     ]
 

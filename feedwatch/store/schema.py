@@ -329,6 +329,16 @@ passes = Table(
     Column("status", Integer),
 )
 
+# The lease of a PostgreSQL database, by its own clock. One row, which is there from the first.
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("role", String(32), primary_key=True),
+    Column("holder", String(64)),  # null: it was given back
+    Column("term", BigInteger, nullable=False),  # counts elections
+    Column("until", UtcDateTime, nullable=False),
+)
+
 # Events to deliver, one row for each channel, deleted once the channel has taken it.
 # `body` is the event's JSON, which every channel delivers unchanged.
 outbox = Table(

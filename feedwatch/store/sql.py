@@ -1,10 +1,11 @@
 """SQL that several files of the store share."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, Table, or_
+from sqlalchemy import ColumnElement, Connection, Label, Table, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from feedwatch.core.schedule import DAY
 
@@ -24,6 +25,21 @@ def chunks(values: Collection[Any]) -> Iterator[list[Any]]:
     found = list(values)
     for start in range(0, len(found), CHUNK):
         yield found[start : start + CHUNK]
+
+
+def insert_unless_there(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Insert a row, but where there is one with its key, which another process may just insert."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    db.execute(insert(table).values(values).on_conflict_do_nothing())
+
+
+def lock_value(db: Connection, value: str) -> None:
+    """Until this transaction ends, keep others waiting that lock this value.
+
+    SQLite has but one transaction at a time that writes.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(func.hashtext(value))))
 
 
 def columns_of(table: Table, *, but: str = "") -> list[Label[Any]]:

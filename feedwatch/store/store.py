@@ -18,6 +18,7 @@ from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
+from feedwatch.store.lease import Lease, has_leases, is_held
 from feedwatch.store.listings import Listings
 from feedwatch.store.lock import DatabaseFile, FileLock, lock_path, use_of
 from feedwatch.store.outbox import Outbox
@@ -46,38 +47,34 @@ class Store:
         look must leave nothing behind. With `alone`, no other process may be open with `alone` at
         the same time. Raises `StoreError`.
         """
-        engine = connect(url)
+        self._engine = engine = connect(url)
         self.is_made = True
         self.place = place_of(engine)
         path = sqlite_file(engine)
         self.path = path.resolve() if path is not None else None
         self._lock: FileLock | None = None
         self._file: DatabaseFile | None = None
-        if alone and self.path is not None:
-            self._lock = FileLock(lock_path(self.path))
-        if may_create:
-            if path is not None and path.parent.is_dir() and not path.exists():
-                path.touch(0o600)  # SQLite's other files follow it; feeds may be private
-            if self._lock is not None and self.path is not None:
-                self._file = DatabaseFile(self.path)
-                self._lock.note(self.path)
-                guard_connections(engine, self._file.refuse_if_replaced)
-            upgrade(engine)
-            with engine.begin() as db:
-                ensure_breaker(db, processor)
-                ensure_database_id(db)
-        elif exists(engine):
-            require_current(engine)
-        else:
-            engine = connect("sqlite://")
-            metadata.create_all(engine)
-            self.is_made = False
-        self._engine = engine
+        self._lease: Lease | None = None
+        try:
+            if alone and self.path is not None:
+                self._lock = FileLock(lock_path(self.path))
+            if may_create:
+                self._make_ready(processor, alone=alone)
+            elif exists(engine):
+                require_current(engine)
+            else:
+                engine.dispose()
+                self._engine = engine = connect("sqlite://")
+                metadata.create_all(engine)
+                self.is_made = False
+        except BaseException:
+            self.close()
+            raise
         self.outbox = Outbox(engine)
         self.feeds = FeedStore(engine)
         self.checks = CheckStore(engine)
         self.episodes = EpisodeStore(engine, self.outbox)
-        self.claims = ClaimStore(engine, self.outbox)
+        self.claims = ClaimStore(engine, self.outbox, self._lease)
         self.imports = Imports(engine, self.outbox)
         self.breakers = BreakerStore(engine)
         self.statistics = Statistics(engine)
@@ -89,18 +86,47 @@ class Store:
         self.sessions = SessionStore(engine)
         self.subscriptions = SubscriptionStore(engine)
 
+    def _make_ready(self, processor: str, *, alone: bool) -> None:
+        """Make or migrate the tables, and their first rows, while nobody else is the daemon."""
+        engine, path = self._engine, sqlite_file(self._engine)
+        if path is not None and path.parent.is_dir() and not path.exists():
+            path.touch(0o600)  # SQLite's other files follow it; feeds may be private
+        if self._lock is not None and self.path is not None:
+            self._file = DatabaseFile(self.path)
+            self._lock.note(self.path)
+            guard_connections(engine, self._file.refuse_if_replaced)
+        needs_lease = alone and engine.dialect.name == "postgresql"
+        if needs_lease and has_leases(engine):
+            self._lease = Lease(engine)  # first: nobody's tables are migrated under their feet
+        upgrade(engine)
+        if needs_lease and self._lease is None:
+            self._lease = Lease(engine)
+        with engine.begin() as db:
+            ensure_breaker(db, processor)  # first: of two that do this, one waits here
+            ensure_database_id(db)
+
     def close(self) -> None:
-        """Close all connections and release the lock."""
+        """Release lease and lock, and close all connections."""
+        if self._lease is not None:
+            self._lease.release()
         self._engine.dispose()
         for lock in (self._file, self._lock):
             if lock is not None:
                 lock.release()
-        self._file = self._lock = None
+        self._file = self._lock = self._lease = None
 
     def is_replaced(self) -> bool:
         """Whether the database's file was deleted or replaced since it was opened `alone`."""
         return self._file is not None and self._file.is_replaced()
 
+    def is_deposed(self) -> bool:
+        """Whether another process has the lease since it was opened `alone`."""
+        return self._lease is not None and self._lease.is_lost
+
     def use(self) -> Use:
         """Whether a daemon has the database open, as far as that can be told from here."""
-        return Use.UNKNOWN if self.path is None else use_of(lock_path(self.path), self.path)
+        if self.path is not None:
+            return use_of(lock_path(self.path), self.path)
+        if self._engine.dialect.name != "postgresql":
+            return Use.UNKNOWN
+        return Use.OPEN if is_held(self._engine) else Use.NONE

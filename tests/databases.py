@@ -1,0 +1,183 @@
+"""Both databases for the tests of the store: a real SQLite file, or one of a real PostgreSQL.
+
+Debian's server is started once for all of pytest's processes, and forgets all in a power cut.
+"""
+
+import fcntl
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from feedwatch.store import database
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+INSTALLED = Path("/usr/lib/postgresql")
+USER, PASSWORD = "feedwatch", "pa55word-of-the-tests"
+TEMPLATE = "empty"  # as the migrations leave it
+SETTINGS: Mapping[str, object] = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "32MB",
+    "max_connections": 200,
+    "listen_addresses": "127.0.0.1",
+}
+sqlite_only = pytest.mark.parametrize("both_databases", [SQLITE], indirect=True)
+
+
+def programs() -> Path | None:
+    """The folder of the newest server that is installed."""
+    found = [one.parent for one in INSTALLED.glob("*/bin/postgres")]
+    return max(found, key=lambda one: int(one.parent.name), default=None)
+
+
+class Server:
+    """A server in a folder of its own, reached by a socket there, or by a port with a password."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._databases: dict[Path, str] = {}
+        self._numbers = count()
+
+    @property
+    def port(self) -> int:
+        """On loopback, and of the socket's name."""
+        return int((self.folder / "port").read_text())
+
+    def url(self, name: str) -> str:
+        """By the socket, where nobody asks for a password."""
+        return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}&port={self.port}"
+
+    def url_of(self, path: Path) -> str:
+        """The database that stands for an SQLite file: a new one with all tables at first."""
+        if path not in self._databases:
+            name = f"t{os.getpid()}_{next(self._numbers)}"
+            self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            self._databases[path] = name
+        return self.url(self._databases[path])
+
+    def execute(self, statement: str, name: str = "postgres") -> list[Any]:
+        """Execute a statement as the superuser; returns the rows that it has."""
+        where = {"host": str(self.folder), "port": self.port, "user": USER, "dbname": name}
+        with psycopg.connect(**where, autocommit=True) as db:  # type: ignore[arg-type]
+            done = db.execute(statement)
+            return done.fetchall() if done.description else []
+
+    def drop_all(self) -> None:
+        """Drop the databases of this process."""
+        for name in self._databases.values():
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self._databases.clear()
+
+    def start(self) -> None:
+        """Make the database cluster, start the server and make the template."""
+        bin_folder, data = programs(), self.folder / "data"
+        assert bin_folder is not None
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        self._run(
+            *(bin_folder / "initdb", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"),
+            *("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}"),
+            *(f"--username={USER}", f"--pgdata={data}"),
+        )
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            (self.folder / "port").write_text(str(free.getsockname()[1]))
+        given = {"port": self.port, "unix_socket_directories": self.folder, **SETTINGS}
+        options = " ".join(f"-c {name}={value}" for name, value in given.items())
+        log = self.folder / "log"
+        self._run(
+            bin_folder / "pg_ctl", "-w", f"--pgdata={data}", f"--log={log}", "-o", options, "start"
+        )
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        engine = database.connect(self.url(TEMPLATE))
+        database.upgrade(engine)
+        engine.dispose()
+
+    def stop(self) -> None:
+        """Stop it at once, and delete its folder."""
+        bin_folder = programs()
+        assert bin_folder is not None
+        self._run(
+            bin_folder / "pg_ctl", f"--pgdata={self.folder / 'data'}", "-m", "immediate", "stop"
+        )
+        shutil.rmtree(self.folder)
+
+    def _run(self, *command: object) -> None:
+        """Run a program of the server's as somebody else than root, which it refuses."""
+        as_whom: dict[str, Any] = {}
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+            as_whom = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        subprocess.run(
+            [str(word) for word in command],
+            cwd=self.folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **as_whom,
+        )
+
+
+@contextmanager
+def shared_server(together: Path) -> Iterator[Server]:
+    """The server of all processes that share the folder `together`: the last one stops it."""
+    noted, users = together / "postgresql", together / "postgresql.users"
+    with _locked(together):
+        number = int(users.read_text()) if users.exists() else 0
+        if number == 0:
+            noted.write_text(tempfile.mkdtemp(prefix="feedwatch-postgresql-"))
+            Server(Path(noted.read_text())).start()
+        users.write_text(str(number + 1))
+    server = Server(Path(noted.read_text()))
+    try:
+        yield server
+    finally:
+        with _locked(together):
+            number = int(users.read_text()) - 1
+            users.write_text(str(number))
+            if number == 0:
+                server.stop()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "postgresql.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+_in_use: list[Server] = []
+
+
+@contextmanager
+def in_use(server: Server) -> Iterator[None]:
+    """From now on, `url_of` gives databases of this server."""
+    _in_use.append(server)
+    try:
+        yield
+    finally:
+        _in_use.remove(server)
+        server.drop_all()
+
+
+def url_of(path: Path) -> str:
+    """The URL of the database at `path`; on PostgreSQL, of the one that stands for it."""
+    return _in_use[-1].url_of(path) if _in_use else f"sqlite:///{path}"
+
+
+def is_sqlite() -> bool:
+    """Whether `url_of` gives files."""
+    return not _in_use

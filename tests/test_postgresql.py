@@ -1,0 +1,376 @@
+"""PostgreSQL: how it is connected to, what its errors advise, and the lease of its one daemon."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from feedwatch.core.health import Use
+from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import lease as leases
+from feedwatch.store import postgresql as settings
+from feedwatch.store.database import connect, reading
+from feedwatch.store.episodes import move_episode
+from feedwatch.store.errors import StoreError
+from feedwatch.store.store import Store
+from tests.databases import PASSWORD, USER, Server
+from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
+from tests.test_store import NOW, SOURCE, admit, claim, claim_result
+
+NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=1000)
+
+
+@pytest.fixture
+def url(postgresql: Server, tmp_path: Path) -> Iterator[str]:
+    """Of a database with all tables, by the socket."""
+    yield postgresql.url_of(tmp_path / "feedwatch.db")
+    postgresql.drop_all()
+
+
+@pytest.fixture
+def name(url: str) -> str:
+    """Of that database."""
+    return url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with closing(Store(url, processor="inlet", may_create=True)) as store:
+        store.feeds.sync([SOURCE], {"show": NOW})
+        yield store
+
+
+def alone(url: str) -> "closing[Store]":
+    return closing(Store(url, processor="inlet", may_create=True, alone=True))
+
+
+# Connecting
+
+
+@pytest.mark.parametrize("default", ["serializable", "repeatable\\ read"])
+def test_settings_are_of_the_transaction_whatever_the_role_has(url: str, default: str) -> None:
+    engine = connect(f"{url}&options=-c default_transaction_isolation={default}")
+
+    def shown(what: str) -> str:
+        return str(db.exec_driver_sql(f"show {what}").scalar())
+
+    with engine.begin() as db:
+        assert shown("transaction_isolation") == "read committed"
+        assert shown("lock_timeout") == "10s"
+        assert shown("statement_timeout") == "1min"
+        assert shown("idle_in_transaction_session_timeout") == "30s"
+    with reading(engine) as db:
+        assert shown("transaction_isolation") == "repeatable read"
+        assert shown("transaction_read_only") == "on"
+        assert shown("lock_timeout") == "10s"
+    engine.dispose()
+
+
+def test_what_only_reads_sees_one_moment(store: Store) -> None:
+    with reading(store._engine) as db:
+        before = db.exec_driver_sql("select count(*) from episodes").scalar()
+        admit(store, 1)
+        assert db.exec_driver_sql("select count(*) from episodes").scalar() == before == 0
+
+
+def test_no_statement_is_prepared_and_no_setting_stays(store: Store) -> None:
+    for _ in range(20):
+        store.feeds.all()
+    with store._engine.connect() as db:
+        assert db.exec_driver_sql("select count(*) from pg_prepared_statements").scalar() == 0
+    with closing(store._engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("show lock_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
+def test_the_url_may_name_several_hosts_and_other_time_limits(
+    postgresql: Server, name: str
+) -> None:
+    where = f"host=127.0.0.1:1&host=127.0.0.1:{postgresql.port}&connect_timeout=9"
+    engine = connect(
+        f"postgresql://{USER}:{PASSWORD}@/{name}?{where}&target_session_attrs=read-write"
+    )
+    with closing(engine.raw_connection()) as connection:
+        given = connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    engine.dispose()
+    assert given["connect_timeout"] == "9"
+    assert (given["tcp_user_timeout"], given["keepalives_idle"]) == ("15000", "10")
+
+
+def test_text_with_a_nul_is_kept_without_it(store: Store) -> None:
+    (before,) = admit(store, 1)
+    after = replace(before, reason="a\0b", remote_status="\0", ad_removal_markers=[{"a": "\0"}])
+    assert store.episodes.save(before, after, NOW) is not None
+    kept = store.episodes.get(before.id)
+    assert kept is not None
+    assert (kept.reason, kept.remote_status) == ("a\ufffdb", "\ufffd")
+    assert store.episodes.history(before.id)[-1].reason in ("a\ufffdb", "new")
+
+
+def test_a_media_id_that_is_just_being_given_to_one_episode_is_given_to_no_other(
+    store: Store, postgresql: Server
+) -> None:
+    first, second = admit(store, 1, 2)
+    waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as thread:
+        with store._engine.begin() as db:
+            assert move_episode(db, first, replace(first, media_id="m"), NOW) is not None
+            later = thread.submit(store.episodes.save, second, replace(second, media_id="m"), NOW)
+            wait_for(lambda: postgresql.execute(waits))
+        assert later.result() is None
+
+
+# Errors
+
+
+def advice(url: str) -> str:
+    with pytest.raises(StoreError) as told:
+        Store(url, processor="inlet", may_create=True)
+    assert PASSWORD not in str(told.value)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_what_to_do_about_a_connection_that_fails(postgresql: Server, name: str) -> None:
+    there = f"127.0.0.1:{postgresql.port}"
+    for login in (f"{USER}:wrong", USER, f"nobody:{PASSWORD}"):
+        assert settings.ACCESS in advice(f"postgresql+psycopg://{login}@{there}/{name}")
+    assert settings.ACCESS in advice(f"postgresql+psycopg://{USER}:{PASSWORD}@{there}/none")
+    for host in ("127.0.0.1:1", "no-such-host.invalid"):
+        assert settings.ADVICE["08"] in advice(f"postgresql+psycopg://{USER}@{host}/{name}")
+
+
+def test_what_to_do_about_a_database_that_cannot_be_written(
+    postgresql: Server, url: str, name: str
+) -> None:
+    read_only = f"{url}&options=-c default_transaction_read_only=on"
+    assert "target_session_attrs=read-write" in advice(read_only)
+    postgresql.execute("DROP ROLE IF EXISTS guest")
+    postgresql.execute("CREATE ROLE guest LOGIN")
+    assert "give this user the right" in advice(url.replace(f"{USER}@", "guest@"))
+
+
+def test_a_lock_that_is_kept_is_told_after_the_time_limit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = str(settings.BEGIN).replace("10s", "20ms")
+    monkeypatch.setattr(settings, "BEGIN", text(hurried))
+    with store._engine.begin() as db:
+        db.exec_driver_sql("lock table gates")
+        with pytest.raises(StoreError, match="another program keeps it locked"):
+            store.breakers.get("inlet")
+
+
+def test_each_error_of_the_database_is_a_store_error_but_a_broken_constraint(store: Store) -> None:
+    for statement in ("select 1/0", "select nothing", "nonsense", "select 'x'::int"):
+        with pytest.raises(StoreError, match="see what it says"), store._engine.begin() as db:
+            db.exec_driver_sql(statement)
+    with pytest.raises(IntegrityError), store._engine.begin() as db:
+        db.exec_driver_sql("insert into gates select * from gates")
+
+
+def test_a_connection_that_was_cut_is_made_anew(
+    store: Store, postgresql: Server, name: str
+) -> None:
+    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+    with store._engine.connect() as db:
+        db.exec_driver_sql("select 1")
+        postgresql.execute(cut)
+        with pytest.raises(StoreError, match="it is tried again"):
+            db.exec_driver_sql("select 1")
+    assert len(store.feeds.all()) == 1
+
+
+def test_another_driver_and_a_missing_one_are_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "there is only postgresql+psycopg://" in advice(url.replace("+psycopg:", "+psycopg2:"))
+    for module in [one for one in sys.modules if one.partition(".")[0] == "psycopg"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert "comes with feedwatch[postgres]" in advice(url)
+
+
+# Starting
+
+
+def test_three_that_start_at_once_on_an_empty_database_make_the_tables_once(
+    postgresql: Server, tmp_path: Path
+) -> None:
+    postgresql.execute("DROP DATABASE IF EXISTS fresh")
+    postgresql.execute("CREATE DATABASE fresh")
+    together = Barrier(3)
+
+    def start(_: int) -> str:
+        together.wait()
+        with closing(Store(postgresql.url("fresh"), processor="inlet", may_create=True)) as store:
+            return store.claims.database_id().id
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len(set(threads.map(start, range(3)))) == 1
+    postgresql.execute("DROP DATABASE fresh WITH (FORCE)")
+
+
+# The lease
+
+
+def expire(postgresql: Server, name: str) -> None:
+    """Let half a minute pass without a renewal."""
+    postgresql.execute("update leaders set until = now() - interval '1 second'", name)
+
+
+@pytest.fixture
+def renewed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWED_EVERY", 0.05)
+    monkeypatch.setattr(leases, "TRIED_EVERY", 0.2)
+
+
+def test_a_second_one_is_refused_by_name_and_the_next_one_has_a_higher_term(
+    url: str, renewed_often: None
+) -> None:
+    with alone(url) as first:
+        assert first.use() is Use.OPEN
+        with pytest.raises(StoreError, match=r"another feedwatch \(process \d+ on .+\) runs on"):
+            alone(url)
+        assert not first.is_deposed()
+        term = first._lease.term  # type: ignore[union-attr]
+    with closing(Store(url, processor="inlet")) as looking:
+        assert looking.use() is Use.NONE
+    with alone(url) as second:
+        assert second._lease.term == term + 1  # type: ignore[union-attr]
+
+
+def test_a_lease_that_nobody_renews_is_waited_for(
+    url: str, postgresql: Server, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with alone(url) as first:
+        first._lease._ended.set()  # type: ignore[union-attr] # the process hangs
+        with ThreadPoolExecutor(1) as thread:
+            next_one = thread.submit(alone, url)
+            wait_for(lambda: "waiting until the lease of" in caplog.text)
+            expire(postgresql, name)
+            with next_one.result() as second:
+                assert second.use() is Use.OPEN
+
+
+def test_who_was_deposed_claims_nothing_and_knows_it(
+    url: str, postgresql: Server, name: str, renewed_often: None
+) -> None:
+    with alone(url) as first:
+        first.feeds.sync([SOURCE], {"show": NOW})
+        admit(first, 1, 2)
+        made = claim_result(first).claim
+        assert made is not None
+        assert made.term == first._lease.term == 1  # type: ignore[union-attr]
+        postgresql.execute("update leaders set holder = 'b/1/x', term = term + 1", name)
+        with pytest.raises(StoreError, match="another feedwatch has taken it over"):
+            claim(first)
+        wait_for(first.is_deposed)
+        assert len(first.claims.latest(9)) == 1
+    (held_by,) = postgresql.execute("select holder, term from leaders", name)
+    assert held_by == ("b/1/x", 2)  # not given back by who did not have it
+
+
+def test_one_that_has_run_out_is_renewed_if_nobody_has_taken_it(
+    url: str, postgresql: Server, name: str
+) -> None:
+    with alone(url) as store:
+        store.feeds.sync([SOURCE], {"show": NOW})
+        admit(store, 1)
+        expire(postgresql, name)
+        assert store.use() is Use.NONE
+        with pytest.raises(StoreError, match="has run out"):
+            claim(store)
+        store._lease.renew()  # type: ignore[union-attr]
+        assert claim(store) is not None
+        assert not store.is_deposed()
+
+
+def test_nobody_is_elected_between_the_look_at_the_lease_and_the_claims_commit(
+    url: str, postgresql: Server, name: str
+) -> None:
+    with alone(url) as store:
+        with store._engine.begin() as claiming:
+            store._lease.require(claiming)  # type: ignore[union-attr]
+            with pytest.raises(LockNotAvailable):
+                postgresql.execute("select 1 from leaders for update nowait", name)
+        postgresql.execute("select 1 from leaders for update nowait", name)
+
+
+def test_a_start_that_fails_gives_the_lease_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("feedwatch.store.store.upgrade", fail)
+        with pytest.raises(StoreError, match="no"):
+            alone(url)
+    with alone(url) as store:
+        assert store.use() is Use.OPEN
+
+
+# The whole
+
+
+def test_a_daemon_that_is_killed_after_its_claim_leaves_it_in_doubt_for_the_next_one(
+    feedwatch: Feedwatch,
+    workspace: Workspace,
+    sandbox: Sandbox,
+    feed_server: FeedServer,
+    postgresql: Server,
+    url: str,
+    name: str,
+) -> None:
+    workspace.set(DATABASE_URL=url)
+    sandbox.faults.add(NEVER_ANSWERED)
+    first = feedwatch.start("run")
+    first.until(lambda: sandbox.submissions, "a submission")
+    assert feedwatch.here("healthcheck").status == 0
+    second = feedwatch.here("run")
+    assert second.status == 1
+    assert f"another feedwatch (process {first.pid} on" in second.stderr
+    assert feedwatch.here("pause").status == 0
+    assert feedwatch.here("resume").status == 0
+    first.stop(signal.SIGKILL)
+    assert feedwatch.states() == {"guid-1": "submitting"}
+    expire(postgresql, name)
+    assert "not running" in feedwatch.here("healthcheck").stderr
+    again = feedwatch.start("run")
+    again.until(lambda: feedwatch.states() == {"guid-1": "unknown"}, "the doubt")
+    assert feedwatch.here("retry", str(feedwatch.episode()["id"]), "--yes").status == 0
+    again.until(lambda: feedwatch.states() == {"guid-1": "ready"}, "its end")
+    assert again.stop().status == 0
+    assert "not running" in feedwatch.here("healthcheck").stderr
+    assert len(sandbox.submissions) == 2
+
+
+def test_a_deposed_daemon_ends_with_a_status_that_is_tried_again(
+    feedwatch: Feedwatch,
+    workspace: Workspace,
+    postgresql: Server,
+    url: str,
+    name: str,
+    renewed_often: None,
+) -> None:
+    workspace.set(DATABASE_URL=url)
+    taken = "update leaders set holder = 'b/1/x', term = term + 1, until = now() + interval '9 s'"
+
+    def act(running: Beside) -> None:
+        running.until(lambda: "ready after" in running.stderr, "its start")
+        postgresql.execute(taken, name)
+        wait_for(running.is_over.is_set)
+
+    ended = feedwatch.while_it_runs(["run"], act)
+    assert ended.status == 1
+    assert "another feedwatch has taken over the database" in ended.stderr
