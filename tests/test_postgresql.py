@@ -68,6 +68,7 @@ def test_settings_are_of_the_transaction_whatever_the_role_has(url: str, default
         assert shown("transaction_isolation") == "read committed"
         assert shown("lock_timeout") == "10s"
         assert shown("statement_timeout") == "1min"
+        assert shown("synchronous_commit") == "on"  # the tests' server has it off
         assert shown("idle_in_transaction_session_timeout") == "30s"
     with reading(engine) as db:
         assert shown("transaction_isolation") == "repeatable read"

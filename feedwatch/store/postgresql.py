@@ -26,7 +26,10 @@ POOL_SIZE = 8  # connections that are kept: one for each loop, and some for the 
 # A process that is stopped in the middle of a transaction keeps its locks: the server ends it.
 BEGIN = text(
     "SELECT set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true),"
-    " set_config('idle_in_transaction_session_timeout', '30s', true)"
+    " set_config('idle_in_transaction_session_timeout', '30s', true),"
+    # A commit survives a power cut and the loss of the primary: a claim must, before its POST.
+    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
 )
 MIGRATION_LOCK = 0xFEED_0A7C  # any number that nobody else locks
 # A migration may rewrite a table, and waits for that of another process.
