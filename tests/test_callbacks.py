@@ -15,7 +15,7 @@ from feedwatch.watcher import callbacks as callbacks_module
 from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.web.public import public_application
 from feedwatch.web.public_side import PublicSide
-from tests.world import World, world
+from tests.world import HookedJournal, World, world
 
 URL = "https://feeds.example.org/x/"
 
@@ -68,6 +68,33 @@ def test_a_job_of_before_the_start_may_call_back_and_a_new_one_before_its_answer
     assert public.post("/callbacks/inlet/new").status_code == 404
     assert callbacks.address("inlet", "new") == "https://feeds.example.org/x/callbacks/inlet/new"
     assert public.post("/callbacks/inlet/new").status_code == 204
+
+
+def test_one_that_comes_before_the_answer_is_recorded_changes_nothing_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with world(tmp_path / "feedwatch.db") as one:
+        callbacks, public = heard_by(one)
+        states = []
+
+        def calls() -> None:
+            """Between the claim and its POST; the API may, too, before its answer is recorded."""
+            callbacks.address("inlet", token_of(one))
+            before = one.episode()
+            assert public.post(f"/callbacks/inlet/{token_of(one)}").status_code == 204
+            assert one.episode() == before
+            states.append(before.state)
+
+        one.context.journal = HookedJournal(calls)
+        one.feeds.publish(1)
+        one.check()
+        one.submit()
+        assert (states, one.states()) == ([State.SUBMITTING], {"guid-1": State.PROCESSING})
+        assert one.episode().due_at == one.now + one.policy.poll_interval
+        one.later(minutes=1)
+        one.poll()
+        assert one.states() == {"guid-1": State.READY}
+        assert len(one.sandbox.submissions) == 1
 
 
 def test_a_forged_callback_is_404_and_asks_no_database(one: World) -> None:

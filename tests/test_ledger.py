@@ -502,7 +502,7 @@ def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its
     watched: World, tmp_path: Path, outcome: Outcome, state: State
 ) -> None:
     """A process that has ended may have written it after the episode was decided otherwise."""
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     before = watched.episode()
     media_id = "n" if state in (State.PROCESSING, State.READY) else None
@@ -533,7 +533,7 @@ def test_a_copy_restored_within_a_comparison_is_compared_at_the_next_one(
     path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
     if older:
         back_up(path, copy)
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     if not older:
         before = watched.episode()
@@ -567,7 +567,7 @@ def back_up(database: Path, to: Path) -> None:
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
     watched: World, tmp_path: Path
 ) -> None:
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     watched.store.close()
     path = tmp_path / "feedwatch.db"
@@ -606,7 +606,7 @@ def test_an_answer_is_in_the_journal_before_the_database_is_asked_to_take_it(
             watched.submit()
     (recorded,) = Journal([tmp_path / "claims"]).read()
     assert recorded.outcome is Outcome.ACCEPTED
-    watched.submissions._unsaved.clear()  # the process ends, and another one begins
+    watched.submissions._answers._unsaved.clear()  # the process ends, and another one begins
     watched.submissions.recover()
     assert watched.episode().media_id == recorded.media_id
 

@@ -22,6 +22,7 @@ from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import feed_key
 from feedwatch.core.status import Finding
@@ -93,10 +94,11 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     with client(cancellation, settings.proxy) as http:
         apis = apis_of(settings)
         yield _clock(http, next(iter(apis.values()), settings.api_url))
-    if INLET in apis:
+    needed = processors_of(settings.sources)
+    if INLET in needed:
         with api(settings, cancellation) as inlet:
             yield from _api(inlet, settings)
-    if MEDIAAPIS in apis:
+    if MEDIAAPIS in needed:
         yield from mediaapis_findings(settings, cancellation)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)

@@ -40,7 +40,7 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
-from feedwatch.core.pipeline import processors_of
+from feedwatch.core.pipeline import Step, processors_of
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
 from feedwatch.watcher import overview
@@ -198,6 +198,8 @@ def _hint(episode: Episode) -> str | None:
             )
         case State.FAILED | State.SKIPPED:
             return f"To submit it: feedwatch retry {episode.id}."
+        case State.PROCESSING if episode.overdue and episode.step is not Step.ADS:
+            return f"To go on without this step: feedwatch skip --step {episode.id}."
     return None
 
 

@@ -173,7 +173,11 @@ def feeds_served(
         return
     cancellation = Cancellation()
     with feed_client(settings, cancellation) as http:
-        files = ProcessedFiles(http, files_scope(settings.api_url), lambda: datetime.now(UTC))
+
+        def most() -> Scope:
+            return max(map(files_scope, plan().file_addresses), default=Scope.PUBLIC)
+
+        files = ProcessedFiles(http, most, lambda: datetime.now(UTC))
         feeds = ServedFeeds(store, plan, files, settings.public_url, lambda: datetime.now(UTC))
         with feeds:
             side.feeds = feeds
@@ -183,9 +187,12 @@ def feeds_served(
                 cancellation.stop_in(0)
 
 
-def files_scope(api_url: str) -> Scope:
-    """How private the address of a processed file may be: as the media API's own by its URL."""
-    host = urlsplit(api_url).hostname or ""
+def files_scope(address: str) -> Scope:
+    """How private a processed file may be for this address of an API or its output in the config.
+
+    As private as the address says by itself; a name, whatever it leads to, is a public one.
+    """
+    host = urlsplit(address).hostname or ""
     if host == "localhost":
         return Scope.LOOPBACK
     try:

@@ -26,7 +26,7 @@ from feedwatch.core.ledger import (
     key_hash,
     paid_by,
 )
-from feedwatch.core.pipeline import EndedStep, Step, steps_of
+from feedwatch.core.pipeline import ORDER, EndedStep, Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
@@ -298,16 +298,21 @@ class ClaimStore:
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
         """Hold all that may have been paid for already: claims are missing that nothing has kept.
 
-        Queued episodes become what `held` makes of them, and what the next check of each feed finds
-        new will be held too. Returns how many episodes were queued.
+        Queued episodes, and those with a job after which another step may come, become what `held`
+        makes of them, and what the next check of each feed finds new will be held too. Returns how
+        many episodes were queued.
         """
+        state, step = episodes.c.state, episodes.c.step
+        may_go_on = state.in_((State.PROCESSING, State.FAILED)) & (step != ORDER[-1])
         with self._engine.begin() as db:
             set_doubt(db, now, now)
-            queued = fetch_episodes(db, select_episodes().where(episodes.c.state == State.QUEUED))
-            for episode in queued:
+            concerned = or_(state == State.QUEUED, may_go_on)
+            found = fetch_episodes(db, select_episodes().where(concerned))
+            for episode in found:
                 move_episode(db, episode, held(episode), now)
-            self._outbox.put(db, events.everything_held(now, len(queued)), now)
-        return len(queued)
+            queued = sum(episode.state is State.QUEUED for episode in found)
+            self._outbox.put(db, events.everything_held(now, queued), now)
+        return queued
 
 
 def ensure_database_id(db: Connection) -> None:
@@ -328,6 +333,7 @@ def _claim_for(order: Intent, number: int, keys: Collection[Key], now: datetime)
         title=episode.title[:TITLE_LENGTH],
         keys=tuple(map(key_hash, sorted(keys, key=lambda key: _STRONGEST_FIRST[key.kind]))),
         episode_id=episode.id,
+        posted_for=episode.id,
     )
 
 

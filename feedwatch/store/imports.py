@@ -148,15 +148,17 @@ def _take_over(
         else:
             others = [decisive[episode_id]] if episode_id in decisive else []
             decisive[episode_id] = decisive_of([*others, inserted])
-    states = [
-        after.state
+    moved = [
+        (after.state, decisive[episode.id].target.processor)
         for episode in _episodes(db, decisive)
         if (after := _import(db, episode, decisive[episode.id], now, policy)) is not None
     ]
+    states = [state for state, _ in moved]
     return Restoration(
         imported=len(missing),
         processing=states.count(State.PROCESSING),
         unknown=states.count(State.UNKNOWN),
+        unknown_at=tuple(sorted({name for state, name in moved if state is State.UNKNOWN})),
         unmet=unmet,
         feeds=_doubt(db, missing, feeds_of, now),
     )

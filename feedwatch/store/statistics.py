@@ -14,6 +14,7 @@ from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
 from feedwatch.core.job_lifecycle import LOST, LOST_STANDS
+from feedwatch.core.pipeline import Step
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
 from feedwatch.store.database import reading
@@ -108,17 +109,17 @@ class Statistics:
         stand = episodes.c.remote_stood
         is_lost = case((episodes.c.remote_status == LOST, 1), else_=0)
         query = (
-            select(func.min(feeds.c.name), episodes.c.podcast_id, func.count())
+            select(func.min(feeds.c.name), episodes.c.podcast_id, func.count(), episodes.c.step)
             .join_from(episodes, feeds)
             .where(episodes.c.state == State.PROCESSING)
-            .group_by(episodes.c.podcast_id)
+            .group_by(episodes.c.podcast_id, episodes.c.step)
             .having(func.count() > 1, func.min(is_lost) == 1, func.max(stand) >= LOST_STANDS)
             .order_by(episodes.c.podcast_id)
         )
         with reading(self._engine) as db:
             return [
-                LostPodcast(feed=feed, podcast_id=podcast_id, jobs=jobs)
-                for feed, podcast_id, jobs in db.execute(query)
+                LostPodcast(feed=feed, podcast_id=podcast_id, jobs=jobs, step=Step(step))
+                for feed, podcast_id, jobs, step in db.execute(query)
             ]
 
     def snapshot(self, now: datetime) -> HealthSnapshot:
