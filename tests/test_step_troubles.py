@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from feedwatch.cli.inspect import _hint
 from feedwatch.config.values import pipeline
 from feedwatch.core.circuit_breaker import CircuitBreaker
 from feedwatch.core.episode import Cause, State
@@ -109,6 +110,7 @@ def test_an_overdue_step_is_passed_over_by_a_person_and_no_other_that_is_under_w
     one.later(hours=25)
     one.poll()
     assert one.episode().overdue
+    assert "feedwatch skip --step 1" in (_hint(one.episode()) or "")
     both.decide(passing_over(one.store, one.context.plan, ids, one.now))
     both.run()
     assert one.episode().state is State.READY
