@@ -69,6 +69,7 @@ class Claim:
     title: str
     keys: tuple[str, ...]  # of the episode, as `key_hash` writes them
     episode_id: int | None = None  # None: imported, and its episode was not met yet
+    posted_as: int | None = None  # the episode's id where the claim was made; None: `episode_id`
     step: Step = Step.ADS
     term: int = 0  # of the leader that made the claim; 0 where there is but one daemon
     outcome: Outcome = Outcome.OPEN

@@ -152,12 +152,14 @@ class ClaimStore:
         now: datetime,
         *,
         sent: bool = True,
+        media_id: str | None = None,
         actor: str | None = None,
         ended: EndedStep | None = None,
     ) -> Episode | None:
         """Write what came of a claim, and the move of its episode that follows: both or neither.
 
-        `actor` is the person who found out, if it was one, `ended` the step that has ended by it.
+        `media_id` is the claim's job, if the episode may have another one by then, `actor` the
+        person who found out, if it was one, and `ended` the step that has ended by it.
         Returns the episode as saved. None if
         somebody else has changed it since `before` was read: then nothing is written, or the claim
         would be settled and its episode in doubt for ever. Raises `StoreError`, also where the
@@ -166,7 +168,7 @@ class ClaimStore:
         """
         values = {"outcome": outcome, "sent": sent, "settled_at": now}
         if outcome is Outcome.ACCEPTED:
-            values["media_id"] = after.media_id
+            values["media_id"] = media_id or after.media_id
         open_ended = claims.c.outcome.in_((Outcome.OPEN, Outcome.UNKNOWN))
         change = update(claims).where(claims.c.token == token, open_ended).values(values)
         try:
@@ -328,6 +330,7 @@ def _claim_for(order: Intent, number: int, keys: Collection[Key], now: datetime)
         title=episode.title[:TITLE_LENGTH],
         keys=tuple(map(key_hash, sorted(keys, key=lambda key: _STRONGEST_FIRST[key.kind]))),
         episode_id=episode.id,
+        posted_as=episode.id,
     )
 
 

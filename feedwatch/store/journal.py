@@ -170,7 +170,7 @@ class Journal:
             "target": claim.target.id,
             "step": claim.step,
             "feed": claim.feed,
-            "ep": claim.episode_id,
+            "ep": claim.posted_as or claim.episode_id,
             "title": claim.title,
             "keys": claim.keys[:MOST_KEYS],
         }
@@ -323,6 +323,7 @@ def _claim(line: Line, settled: Line | None) -> Claim:
         step=Step(line["step"]),
         feed=line["feed"],
         episode_id=line["ep"],
+        posted_as=line["ep"],
         title=line["title"],
         keys=tuple(line["keys"]),
         outcome=Outcome(settled["out"]) if settled is not None else Outcome.OPEN,

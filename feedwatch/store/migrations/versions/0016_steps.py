@@ -32,6 +32,7 @@ def upgrade() -> None:
     op.add_column("episodes", sa.Column("claim", sa.BigInteger()))
     op.add_column("episodes", sa.Column("remote_progress", sa.Float()))
     op.add_column("history", sa.Column("step", sa.String(16)))
+    op.add_column("claims", sa.Column("posted_as", sa.Integer()))
     op.create_table(
         "steps",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -59,5 +60,6 @@ def downgrade() -> None:
     """Take them out again. What is in the middle of several steps stays at the one it has."""
     op.drop_table("steps")
     op.drop_column("history", "step")
+    op.drop_column("claims", "posted_as")
     for name in ("remote_progress", "claim", "source_url", "step"):
         op.drop_column("episodes", name)
