@@ -27,6 +27,7 @@ from feedwatch.core.ledger import (
     key_hash,
 )
 from feedwatch.core.settings import Policy
+from feedwatch.store.checks import Admitted
 from feedwatch.store.claim_rows import (
     by_token,
     fetch_claims,
@@ -164,7 +165,7 @@ def _take_over(
 
 def meet_claims(
     db: Connection,
-    new: Sequence[tuple[Episode, Collection[Key]]],
+    new: Sequence[Admitted],
     targets: Collection[Target],
     now: datetime,
     policy: Policy,
@@ -175,10 +176,12 @@ def meet_claims(
     """
     waiting = _waiting(db, targets)
     moved = []
-    for episode, keys in new if waiting else ():
-        met = [one for one in waiting if is_met_by(one, keys, episode.feed)]
+    for episode_id, admission in new if waiting else ():
+        feed = admission.episode.feed
+        met = [one for one in waiting if is_met_by(one, admission.keys, feed)]
         if not met:
             continue
+        episode = replace(admission.episode, id=episode_id)
         waiting = [one for one in waiting if one not in met]  # one claim pays for one episode
         numbers = [one.number for one in met]
         row = claims.c.number.in_(numbers)
