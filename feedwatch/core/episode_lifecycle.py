@@ -118,7 +118,7 @@ def went_on(
     """The step has ended, as `what` says; the next one is given `url` or, without, its input."""
     following = course.following or episode.step
     reason = f"{episode.step} {what}; {following} is next"
-    queued = _anew(moved(episode, State.QUEUED, reason, due_at=now), None)
+    queued = afresh(moved(episode, State.QUEUED, reason, due_at=now), None)
     passed_on = url or input_of(episode)
     # What a person let pass was about the step that has ended.
     on = replace(queued, step=following, source_url=passed_on, cleared_claim=None)
@@ -250,7 +250,7 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
     must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)
-    return _anew(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
+    return afresh(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
 
 
 def sent_again(
@@ -285,7 +285,7 @@ def sent_again(
     else:
         source_url = input_of(episode) if step is episode.step else episode.enclosure_url
         queued = replace(queued, source_url=source_url)
-    return _anew(queued, cleared_claim)
+    return afresh(queued, cleared_claim)
 
 
 def passed_over(episode: Episode, course: Course, now: datetime) -> Episode:
@@ -300,7 +300,8 @@ def passed_over(episode: Episode, course: Course, now: datetime) -> Episode:
     return went_on(episode, course, "passed over by a person", now)
 
 
-def _anew(episode: Episode, cleared_claim: int | None) -> Episode:
+def afresh(episode: Episode, cleared_claim: int | None) -> Episode:
+    """The episode without anything of the POSTs and jobs that it had."""
     return replace(
         episode,
         claim=None,

@@ -152,21 +152,23 @@ class ClaimStore:
         now: datetime,
         *,
         sent: bool = True,
+        media_id: str | None = None,
         actor: str | None = None,
         ended: EndedStep | None = None,
     ) -> Episode | None:
         """Write what came of a claim, and the move of its episode that follows: both or neither.
 
-        `actor` is the person who found out, if it was one, `ended` the step that has ended by it.
-        Returns the episode as saved. None if
-        somebody else has changed it since `before` was read: then nothing is written, or the claim
-        would be settled and its episode in doubt for ever. Raises `StoreError`, also where the
-        database refuses the statement for a cause of its own: an answer must not be given up for
-        that.
+        `media_id` is the claim's job, if the episode may have another one by then, `actor` the
+        person who found out, if it was one, and `ended` the step that has ended by it.
+
+        Returns the episode as saved. None if somebody else has changed it since `before` was read:
+        then nothing is written, or the claim would be settled and its episode in doubt for ever.
+        Raises `StoreError`, also where the database refuses the statement for a cause of its own:
+        an answer must not be given up for that.
         """
         values = {"outcome": outcome, "sent": sent, "settled_at": now}
         if outcome is Outcome.ACCEPTED:
-            values["media_id"] = after.media_id
+            values["media_id"] = media_id or after.media_id
         open_ended = claims.c.outcome.in_((Outcome.OPEN, Outcome.UNKNOWN))
         change = update(claims).where(claims.c.token == token, open_ended).values(values)
         try:

@@ -173,7 +173,8 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
     if not is_at_ours(recorded, context.apis):
         if recorded.outcome is Outcome.ACCEPTED and is_its_last:
             elsewhere = ledger_lifecycle.accepted_elsewhere(before, recorded)
-            saved = store.claims.settle(known.token, recorded.outcome, before, elsewhere, now)
+            outcome, job = recorded.outcome, recorded.media_id
+            saved = store.claims.settle(known.token, outcome, before, elsewhere, now, media_id=job)
             if saved is not None:
                 log_move(before, saved)
         return
@@ -191,6 +192,7 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         after or before,
         now,
         sent=recorded.sent,
+        media_id=recorded.media_id,  # the episode may have come to another job, of a later claim
         ended=ended_step(before, after, now) if after is not None else None,
     )
     if saved is not None:
