@@ -237,7 +237,7 @@ def _print_status(status: Status, now: datetime) -> None:
             f"daemon       {health or 'running'}" + (f", last progress {progress}" * bool(progress))
         )
     submissions = status_json(status)["submissions"]
-    state = submissions_in_words(status.breaker, totals(status.counts)["queued"], now)
+    state = submissions_in_words(status.breaker, status.next_due_at, now)
     tell(
         f"submissions  {state}; {submissions['last_24_hours']} of {submissions['per_day']} in 24 "
         f"hours, {submissions['live_jobs']} of "

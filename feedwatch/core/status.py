@@ -40,6 +40,7 @@ class Status:
     policy: Policy
     submitted_last_24_hours: int
     jobs_in_flight: int
+    next_due_at: datetime | None  # when an episode is to be submitted next; None if none is
     counts: Mapping[str, EpisodeCounts]  # by the name of the feed
     feeds: Sequence[Feed]
     troubles: Sequence[Trouble]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 
@@ -19,6 +19,7 @@ from feedwatch.store import breakers
 from feedwatch.store.database import reading
 from feedwatch.store.limits import jobs_in_flight, submissions_since
 from feedwatch.store.schema import episodes, feeds
+from feedwatch.store.sql import HORIZON, is_due
 
 IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
@@ -44,6 +45,13 @@ class Figures:
     submissions_open: bool
     feeds_by_state: Mapping[FeedState, int]
     feeds: Sequence[FeedFigures]  # all, or those without success for longest
+
+
+class Unsent(NamedTuple):
+    """Queued episodes that wait for nothing but for submissions to be possible."""
+
+    episodes: int
+    due_at: datetime | None  # of the first of them, which may have passed; None: there is none
 
 
 class Statistics:
@@ -73,6 +81,22 @@ class Statistics:
         """How many episodes are in each state."""
         with reading(self._engine) as db:
             return dict.fromkeys(State, 0) | counts(db, list(State))
+
+    def unsent(self, now: datetime) -> Unsent:
+        """What is to be submitted: due by now, or deferred by an answer of the API.
+
+        What waits for its date or for FEEDWATCH_SUBMIT_DELAY is not.
+        """
+        due_at = episodes.c.due_at
+        query = select(func.count(), func.min(due_at)).where(
+            episodes.c.state == State.QUEUED,
+            or_(is_due(due_at, now), episodes.c.deferrals > 0),
+        )
+        with reading(self._engine) as db:
+            number, first = db.execute(query).one()
+        # Further ahead than that is what is due since the clock was set back.
+        is_ahead = first is not None and first <= now + HORIZON
+        return Unsent(number, first if is_ahead or first is None else now)
 
     def waiting(self, failed_since: datetime) -> list[Waiting]:
         """Episodes that need a person, by feed and state; failed ones only since `failed_since`."""

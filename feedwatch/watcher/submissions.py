@@ -18,7 +18,7 @@ from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
-from feedwatch.core.submit_waits import believed
+from feedwatch.core.submit_waits import believed, wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
@@ -151,7 +151,10 @@ class Submissions:
             return False
         if breaker.tripped_until is None and self._proven is processor:
             return True
-        if breaker.paused or circuit_breaker.is_tripped(breaker, now):
+        if breaker.paused:
+            return False
+        self._put_off_what_waits(now)
+        if circuit_breaker.is_tripped(breaker, now):
             return False
         # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
         if not breaker.blocked and not context.store.episodes.due(State.QUEUED, now, 1):
@@ -165,6 +168,17 @@ class Submissions:
         self._record_read(processor, failure)
         self._proven = processor if failure is None else None
         return failure is None
+
+    def _put_off_what_waits(self, now: datetime) -> None:
+        """Have what waits for its date due then: no claim, which would, is made now."""
+        context = self._context
+        for episode in context.store.episodes.due(State.QUEUED, now, BATCH):
+            source = context.plan.sources.get(episode.feed)
+            if source is None:
+                continue
+            wait = wait_of(episode.published_at, episode.first_seen_at, source, now)
+            if wait is not None:
+                context.move(episode, episode_lifecycle.put_off(episode, wait, now))
 
     def _has_room(self) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""
