@@ -45,7 +45,6 @@ from tests.test_store import (
     answer,
     claim_result,
     new_episode,
-    opened,
 )
 from tests.world import World, world
 
@@ -172,14 +171,6 @@ def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
 
 
 # In the database
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 def paid(store: Store, given: Answer) -> Claim:
