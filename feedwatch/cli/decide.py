@@ -167,7 +167,8 @@ def _api_if_key(settings: Settings) -> AbstractContextManager[Inlet | None]:
 
 def _remark(proposal: Proposal) -> None:
     for before, after in proposal.done:
-        say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
+        text = "its job is done, so it becomes ready and is not paid for again"
+        say(f"episode {before.id}: {text}: {after.processed_url}")
     for warning in proposal.warnings:
         say(warning)
 

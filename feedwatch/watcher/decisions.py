@@ -163,10 +163,14 @@ def retrial(
     """Submit again episodes: those with these ids or, where a state is given, all in that state.
 
     The processor, if there is one, is asked for the jobs that they have: one that is done makes its
-    episode ready, one that is under way is polled on, and its episode is not submitted again.
+    episode ready, in one transaction with the others; one that is under way is polled on, and one
+    that cannot be read is left alone. What became of each of these is in `done` and the remarks.
     """
     episodes = store.episodes.find(states=[state]) if state else _by_id(store, ids)
     _require_configured(sources, episodes)
+    # Before any job is read, of which something may be written down.
+    decided = [one for one in episodes if one.state is not State.PROCESSING]
+    _proposal(Action.RETRY, decided, partial(episode_lifecycle.retried, now=now))
     done, rest, remarks = [], [], []
     for episode in episodes:
         after = _after_reading(store, processor, episode, policy, now)
