@@ -81,7 +81,8 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
             )
             for source, looked in zip(sources, looks, strict=True):
                 feed = known[source.name]
-                results.append(result_of(settings, store, feed, source, looked, coming))
+                now = datetime.now(UTC)
+                results.append(result_of(settings, store, feed, source, looked, coming, now))
                 if shows_progress():
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
@@ -121,12 +122,13 @@ def result_of(
     source: FeedConfig,
     looked: Look,
     coming: NextImport,
+    now: datetime,
 ) -> Result:
     """What becomes of the items that a look at the feed gave."""
     outcome = looked.outcome
     if not isinstance(outcome, ParsedFeed) or not outcome.items:
         return source, [], error_of(outcome)
-    target, now = target_of(settings, source.podcast_id), datetime.now(UTC)
+    target = target_of(settings, source.podcast_id)
     return source, decisions_for(store, feed, source, outcome, target, now, coming), None
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from feedwatch.config.changes import changes
 from feedwatch.config.errors import ConfigError
@@ -86,7 +86,7 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before, context = self._settings, self._context
-        store, now, old = context.store, datetime.now(UTC), context.processor
+        store, now, old = context.store, context.clock(), context.processor
         changed = [one for one in fresh.sources if before.source(one.name) not in (None, one)]
         if (fresh.api_url, fresh.api_key) != (before.api_url, before.api_key):
             context.processor = self._connect(fresh)

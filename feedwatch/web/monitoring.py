@@ -26,6 +26,7 @@ class Monitored:
             daemon.health,
             lambda: context.plan.policy,
             partial(context.store.statistics.figures, context.processor.name),
+            lambda: context.clock(),
         )
 
     def health(self) -> list[str]:
