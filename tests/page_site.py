@@ -19,7 +19,7 @@ from feedwatch.core.ledger import Target
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.core.status import Finding
 from feedwatch.daemon.metrics import Metrics
-from feedwatch.store.checks import NewEpisode
+from feedwatch.store.checks import Admitted, NewEpisode
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.context import Plan
@@ -74,8 +74,8 @@ class PageSite:
         after = replace(before, checked_at=self.now, success_at=self.now)
         ids: list[int] = []
 
-        def note(_db: Connection, admitted: Sequence[tuple[Episode, Any]]) -> list[Any]:
-            ids.extend(one.id for one, _ in admitted)
+        def note(_db: Connection, admitted: Sequence[Admitted]) -> list[Any]:
+            ids.extend(number for number, _ in admitted)
             return []
 
         assert (

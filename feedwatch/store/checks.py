@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +77,7 @@ class NewEpisode:
     place: int = 0  # in the document
 
 
-Admitted = tuple[Episode, Collection[Key]]  # a new episode, as stored, and its keys
+Admitted = tuple[int, NewEpisode]  # a new episode, and the id that it has got
 
 
 class CheckStore:
@@ -230,11 +230,7 @@ class CheckStore:
                 if kept is not None:
                     keep(db, feed.id, kept)
                 ids = _admit(db, feed, new, now)
-                admitted = [
-                    (replace(one.episode, id=new_id), one.keys)
-                    for new_id, one in zip(ids, new, strict=True)
-                ]
-                moved = paid(db, admitted) if admitted else []
+                moved = paid(db, list(zip(ids, new, strict=True))) if new else []
                 follow(db, items or {}, now)
                 moved += decide_anew(db, anew or {}, now)
                 if shown is not None:

@@ -28,6 +28,7 @@ from feedwatch.core.ledger import (
 )
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import Policy
+from feedwatch.store.checks import Admitted
 from feedwatch.store.claims import (
     by_token,
     fetch_claims,
@@ -165,7 +166,7 @@ def _take_over(
 
 def meet_claims(
     db: Connection,
-    new: Sequence[tuple[Episode, Collection[Key]]],
+    new: Sequence[Admitted],
     target: Target,
     now: datetime,
     policy: Policy,
@@ -176,10 +177,12 @@ def meet_claims(
     """
     waiting = _waiting(db, target)
     moved = []
-    for episode, keys in new if waiting else ():
-        met = [one for one in waiting if is_met_by(one, keys, episode.feed)]
+    for episode_id, admission in new if waiting else ():
+        feed = admission.episode.feed
+        met = [one for one in waiting if is_met_by(one, admission.keys, feed)]
         if not met:
             continue
+        episode = replace(admission.episode, id=episode_id)
         waiting = [one for one in waiting if one not in met]  # one claim pays for one episode
         numbers = [one.number for one in met]
         row = claims.c.number.in_(numbers)

@@ -135,6 +135,7 @@ mkdir "$WORK/clock"
 cp clock.so "$WORK/clock/"
 echo 0 > "$WORK/clock/offset"
 start -v "$WORK/clock:/clock:ro" -e LD_PRELOAD=/clock/clock.so -e CLOCK_OFFSET=/clock/offset
+eventually 60 feedwatch healthcheck
 for offset in 2592000 -3600 0; do
     echo $offset > "$WORK/clock/offset"
     feedwatch healthcheck
