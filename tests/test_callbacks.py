@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from feedwatch.core.episode import State
-from feedwatch.store.claim_rows import insert_claim
+from feedwatch.store.claim_rows import insert_claims
 from feedwatch.store.schema import episodes
 from feedwatch.watcher import callbacks as callbacks_module
 from feedwatch.watcher.callbacks import Callbacks
@@ -149,7 +149,7 @@ def test_an_earlier_claims_callback_does_not_hasten_a_later_job(one: World) -> N
     claim = one.store.claims.of(one.episode())
     assert claim is not None
     with one.store.episodes._engine.begin() as db:
-        insert_claim(db, replace(claim, number=claim.number + 1, token="later"))
+        insert_claims(db, [replace(claim, number=claim.number + 1, token="later")])
         db.execute(update(episodes).values(claim=claim.number + 1))
     for token in (claim.token, "of nobody"):
         one.store.episodes.hasten(token, one.now)

@@ -48,7 +48,6 @@ from tests.test_store import (
     answer,
     claim_result,
     new_episode,
-    opened,
 )
 from tests.world import World, world
 
@@ -203,14 +202,6 @@ def test_an_episode_in_doubt_is_about_its_latest_post() -> None:
 
 
 # In the database
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 def paid(store: Store, given: Answer) -> Claim:

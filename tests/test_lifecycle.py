@@ -627,13 +627,19 @@ CLEAR: list[Answer] = [Accepted("m"), Refused("400")]
 
 def test_status_tells_when_the_read_is_tried_that_resets_the_breaker() -> None:
     tripped = CircuitBreaker(tripped_until=NOW + MINUTE)
-    assert circuit_breaker.next_read(tripped, 1, NOW) == f"at {NOW + MINUTE:%Y-%m-%d %H:%M:%S}Z"
-    assert circuit_breaker.next_read(tripped, 1, NOW + MINUTE) == "now"
-    assert circuit_breaker.next_read(tripped, 0, NOW + MINUTE) == "once an episode is queued"
+    in_a_minute = f"at {NOW + MINUTE:%Y-%m-%d %H:%M:%S}Z"
+    assert circuit_breaker.next_read(tripped, NOW, NOW) == in_a_minute
+    assert circuit_breaker.next_read(tripped, NOW, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(tripped, NOW + 2 * MINUTE, NOW) == (
+        f"at {NOW + 2 * MINUTE:%Y-%m-%d %H:%M:%S}Z"
+    ), "an episode that was deferred for longer"
+    for now in (NOW, NOW + MINUTE):
+        assert circuit_breaker.next_read(tripped, None, now) == "once an episode is due"
     blocked = replace(tripped, blocked=True)
-    assert circuit_breaker.next_read(blocked, 0, NOW + MINUTE) == "now"
-    assert circuit_breaker.next_read(replace(tripped, paused=True), 1, NOW) is None
-    assert circuit_breaker.next_read(CircuitBreaker(), 1, NOW) is None
+    assert circuit_breaker.next_read(blocked, None, NOW) == in_a_minute
+    assert circuit_breaker.next_read(blocked, None, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(replace(tripped, paused=True), NOW, NOW) is None
+    assert circuit_breaker.next_read(CircuitBreaker(), NOW, NOW) is None
 
 
 def breaker_after(*answers: tuple[int, Answer]) -> CircuitBreaker:

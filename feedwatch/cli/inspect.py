@@ -253,7 +253,7 @@ def _print_status(status: Status, now: datetime) -> None:
     for api in status.processors:
         submissions = processor_json(api)
         name = f"{api.name}: " if len(status.processors) > 1 else ""
-        state = submissions_in_words(api.breaker, api.queued, now)
+        state = submissions_in_words(api.breaker, api.next_due_at, now)
         tell(
             f"submissions  {name}{state}; {submissions['last_24_hours']} of "
             f"{submissions['per_day']} in 24 hours, {submissions['live_jobs']} of "

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from feedwatch.config.changes import changes
 from feedwatch.config.errors import ConfigError
@@ -100,7 +100,7 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before, context = self._settings, self._context
-        store, now, processors = context.store, datetime.now(UTC), context.processors
+        store, now, processors = context.store, context.clock(), context.processors
         changed = [one for one in fresh.sources if before.source(one.name) not in (None, one)]
         was, access, plan = self._access_of(before), self._access_of(fresh), plan_of(fresh)
         anew = {name for name in access if access[name] != was.get(name) or name not in processors}

@@ -279,3 +279,8 @@ class Restoration:
     unknown_at: tuple[str, ...] = ()  # the processors of these jobs
     unmet: int = 0  # claims whose episodes no check has met yet
     feeds: tuple[str, ...] = ()  # whose new items are held if they are dated before the claims
+
+    @property
+    def idle(self) -> int:
+        """Claims that change nothing: refused, not taken, of another address or an older job."""
+        return self.imported - self.processing - self.unknown - self.unmet

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import events, ledger_lifecycle
@@ -33,7 +33,7 @@ from feedwatch.store import breakers
 from feedwatch.store.claim_rows import (
     by_token,
     fetch_claims,
-    insert_claim,
+    insert_claims,
     latest_claims,
     next_number,
     select_claims,
@@ -139,7 +139,7 @@ class ClaimStore:
                 saved = move_episode(db, before, claimed, now)
                 if saved is None:  # another process has changed it since it was read
                     continue
-                insert_claim(db, claim)
+                insert_claims(db, [claim])
                 return ClaimResult(episode=saved, claim=claim, others=others)
         return ClaimResult(others=others)
 
@@ -228,12 +228,6 @@ class ClaimStore:
         """
         with reading(self._engine) as db:
             return jobs_in_flight(db, but_stuck=True)
-
-    def queued(self, processor: str) -> int:
-        """How many episodes are queued for a step of this processor."""
-        is_queued = and_(episodes.c.state == State.QUEUED, episodes.c.step.in_(steps_of(processor)))
-        with reading(self._engine) as db:
-            return db.scalars(select(func.count()).select_from(episodes).where(is_queued)).one()
 
     def submitted_since(self, moment: datetime, processor: str | None = None) -> int:
         """How many POSTs have left since `moment`, or may have."""

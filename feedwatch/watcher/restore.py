@@ -61,10 +61,11 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "
-            "that it did not know. Episodes polled: %d, in doubt: %d; claims that wait for their "
-            "items: %d; older items that turn up are held, in: %s",
+            "that it did not know. Of these, whose episodes are polled: %d, are in doubt: %d, were "
+            "met by no check yet: %d; that change nothing here, such as refused ones: %d. Older "
+            "items that turn up are held, in: %s",
             counted(done.imported, "claim"),
-            *(done.processing, done.unknown, done.unmet),
+            *(done.processing, done.unknown, done.unmet, done.idle),
             ", ".join(done.feeds) or "no feed of the config",
         )
         elsewhere = [one for one in ours if not is_at_ours(one, context.apis)]

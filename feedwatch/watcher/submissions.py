@@ -15,6 +15,7 @@ from feedwatch.core.pipeline import processors_of, steps_of, target_id
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
+from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
@@ -138,7 +139,10 @@ class Submissions:
             return False
         if breaker.tripped_until is None and self._proven.get(name) is processor:
             return True
-        if breaker.paused or circuit_breaker.is_tripped(breaker, now):
+        if breaker.paused:
+            return False
+        self._put_off_what_waits(name, now)
+        if circuit_breaker.is_tripped(breaker, now):
             return False
         # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
         steps = steps_of(name)
@@ -156,6 +160,17 @@ class Submissions:
         else:
             self._proven.pop(name, None)
         return failure is None
+
+    def _put_off_what_waits(self, name: str, now: datetime) -> None:
+        """Have what waits for its date due then: no claim, which would, is made now."""
+        context = self._context
+        for episode in context.store.episodes.due(State.QUEUED, now, BATCH, steps=steps_of(name)):
+            source = context.plan.sources.get(episode.feed)
+            if source is None:
+                continue
+            wait = wait_of(episode.published_at, episode.first_seen_at, source, now)
+            if wait is not None:
+                context.move(episode, episode_lifecycle.put_off(episode, wait, now))
 
     def _has_room(self, name: str) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""

@@ -103,7 +103,10 @@ def dry_run(name: str) -> Answer:
     source = g.parts.plan().sources.get(name.lower())
     if source is None:
         raise NotFoundError(f"the config has no feed {name!r}")
-    return unhurried(lambda: render("dry_run.html", name=source.name, run=g.parts.dry_run(source)))
+    now = at()
+    return unhurried(
+        lambda: render("dry_run.html", name=source.name, run=g.parts.dry_run(source, now))
+    )
 
 
 @action.post("/settings/doctor")
