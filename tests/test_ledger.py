@@ -48,7 +48,6 @@ from tests.test_store import (
     answer,
     claim_result,
     new_episode,
-    opened,
 )
 from tests.world import World, world
 
@@ -205,14 +204,6 @@ def test_an_episode_in_doubt_is_about_its_latest_post() -> None:
 # In the database
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
-
-
 def paid(store: Store, given: Answer) -> Claim:
     """An episode of the feed, submitted, with this answer."""
     admit(store, 1)
@@ -284,7 +275,7 @@ def test_what_was_posted_under_another_id_is_polled_under_that_one(
 ) -> None:
     (episode,) = admit(store, 1)
     made = claim_of("guid:1", feed="show", outcome=Outcome.ACCEPTED, media_id="m")
-    made = replace(made, episode_id=episode.id + 7, posted_as=episode.id + 7)
+    made = replace(made, episode_id=episode.id + 7, posted_for=episode.id + 7)
     take_over(store, made)
     (imported,) = store.claims.latest(9)
     found = store.episodes.get(episode.id)
@@ -294,7 +285,7 @@ def test_what_was_posted_under_another_id_is_polled_under_that_one(
     written = Journal([tmp_path / "claims"])
     written.append_claim(imported)
     (again,) = written.read()
-    assert again.posted_as == episode.id + 7, "the next restore needs it as well"
+    assert again.posted_for == episode.id + 7, "the next restore needs it as well"
 
 
 def test_of_several_claims_the_newest_that_may_be_paid_decides(store: Store) -> None:
@@ -551,7 +542,7 @@ def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its
     watched: World, tmp_path: Path, outcome: Outcome, state: State
 ) -> None:
     """A process that has ended may have written it after the episode was decided otherwise."""
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     before = watched.episode()
     media_id = "n" if state in (State.PROCESSING, State.READY) else None
@@ -582,7 +573,7 @@ def test_a_copy_restored_within_a_comparison_is_compared_at_the_next_one(
     path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
     if older:
         back_up(path, copy)
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     if not older:
         before = watched.episode()
@@ -616,7 +607,7 @@ def back_up(database: Path, to: Path) -> None:
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
     watched: World, tmp_path: Path
 ) -> None:
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     watched.store.close()
     path = tmp_path / "feedwatch.db"
@@ -655,7 +646,7 @@ def test_an_answer_is_in_the_journal_before_the_database_is_asked_to_take_it(
             watched.submit()
     (recorded,) = Journal([tmp_path / "claims"]).read()
     assert recorded.outcome is Outcome.ACCEPTED
-    watched.submissions._unsaved.clear()  # the process ends, and another one begins
+    watched.submissions._answers._unsaved.clear()  # the process ends, and another one begins
     watched.submissions.recover()
     assert watched.episode().media_id == recorded.media_id
 

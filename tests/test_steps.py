@@ -311,7 +311,7 @@ def test_a_step_is_passed_over_by_a_person_and_the_next_has_its_input(both: Pipe
 def test_a_late_answer_to_a_step_that_was_passed_over_moves_nothing(both: Piped) -> None:
     one = both.world
     one.check()
-    claimed = one.submissions._claim("mediaapis")
+    claimed = one.submissions._claim(one.context.processors["mediaapis"])
     assert claimed is not None
     one.later(minutes=4)
     one.submissions.recover()

@@ -10,7 +10,7 @@ from datetime import datetime
 from feedwatch.core.episode import Episode, State, input_of
 from feedwatch.core.episode_lifecycle import accepted, afresh, moved, must_be
 from feedwatch.core.ledger import PERHAPS_PAID, Claim, paid_reason
-from feedwatch.core.pipeline import ORDER
+from feedwatch.core.pipeline import ORDER, address_key
 from feedwatch.core.schedule import fraction
 from feedwatch.core.settings import Policy
 
@@ -78,9 +78,10 @@ def accepted_elsewhere(episode: Episode, claim: Claim) -> Episode:
     That may be the same API or another one, so the job is not polled, and nothing is sent again.
     """
     must_be(episode, "accepted", State.SUBMITTING, State.UNKNOWN)
+    key = address_key(claim.target.processor)
     reason = (
-        f"submitted to {claim.target.api} as job {claim.media_id}, and FEEDWATCH_API_URL is now "
-        "another address: if the job is there, too, "
+        f"submitted to {claim.target.api} as job {claim.media_id}, and {key} is now another "
+        "address: if the job is there, too, "
         f"`feedwatch adopt {episode.id} {claim.media_id}`"
     )
     return moved(episode, State.UNKNOWN, reason)

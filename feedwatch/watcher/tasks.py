@@ -32,8 +32,7 @@ def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:
 def polled_task(store: Store, episode: Episode) -> Task:
     """What an episode's job was to do, as far as a poll needs to know.
 
-    Feed and id are those of the POST, since its output may be named after them: in a database that
-    has imported the claim they may be others.
+    A file that it has made may be named after feed and episode as they were called then.
     """
     claim = store.claims.of(episode)
     return Task(
@@ -41,7 +40,7 @@ def polled_task(store: Store, episode: Episode) -> Task:
         target=episode.podcast_id or "",
         token=claim.token if claim is not None else "",
         feed=claim.feed if claim is not None else episode.feed,
-        episode_id=(claim.posted_as if claim is not None else None) or episode.id,
+        episode_id=(claim.posted_for if claim is not None else None) or episode.id,
         url=input_of(episode),
         name=episode.title,
         description="",
