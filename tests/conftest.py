@@ -9,8 +9,10 @@ import pytest
 from hypothesis import settings
 
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
 from tests.databases import POSTGRESQL, SQLITE, Server, in_use, programs, shared_server
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
+from tests.test_store import NOW, SOURCE, opened
 
 if importlib.util.find_spec("tests.feeds_corpus") is not None:
     real_feeds = importlib.import_module("tests.feeds_corpus").real_feeds
@@ -79,3 +81,12 @@ def workspace(world: Scene) -> Workspace:
 def feedwatch(world: Scene) -> Feedwatch:
     """feedwatch with that config; call it to run a verb."""
     return world.feedwatch
+
+
+@pytest.fixture
+def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
+    """A database that knows the feed `show` and no episode, once of either kind."""
+    store = opened(tmp_path / "feedwatch.db")
+    store.feeds.sync([SOURCE], {"show": NOW})
+    yield store
+    store.close()

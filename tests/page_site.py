@@ -145,7 +145,7 @@ class PageSite:
             target_of=target_of,
             adopt=adopt,
             retry=retry,
-            dry_run=lambda _: DryRun(error="nothing is fetched here"),
+            dry_run=lambda _, __: DryRun(error="nothing is fetched here"),
             diagnose=lambda: [Finding("clock", "0 s off"), Finding("feed", "404", "see")],
             journal=self.journal,
             facts=[("Database", self.store.place)],

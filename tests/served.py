@@ -62,7 +62,7 @@ class ServedWorld(World):
         self.store.documents.keep_only(served, self.now)
         http = client(Cancellation())
         self._ends.append(http.close)
-        self.files = files = KnownFiles(http, Scope.LOOPBACK, lambda: self.now)
+        self.files = files = KnownFiles(http, lambda: Scope.LOOPBACK, lambda: self.now)
         self.served = ServedFeeds(
             self.store, lambda: self.context.plan, files, URL, lambda: self.now
         )

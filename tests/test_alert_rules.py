@@ -12,6 +12,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.feed import Failed, Feed, Gone, Remark, RemarkKind
 from feedwatch.core.job import Later
+from feedwatch.core.pipeline import Step
 from feedwatch.core.settings import Policy
 from feedwatch.notify.alert_rules import AGAIN, CALM, OVER, current_troubles, transitions
 
@@ -130,6 +131,9 @@ def test_jobs_that_are_all_lost_are_one_trouble() -> None:
     (trouble,) = current_troubles([], WORKING, [], [lost])
     assert (str(trouble.key), trouble.episodes) == ("lost show", 7)
     assert "pod-9" in trouble.text
+    helper = replace(lost, podcast_id="enhance:pod-9", step=Step.ENHANCE)
+    (trouble,) = current_troubles([], WORKING, [], [helper])
+    assert "mediaapis knows none of the 7 jobs of enhance:pod-9; was its key" in trouble.text
 
 
 def test_submissions_that_stop_are_trouble_at_once_where_a_person_must_act() -> None:

@@ -9,13 +9,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from feedwatch.core.episode import State
-from feedwatch.store.claim_rows import insert_claim
+from feedwatch.store.claim_rows import insert_claims
 from feedwatch.store.schema import episodes
 from feedwatch.watcher import callbacks as callbacks_module
 from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.web.public import public_application
 from feedwatch.web.public_side import PublicSide
-from tests.world import World, world
+from tests.world import HookedJournal, World, world
 
 URL = "https://feeds.example.org/x/"
 
@@ -70,6 +70,33 @@ def test_a_job_of_before_the_start_may_call_back_and_a_new_one_before_its_answer
     assert public.post("/callbacks/inlet/new").status_code == 204
 
 
+def test_one_that_comes_before_the_answer_is_recorded_changes_nothing_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with world(tmp_path / "feedwatch.db") as one:
+        callbacks, public = heard_by(one)
+        states = []
+
+        def calls() -> None:
+            """Between the claim and its POST; the API may, too, before its answer is recorded."""
+            callbacks.address("inlet", token_of(one))
+            before = one.episode()
+            assert public.post(f"/callbacks/inlet/{token_of(one)}").status_code == 204
+            assert one.episode() == before
+            states.append(before.state)
+
+        one.context.journal = HookedJournal(calls)
+        one.feeds.publish(1)
+        one.check()
+        one.submit()
+        assert (states, one.states()) == ([State.SUBMITTING], {"guid-1": State.PROCESSING})
+        assert one.episode().due_at == one.now + one.policy.poll_interval
+        one.later(minutes=1)
+        one.poll()
+        assert one.states() == {"guid-1": State.READY}
+        assert len(one.sandbox.submissions) == 1
+
+
 def test_a_forged_callback_is_404_and_asks_no_database(one: World) -> None:
     callbacks, public = heard_by(one)
     del callbacks._store
@@ -122,7 +149,7 @@ def test_an_earlier_claims_callback_does_not_hasten_a_later_job(one: World) -> N
     claim = one.store.claims.of(one.episode())
     assert claim is not None
     with one.store.episodes._engine.begin() as db:
-        insert_claim(db, replace(claim, number=claim.number + 1, token="later"))
+        insert_claims(db, [replace(claim, number=claim.number + 1, token="later")])
         db.execute(update(episodes).values(claim=claim.number + 1))
     for token in (claim.token, "of nobody"):
         one.store.episodes.hasten(token, one.now)

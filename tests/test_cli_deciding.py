@@ -285,6 +285,34 @@ def test_retry_of_many_leaves_out_those_that_are_under_way(
     assert mended.states() == {"guid-1": "failed", "guid-2": "queued"}
 
 
+def test_retry_of_several_is_one_decision_also_where_the_job_of_one_is_done(
+    mended: Feedwatch, sandbox: Sandbox, feed_server: FeedServer, workspace: Workspace
+) -> None:
+    (media_id,) = sandbox.jobs
+    workspace.set(FLOOD_LIMIT=1)
+    feed_server.publish(1, 2)
+    body = '{"error":"Bad","message":"too short"}'
+    sandbox.faults.add(Fault("submit", "status", status=400, body=body))
+    mended.once("--timeout", 0)
+    feed_server.publish(1, 2, 3, 4)
+    mended.once("--timeout", 0)
+    before = {"guid-1": "failed", "guid-2": "failed", "guid-3": "held", "guid-4": "held"}
+    assert mended.states() == before
+    sandbox.set_status(media_id, "READY")
+    polls = len(sandbox.polls.get(media_id, []))
+    refused = mended.here("retry", 1, 2, 3, "--yes")
+    assert (refused.status, mended.states()) == (1, before)
+    assert "nothing was done:\n  episode 3 is held" in refused.stderr
+    assert len(sandbox.polls.get(media_id, [])) == polls, "no job was read"
+    asked = mended.here("retry", 1, 2)
+    assert (asked.status, mended.states()) == (2, before)
+    assert "episode 1: its job is done, so it becomes ready" in asked.stderr
+    assert "1 episode will be submitted" in asked.stderr
+    done = mended.here("retry", 1, 2, "--yes")
+    assert (done.status, done.stdout) == (0, "1 queued\n")
+    assert mended.states() == before | {"guid-1": "ready", "guid-2": "queued"}
+
+
 def test_adopt_of_a_lost_episode_reads_the_job_that_it_has_first(
     mended: Feedwatch, sandbox: Sandbox, workspace: Workspace
 ) -> None:

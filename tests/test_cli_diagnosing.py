@@ -41,6 +41,9 @@ def test_doctor_finds_a_wrong_key_and_says_which_setting_to_mend(
     assert "401" in said
     assert "FEEDWATCH_API_KEY" in said
     assert "wr0ng" not in said
+    assert "podcast id of show: podcast-1, not asked for" in said, "what was not looked at is told"
+    workspace.set(API_KEY="your-key")
+    assert "placeholder" not in broken(feedwatch), "a sandbox may take any key"
 
 
 def test_doctor_finds_a_wrong_podcast_id_and_says_where_the_right_ones_are(

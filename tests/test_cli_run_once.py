@@ -1,6 +1,6 @@
 """`run --once`: what is submitted, how often, what is waited for, and how it ends."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -301,6 +301,21 @@ def test_status_1_if_the_api_refuses_the_key_and_nothing_is_lost(
     assert "FEEDWATCH_API_KEY" in ended.stderr
     assert feedwatch.states() == {"guid-1": "queued"}
     assert sandbox.submissions == []
+
+
+def test_a_refused_key_keeps_none_waiting_that_waits_for_its_date(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox
+) -> None:
+    workspace.set(API_KEY="wrong", FUTURE_DATED="wait")
+    dated = item(2, when=datetime.now(UTC) + timedelta(days=2))
+    feed_server.publish(dated)
+    ended = feedwatch.once()
+    assert (ended.status, "could not be submitted" in ended.stderr) == (0, False)
+    assert not sandbox.requests
+    feed_server.publish(1, dated)
+    ended = feedwatch.once()
+    assert ended.status == 1
+    assert "1 episode could not be submitted: " in ended.stderr
 
 
 def test_what_is_no_feed_is_a_failed_check_with_a_reason_and_the_next_run_goes_on(

@@ -1,13 +1,17 @@
 """`feedwatch web`, the page beside a daemon, and what the config may say of them."""
 
+import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from feedwatch.cli.assembly import assembled
+from feedwatch.cli.web import beside_daemon
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
 from feedwatch.sandbox.server import Sandbox
@@ -38,6 +42,27 @@ def ask(
     found = (answer.status, answer.read().decode(), cookie)
     connection.close()
     return found
+
+
+def test_what_answers_beside_a_daemon_goes_by_the_clock_of_its_loops(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace.set(LISTEN="127.0.0.1:0", WEB_DECIDE_TOKEN=DECIDE)
+    workspace.set(PUBLIC_LISTEN="127.0.0.1:0", PUBLIC_URL="https://p.example", SERVE_FEEDS="true")
+    caplog.set_level("INFO")
+    settings = load(workspace.config, {})
+    with (
+        beside_daemon(settings) as (metrics, show),
+        assembled(settings, metrics) as (daemon, context),
+    ):
+        at = datetime(2036, 5, 6, tzinfo=UTC)
+        context.clock = lambda: at
+        with show(daemon, context):
+            url = re.search(r"http: listening on (http://\S+)", caplog.text)
+            assert url is not None
+            allowed = {"Authorization": f"Bearer {DECIDE}"}
+            status, body, _ = ask(url[1], "/api/v1/feeds/show/check", {}, **allowed)
+    assert (status, json.loads(body)["due_at"]) == (202, "2036-05-06T00:00:00Z")
 
 
 def test_the_page_beside_a_daemon_decides_for_it(

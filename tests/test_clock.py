@@ -246,7 +246,7 @@ def test_a_job_whose_post_was_under_way_while_the_clock_was_set_is_new(
     one: World, step: timedelta
 ) -> None:
     one.check()
-    claimed = one.submissions._claim("inlet")
+    claimed = one.submissions._claim(one.context.processors["inlet"])
     assert claimed is not None
     set_clock(one, step)
     one.submissions._submit(*claimed)
@@ -466,7 +466,7 @@ def test_a_clock_that_is_slewed_is_believed_at_once() -> None:
 
 def test_a_lease_never_ends_before_its_post_because_the_clock_was_set_back(one: World) -> None:
     one.check()
-    claimed = one.submissions._claim("inlet")
+    claimed = one.submissions._claim(one.context.processors["inlet"])
     assert claimed is not None
     lease = claimed[0].due_at
     assert lease is not None

@@ -257,6 +257,33 @@ def test_all_that_one_key_needs_beside_it_is_told_at_once(
     assert sorted(text.partition(": expected ")[2] for text in found) == sorted(wanted)
 
 
+@pytest.mark.parametrize(
+    ("listen", "public", "is_one"),
+    [
+        ("127.0.0.1:9464", "127.0.0.1:9464", True),
+        ("localhost:9464", "127.0.0.1:9464", True),
+        (":9464", "127.0.0.1:9464", True),
+        ("[::1]:9464", ":9464", True),
+        ("0.0.0.0:9464", "192.0.2.1:9464", True),
+        ("[::]:9464", "192.0.2.1:9464", False),
+        ("127.0.0.1:9464", "127.0.0.1:9465", False),
+        ("127.0.0.1:9464", "192.0.2.1:9464", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+    ],
+)
+def test_one_port_of_one_address_is_not_given_twice(
+    tmp_path: Path, listen: str, public: str, is_one: bool
+) -> None:
+    lines = f"FEEDWATCH_LISTEN={listen}\nFEEDWATCH_PUBLIC_LISTEN={public}\n"
+    told = f"FEEDWATCH_PUBLIC_LISTEN={public!r}: expected another address or port than"
+    try:
+        read(tmp_path, KEY + FEED + lines)
+        found = []
+    except ConfigError as error:
+        found = error.problems
+    assert [text.startswith(told) for text in found] == [True] * is_one
+
+
 def test_that_no_feed_is_there_is_told_beside_what_else_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "config.env"
     path.write_text("FEEDWATCH_API_KEY=your-key-here\nFEEDWATCH_FLOOD_LIMIT=x\n")

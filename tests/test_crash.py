@@ -1,4 +1,7 @@
-"""kill -9 and restores at any instant: nothing lost, nothing sent twice. See docs/crash-test.md."""
+"""kill -9 and restores at any instant: nothing lost, nothing sent twice. See docs/crash-test.md.
+
+One half of the kills falls into worlds with a single step, the other into worlds with two.
+"""
 
 import pytest
 
@@ -18,6 +21,8 @@ def crashed(kills: int, seed: int) -> Figures:
     assert figures.kills >= kills
     assert figures.live_restores
     assert figures.lost_places
+    assert 0 < figures.longer < figures.worlds
+    assert figures.taken["ads"] > figures.taken["enhance"] > 0
     # As many kills fall before a request arrives as after; both must have been tried.
     assert figures.unknown_taken
     assert figures.unknown_not_taken

@@ -19,20 +19,12 @@ from feedwatch.watcher import decisions
 from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.restore import compare, next_import
 from tests.test_ledger import claim_of
-from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, claim_result, new_episode, opened
+from tests.test_store import NOW, POLICY, TARGET, admit, claim_result, new_episode
 from tests.world import World
 from tests.world import world as a_world
 
 SANDBOX, STAGING = "http://127.0.0.1:8010", "https://staging.example:443"
 KEYS = [Key.parse("guid:1"), Key.parse("file:m.example/1.mp3")]
-
-
-@pytest.fixture
-def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 @pytest.fixture

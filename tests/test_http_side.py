@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -379,9 +379,8 @@ def store(tmp_path: Path) -> Any:
 
 def metrics_of(store: Store) -> str:
     metrics = Metrics()
-    metrics.read_from(
-        lambda: HEALTHY, lambda _: Policy(), partial(store.statistics.figures, ["inlet"])
-    )
+    figures = partial(store.statistics.figures, ["inlet"])
+    metrics.read_from(lambda: HEALTHY, lambda _: Policy(), figures, lambda: datetime.now(UTC))
     return metrics.page().decode()
 
 

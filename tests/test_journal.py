@@ -35,6 +35,7 @@ def claim(number: int, **values: object) -> Claim:
         title="Käse & Brot",
         keys=(f"{number:032x}", "f" * 32),
         episode_id=number,
+        posted_for=number,
     )
     return replace(plain, **values)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from feedwatch.core.ledger import (
     outcome_of,
     state_if_paid,
 )
+from feedwatch.core.pipeline import Step
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.claims import ClaimResult, Intent
@@ -35,6 +37,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.imports import meet_claims
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
+from feedwatch.watcher.tasks import polled_task
 from tests.databases import sqlite_only
 from tests.empty_database import empty_database
 from tests.test_store import (
@@ -46,7 +49,6 @@ from tests.test_store import (
     answer,
     claim_result,
     new_episode,
-    opened,
 )
 from tests.world import World, world
 
@@ -141,19 +143,24 @@ def test_every_pair_of_outcomes_means_what_the_table_says() -> None:
     assert finding(one, {"t": other}) is Finding.CONTRADICTED
 
 
+def episode_of(state: State, **values: Any) -> Episode:
+    plain = Episode(
+        feed="show",
+        guid="g",
+        title="Episode",
+        description="",
+        enclosure_url="https://m.example/1.mp3",
+        published_at=NOW,
+        state=state,
+        reason=None,
+        first_seen_at=NOW,
+    )
+    return replace(plain, **values)
+
+
 def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
     for state, outcome in product(State, Outcome):
-        before = Episode(
-            feed="show",
-            guid="g",
-            title="Episode",
-            description="",
-            enclosure_url="https://m.example/1.mp3",
-            published_at=NOW,
-            state=state,
-            reason=None,
-            first_seen_at=NOW,
-        )
+        before = episode_of(state)
         paid = claim_of(outcome=outcome, media_id="m" if outcome is Outcome.ACCEPTED else None)
         after = ledger_lifecycle.imported(before, paid, NOW, POLICY)
         nothing_new = state is State.UNKNOWN and outcome is not Outcome.ACCEPTED
@@ -172,15 +179,30 @@ def test_what_is_imported_moves_every_state_but_those_that_have_a_job() -> None:
             assert after.state is State.UNKNOWN
 
 
+@pytest.mark.parametrize("outcome", [Outcome.OPEN, Outcome.UNKNOWN, Outcome.ACCEPTED])
+@pytest.mark.parametrize("state", [one for one in State if one is not State.READY])
+def test_a_claim_for_a_further_step_moves_whatever_is_at_an_earlier_one(
+    state: State, outcome: Outcome
+) -> None:
+    before = episode_of(state, step=Step.ENHANCE, claim=1, media_id="earlier", overdue=True)
+    media_id = "m" if outcome is Outcome.ACCEPTED else None
+    further = claim_of(number=2, step=Step.ADS, outcome=outcome, media_id=media_id)
+    after = ledger_lifecycle.imported(before, further, NOW, POLICY)
+    assert after is not None
+    assert (after.step, after.claim, after.media_id) == (Step.ADS, 2, media_id)
+    assert (after.source_url, after.overdue) == (before.enclosure_url, False)
+    assert after.state is (State.PROCESSING if media_id else State.UNKNOWN)
+
+
+def test_an_episode_in_doubt_is_about_its_latest_post() -> None:
+    before = episode_of(State.UNKNOWN, claim=2)
+    for number, expected in ((1, None), (2, None), (3, 3)):
+        doubtful = claim_of(number=number, outcome=Outcome.UNKNOWN)
+        after = ledger_lifecycle.imported(before, doubtful, NOW, POLICY)
+        assert (after.claim if after is not None else None) == expected
+
+
 # In the database
-
-
-@pytest.fixture
-def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 def paid(store: Store, given: Answer) -> Claim:
@@ -247,6 +269,24 @@ def test_a_missing_claim_is_met_by_its_episode_and_doubts_what_is_older(store: S
     assert imported.episode_id == episode.id
     (feed,) = store.feeds.all()
     assert (feed.hold_if_published_before, feed.doubted_at, feed.version) == (NOW, NOW, 1)
+
+
+def test_what_was_posted_under_another_id_is_polled_under_that_one(
+    store: Store, tmp_path: Path
+) -> None:
+    (episode,) = admit(store, 1)
+    made = claim_of("guid:1", feed="show", outcome=Outcome.ACCEPTED, media_id="m")
+    made = replace(made, episode_id=episode.id + 7, posted_for=episode.id + 7)
+    take_over(store, made)
+    (imported,) = store.claims.latest(9)
+    found = store.episodes.get(episode.id)
+    assert found is not None
+    task = polled_task(store, found)
+    assert (task.token, task.feed, task.episode_id) == ("t", "show", episode.id + 7)
+    written = Journal([tmp_path / "claims"])
+    written.append_claim(imported)
+    (again,) = written.read()
+    assert again.posted_for == episode.id + 7, "the next restore needs it as well"
 
 
 def test_of_several_claims_the_newest_that_may_be_paid_decides(store: Store) -> None:
@@ -503,7 +543,7 @@ def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its
     watched: World, tmp_path: Path, outcome: Outcome, state: State
 ) -> None:
     """A process that has ended may have written it after the episode was decided otherwise."""
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     before = watched.episode()
     media_id = "n" if state in (State.PROCESSING, State.READY) else None
@@ -534,7 +574,7 @@ def test_a_copy_restored_within_a_comparison_is_compared_at_the_next_one(
     path, copy = tmp_path / "feedwatch.db", tmp_path / "copy.db"
     if older:
         back_up(path, copy)
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     if not older:
         before = watched.episode()
@@ -569,7 +609,7 @@ def back_up(database: Path, to: Path) -> None:
 def test_an_answer_that_comes_after_a_restore_is_not_given_to_the_episode_with_that_id(
     watched: World, tmp_path: Path
 ) -> None:
-    claimed = watched.submissions._claim("inlet")
+    claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     watched.store.close()
     path = tmp_path / "feedwatch.db"
@@ -608,7 +648,7 @@ def test_an_answer_is_in_the_journal_before_the_database_is_asked_to_take_it(
             watched.submit()
     (recorded,) = Journal([tmp_path / "claims"]).read()
     assert recorded.outcome is Outcome.ACCEPTED
-    watched.submissions._unsaved.clear()  # the process ends, and another one begins
+    watched.submissions._answers._unsaved.clear()  # the process ends, and another one begins
     watched.submissions.recover()
     assert watched.episode().media_id == recorded.media_id
 

@@ -198,6 +198,9 @@ def episodes() -> Iterator[Episode]:
             )
     for state, step in itertools.product(State, (Step.ENHANCE, Step.ADS)):
         yield episode(state, reason="r", step=step, source_url="https://h/a.mp3")
+    for state in (State.PROCESSING, State.FAILED):
+        doubted = episode(state, reason="r", step=Step.ENHANCE, cause=Cause.DOUBTED, overdue=True)
+        yield replace(doubted, source_url="https://h/a.mp3")
     yield episode(State.HELD, reason="r", cause=Cause.TAKEN_OUT, missing_since=NOW)
     yield episode(State.SKIPPED, reason="r", cause=Cause.LENGTH, filter_fact="60")
 
@@ -460,6 +463,8 @@ def test_a_cause_goes_with_the_state_that_it_explains() -> None:
         polled_to_its_end = (before.state, after.state) == (State.PROCESSING, State.FAILED)
         if before.cause is Cause.LENGTH:
             continue  # skipped by a filter, and decided anew
+        if Cause.DOUBTED in (before.cause, after.cause):
+            continue
         went_on = (before.step, before.source_url) != (after.step, after.source_url)
         if before.state is after.state is State.QUEUED and went_on:
             continue
@@ -468,6 +473,20 @@ def test_a_cause_goes_with_the_state_that_it_explains() -> None:
             continue
         lost = polled_to_its_end and after.remote_status == "lost"
         assert (after.cause is Cause.LOST) == lost, (before, after)
+
+
+def test_a_doubt_about_what_comes_next_stays_as_long_as_a_job_and_then_holds() -> None:
+    for before, after in ARROWS:
+        if before.cause is not Cause.DOUBTED or after.step is not before.step:
+            continue
+        if after.state in (State.PROCESSING, State.FAILED) and before.media_id == after.media_id:
+            is_new = after.state is State.FAILED and before.state is State.PROCESSING
+            is_lost = is_new and after.remote_status == "lost"
+            assert after.cause is (Cause.LOST if is_lost else Cause.DOUBTED), (before, after)
+    doubted = episode(State.PROCESSING, step=Step.ENHANCE, cause=Cause.DOUBTED)
+    done = Finished(remote_status="Success", url="https://x/1.mp3")
+    after = job_lifecycle.polled(doubted, done, NOW, HOLD, course=Course(Step.ADS))
+    assert (after.state, after.step, after.cause) == (State.HELD, Step.ADS, None)
 
 
 def test_an_overdue_job_is_reported_and_polled_on() -> None:
@@ -608,13 +627,19 @@ CLEAR: list[Answer] = [Accepted("m"), Refused("400")]
 
 def test_status_tells_when_the_read_is_tried_that_resets_the_breaker() -> None:
     tripped = CircuitBreaker(tripped_until=NOW + MINUTE)
-    assert circuit_breaker.next_read(tripped, 1, NOW) == f"at {NOW + MINUTE:%Y-%m-%d %H:%M:%S}Z"
-    assert circuit_breaker.next_read(tripped, 1, NOW + MINUTE) == "now"
-    assert circuit_breaker.next_read(tripped, 0, NOW + MINUTE) == "once an episode is queued"
+    in_a_minute = f"at {NOW + MINUTE:%Y-%m-%d %H:%M:%S}Z"
+    assert circuit_breaker.next_read(tripped, NOW, NOW) == in_a_minute
+    assert circuit_breaker.next_read(tripped, NOW, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(tripped, NOW + 2 * MINUTE, NOW) == (
+        f"at {NOW + 2 * MINUTE:%Y-%m-%d %H:%M:%S}Z"
+    ), "an episode that was deferred for longer"
+    for now in (NOW, NOW + MINUTE):
+        assert circuit_breaker.next_read(tripped, None, now) == "once an episode is due"
     blocked = replace(tripped, blocked=True)
-    assert circuit_breaker.next_read(blocked, 0, NOW + MINUTE) == "now"
-    assert circuit_breaker.next_read(replace(tripped, paused=True), 1, NOW) is None
-    assert circuit_breaker.next_read(CircuitBreaker(), 1, NOW) is None
+    assert circuit_breaker.next_read(blocked, None, NOW) == in_a_minute
+    assert circuit_breaker.next_read(blocked, None, NOW + MINUTE) == "now"
+    assert circuit_breaker.next_read(replace(tripped, paused=True), NOW, NOW) is None
+    assert circuit_breaker.next_read(CircuitBreaker(), NOW, NOW) is None
 
 
 def breaker_after(*answers: tuple[int, Answer]) -> CircuitBreaker:

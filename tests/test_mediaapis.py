@@ -4,8 +4,10 @@ import base64
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event, Lock
 from typing import Any
 
 import httpx
@@ -254,6 +256,44 @@ def test_a_post_whose_token_is_refused_waits_and_the_second_in_a_row_blocks(
             assert (answer.blocked, answer.odd, answer.sent) == (expected, False, True)
         taken(media, DIAGNOSE)
     assert len(api.taken) == 3
+
+
+def test_who_waits_for_a_call_of_another_thread_that_fails_does_not_call_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Noted:
+        """A lock that counts who has come to it."""
+
+        def __init__(self) -> None:
+            self.come, self._lock = 0, Lock()
+
+        def __enter__(self) -> None:
+            self.come += 1
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    waiting, lock, calls = Event(), Noted(), list[int]()
+    bearer = Bearer(httpx.Client(trust_env=False), path="", keys="", lifetime=60)
+    monkeypatch.setattr(bearer, "_lock", lock)
+
+    def fails(_bearer: Bearer, _now: float) -> Later:
+        calls.append(1)
+        waiting.wait(10)
+        return Later("silence", sent=False)
+
+    monkeypatch.setattr(Bearer, "_fetch", fails)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(bearer.fetched)
+        wait_for(lambda: calls)
+        others = [pool.submit(bearer.fetched) for _ in range(2)]
+        wait_for(lambda: lock.come == 3)
+        waiting.set()
+        assert {str(one.result()) for one in (first, *others)} == {str(first.result())}
+    assert len(calls) == 1
+    assert isinstance(bearer.fetched(), Later)
+    assert len(calls) == 2, "who comes later tries again"
 
 
 def test_a_token_that_another_thread_has_renewed_is_kept(api: Sandbox) -> None:

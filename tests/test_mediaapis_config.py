@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from feedwatch.cli.reload import plan_of
+from feedwatch.cli.web import files_scope
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.config.mediaapis import missing_for
+from feedwatch.net.address_scope import Scope
 
 FEED = {
     "API_KEY": "s3cret-of-inlet",
@@ -54,6 +57,19 @@ def test_the_media_apis_have_limits_of_their_own() -> None:
     ).mediaapis.policy
     assert (media.poll_interval, media.job_deadline) == (timedelta(minutes=2), timedelta(hours=6))
     assert (media.max_concurrent_jobs, media.max_submissions_per_day) == (2, 9)
+
+
+def test_processed_files_may_be_as_private_as_the_api_and_the_outputs_of_now() -> None:
+    assert plan_of(read()).file_addresses == ("https://api.studio.inlet.fm",)
+    for host, scope in (
+        ("cdn.example.org", Scope.PUBLIC),
+        ("10.1.2.3", Scope.PRIVATE),
+        ("127.0.0.1:9", Scope.LOOPBACK),
+        ("localhost", Scope.LOOPBACK),
+        ("169.254.169.254", Scope.LOOPBACK),
+    ):
+        settings = read(**WHOLE | {"MEDIAAPIS_PUBLIC_URL": f"http://{host}/{{token}}"})
+        assert max(map(files_scope, plan_of(settings).file_addresses)) is scope
 
 
 def test_a_short_poll_interval_is_for_this_machine_alone() -> None:

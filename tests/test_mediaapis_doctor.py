@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from feedwatch.cli import doctor_mediaapis
-from feedwatch.cli.assembly import mediaapis
+from feedwatch.cli.assembly import mediaapis, usable
 from feedwatch.cli.doctor import findings_of
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.load import load
@@ -108,6 +108,18 @@ def test_doctor_looks_at_the_apis_that_a_pipeline_needs(sandbox: Sandbox, tmp_pa
         checks = [one.check for one in findings_of(settings, notify=False)]
         both = ("API key", "Media APIs: token")
         assert [check for check in checks if check in both] == looked_at
+
+
+def test_an_api_whose_keys_are_here_is_usable_also_where_no_pipeline_has_its_steps(
+    sandbox: Sandbox,
+) -> None:
+    for keys, names in (
+        ({}, ["inlet", "mediaapis"]),  # jobs of before may be under way
+        ({"MEDIAAPIS_SECRET": None}, ["inlet"]),
+        ({"MEDIAAPIS_SECRET": None, "PIPELINE": "enhance,ads"}, ["inlet", "mediaapis"]),
+    ):
+        given = settings_at(sandbox, **keys)
+        assert list(usable(load(None, given, needs_key=False))) == names
 
 
 def test_without_key_and_secret_there_is_no_processor(sandbox: Sandbox) -> None:

@@ -1,5 +1,6 @@
 """What `check` and `doctor` know before a start: of the journal, and of a sandbox's episodes."""
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -33,9 +34,37 @@ def test_check_of_a_lost_database_says_what_the_journal_has_paid_and_what_is_hel
     assert said["guid-1"].endswith("as the journal has it: becomes processing")
     assert said["guid-2"].startswith("hold: published before ")
     assert {path: path.read_bytes() for path in workspace.folder.glob("*.*")} == before
-    assert feedwatch.once().status == 4
+    ended = feedwatch.once()
+    assert ended.status == 4
     assert feedwatch.states() == {"guid-1": "ready", "guid-2": "held"}
     assert len(sandbox.submissions) == 1
+    assert "feed show: 0 new to submit, 1 held, 0 skipped" in ended.stderr, "one waits, not two"
+    assert numbers_of_import(ended.stderr) == [1, 0, 0, 1, 0]
+
+
+def test_the_numbers_of_an_import_add_up(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox
+) -> None:
+    assert feedwatch.once().status == 0
+    copy = back_up(workspace)
+    body = '{"error":"Bad","message":"too short"}'
+    sandbox.faults.add(Fault("submit", "status", status=400, body=body))
+    feed_server.publish(2, 1)
+    assert feedwatch.once().status == 1
+    feedwatch.here("retry", "--again", 1, "--yes")
+    feedwatch.here("retry", feedwatch.episode("guid-2")["id"], "--yes")
+    assert feedwatch.once().status == 0
+    put_back(workspace, copy)
+    said = numbers_of_import(feedwatch.once().stderr)
+    assert said == [3, 0, 0, 1, 2], "one for a ready episode, and a refused one"
+
+
+def numbers_of_import(log: str) -> list[int]:
+    """Claims, and of these polled, in doubt, not met and without an effect."""
+    (line,) = (one for one in log.splitlines() if "the journal has" in one)
+    numbers = [int(number) for number in re.findall(r"(?:has|:) (\d+)", line)]
+    assert numbers[0] == sum(numbers[1:]), line
+    return numbers
 
 
 def test_check_says_known_of_what_first_run_alone_would_skip_since_it_becomes_ready(

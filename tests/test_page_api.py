@@ -164,6 +164,8 @@ def test_a_step_is_repeated_or_passed_over_where_the_body_says_so(
     assert get(client, f"/episodes/{number}")["steps"] == []
     path, start = f"/episodes/{number}/retry", {"json": {"from": "ads"}}
     assert post(client, f"{path}?dry_run=true", json={"from": "add"})[0] == 400
+    for unread in ({"data": b'{"from": "ads"'}, {"json": ["from"]}):  # else it would be another one
+        assert post(client, f"{path}?dry_run=true", **unread)[0] == 400
     assert post(client, f"{path}?dry_run=true", json={"from": "enhance"})[0] == 409
     status, would = post(client, f"{path}?dry_run=true", **start)
     assert (status, would["costs_money"]) == (200, True)

@@ -130,6 +130,19 @@ def test_a_file_that_nobody_can_read_is_not_handed_on(world: Scene) -> None:
     assert posts(world) == ["enhance"]
 
 
+def test_a_job_is_followed_to_its_end_though_no_pipeline_has_its_step_any_more(
+    slow: Scene,
+) -> None:
+    configure(slow, "enhance,ads")
+    slow.feedwatch.here("run", "--once", "--timeout", 0)
+    assert posts(slow) == ["enhance"]
+    slow.workspace.set(PIPELINE="ads")
+    slow.feedwatch.once("--timeout", 60)
+    assert slow.feedwatch.states() == {"guid-1": "ready"}
+    assert ended(slow) == [("enhance", "done"), ("ads", "done")]
+    assert posts(slow) == ["enhance", "ads"]
+
+
 def test_a_pipeline_without_ads_needs_nothing_of_the_other_api(world: Scene) -> None:
     configure(world, "enhance")
     world.workspace.set(API_KEY=None, API_URL=None, FEEDS__SHOW__PODCAST_ID=None)

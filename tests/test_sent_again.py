@@ -75,6 +75,17 @@ def test_it_is_sent_once_more_and_then_stays_ready_by_its_new_job(ready: World) 
     ]
 
 
+def test_attempts_are_counted_from_the_decision_on(ready: World) -> None:
+    assert ready.episode().attempts == 1
+    send_again(ready)
+    assert ready.episode().attempts == 0
+    ready.sandbox.faults.add(Fault("submit", "status", status=429))
+    for attempts in (1, 2):
+        ready.submit()
+        assert ready.episode().attempts == attempts
+        ready.later(hours=1)
+
+
 def test_the_history_keeps_the_first_job_and_its_address_and_who_decided(ready: World) -> None:
     before = ready.episode()
     send_again(ready)

@@ -583,7 +583,7 @@ class Files(Loopback):
             facts=None,
         )
         with client(Cancellation()) as http:
-            return ProcessedFiles(http, most, lambda: NOW).ask([episode])[1]
+            return ProcessedFiles(http, lambda: most, lambda: NOW).ask([episode])[1]
 
 
 def test_length_and_type_are_what_the_files_server_says() -> None:

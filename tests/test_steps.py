@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -310,7 +311,7 @@ def test_a_step_is_passed_over_by_a_person_and_the_next_has_its_input(both: Pipe
 def test_a_late_answer_to_a_step_that_was_passed_over_moves_nothing(both: Piped) -> None:
     one = both.world
     one.check()
-    claimed = one.submissions._claim("mediaapis")
+    claimed = one.submissions._claim(one.context.processors["mediaapis"])
     assert claimed is not None
     one.later(minutes=4)
     one.submissions.recover()
@@ -440,14 +441,32 @@ def test_without_its_processor_a_step_waits_and_its_jobs_are_polled_later(both: 
     assert one.episode().state is State.READY
 
 
-def test_a_restored_database_takes_over_the_step_that_was_paid_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("was", [State.QUEUED, State.SUBMITTING, State.PROCESSING])
+def test_a_restored_database_takes_over_the_step_that_was_paid_last(
+    tmp_path: Path, was: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Helper.submit
+
+    def copy() -> None:
+        assert (loops.episode().state, loops.episode().step) == (was, Step.ENHANCE)
+        with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+            db.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+
+    def submitted(*arguments: Any) -> Any:
+        copy()
+        return submit(*arguments)
+
     with piped(tmp_path, "enhance,ads") as one:
         loops = one.world
         loops.context.journal = Journal([tmp_path / "claims"], loops.store.claims.database_id().id)
         loops.submissions.recover()
         loops.check()
-        with closing(sqlite3.connect(tmp_path / "a.db")) as db:
-            db.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+        if was is State.SUBMITTING:
+            monkeypatch.setattr(Helper, "submit", submitted)
+        else:
+            for _ in range(was is State.PROCESSING):
+                loops.submit()
+            copy()
         one.run()
         assert loops.episode().state is State.READY
         loops.end()
@@ -468,6 +487,8 @@ def test_a_restored_database_takes_over_the_step_that_was_paid_last(tmp_path: Pa
             found.run()
             assert again.episode().state is State.READY
             assert found.posts == (1, 1)
+            jobs = [(one.step.value, one.media_id) for one in again.store.claims.latest(9)]
+            assert jobs == [("enhance", "job-1"), ("ads", *loops.sandbox.jobs)]
         finally:
             stack.close()
             again.end()

@@ -4,7 +4,6 @@ import itertools
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -51,14 +50,6 @@ def opened(path: Path, *, may_create: bool = True) -> Store:
 @pytest.fixture
 def path(tmp_path: Path, both_databases: str) -> Path:
     return tmp_path / "feedwatch.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = opened(path)
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 def new_episode(number: int = 1, **values: object) -> Episode:

@@ -16,6 +16,7 @@ from feedwatch.core.schedule import DAY, HOUR, MINUTE
 from feedwatch.core.settings import FeedConfig, FutureDated, Rules
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.parse import parse
+from feedwatch.sandbox.faults import Fault
 from feedwatch.watcher import decisions
 from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.restore import NextImport
@@ -133,6 +134,10 @@ def test_a_date_more_than_a_month_ahead_counts_as_not_stated(
     publish(show, when)
     (body,) = show.sandbox.taken
     assert body.get("publishedDate") is None
+    said = show.store.episodes.history(show.episode("guid-3").id)[0].reason
+    assert said == (
+        f"new; its date, {when:%Y-%m-%d}, is more than 30 days ahead and counts as not stated"
+    )
 
 
 def test_a_new_episode_waits_for_the_delay_from_when_it_was_first_seen(show: World) -> None:
@@ -204,6 +209,36 @@ def test_one_pass_does_not_stay_for_what_waits(show: World) -> None:
     assert claims.may_claim_later(name, show.now, show.policy), "it is due now"
 
 
+def test_what_waits_for_its_date_is_not_counted_among_what_an_outage_keeps_waiting(
+    show: World,
+) -> None:
+    show.sandbox.faults.add(Fault(on="any", kind="status", status=503, times=None))
+    dated = item(3, when=show.now + timedelta(days=10))
+
+    def unsent(*items: str | int) -> int:
+        show.feeds.publish(*items, 1, 2)
+        show.later(hours=1)
+        show.check()
+        show.submit()
+        found = show.store.statistics.unsent(show.now)
+        assert (found.due_at is None) == (found.episodes == 0)
+        return found.episodes
+
+    name = "inlet"
+    assert unsent(dated) == 0
+    assert show.store.breakers.get(name).tripped_until is None, "nothing was read for its sake"
+    assert unsent(dated, item(4, when=show.now)) == 1
+    assert show.store.breakers.get(name).tripped_until is not None
+    assert unsent(dated, item(4, when=show.now), item(5, when=show.now + timedelta(days=9))) == 1
+
+
+def test_after_a_clock_that_was_set_back_what_is_due_is_due_now(show: World) -> None:
+    show.sandbox.faults.add(Fault(on="any", kind="status", status=503, times=None))
+    publish(show, show.now)
+    show.now -= timedelta(days=90)
+    assert show.store.statistics.unsent(show.now) == (1, show.now)
+
+
 def test_a_dry_run_says_until_when_an_item_would_wait(show: World) -> None:
     body = rss(item(3, when=show.now + timedelta(days=10)), 1, 2)
     parsed = parse(Document(body=body, url=show.sources[0].url), ["audio/*"])
@@ -213,6 +248,18 @@ def test_a_dry_run_says_until_when_an_item_would_wait(show: World) -> None:
     found = decisions_for(show.store, feed, source, parsed, apis, show.now, NextImport())
     waits = "new; waits until 2026-12-01 12:00:00Z, the date that its publisher states"
     assert (found[0].verdict, found[0].reason) == ("submit", waits)
+
+
+def test_a_dry_run_says_why_an_item_would_not_wait_for_its_date(show: World) -> None:
+    parsed = parse(Document(body=rss(item(3, when=NEVER), 1, 2), url=show.feeds.url), ["audio/*"])
+    assert isinstance(parsed, ParsedFeed)
+    (feed,) = show.store.feeds.all()
+    source, apis = show.sources[0], show.context.apis
+    found = decisions_for(show.store, feed, source, parsed, apis, show.now, NextImport())
+    assert (found[0].verdict, found[0].reason) == (
+        "submit",
+        "new; its date, 2038-01-01, is more than 30 days ahead and counts as not stated",
+    )
 
 
 def test_a_date_that_is_put_ahead_again_and_again_is_waited_for_no_longer_than_a_month(

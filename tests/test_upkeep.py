@@ -2,7 +2,6 @@
 
 import sqlite3
 import stat
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.store.upkeep import Upkeep
 from tests.support import Feedwatch, Workspace
-from tests.test_store import DAY, NOW, POLICY, SOURCE, admit, answer, claim, opened
+from tests.test_store import DAY, NOW, POLICY, admit, answer, claim
 
 # backup
 
@@ -63,6 +62,19 @@ def test_a_folder_gets_a_file_named_by_the_time_and_nothing_else(
     (copy,) = folder.iterdir()
     assert copy.match("feedwatch-*Z.db")
     assert count(copy) == 1
+
+
+def test_what_ends_in_a_slash_is_a_folder_and_must_be_there(
+    finished: Feedwatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copies"
+    ended = finished.here("backup", f"{folder}/")
+    assert ended.status == 1
+    assert f"there is no folder {folder}/: make it" in ended.stderr
+    assert not folder.exists()
+    folder.mkdir()
+    assert finished.here("backup", f"{folder}/").status == 0
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_no_file_is_written_over_unasked(finished: Feedwatch, tmp_path: Path) -> None:
@@ -115,14 +127,6 @@ def test_what_is_no_file_is_copied_by_its_own_means(tmp_path: Path) -> None:
 
 
 # prune
-
-
-@pytest.fixture
-def store(tmp_path: Path, both_databases: str) -> Iterator[Store]:
-    store = opened(tmp_path / "feedwatch.db")
-    store.feeds.sync([SOURCE], {"show": NOW})
-    yield store
-    store.close()
 
 
 def finish(store: Store, then: timedelta) -> int:

@@ -138,7 +138,9 @@ def test_a_submission_whose_process_died_is_in_doubt_once_its_lease_has_run_out(
 ) -> None:
     world.feeds.publish(2, 1)
     world.check()
-    claimed = world.submissions._claim("inlet")  # and then the process dies
+    claimed = world.submissions._claim(
+        world.context.processors["inlet"]
+    )  # and then the process dies
     assert claimed is not None
     world.restart()
     world.later(minutes=1)
@@ -153,7 +155,7 @@ def test_a_submission_whose_process_died_is_in_doubt_once_its_lease_has_run_out(
 def test_an_answer_that_comes_after_its_lease_is_not_lost(world: World) -> None:
     world.feeds.publish(1)
     world.check()
-    claimed = world.submissions._claim("inlet")
+    claimed = world.submissions._claim(world.context.processors["inlet"])
     assert claimed is not None
     world.later(minutes=10)
     world.submit()
@@ -184,7 +186,7 @@ def test_the_deadline_of_a_post_is_counted_from_before_its_claim_is_committed(
     world.feeds.publish(1)
     world.check()
     begun = moment()
-    claimed = world.submissions._claim("inlet")
+    claimed = world.submissions._claim(world.context.processors["inlet"])
     assert claimed is not None
     assert begun.boot < claimed.at.boot < moment().boot
 

@@ -15,11 +15,12 @@ from feedwatch.core import websub
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Links
 from feedwatch.core.settings import FeedConfig
-from feedwatch.core.websub import Mode, Step, Subscription, Topic
+from feedwatch.core.websub import Mode, Push, Step, Subscription, Topic
 from feedwatch.feeds.links import links_of
 from feedwatch.net.client import client
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
+from feedwatch.watcher import overview
 from feedwatch.watcher.websub import Callback, WebSub
 from feedwatch.web.public import public_application
 from feedwatch.web.public_side import PublicSide
@@ -322,6 +323,30 @@ def test_a_private_feed_tells_no_hub_its_address(one: PushedWorld, hub: Hub) -> 
     one.restart()
     one.begin()
     assert hub.requests == []
+    assert one.store.subscriptions.topics()
+    assert overview.topics(one.store, one.sources) == {}
+
+
+def test_a_feed_that_became_private_counts_no_longer(one: PushedWorld) -> None:
+    one.begin()
+    assert overview.push(one.store, one.sources, one.now) == Push(named=1, subscribed=1, errors=())
+    one.is_private = True
+    one.restart()
+    assert overview.push(one.store, one.sources, one.now) == Push(named=0, subscribed=0, errors=())
+
+
+def test_what_was_not_saved_is_not_logged(
+    one: PushedWorld, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(one.store.subscriptions, "save", lambda *_: None)
+    pending = one.store.subscriptions.add(
+        subscription(feed_id=1, hub="http://h/", topic=TOPIC, scope=0, pending=Mode.SUBSCRIBE)
+    )
+    callback = one.side.callback
+    assert callback is not None
+    assert not callback.verify(pending.token, "subscribe", TOPIC, None)
+    assert "subscribed" not in caplog.text
 
 
 def test_a_hub_more_private_than_its_feed_is_not_asked(one: PushedWorld, hub: Hub) -> None:

@@ -70,6 +70,7 @@ class Api(NamedTuple):
     connect: Callable[[Settings, Cancellation, Surroundings], AbstractContextManager[Processor]]
     address: Callable[[Settings], str]  # of the API
     access: Callable[[Settings], object]  # with another one, it takes another client
+    has_keys: Callable[[Settings], bool]
 
 
 def _counted(name: str, around: Surroundings) -> dict[str, list[Callable[[httpx.Response], None]]]:
@@ -146,23 +147,29 @@ APIS: Mapping[str, Api] = {
         connect=api,
         address=lambda settings: settings.api_url,
         access=lambda settings: (settings.api_url, settings.api_key),
+        has_keys=lambda settings: settings.api_key is not None,
     ),
     MediaApis.name: Api(
         connect=mediaapis,
         address=lambda settings: settings.mediaapis.url,
         access=lambda settings: replace(settings.mediaapis, policy=Policy()),
+        has_keys=lambda settings: None not in (settings.mediaapis.key, settings.mediaapis.secret),
     ),
 }
 
 
-def needed(settings: Settings) -> dict[str, Api]:
-    """The media APIs that the feeds' pipelines need."""
-    return {name: APIS[name] for name in processors_of(settings.sources)}
+def usable(settings: Settings) -> dict[str, Api]:
+    """The media APIs that the feeds' pipelines need, and those whose keys are here all the same.
+
+    Of the latter, jobs may be under way whose step is in no pipeline any more.
+    """
+    needed = processors_of(settings.sources)
+    return {name: one for name, one in APIS.items() if name in needed or one.has_keys(settings)}
 
 
 def apis_of(settings: Settings) -> dict[str, str]:
     """The scheme, host and port of each media API, by its processor's name."""
-    return {name: origin(one.address(settings)) for name, one in needed(settings).items()}
+    return {name: origin(one.address(settings)) for name, one in usable(settings).items()}
 
 
 @contextmanager
@@ -170,7 +177,7 @@ def processors(settings: Settings) -> Iterator[dict[str, Processor]]:
     """The media APIs whose keys this process has, to ask them for jobs."""
     with ExitStack() as stack:
         found: dict[str, Processor] = {}
-        for name, one in needed(settings).items():
+        for name, one in usable(settings).items():
             with suppress(ConfigError):
                 found[name] = stack.enter_context(
                     one.connect(settings, Cancellation(), Surroundings())
@@ -251,7 +258,7 @@ def assembled(
         _open(store, channels)
 
         def connect(settings: Settings, name: str) -> Processor:
-            made = needed(settings)[name].connect(settings, cancellation, around)
+            made = usable(settings)[name].connect(settings, cancellation, around)
             processor = clients.enter_context(made)
             return metrics.counting(processor) if metrics is not None else processor
 
@@ -260,7 +267,7 @@ def assembled(
         keep_documents(store, plan_of(settings), now)
         context = Context(
             store=store,
-            processors={name: connect(settings, name) for name in needed(settings)},
+            processors={name: connect(settings, name) for name in usable(settings)},
             plan=plan_of(settings),
             journal=Journal(journal_places(settings, store.path), store.claims.database_id().id),
         )
@@ -287,7 +294,7 @@ def assembled(
 
 def access_of(settings: Settings) -> dict[str, object]:
     """What each media API is reached by, by its processor's name."""
-    return {name: one.access(settings) for name, one in needed(settings).items()}
+    return {name: one.access(settings) for name, one in usable(settings).items()}
 
 
 def _open(store: Store, channels: Sequence[Channel]) -> None:

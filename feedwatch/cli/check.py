@@ -79,7 +79,8 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
             )
             for source, looked in zip(sources, looks, strict=True):
                 feed = known[source.name]
-                results.append(result_of(settings, store, feed, source, looked, coming))
+                now = datetime.now(UTC)
+                results.append(result_of(settings, store, feed, source, looked, coming, now))
                 if shows_progress():
                     say(f"{len(results)}/{len(sources)} {source.name}")
     if as_json:
@@ -119,12 +120,13 @@ def result_of(
     source: FeedConfig,
     looked: Look,
     coming: NextImport,
+    now: datetime,
 ) -> Result:
     """What becomes of the items that a look at the feed gave."""
     outcome = looked.outcome
     if not isinstance(outcome, ParsedFeed) or not outcome.items:
         return source, [], error_of(outcome)
-    apis, now = apis_of(settings), datetime.now(UTC)
+    apis = apis_of(settings)
     return source, decisions_for(store, feed, source, outcome, apis, now, coming), None
 
 

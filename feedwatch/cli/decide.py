@@ -202,7 +202,8 @@ def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> N
 def _remark(proposal: Proposal) -> None:
     for before, after in proposal.done:
         if after.state is State.READY:
-            say(f"episode {before.id} is ready, its job is done: {after.processed_url}")
+            text = "its job is done, so it becomes ready and is not paid for again"
+            say(f"episode {before.id}: {text}: {after.processed_url}")
         else:
             say(f"episode {before.id} goes on, its job is done: {after.reason}")
     for warning in proposal.warnings:

@@ -22,6 +22,7 @@ from feedwatch.core import events
 from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome
+from feedwatch.core.pipeline import processors_of
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import feed_key
 from feedwatch.core.status import Finding
@@ -42,9 +43,8 @@ from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
-from feedwatch.store.store import Store
 from feedwatch.watcher.checks import look
-from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push
+from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push, topics
 from feedwatch.watcher.restore import NextImport
 
 CLOCK_MAY_DIFFER = timedelta(minutes=2)
@@ -81,7 +81,7 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
 def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     """What `doctor` finds, one after another."""
     missing = [] if settings.sources else ["add a feed: FEEDWATCH_FEEDS__NAME__URL"]
-    left = [*placeholder_key(settings.api_key), *placeholders(settings.sources)]
+    left = [*placeholder_key(settings.api_key, settings.api_url), *placeholders(settings.sources)]
     yield Finding(
         "config",
         f"{settings.path or 'the environment'}, {counted(len(settings.sources), 'feed')}",
@@ -93,10 +93,11 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     with client(cancellation, settings.proxy) as http:
         apis = apis_of(settings)
         yield _clock(http, next(iter(apis.values()), settings.api_url))
-    if INLET in apis:
+    needed = processors_of(settings.sources)
+    if INLET in needed:
         with api(settings, cancellation) as inlet:
             yield from _api(inlet, settings)
-    if MEDIAAPIS in apis:
+    if MEDIAAPIS in needed:
         yield from mediaapis_findings(settings, cancellation)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
@@ -128,7 +129,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
             )
             yield Finding("database", *_writable(path, found))
             yield from _lacking(coming_import(settings, store))
-            yield from _push(settings, push(store, datetime.now(UTC)), store)
+            found_push = push(store, settings.sources, datetime.now(UTC))
+            yield from _push(settings, found_push, len(topics(store, settings.sources)))
             sandboxed = only_at_a_sandbox(store, apis_of(settings))
             if sandboxed is not None:
                 yield Finding("sandbox", sandboxed, OWN_DATABASE)
@@ -136,9 +138,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", str(error), "see the message")
 
 
-def _push(settings: Settings, found: Push | None, store: Store) -> Iterator[Finding]:
-    """Whether feeds that name a hub are subscribed to it."""
-    named = len(store.subscriptions.topics())
+def _push(settings: Settings, found: Push | None, named: int) -> Iterator[Finding]:
+    """Whether the feeds that name a hub, so many, are subscribed to it."""
     if not named:
         return
     if not settings.hears_hubs:
@@ -226,6 +227,9 @@ def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
     if failure is not None:
         mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
         yield Finding("API key", failure.reason, mend)
+        for source in settings.sources:
+            name = f"podcast id of {source.name}"
+            yield Finding(name, f"{source.podcast_id}, not asked for", "mend the API key first")
         return
     yield Finding("API key", f"taken by {settings.api_url}")
     for source in sources:

@@ -40,7 +40,7 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
-from feedwatch.core.pipeline import processors_of
+from feedwatch.core.pipeline import Step, processors_of
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
 from feedwatch.watcher import overview
@@ -198,6 +198,8 @@ def _hint(episode: Episode) -> str | None:
             )
         case State.FAILED | State.SKIPPED:
             return f"To submit it: feedwatch retry {episode.id}."
+        case State.PROCESSING if episode.overdue and episode.step is not Step.ADS:
+            return f"To go on without this step: feedwatch skip --step {episode.id}."
     return None
 
 
@@ -251,7 +253,7 @@ def _print_status(status: Status, now: datetime) -> None:
     for api in status.processors:
         submissions = processor_json(api)
         name = f"{api.name}: " if len(status.processors) > 1 else ""
-        state = submissions_in_words(api.breaker, api.queued, now)
+        state = submissions_in_words(api.breaker, api.next_due_at, now)
         tell(
             f"submissions  {name}{state}; {submissions['last_24_hours']} of "
             f"{submissions['per_day']} in 24 hours, {submissions['live_jobs']} of "

@@ -14,17 +14,20 @@ LEAST_DAYS = 30  # the limit of submissions looks back for one day; a person, fo
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path())
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.pass_obj
-def backup(config: Path | None, *, path: Path, force: bool) -> None:
+def backup(config: Path | None, *, path: str, force: bool) -> None:
     """Copy the SQLite database to a file, while the daemon runs.
 
-    PATH is that file, or a folder, where the copy is named after the present time. docs/backup.md
-    says how to put it back.
+    PATH is that file, or a folder, where the copy is named after the present time. With a slash at
+    its end it can only be a folder. docs/backup.md says how to put it back.
     """
-    now = datetime.now(UTC)
-    copy = path / f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db" if path.is_dir() else path
+    now, copy = datetime.now(UTC), Path(path)
+    if copy.is_dir():
+        copy /= f"feedwatch-{now:%Y%m%dT%H%M%SZ}.db"
+    elif path.endswith("/"):
+        stop(f"there is no folder {path}: make it (`install -d -m 0700 {path}`), or name a file")
     if not copy.parent.is_dir() or not copy.name:
         stop(f"there is no folder {copy.parent}")
     if copy.exists() and not copy.is_file():

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from feedwatch.config.changes import changes
 from feedwatch.config.errors import ConfigError
@@ -28,12 +28,13 @@ log = logging.getLogger("feedwatch")
 
 def plan_of(settings: Settings) -> Plan:
     """What the loops need of the config."""
-    sources = {one.name: one for one in settings.sources}
+    sources, outputs = {one.name: one for one in settings.sources}, settings.mediaapis.public_url
     return Plan(
         sources=sources,
         policy=settings.policy,
         policies={MEDIAAPIS: settings.mediaapis.policy},
         serves_feeds=settings.serve_feeds,
+        file_addresses=(settings.api_url, *([outputs] if outputs is not None else [])),
     )
 
 
@@ -99,28 +100,26 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before, context = self._settings, self._context
-        store, now, old = context.store, datetime.now(UTC), context.processors
+        store, now, processors = context.store, context.clock(), context.processors
         changed = [one for one in fresh.sources if before.source(one.name) not in (None, one)]
-        was, access = self._access_of(before), self._access_of(fresh)
-        anew = {name for name in access if access[name] != was.get(name) or name not in old}
-        if anew or access.keys() != old.keys():
-            context.processors = {
-                name: self._connect(fresh, name) if name in anew else old[name] for name in access
+        was, access, plan = self._access_of(before), self._access_of(fresh), plan_of(fresh)
+        anew = {name for name in access if access[name] != was.get(name) or name not in processors}
+        if anew or access.keys() != processors.keys():
+            processors = {
+                name: self._connect(fresh, name) if name in anew else processors[name]
+                for name in access
             }
-        try:
-            for name in sorted(anew):
-                store.breakers.change(
-                    name, lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now)
-                )
-            store.feeds.make_due(now, [one.name for one in changed])
-            with context.steady:
-                # The last thing that can fail is this one transaction.
-                store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
-                formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
-                know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
-                context.plan = plan_of(fresh)
-            keep_documents(store, context.plan, now)
-        except StoreError:
-            context.processors = old
-            raise
+        for name in sorted(anew):
+            store.breakers.change(
+                name, lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now)
+            )
+        store.feeds.make_due(now, [one.name for one in changed])
+        with context.steady:
+            # The last thing that can fail is this one transaction.
+            store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
+            formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
+            know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
+            # Both at once: what the plan says of feeds holds for the API that it names.
+            context.processors, context.plan = processors, plan
         self._settings = fresh
+        keep_documents(store, plan, now)

@@ -105,7 +105,7 @@ def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: flo
         signal_at_end, status = Signal.DOWN, FAILED
         try:
             settled = daemon.run_once(timeout, Progress(context.store))
-            status = _status_of_once(settings, context.store, begun, settled=settled)
+            status = _status_of_once(settings, context, begun, settled=settled)
             context.store.passes.end(number, time.monotonic() - began, status)
             # A feed that fails, or an episode that waits for somebody, is told by other means.
             signal_at_end = Signal.DOWN if status == FAILED else Signal.UP
@@ -122,8 +122,9 @@ def _tell(heartbeat: HeartbeatUrl | None, what: Signal, message: str = "") -> No
         log.warning("FEEDWATCH_HEARTBEAT_URL does not work: %s", failure)
 
 
-def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settled: bool) -> int:
+def _status_of_once(settings: Settings, context: Context, begun: datetime, *, settled: bool) -> int:
     """Say how `run --once` ended, and choose its exit status."""
+    store = context.store
     feeds = configured_feeds(store, settings.sources)
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
@@ -141,10 +142,10 @@ def _status_of_once(settings: Settings, store: Store, begun: datetime, *, settle
     resting = [feed for feed in feeds.values() if feed.missing_podcast is not None]
     for feed in resting:
         say(f"feed {feed.name}: {missing_podcast_in_words(feed.name, feed.missing_podcast or '')}")
-    stopped = bool(states[State.QUEUED]) and breaker.tripped_until is not None
+    unsent = store.statistics.unsent(context.clock()).episodes
+    stopped = bool(unsent) and breaker.tripped_until is not None
     if stopped:
-        unsent = counted(states[State.QUEUED], "episode")
-        say(f"{unsent} could not be submitted: {breaker.reason}")
+        say(f"{counted(unsent, 'episode')} could not be submitted: {breaker.reason}")
     for pause in pauses(store, settings.sources):
         say(pause)
     if failing:

@@ -83,7 +83,7 @@ def web(config: Path | None) -> None:
         with (
             served(settings, source) as site,
             public(settings) as side,
-            feeds_served(settings, side, store, lambda: plan),
+            feeds_served(settings, side, store, lambda: plan, lambda: datetime.now(UTC)),
         ):
             if site is not None:
                 site.parts = parts_alone(settings, store)
@@ -109,13 +109,16 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
 
         @contextmanager
         def show(daemon: Daemon, context: Context) -> Iterator[None]:
-            with feeds_served(settings, side, context.store, lambda: context.plan):
+            def clock() -> datetime:
+                return context.clock()
+
+            with feeds_served(settings, side, context.store, lambda: context.plan, clock):
                 if side is not None and callbacks is not None:
                     callbacks.begin(context.store)
                     side.callbacks = callbacks
                 monitored.begin(daemon, context)
                 if site is not None:
-                    site.parts = parts_of_daemon(settings, context)
+                    site.parts, site.clock = parts_of_daemon(settings, context), clock
                 yield
 
         yield Surroundings(metrics, callbacks.address if callbacks is not None else None), show
@@ -163,18 +166,26 @@ def public(settings: Settings) -> Iterator[PublicSide | None]:
 
 @contextmanager
 def feeds_served(
-    settings: Settings, side: PublicSide | None, store: Store, plan: Callable[[], Plan]
+    settings: Settings,
+    side: PublicSide | None,
+    store: Store,
+    plan: Callable[[], Plan],
+    clock: Callable[[], datetime],
 ) -> Iterator[None]:
     """Answer on the public side: render the feeds that are served, and hear the hubs."""
     if side is not None and settings.hears_hubs:
-        side.callback = Callback(store, lambda: plan().sources, lambda: datetime.now(UTC))
+        side.callback = Callback(store, lambda: plan().sources, clock)
     if side is None or settings.public_url is None or not settings.serve_feeds:
         yield
         return
     cancellation = Cancellation()
     with feed_client(settings, cancellation) as http:
-        files = ProcessedFiles(http, files_scope(settings.api_url), lambda: datetime.now(UTC))
-        feeds = ServedFeeds(store, plan, files, settings.public_url, lambda: datetime.now(UTC))
+
+        def most() -> Scope:
+            return max(map(files_scope, plan().file_addresses), default=Scope.PUBLIC)
+
+        files = ProcessedFiles(http, most, clock)
+        feeds = ServedFeeds(store, plan, files, settings.public_url, clock)
         with feeds:
             side.feeds = feeds
             try:
@@ -183,9 +194,12 @@ def feeds_served(
                 cancellation.stop_in(0)
 
 
-def files_scope(api_url: str) -> Scope:
-    """How private the address of a processed file may be: as the media API's own by its URL."""
-    host = urlsplit(api_url).hostname or ""
+def files_scope(address: str) -> Scope:
+    """How private a processed file may be for this address of an API or its output in the config.
+
+    As private as the address says by itself; a name, whatever it leads to, is a public one.
+    """
+    host = urlsplit(address).hostname or ""
     if host == "localhost":
         return Scope.LOOPBACK
     try:
@@ -251,7 +265,7 @@ def _parts(
     adopt: Callable[[int, str, datetime], Proposal],
     retry: Callable[[int, datetime], Proposal],
 ) -> Parts:
-    def dry_run(source: FeedConfig) -> DryRun:
+    def dry_run(source: FeedConfig, now: datetime) -> DryRun:
         known = configured_feeds(store, [source])[source.name]
         with feed_client(settings, Cancellation()) as http, Parser() as parser:
             looked = look(
@@ -262,7 +276,7 @@ def _parts(
                 is_first=known.baseline_at is None,
             )
         coming = coming_import(settings, store)
-        _, found, error = result_of(settings, store, known, source, looked, coming)
+        _, found, error = result_of(settings, store, known, source, looked, coming, now)
         return DryRun(decisions=found, error=error)
 
     def diagnose() -> Sequence[Finding]:

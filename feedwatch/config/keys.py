@@ -170,6 +170,14 @@ class Keys(_Keys, MediaApisKeys):
                 missing.append("no FEEDWATCH_WEB_PASSWORD beside it: keep one of the two")
         return expected(", and ".join(missing)) if missing else value
 
+    @field_validator("public_listen")
+    @classmethod
+    def _apart(cls, value: values.Listen | None, info: ValidationInfo) -> values.Listen | None:
+        other = info.data.get("listen")
+        if value is not None and other is not None and value.takes_the_place_of(other):
+            expected("another address or port than FEEDWATCH_LISTEN has")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _has_a_listener(cls, value: str | None, info: ValidationInfo) -> str | None:

@@ -44,7 +44,7 @@ PLACEHOLDER_PODCASTS = ("507f1f77bcf86cd799439011", "507f1f77bcf86cd799439012")
 PLACEHOLDER_HOST = re.compile(r"(.+\.)?example(\.(com|org|net))?$")  # RFC 2606
 
 
-def placeholder_key(key: SecretStr | None, api_url: str = "") -> list[str]:
+def placeholder_key(key: SecretStr | None, api_url: str) -> list[str]:
     """Whether the API key is a placeholder; at an API on this machine any key may be right."""
     with suppress(ValueError):  # an address that is none is told by itself
         if LOOPBACK.match(urlsplit(api_url).hostname or ""):

@@ -42,6 +42,13 @@ class Listen(NamedTuple):
     host: str
     port: int
 
+    def takes_the_place_of(self, other: "Listen") -> bool:
+        """Whether only one of the two can be had: one port of one address, or of every one."""
+        hosts = {"127.0.0.1" if host == "localhost" else host for host in (self.host, other.host)}
+        families = {":" in host for host in hosts}
+        overlap = "" in hosts or (bool(hosts & {"0.0.0.0", "::"}) and len(families) == 1)  # noqa: S104
+        return self.port == other.port != 0 and (len(hosts) == 1 or overlap)
+
 
 def expected(what: str) -> NoReturn:
     """Refuse a value, in the words that the operator will read."""

@@ -13,7 +13,7 @@ from feedwatch.core.match_items import ItemMatch, MatchKind
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules, either_key, feed_key, of_feed
-from feedwatch.core.submit_waits import believed
+from feedwatch.core.submit_waits import believed, disbelief
 
 # Episodes in the document before; of a shorter list, half is soon gone, if not all.
 VANISHED_AT_LEAST = 6
@@ -98,6 +98,8 @@ def decide(
             reason = _doubt(published, feed, now) or _too_old(published, feed, rules.first_run)
             if (reason := reason or alarm) is not None:
                 decisions[place] = replace(decision, verdict=Verdict.HOLD, reason=reason)
+            elif (remark := disbelief(published, now)) is not None:
+                decisions[place] = replace(decision, reason=f"{decision.reason}; {remark}")
     return decisions
 
 

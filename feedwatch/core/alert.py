@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Self
 
 from feedwatch.core.episode import State
+from feedwatch.core.pipeline import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +23,12 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class LostPodcast:
-    """A podcast of whose jobs the API knows none, several though they are."""
+    """A podcast of whose jobs at one step the API knows none, several though they are."""
 
     feed: str  # that its episodes come from
-    podcast_id: str
+    podcast_id: str  # of a helper step: its target
     jobs: int
+    step: Step = Step.ADS
 
 
 class AlertKey(NamedTuple):

@@ -52,16 +52,20 @@ def as_one(breakers: Mapping[str, CircuitBreaker]) -> CircuitBreaker:
     return CircuitBreaker()
 
 
-def next_read(breaker: CircuitBreaker, queued: int, now: datetime) -> str | None:
+def next_read(breaker: CircuitBreaker, due_at: datetime | None, now: datetime) -> str | None:
     """When the safe read is tried that may reset the breaker, in words; None: it is not tripped.
 
-    None, too, while a person has paused submissions.
+    `due_at` is when an episode is to be submitted next, None if none is. None, too, while a person
+    has paused submissions.
     """
     if breaker.paused or breaker.tripped_until is None:
         return None
-    if is_tripped(breaker, now):
-        return f"at {breaker.tripped_until:%Y-%m-%d %H:%M:%S}Z"
-    return "now" if queued or breaker.blocked else "once an episode is queued"
+    when = breaker.tripped_until if is_tripped(breaker, now) else now
+    if not breaker.blocked:  # else it is read in any case
+        if due_at is None:
+            return "once an episode is due"
+        when = max(when, due_at)
+    return f"at {when:%Y-%m-%d %H:%M:%S}Z" if when > now else "now"
 
 
 def breaker_after_answer(

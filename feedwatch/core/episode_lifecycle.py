@@ -118,10 +118,11 @@ def went_on(
     """The step has ended, as `what` says; the next one is given `url` or, without, its input."""
     following = course.following or episode.step
     reason = f"{episode.step} {what}; {following} is next"
-    queued = _anew(moved(episode, State.QUEUED, reason, due_at=now), None)
+    queued = afresh(moved(episode, State.QUEUED, reason, due_at=now), None)
     passed_on = url or input_of(episode)
     # What a person let pass was about the step that has ended.
-    return replace(queued, step=following, source_url=passed_on, cleared_claim=None)
+    on = replace(queued, step=following, source_url=passed_on, cleared_claim=None)
+    return doubted(on) if episode.cause is Cause.DOUBTED else on
 
 
 def accepted(
@@ -224,7 +225,12 @@ def set_aside(episode: Episode, reason: str) -> Episode:
 
 
 def doubted(episode: Episode) -> Episode:
-    """The database turned out to lack claims, so a queued episode may have been submitted."""
+    """The database turned out to lack claims, so a queued episode may have been submitted.
+
+    One that has a job is polled on, and held before its next step.
+    """
+    if episode.state in (State.PROCESSING, State.FAILED):
+        return replace(episode, cause=Cause.LOST if is_lost(episode) else Cause.DOUBTED)
     must_be(episode, "held", State.QUEUED)
     reason = "the database was restored: this may have been submitted meanwhile"
     return moved(episode, State.HELD, reason)
@@ -244,7 +250,7 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
     must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)
-    return _anew(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
+    return afresh(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
 
 
 def sent_again(
@@ -279,18 +285,23 @@ def sent_again(
     else:
         source_url = input_of(episode) if step is episode.step else episode.enclosure_url
         queued = replace(queued, source_url=source_url)
-    return _anew(queued, cleared_claim)
+    return afresh(queued, cleared_claim)
 
 
 def passed_over(episode: Episode, course: Course, now: datetime) -> Episode:
-    """A person has decided to go on without the helper step that the episode is at."""
-    must_be(episode, "passed over", State.QUEUED, State.HELD, State.UNKNOWN, State.FAILED)
+    """A person has decided to go on without the helper step that the episode is at.
+
+    Also while its job is overdue: it may never end, or its file never be there to be read.
+    """
+    if episode.state is not State.PROCESSING or not episode.overdue:
+        must_be(episode, "passed over", State.QUEUED, State.HELD, State.UNKNOWN, State.FAILED)
     if course.following is None:
         raise IllegalMoveError(f"episode {episode.id} is at {episode.step}, its last step")
     return went_on(episode, course, "passed over by a person", now)
 
 
-def _anew(episode: Episode, cleared_claim: int | None) -> Episode:
+def afresh(episode: Episode, cleared_claim: int | None) -> Episode:
+    """The episode without anything of the POSTs and jobs that it had."""
     return replace(
         episode,
         claim=None,

@@ -62,10 +62,11 @@ def restored(at: datetime, done: Restoration) -> Event:
     """`database.restored`: claims were made that this database lacked; the journal had them."""
     text = (
         f"this database is new, another one or restored from a copy: the journal has "
-        f"{counted(done.imported, 'submission')} that it did not know. Episodes that are polled "
-        f"again: {done.processing}, that may or may not have been taken: {done.unknown}; "
-        f"submissions that wait for their items: {done.unmet}. Older items that turn up in these "
-        f"feeds are held: {', '.join(done.feeds) or 'no feed of the config'}"
+        f"{counted(done.imported, 'submission')} that it did not know. Of these, whose episodes "
+        f"are polled again: {done.processing}, may or may not have been taken: {done.unknown}, "
+        f"were met by no check yet: {done.unmet}; that change nothing here, such as refused ones: "
+        f"{done.idle}. Older items that turn up in these feeds are held: "
+        f"{', '.join(done.feeds) or 'no feed of the config'}"
     )
     return event("database.restored", "database", at, text, asdict(done) | {"held": 0})
 

@@ -79,7 +79,8 @@ def _of_last_step(
             seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
             reason = f"{status}: {progress.reason}"
             if progress.final and episode.state is State.PROCESSING:
-                return replace(moved(seen, State.FAILED, reason), finished_at=now)
+                failed = moved(seen, State.FAILED, reason, _doubt_of(seen))
+                return replace(failed, finished_at=now)
             return _failing(seen, reason, ERROR_STANDS, now, policy, None)
         case job.Lost(reason):
             seen = _standing(episode, LOST, None, now)
@@ -108,7 +109,7 @@ def ended_step(
     finished = progress if isinstance(progress, job.Finished) else None
     if finished is not None:
         outcome = StepOutcome.DONE
-    elif after.state is State.QUEUED and after.step is not before.step:
+    elif after.state in (State.QUEUED, State.HELD) and after.step is not before.step:
         outcome = StepOutcome.PASSED_OVER
     elif after.state is State.FAILED and before.state is not State.FAILED:
         outcome = StepOutcome.FAILED
@@ -135,6 +136,11 @@ def seems_lost(episode: Episode) -> bool:
     return episode.state is State.PROCESSING and episode.remote_status == LOST
 
 
+def _doubt_of(episode: Episode) -> Cause | None:
+    """Whether the next step may be paid for already, which must be known as long as the job is."""
+    return Cause.DOUBTED if episode.cause is Cause.DOUBTED else None
+
+
 def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -> Episode:
     """Count for how many polls in a row the API has given the same status and time stamp."""
     same = episode.remote_status == status and episode.remote_updated_at == stamp
@@ -155,7 +161,7 @@ def _failing(
     if episode.state is State.FAILED or not stands:
         return _polled_on(episode, reason, now, policy)
     due_at = _next_poll(episode, now, policy)
-    failed = moved(episode, State.FAILED, reason, cause, due_at=due_at)
+    failed = moved(episode, State.FAILED, reason, cause or _doubt_of(episode), due_at=due_at)
     return replace(failed, finished_at=now)
 
 
@@ -174,7 +180,8 @@ def _polled_on(
     overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
     if overdue and reason is None:
         reason = f"overdue: not final {spoken(policy.job_deadline)} after it was submitted"
-    return replace(moved(episode, State.PROCESSING, reason, due_at=due_at), overdue=overdue)
+    under_way = moved(episode, State.PROCESSING, reason, _doubt_of(episode), due_at=due_at)
+    return replace(under_way, overdue=overdue)
 
 
 def _next_poll(

@@ -192,14 +192,14 @@ def pause_in_words(paused: Feed | CircuitBreaker) -> str:
     return f"paused{since} by {paused.paused_by or 'a person'}; `feedwatch resume{option}` ends it"
 
 
-def submissions_in_words(breaker: CircuitBreaker, queued: int, now: datetime) -> str:
+def submissions_in_words(breaker: CircuitBreaker, due_at: datetime | None, now: datetime) -> str:
     """Whether submissions may leave, and if not: why, and what ends that.
 
-    `queued`: how many episodes wait to be submitted.
+    `due_at`: when an episode is to be submitted next; None if none is.
     """
     if breaker.paused:
         return pause_in_words(breaker)
-    if (when := next_read(breaker, queued, now)) is None:
+    if (when := next_read(breaker, due_at, now)) is None:
         return "open"
     if breaker.blocked:
         return (

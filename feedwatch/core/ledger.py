@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from feedwatch.core.episode import State
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
-from feedwatch.core.pipeline import ORDER, PROCESSOR_OF, Piped, Step, target_id
+from feedwatch.core.pipeline import ORDER, PROCESSOR_OF, Piped, Step, address_key, target_id
 
 TITLE_LENGTH = 120  # characters of a title that a claim keeps, for people
 TELLING_GUID = 20  # characters; a shorter guid, such as "12", is given by many publishers
@@ -69,6 +69,7 @@ class Claim:
     title: str
     keys: tuple[str, ...]  # of the episode, as `key_hash` writes them
     episode_id: int | None = None  # None: imported, and its episode was not met yet
+    posted_for: int | None = None  # the episode's id as the POST had it, in whichever database
     step: Step = Step.ADS
     term: int = 0  # of the leader that made the claim; 0 where there is but one daemon
     outcome: Outcome = Outcome.OPEN
@@ -148,7 +149,8 @@ def is_met_by(claim: Claim, keys: Collection[Key], feed: str) -> bool:
 def paid_reason(claim: Claim, api: str) -> str:
     """Why an episode is not submitted to `api`, given the claim that has paid for it."""
     number = f"episode {claim.episode_id}" if claim.episode_id is not None else "an episode"
-    at = "" if is_at(claim, api) else f" to {claim.target.api}, which is not FEEDWATCH_API_URL"
+    key = address_key(claim.target.processor)
+    at = "" if is_at(claim, api) else f" to {claim.target.api}, which is not {key}"
     return f"already submitted as {number} of feed {claim.feed} on {claim.at:%Y-%m-%d}{at}"
 
 
@@ -274,5 +276,11 @@ class Restoration:
     imported: int = 0  # claims
     processing: int = 0  # episodes whose jobs are known: they need no person
     unknown: int = 0  # episodes whose jobs are not
+    unknown_at: tuple[str, ...] = ()  # the processors of these jobs
     unmet: int = 0  # claims whose episodes no check has met yet
     feeds: tuple[str, ...] = ()  # whose new items are held if they are dated before the claims
+
+    @property
+    def idle(self) -> int:
+        """Claims that change nothing: refused, not taken, of another address or an older job."""
+        return self.imported - self.processing - self.unknown - self.unmet

@@ -28,6 +28,8 @@ PROCESSOR_OF: Mapping[Step, str] = {
     Step.ADS: "inlet",
 }
 PROCESSORS = tuple(dict.fromkeys(PROCESSOR_OF[step] for step in reversed(ORDER)))
+# The keys of the config that have the addresses of their APIs.
+_ADDRESS_KEYS = {"mediaapis": "FEEDWATCH_MEDIAAPIS_URL", "inlet": "FEEDWATCH_API_URL"}
 
 
 class PipelineStep(NamedTuple):
@@ -100,6 +102,11 @@ def step_of(target: str, processor: str) -> Step:
     if processor == PROCESSOR_OF[Step.ADS]:
         return Step.ADS
     return Step(target.partition(":")[0])
+
+
+def address_key(processor: str) -> str:
+    """The key of the config that has the address of a processor's API, for messages."""
+    return _ADDRESS_KEYS.get(processor, f"the address of {processor}")  # a journal may have any
 
 
 def steps_of(processor: str) -> list[Step]:

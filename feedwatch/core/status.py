@@ -37,7 +37,7 @@ class ProcessorStatus:
     policy: Policy
     submitted_last_24_hours: int
     jobs_in_flight: int
-    queued: int  # episodes whose step it takes care of
+    next_due_at: datetime | None  # when an episode is to be submitted next; None if none is
 
 
 @dataclass(frozen=True, kw_only=True)

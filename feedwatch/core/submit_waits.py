@@ -27,6 +27,16 @@ def believed(published_at: datetime | None, now: datetime) -> datetime | None:
     return published_at
 
 
+def disbelief(published_at: datetime | None, now: datetime) -> str | None:
+    """Why the date that a publisher states counts as not stated; None if it does not."""
+    if published_at is None or believed(published_at, now) is not None:
+        return None
+    return (
+        f"its date, {published_at:%Y-%m-%d}, is more than {WAIT_AT_MOST.days} days ahead and "
+        "counts as not stated"
+    )
+
+
 def wait_of(
     published_at: datetime | None, first_seen_at: datetime, config: FeedConfig, now: datetime
 ) -> Wait | None:

@@ -7,7 +7,7 @@ the database cost is bounded, too: they are looked up again only after SHARE tim
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -107,9 +107,10 @@ class Metrics:
         record: Callable[[], HealthRecord],
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
+        clock: Callable[[], datetime],
     ) -> None:
         """From now on there are gauges, too: of the loops, the limits, and `Store.figures`."""
-        self._registry.register(_Gauges(record, policy_of, figures))
+        self._registry.register(_Gauges(record, policy_of, figures, clock))
 
     def page(self) -> bytes:
         """All of them, as Prometheus reads them."""
@@ -172,9 +173,11 @@ class _Gauges:
         record: Callable[[], HealthRecord],
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
+        clock: Callable[[], datetime],
     ) -> None:
         self._record = record
         self._policy_of = policy_of
+        self._clock = clock
         self._count = figures
         self._lock = threading.Lock()
         self._figures: Figures | None = None
@@ -202,7 +205,7 @@ class _Gauges:
             if begun >= self._fresh_until:
                 try:
                     self._figures = self._count(
-                        datetime.now(UTC), most_feeds=MOST_FEEDS, but_at_most=OLDEST_FEEDS
+                        self._clock(), most_feeds=MOST_FEEDS, but_at_most=OLDEST_FEEDS
                     )
                 except StoreError:
                     self._figures = None
@@ -212,18 +215,18 @@ class _Gauges:
         works = figures is not None and not any(loop.trouble for loop in record.loops)
         yield _gauge("database_up", "1 if the database could be read and written.", int(works))
         if figures is not None:
-            yield from _of_episodes(figures)
+            yield from _of_episodes(figures, self._clock())
             yield from _of_processors(figures, self._policy_of)
             yield from _of_feeds(figures)
 
 
-def _of_episodes(figures: Figures) -> Iterator[Metric]:
+def _of_episodes(figures: Figures, now: datetime) -> Iterator[Metric]:
     states = _family("episodes", "Episodes, by state.", "state")
     for state in State:
         states.add_metric([state], figures.by_state.get(state, 0))
     yield states
     oldest = figures.oldest_queued_at
-    age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0
+    age = (now - oldest).total_seconds() if oldest is not None else 0
     yield _gauge("oldest_queued_age_seconds", "Since the oldest queued episode was seen.", age)
 
 

@@ -133,9 +133,12 @@ def _of_podcast(feed: Feed) -> Trouble | None:
 
 
 def _of_lost(lost: LostPodcast) -> Trouble:
+    who, whose, what = "the API", f"podcast {lost.podcast_id}", "the podcast or the API key"
+    if lost.step is not Step.ADS:
+        who, whose, what = PROCESSOR_OF[lost.step], lost.podcast_id, "its key"
     text = (
-        f"feed {lost.feed}: the API knows none of the {counted(lost.jobs, 'job')} of podcast "
-        f"{lost.podcast_id}; was the podcast or the API key changed? They are polled on"
+        f"feed {lost.feed}: {who} knows none of the {counted(lost.jobs, 'job')} of {whose}; was "
+        f"{what} changed? They are polled on"
     )
     return Trouble(kind="lost", feed=lost.feed, text=text, episodes=lost.jobs)
 

@@ -61,6 +61,8 @@ class Bearer:
         self._clock = clock
         self._lock = Lock()
         self._token: _Token | None = None
+        self._calls = 0  # that have ended
+        self._failure: Later | None = None  # of the last one
 
     def at_hand(self) -> str | None:
         """A token that has not ended; None without one. Nothing is asked for."""
@@ -68,12 +70,21 @@ class Bearer:
         return token.text if token is not None and self._clock() < token.ends_at else None
 
     def fetched(self) -> str | Later:
-        """A token that is good for a while: fetched, if the one at hand ends soon."""
+        """A token that is good for a while: fetched, if the one at hand ends soon.
+
+        Who has waited for another thread's call that failed does not call as well: where the host
+        keeps silent, each would wait for its time.
+        """
+        calls = self._calls
         with self._lock:
             token, now = self._token, self._clock()
             if token is not None and now < token.renewed_at:
                 return token.text
+            if self._failure is not None and self._calls > calls:
+                return self._failure
             fresh = self._fetch(now)
+            self._calls += 1
+            self._failure = fresh if isinstance(fresh, Later) else None
             if isinstance(fresh, _Token):
                 self._token = fresh
                 return fresh.text

@@ -194,14 +194,15 @@ class MediaApis:
     def _get(self, path: str, params: dict[str, Any]) -> httpx.Response | Later:
         """GET once; once more with a fresh token, where the one at hand is refused."""
         response: httpx.Response | Later = Later("no token")
-        for _ in range(2):
-            token = self._bearer.fetched()
-            if isinstance(token, Later):
-                return token
-            response = get(self._client, path, params, _authorized(token))
-            if isinstance(response, Later) or response.status_code != 401:
-                break
-            self._bearer.drop(token)
+        with deadline(2 * READ_SECONDS):  # not that of each of the four
+            for _ in range(2):
+                token = self._bearer.fetched()
+                if isinstance(token, Later):
+                    return token
+                response = get(self._client, path, params, _authorized(token))
+                if isinstance(response, Later) or response.status_code != 401:
+                    break
+                self._bearer.drop(token)
         return response
 
     def _finished(self, task: Task, answer: dict[str, Any]) -> Progress:

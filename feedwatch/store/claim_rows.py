@@ -1,6 +1,6 @@
 """Claims as rows of the ledger: how they are added and read, within a transaction."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
@@ -21,19 +21,19 @@ def next_number(db: Connection) -> int:
     return number
 
 
-def insert_claim(db: Connection, claim: Claim) -> None:
-    """Add a claim and its keys to the ledger."""
-    target = claim.target
-    db.execute(
-        insert(claims).values(
-            {name: getattr(claim, name) for name in CLAIM_COLUMNS}
-            | {"processor": target.processor, "api": target.api, "target": target.id}
-        )
-    )
-    paid_for = {"processor": target.processor, "target": target.id, "number": claim.number}
-    rows = [paid_for | {"key": key} for key in dict.fromkeys(claim.keys)]
-    if rows:
-        db.execute(insert(claim_keys), rows)
+def insert_claims(db: Connection, new: Sequence[Claim]) -> None:
+    """Add claims and their keys to the ledger."""
+    rows, keys = [], []
+    for claim in new:
+        target = claim.target
+        to = {"processor": target.processor, "target": target.id}
+        columns = {name: getattr(claim, name) for name in CLAIM_COLUMNS}
+        rows.append(columns | to | {"api": target.api})
+        own = dict.fromkeys(claim.keys)
+        keys += [to | {"number": claim.number, "key": key} for key in own]
+    db.execute(insert(claims), rows)
+    if keys:
+        db.execute(insert(claim_keys), keys)
 
 
 def select_claims() -> Select[Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import events, ledger_lifecycle
@@ -26,14 +26,14 @@ from feedwatch.core.ledger import (
     key_hash,
     paid_by,
 )
-from feedwatch.core.pipeline import EndedStep, Step, steps_of
+from feedwatch.core.pipeline import ORDER, EndedStep, Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import Policy
 from feedwatch.store import breakers
 from feedwatch.store.claim_rows import (
     by_token,
     fetch_claims,
-    insert_claim,
+    insert_claims,
     latest_claims,
     next_number,
     select_claims,
@@ -148,7 +148,7 @@ class ClaimStore:
                 saved = move_episode(db, before, claimed, now)
                 if saved is None:  # another process has changed it since it was read
                     continue
-                insert_claim(db, claim)
+                insert_claims(db, [claim])
                 return ClaimResult(episode=saved, claim=claim, others=others)
         return ClaimResult(others=others)
 
@@ -161,21 +161,23 @@ class ClaimStore:
         now: datetime,
         *,
         sent: bool = True,
+        media_id: str | None = None,
         actor: str | None = None,
         ended: EndedStep | None = None,
     ) -> Episode | None:
         """Write what came of a claim, and the move of its episode that follows: both or neither.
 
-        `actor` is the person who found out, if it was one, `ended` the step that has ended by it.
-        Returns the episode as saved. None if
-        somebody else has changed it since `before` was read: then nothing is written, or the claim
-        would be settled and its episode in doubt for ever. Raises `StoreError`, also where the
-        database refuses the statement for a cause of its own: an answer must not be given up for
-        that.
+        `media_id` is the claim's job, if the episode may have another one by then, `actor` the
+        person who found out, if it was one, and `ended` the step that has ended by it.
+
+        Returns the episode as saved. None if somebody else has changed it since `before` was read:
+        then nothing is written, or the claim would be settled and its episode in doubt for ever.
+        Raises `StoreError`, also where the database refuses the statement for a cause of its own:
+        an answer must not be given up for that.
         """
         values = {"outcome": outcome, "sent": sent, "settled_at": now}
         if outcome is Outcome.ACCEPTED:
-            values["media_id"] = after.media_id
+            values["media_id"] = media_id or after.media_id
         open_ended = claims.c.outcome.in_((Outcome.OPEN, Outcome.UNKNOWN))
         change = update(claims).where(claims.c.token == token, open_ended).values(values)
         try:
@@ -235,12 +237,6 @@ class ClaimStore:
         """
         with reading(self._engine) as db:
             return jobs_in_flight(db, but_stuck=True)
-
-    def queued(self, processor: str) -> int:
-        """How many episodes are queued for a step of this processor."""
-        is_queued = and_(episodes.c.state == State.QUEUED, episodes.c.step.in_(steps_of(processor)))
-        with reading(self._engine) as db:
-            return db.scalars(select(func.count()).select_from(episodes).where(is_queued)).one()
 
     def submitted_since(self, moment: datetime, processor: str | None = None) -> int:
         """How many POSTs have left since `moment`, or may have."""
@@ -307,16 +303,21 @@ class ClaimStore:
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
         """Hold all that may have been paid for already: claims are missing that nothing has kept.
 
-        Queued episodes become what `held` makes of them, and what the next check of each feed finds
-        new will be held too. Returns how many episodes were queued.
+        Queued episodes, and those with a job after which another step may come, become what `held`
+        makes of them, and what the next check of each feed finds new will be held too. Returns how
+        many episodes were queued.
         """
+        state, step = episodes.c.state, episodes.c.step
+        may_go_on = state.in_((State.PROCESSING, State.FAILED)) & (step != ORDER[-1])
         with self._engine.begin() as db:
             set_doubt(db, now, now)
-            queued = fetch_episodes(db, select_episodes().where(episodes.c.state == State.QUEUED))
-            for episode in queued:
+            concerned = or_(state == State.QUEUED, may_go_on)
+            found = fetch_episodes(db, select_episodes().where(concerned))
+            for episode in found:
                 move_episode(db, episode, held(episode), now)
-            self._outbox.put(db, events.everything_held(now, len(queued)), now)
-        return len(queued)
+            queued = sum(episode.state is State.QUEUED for episode in found)
+            self._outbox.put(db, events.everything_held(now, queued), now)
+        return queued
 
 
 def ensure_database_id(db: Connection) -> None:
@@ -340,6 +341,7 @@ def _claim_for(
         title=episode.title[:TITLE_LENGTH],
         keys=tuple(map(key_hash, sorted(keys, key=lambda key: _STRONGEST_FIRST[key.kind]))),
         episode_id=episode.id,
+        posted_for=episode.id,
     )
 
 

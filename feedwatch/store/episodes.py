@@ -5,7 +5,19 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, case, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from feedwatch.core import events
 from feedwatch.core.episode import WAITING, Cause, Episode, HistoryEntry, State
@@ -21,6 +33,21 @@ from feedwatch.store.steps import fetch_steps, keep_step
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 MOST_NOTES = 20  # lines of history of one stay in a state
 LAST_NOTE = "; what else changes is not noted here before its state does"
+
+# Made once: to build such a statement takes longer than SQLite takes for it. In a copy that was
+# restored meanwhile, the same id and version may be those of another state or of another episode.
+_MOVE = update(episodes).where(
+    episodes.c.id == bindparam("before_id"),
+    episodes.c.version == bindparam("before_version"),
+    episodes.c.state == bindparam("before_state"),
+    episodes.c.first_seen_at == bindparam("before_first_seen_at"),
+)
+_other = episodes.alias("other")
+_MOVE_TO_NEW_JOB = _MOVE.where(
+    ~exists().where(
+        _other.c.media_id == bindparam("new_media_id"), _other.c.id != bindparam("but_id")
+    )
+)
 
 
 class EpisodeStore:
@@ -285,21 +312,15 @@ def move_episode(
     `was_read` just now.
     """
     after = replace(after, version=before.version + 1)
-    # In a copy that was restored meanwhile, the same id and version may be those of another state
-    # or of another episode.
-    unchanged = and_(
-        episodes.c.id == before.id,
-        episodes.c.version == before.version,
-        episodes.c.state == before.state,
-        episodes.c.first_seen_at == before.first_seen_at,
-    )
-    if after.media_id is not None and after.media_id != before.media_id:
-        other = episodes.alias("other")
-        of_another = and_(other.c.media_id == after.media_id, other.c.id != before.id)
-        unchanged = and_(unchanged, ~exists().where(of_another))
-        lock_value(db, after.media_id)  # or two would not see each other
     values = {name: getattr(after, name) for name in EPISODE_COLUMNS}
-    if db.execute(update(episodes).where(unchanged).values(values)).rowcount != 1:
+    for name in ("id", "version", "state", "first_seen_at"):
+        values[f"before_{name}"] = getattr(before, name)
+    move = _MOVE
+    if after.media_id is not None and after.media_id != before.media_id:
+        move = _MOVE_TO_NEW_JOB
+        lock_value(db, after.media_id)  # or two would not see each other
+        values |= {"new_media_id": after.media_id, "but_id": before.id}
+    if db.execute(move, values).rowcount != 1:
         return None
     unread = after.state is State.QUEUED and after.description is None
     again = before.state not in WAITING and not was_read
@@ -324,7 +345,7 @@ def move_episode(
             "actor": actor,
             "step": after.step,
         }
-        db.execute(insert(history).values(entry))
+        db.execute(insert(history), entry)
     return after
 
 

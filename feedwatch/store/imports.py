@@ -1,5 +1,6 @@
 """Imports: claims that the journal has and the ledger lacks, taken over with what they prove."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -26,12 +27,13 @@ from feedwatch.core.ledger import (
     is_met_by,
     key_hash,
 )
+from feedwatch.core.printable import counted
 from feedwatch.core.settings import Policy
 from feedwatch.store.checks import Admitted
 from feedwatch.store.claim_rows import (
     by_token,
     fetch_claims,
-    insert_claim,
+    insert_claims,
     latest_claims,
     next_number,
     select_claims,
@@ -42,6 +44,8 @@ from feedwatch.store.feeds import set_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, identities, imprint
 from feedwatch.store.sql import chunks
+
+log = logging.getLogger(__name__)
 
 FILLED_UP = 1000  # of the ledger's latest claims: a new or emptied place has them from then on
 
@@ -91,6 +95,7 @@ class Imports:
             missing = [one for one in recorded if finding(one, known) is Finding.MISSING]
             done = Restoration()
             if missing:
+                log.info("taking over %s of the journal", counted(len(missing), "claim"))
                 done = _take_over(db, missing, feeds_of, now, policy, apis)
                 self._outbox.put(db, events.restored(now, done), now)
             for one in recorded:
@@ -135,13 +140,14 @@ def _take_over(
     last = db.scalars(select(imprint.c.claims)).one()
     db.execute(update(imprint).values(claims=max([last, *kept])))
     decisive: dict[int, Claim] = {}
+    imported: list[Claim] = []
     unmet = 0
     for claim in missing:
         episode_id = episode_of.get(claim.token)
         number = claim.number if claim.number not in taken else next_number(db)
         taken.add(number)
         inserted = replace(claim, number=number, episode_id=episode_id)
-        insert_claim(db, inserted)
+        imported.append(inserted)
         if claim.outcome not in PERHAPS_PAID or not is_at_ours(claim, apis):
             continue
         if episode_id is None:
@@ -149,15 +155,18 @@ def _take_over(
         else:
             others = [decisive[episode_id]] if episode_id in decisive else []
             decisive[episode_id] = decisive_of([*others, inserted])
-    states = [
-        after.state
+    insert_claims(db, imported)
+    moved = [
+        (after.state, decisive[episode.id].target.processor)
         for episode in _episodes(db, decisive)
         if (after := _import(db, episode, decisive[episode.id], now, policy)) is not None
     ]
+    states = [state for state, _ in moved]
     return Restoration(
         imported=len(missing),
         processing=states.count(State.PROCESSING),
         unknown=states.count(State.UNKNOWN),
+        unknown_at=tuple(sorted({name for state, name in moved if state is State.UNKNOWN})),
         unmet=unmet,
         feeds=_doubt(db, missing, feeds_of, now),
     )

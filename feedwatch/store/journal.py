@@ -15,31 +15,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-from feedwatch.core.json_forms import stamp
-from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome, Target
-from feedwatch.core.pipeline import Step
+from feedwatch.core.ledger import PERHAPS_PAID, Claim, DatabaseId, Outcome
 from feedwatch.core.printable import counted
+from feedwatch.store.journal_lines import (
+    Line,
+    claim_line,
+    claims_of,
+    settlement_line,
+    settlement_lines,
+    whole_lines,
+)
 from feedwatch.store.lock import takes_lock
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # rises if the normal form of the identity keys, whose hashes a line has, ever changes
 MOST_CLAIMS = 20_000  # in a file; beyond that, or 16 MB, it is compacted
 MOST_BYTES = 16_000_000
-MOST_NUMBER = 2**31  # of a claim: no damaged one may become the last one's
-MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
 # Ours are held for milliseconds. Three places together are given up well before a POST's first byte
 # must leave, 10 s after the commit of its claim, and long before a loop counts as hung.
 LOCK_SECONDS = 2.0
 KEPT_CLAIMS = 10_000  # the latest ones, and all that may be paid and have no media id
-
-
-_texts_of = itemgetter("t", "at", "proc", "api", "target", "step", "feed", "title")
 
 
 class Status(NamedTuple):
@@ -48,9 +46,6 @@ class Status(NamedTuple):
     device: int
     inode: int
     size: int
-
-
-Line = dict[str, Any]  # of a claim, or of what came of it
 
 
 class Journal:
@@ -74,13 +69,16 @@ class Journal:
 
         False if the POST must not leave: no place takes the line, and one did before.
         """
-        return self._append(self._paths, [self._claim_line(claim)]) or not self._was_written
+        return (
+            self._append(self._paths, [claim_line(claim, self._database_id)])
+            or not self._was_written
+        )
 
     def append_outcome(
         self, token: str, outcome: Outcome, media_id: str | None, at: datetime
     ) -> None:
         """Append what came of a claim, as soon as it is known, before it is in the database."""
-        self._append(self._paths, [_settlement_line(token, outcome, media_id, at)])
+        self._append(self._paths, [settlement_line(token, outcome, media_id, at)])
 
     def read(self) -> list[Claim]:
         """The union of all places, by token, in the order of the claims' numbers."""
@@ -91,7 +89,7 @@ class Journal:
             if damaged > self._damaged.get(path, 0):
                 log.warning("journal: %s of %s passed over", counted(damaged, "damaged line"), path)
             self._damaged[path] = damaged
-        return _claims(chain.from_iterable(lines.values()))
+        return claims_of(chain.from_iterable(lines.values()))
 
     def was_changed(self) -> bool:
         """Whether another process has written to, replaced or removed a place since we read it."""
@@ -100,9 +98,11 @@ class Journal:
     def bring_up_to_date(self, claims: Sequence[Claim]) -> None:
         """Append to each place what it lacks of `claims`, and compact a file that is too large."""
         for path in self._paths:
-            have = {one.token: one for one in _claims(_lines(path)[0])}
-            lacking = [self._claim_line(one) for one in claims if one.token not in have]
-            lacking += _settlement_lines(
+            have = {one.token: one for one in claims_of(_lines(path)[0])}
+            lacking = [
+                claim_line(one, self._database_id) for one in claims if one.token not in have
+            ]
+            lacking += settlement_lines(
                 one for one in claims if one.token not in have or _tells_more(one, have[one.token])
             )
             self._append([path], lacking)
@@ -147,34 +147,15 @@ class Journal:
         """Keep the latest claims, and those that may be paid and have no media id."""
         fresh = path.with_name(f"{path.name}.new")
         with suppress(OSError), _locked(path, LOCK_SECONDS):
-            claims = _claims(_lines(path)[0])
+            claims = claims_of(_lines(path)[0])
             open_ended = [one for one in claims[:-KEPT_CLAIMS] if one.outcome in PERHAPS_PAID]
             kept = [one for one in open_ended if one.media_id is None] + claims[-KEPT_CLAIMS:]
             fresh.unlink(missing_ok=True)
-            lines = [*map(self._claim_line, kept), *_settlement_lines(kept)]
+            lines = [claim_line(one, self._database_id) for one in kept] + settlement_lines(kept)
             if Journal([fresh])._append([fresh], lines):  # noqa: SLF001
                 fresh.replace(path)
                 _sync_folder(path)
                 self._seen[path] = _status(path)
-
-    def _claim_line(self, claim: Claim) -> str:
-        content = {
-            "v": VERSION,
-            "db": self._database_id,
-            "n": claim.number,
-            "t": claim.token,
-            "at": stamp(claim.at),
-            "term": claim.term,
-            "proc": claim.target.processor,
-            "api": claim.target.api,
-            "target": claim.target.id,
-            "step": claim.step,
-            "feed": claim.feed,
-            "ep": claim.episode_id,
-            "title": claim.title,
-            "keys": claim.keys[:MOST_KEYS],
-        }
-        return json.dumps(content, ensure_ascii=False)
 
 
 def places(
@@ -231,104 +212,14 @@ def _tells_more(claim: Claim, than: Claim) -> bool:
     return claim.outcome is not than.outcome or is_another
 
 
-def _settlement_lines(claims: Iterable[Claim]) -> list[str]:
-    return [
-        _settlement_line(one.token, one.outcome, one.media_id, one.settled_at or one.at)
-        for one in claims
-        if one.outcome is not Outcome.OPEN
-    ]
-
-
-def _settlement_line(token: str, outcome: Outcome, media_id: str | None, at: datetime) -> str:
-    content = {"v": VERSION, "t": token, "out": outcome, "id": media_id, "at": stamp(at)}
-    return json.dumps(content)
-
-
 def _lines(path: Path) -> tuple[list[Line], int]:
-    """The whole lines of a place, and how many are torn or damaged: other places may have those."""
+    """The whole lines of a place, and how many are damaged."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
-            *texts, last = file.read().decode("utf-8-sig", "replace").split("\n")
+            return whole_lines(file.read())
     except OSError:
         return [], 0
-    texts = [text for text in texts if text]
-    if isinstance(_parsed(last), dict):  # it lacks its newline alone: no part of an object is one
-        texts.append(last)
-    try:
-        lines = json.loads(f"[{','.join(texts)}]")  # at once: half the time of one by one
-    except (ValueError, RecursionError):
-        lines = [_parsed(text) for text in texts]
-    whole = [line for line in lines if _is_whole(line)]
-    return whole, len(lines) - len(whole)
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_whole(line: Any) -> bool:
-    """Whether a line has all that its kind has, in forms that every database can hold.
-
-    Damage may leave it JSON; one such line must not keep the others from being read.
-    """
-    try:
-        if "out" in line:
-            Outcome(line["out"])
-            texts = [line["t"], line["id"] if line["id"] is not None else ""]
-        else:
-            texts = [*_texts_of(line), *line["keys"]]
-            urlsplit(line["api"])
-            Step(line["step"])
-            for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):
-                if type(number) is not int or not 0 <= number < MOST_NUMBER:
-                    return False
-        datetime.fromisoformat(line["at"])
-        text = "".join(texts)
-        text.encode()  # a lone surrogate is no text
-        return "\0" not in text and bool(line["at"].endswith("Z"))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-
-
-def _claims(lines: Iterable[Line]) -> list[Claim]:
-    """The claims of whole lines, by token, each with what came of it; by their numbers."""
-    claims: dict[str, Line] = {}
-    settled: dict[str, Line] = {}
-    for line in lines:
-        token = line["t"]
-        if "out" not in line:
-            claims.setdefault(token, line)
-        elif (
-            token not in settled
-            or settled[token]["out"] != Outcome.ACCEPTED
-            or (line["out"] == Outcome.ACCEPTED and line["id"] is not None)  # a corrected job
-        ):
-            settled[token] = line
-    found = [_claim(line, settled.get(token)) for token, line in claims.items()]
-    return sorted(found, key=lambda one: (one.number, one.at))
-
-
-def _claim(line: Line, settled: Line | None) -> Claim:
-    """The claim of its line, and of the line that says what came of it."""
-    return Claim(
-        number=line["n"],
-        token=line["t"],
-        at=datetime.fromisoformat(line["at"]),
-        term=line["term"],
-        target=Target(line["proc"], line["api"], line["target"]),
-        step=Step(line["step"]),
-        feed=line["feed"],
-        episode_id=line["ep"],
-        title=line["title"],
-        keys=tuple(line["keys"]),
-        outcome=Outcome(settled["out"]) if settled is not None else Outcome.OPEN,
-        media_id=settled["id"] if settled is not None else None,
-        settled_at=datetime.fromisoformat(settled["at"]) if settled is not None else None,
-    )
 
 
 def _status(file: Path | int) -> Status | None:

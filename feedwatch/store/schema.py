@@ -286,6 +286,7 @@ claims = Table(
     Column("title", Text, nullable=False),
     # null: imported from the journal, and its episode was not met yet
     Column("episode_id", ForeignKey("episodes.id"), index=True),
+    Column("posted_for", BigInteger),  # the episode's id as the POST had it, which may be another
     Column("outcome", String(16), nullable=False),
     Column("sent", Boolean, nullable=False),
     Column("media_id", Text),

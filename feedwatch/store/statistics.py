@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 
@@ -14,11 +14,13 @@ from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
 from feedwatch.core.job_lifecycle import LOST, LOST_STANDS
+from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers
 from feedwatch.store.database import reading
 from feedwatch.store.limits import IS_OVERDUE, jobs_in_flight, overdue_jobs, submissions_since
 from feedwatch.store.schema import episodes, feeds
+from feedwatch.store.sql import HORIZON, is_due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,13 @@ class Figures:
     feeds: Sequence[FeedFigures]  # all, or those without success for longest
 
 
+class Unsent(NamedTuple):
+    """Queued episodes that wait for nothing but for submissions to be possible."""
+
+    episodes: int
+    due_at: datetime | None  # of the first of them, which may have passed; None: there is none
+
+
 class Statistics:
     """Counts of episodes and feeds. Each public method is one transaction."""
 
@@ -78,6 +87,24 @@ class Statistics:
         """How many episodes are in each state."""
         with reading(self._engine) as db:
             return dict.fromkeys(State, 0) | counts(db, list(State))
+
+    def unsent(self, now: datetime, processor: str | None = None) -> Unsent:
+        """What is to be submitted, to a processor or at all: due by now, or deferred by an answer.
+
+        What waits for its date or for FEEDWATCH_SUBMIT_DELAY is not.
+        """
+        due_at = episodes.c.due_at
+        query = select(func.count(), func.min(due_at)).where(
+            episodes.c.state == State.QUEUED,
+            or_(is_due(due_at, now), episodes.c.deferrals > 0),
+        )
+        if processor is not None:
+            query = query.where(episodes.c.step.in_(steps_of(processor)))
+        with reading(self._engine) as db:
+            number, first = db.execute(query).one()
+        # Further ahead than that is what is due since the clock was set back.
+        is_ahead = first is not None and first <= now + HORIZON
+        return Unsent(number, first if is_ahead or first is None else now)
 
     def waiting(self, failed_since: datetime) -> list[Waiting]:
         """Episodes that need a person, by feed and state; failed ones only since `failed_since`."""
@@ -108,17 +135,17 @@ class Statistics:
         stand = episodes.c.remote_stood
         is_lost = case((episodes.c.remote_status == LOST, 1), else_=0)
         query = (
-            select(func.min(feeds.c.name), episodes.c.podcast_id, func.count())
+            select(func.min(feeds.c.name), episodes.c.podcast_id, func.count(), episodes.c.step)
             .join_from(episodes, feeds)
             .where(episodes.c.state == State.PROCESSING)
-            .group_by(episodes.c.podcast_id)
+            .group_by(episodes.c.podcast_id, episodes.c.step)
             .having(func.count() > 1, func.min(is_lost) == 1, func.max(stand) >= LOST_STANDS)
             .order_by(episodes.c.podcast_id)
         )
         with reading(self._engine) as db:
             return [
-                LostPodcast(feed=feed, podcast_id=podcast_id, jobs=jobs)
-                for feed, podcast_id, jobs in db.execute(query)
+                LostPodcast(feed=feed, podcast_id=podcast_id, jobs=jobs, step=Step(step))
+                for feed, podcast_id, jobs, step in db.execute(query)
             ]
 
     def snapshot(self, now: datetime) -> HealthSnapshot:

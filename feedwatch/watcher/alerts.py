@@ -69,7 +69,7 @@ class Alerts:
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
             current = current_troubles(
                 store.feeds.in_trouble(),
-                store.breakers.of(self._context.processors),
+                store.breakers.of(self._context.plan.processors),
                 store.statistics.waiting(now - FAILED_FOR),
                 store.statistics.lost_podcasts(),
             )

@@ -54,6 +54,7 @@ class Plan:
     policy: Policy
     policies: Mapping[str, Policy] = field(default_factory=dict)  # of processors with their own
     serves_feeds: bool = False
+    file_addresses: tuple[str, ...] = ()  # by which the APIs' files may be as private as they are
 
     def policy_of(self, processor: str) -> Policy:
         """The limits and intervals of one processor."""
@@ -98,8 +99,9 @@ class Plan:
 class Context:
     """The parts that the loops work with. `stopping` ends each loop before its next step.
 
-    `processors` and `plan` may be replaced at any time: a loop that needs one of them twice in a
-    step reads it once, and one that relies on what the database says of a feed holds `steady`.
+    `processors` and `plan` may be replaced at any time, both at once: a loop that needs one of them
+    twice in a step reads it once, and one that relies on both, or on what the database says of a
+    feed, holds `steady`.
     """
 
     store: Store

@@ -170,11 +170,15 @@ def retrial(
 
     Only the step that they are at: what is paid for is kept. The processors, as far as they are
     here, are asked for the jobs that they have: one that is done makes its episode ready, or has it
-    go on; one that is under way is polled on, and its episode is not submitted again.
+    go on, in one transaction with the others; one that is under way is polled on, and one that
+    cannot be read is left alone. What became of each of these is in `done` and the remarks.
     """
     sources = plan.sources.values()
     episodes = store.episodes.find(states=[state]) if state else by_id(store, ids)
     require_configured(sources, episodes)
+    # Before any job is read, of which something may be written down.
+    decided = [one for one in episodes if one.state is not State.PROCESSING]
+    proposal_of(Action.RETRY, decided, partial(episode_lifecycle.retried, now=now))
     done, rest, remarks = [], [], []
     ended: dict[int, EndedStep] = {}
     for episode in episodes:

@@ -290,9 +290,12 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         kept=evaluation.kept,
     )
     if recorded is not None:
-        log_check(feed, after, evaluation.decisions)
-        for before, paid in recorded:
-            log_move(before, paid)
+        moved = {(before.guid, before.enclosure_url) for before, _ in recorded}
+        paid = {one.place for one in new if (one.episode.guid, one.episode.enclosure_url) in moved}
+        decided = [one for place, one in enumerate(evaluation.decisions) if place not in paid]
+        log_check(feed, after, decided)
+        for before, moved_on in recorded:
+            log_move(before, moved_on)
         return
     log.warning(
         "feed %s: another process has changed it meanwhile; it is checked again",

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
 from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
-from feedwatch.core.health import LOOPS, problems_shown, record_of
+from feedwatch.core.health import LOOPS, Pass, Use, problems_shown, record_of
 from feedwatch.core.ledger import is_loopback
 from feedwatch.core.printable import counted, listed
 from feedwatch.core.schedule import DAY
 from feedwatch.core.served import Placing, Unserved, placing
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import ProcessorStatus, Status
-from feedwatch.core.websub import Push
+from feedwatch.core.websub import Push, Topic
 from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles
 from feedwatch.store.journal import problem_of
 from feedwatch.store.store import Store
@@ -38,12 +38,13 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
     journal: the places where it may be.
     """
     breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read(now)
+    use, passes = store.use(), store.passes.last()
     progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
     return Status(
-        use=store.use(),
-        problems=daemon_problems(store, now),
+        use=use,
+        problems=_problems(store, heartbeats, passes, use, now),
         last_progress_at=min(progress, default=None),
-        passes=store.passes.last(),
+        passes=passes,
         processors=[
             ProcessorStatus(
                 name=name,
@@ -51,7 +52,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
                 policy=plan.policy_of(name),
                 submitted_last_24_hours=store.claims.submitted_since(now - DAY, name),
                 jobs_in_flight=store.claims.in_flight(name),
-                queued=store.claims.queued(name),
+                next_due_at=store.statistics.unsent(now, name).due_at,
             )
             for name, breaker in breakers.items()
         ],
@@ -67,7 +68,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),
         overdue=[one for one in store.episodes.find(states=[State.PROCESSING]) if one.overdue],
         unserved=unserved(store),
-        push=push(store, now),
+        push=push(store, plan.sources.values(), now),
         journal={str(place): problem_of(place) for place in journal},
     )
 
@@ -81,15 +82,22 @@ def unserved(store: Store) -> Unserved | None:
     return Unserved(unplaced=unplaced, waiting=store.documents.waiting_files())
 
 
-def push(store: Store, now: datetime) -> Push | None:
+def topics(store: Store, sources: Collection[FeedConfig]) -> dict[int, Topic]:
+    """What the feeds name, but for private ones: their addresses are no hub's business."""
+    public = {source.name for source in sources if not source.is_private}
+    named = store.subscriptions.topics().items()
+    return {number: topic for number, topic in named if topic.feed in public}
+
+
+def push(store: Store, sources: Collection[FeedConfig], now: datetime) -> Push | None:
     """What there is of WebSub; None where there is no subscription."""
     known = store.subscriptions.all()
     if not known:
         return None
-    subscribed = {one.feed_id for one in known if one.holds(now)}
+    named = topics(store, sources)
+    subscribed = {one.feed_id for one in known if one.holds(now)} & named.keys()
     failing = {f"{urlsplit(one.hub).hostname}: {one.error}" for one in known if one.error}
-    named = len(store.subscriptions.topics())
-    return Push(named=named, subscribed=len(subscribed), errors=tuple(sorted(failing)))
+    return Push(named=len(named), subscribed=len(subscribed), errors=tuple(sorted(failing)))
 
 
 def placing_of(store: Store, plan: Plan, episode: Episode) -> Placing | None:
@@ -127,8 +135,18 @@ def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
 
 def daemon_problems(store: Store, now: datetime) -> list[str]:
     """Why the daemon, another process, makes no progress, as the database shows; or none."""
-    record = record_of(store.heartbeats.read(now), store.statistics.snapshot(now))
-    return problems_shown(record, store.passes.last(), now, store.use())
+    return _problems(store, store.heartbeats.read(now), store.passes.last(), store.use(), now)
+
+
+def _problems(
+    store: Store,
+    heartbeats: Mapping[str, datetime],
+    passes: Sequence[Pass],
+    use: Use,
+    now: datetime,
+) -> list[str]:
+    record = record_of(heartbeats, store.statistics.snapshot(now))
+    return problems_shown(record, passes, now, use)
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:
@@ -169,6 +187,7 @@ class Desk:
 
     problems: Sequence[str]  # why the daemon makes no progress; empty while it does
     breaker: CircuitBreaker
+    next_due_at: datetime | None  # when an episode is to be submitted next; None if none is
     counts: Mapping[State, int]
     held: Sequence[Episode]
     unknown: Sequence[Episode]
@@ -183,6 +202,7 @@ def desk(store: Store, processors: Collection[str], now: datetime) -> Desk:
     return Desk(
         problems=daemon_problems(store, now),
         breaker=as_one(store.breakers.of(processors)),
+        next_due_at=store.statistics.unsent(now).due_at,
         counts=store.statistics.by_state(),
         held=listed(MAX_HELD, states=[State.HELD]),
         unknown=listed(MAX_UNKNOWN, states=[State.UNKNOWN]),

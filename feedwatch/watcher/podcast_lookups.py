@@ -58,10 +58,10 @@ class PodcastLookups:
                 del self._missing[target]
                 context.store.feeds.set_missing_podcasts(self._feeds_of(target), None)
 
-    def look_up(self, target: Target) -> Later | None:
+    def look_up(self, target: Target, processor: Processor) -> Later | None:
         """Ask for a podcast. Why nothing should be submitted to any podcast now; None if not so."""
         context, now = self._context, self._context.clock()
-        said = context.processors[target.processor].has_target(target.id)
+        said = processor.has_target(target.id)
         if isinstance(said, Later):
             self._failures[target] += 1
             if self._failures[target] < MOST_FAILURES:

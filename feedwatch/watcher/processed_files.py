@@ -28,8 +28,10 @@ ERRORS = (httpx.HTTPError, httpx.InvalidURL, TooPrivateError, ValueError)
 class ProcessedFiles:
     """Asks for several files at once. `client` must not follow redirects."""
 
-    def __init__(self, client: httpx.Client, most: Scope, clock: Callable[[], datetime]) -> None:
-        """`most` is the most private address that a file may be at."""
+    def __init__(
+        self, client: httpx.Client, most: Callable[[], Scope], clock: Callable[[], datetime]
+    ) -> None:
+        """`most` tells the most private address that a file may be at now."""
         self._client = client
         self._most = most
         self._clock = clock
@@ -82,7 +84,7 @@ class ProcessedFiles:
         at = httpx.URL(url)
         for _ in range(MAX_REDIRECTS):
             with (
-                limit_scope(self._most),
+                limit_scope(self._most()),
                 self._client.stream(
                     method, at, headers={"accept-encoding": "identity", **headers}
                 ) as response,

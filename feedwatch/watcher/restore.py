@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from feedwatch.core import circuit_breaker, episode_lifecycle, ledger_lifecycle
@@ -26,7 +27,7 @@ from feedwatch.core.ledger import (
     is_at_ours,
     is_older,
 )
-from feedwatch.core.pipeline import feeds_by_target
+from feedwatch.core.pipeline import address_key, feeds_by_target
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
@@ -60,28 +61,31 @@ def compare(context: Context, expected: str | None = None) -> str | None:
     if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "
-            "that it did not know. Episodes polled: %d, in doubt: %d; claims that wait for their "
-            "items: %d; older items that turn up are held, in: %s",
+            "that it did not know. Of these, whose episodes are polled: %d, are in doubt: %d, were "
+            "met by no check yet: %d; that change nothing here, such as refused ones: %d. Older "
+            "items that turn up are held, in: %s",
             counted(done.imported, "claim"),
-            *(done.processing, done.unknown, done.unmet),
+            *(done.processing, done.unknown, done.unmet, done.idle),
             ", ".join(done.feeds) or "no feed of the config",
         )
         elsewhere = [one for one in ours if not is_at_ours(one, context.apis)]
         if number := sum(finding(one, known) is Finding.MISSING for one in elsewhere):
             log.warning(
-                "of these, submitted to another address than FEEDWATCH_API_URL: %s, which cannot "
-                "be polled here; what they have paid for is held",
+                "of these, submitted to another address than %s: %s, which cannot be polled here; "
+                "what they have paid for is held",
+                " or ".join(sorted({address_key(one.target.processor) for one in elsewhere})),
                 counted(number, "claim"),
             )
         if done.unknown:
             reason = f"of the submissions that this database did not know, in doubt: {done.unknown}"
-            for name in context.processors:
-                store.breakers.change(
-                    name,
-                    lambda breaker: circuit_breaker.breaker_after_doubt(
-                        breaker, reason, now, policy
-                    ),
+            for name in done.unknown_at:
+                doubt = partial(
+                    circuit_breaker.breaker_after_doubt,
+                    reason=reason,
+                    now=now,
+                    policy=context.plan.policy_of(name),
                 )
+                store.breakers.change(name, doubt)
     for claim in ours:
         match finding(claim, known):
             case Finding.SETTLED:
@@ -158,7 +162,8 @@ def _hold_everything(context: Context) -> None:
 
 def _settle(context: Context, known: Claim, recorded: Claim) -> None:
     """Write an answer that the journal has and the ledger lacks."""
-    store, now, policy = context.store, context.clock(), context.plan.policy
+    store, now = context.store, context.clock()
+    policy = context.plan.policy_of(recorded.target.processor)
     before = store.episodes.get(known.episode_id) if known.episode_id is not None else None
     if before is None:  # its item was not met yet, and will find the answer
         store.claims.settle_unmet(recorded)
@@ -169,7 +174,8 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
     if not is_at_ours(recorded, context.apis):
         if recorded.outcome is Outcome.ACCEPTED and is_its_last:
             elsewhere = ledger_lifecycle.accepted_elsewhere(before, recorded)
-            saved = store.claims.settle(known.token, recorded.outcome, before, elsewhere, now)
+            outcome, job = recorded.outcome, recorded.media_id
+            saved = store.claims.settle(known.token, outcome, before, elsewhere, now, media_id=job)
             if saved is not None:
                 log_move(before, saved)
         return
@@ -187,6 +193,7 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         after or before,
         now,
         sent=recorded.sent,
+        media_id=recorded.media_id,  # the episode may have come to another job, of a later claim
         ended=ended_step(before, after, now) if after is not None else None,
     )
     if saved is not None:

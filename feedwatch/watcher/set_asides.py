@@ -6,6 +6,7 @@ from feedwatch.core import episode_lifecycle
 from feedwatch.core.circuit_breaker import SEVERAL, CircuitBreaker
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Accepted, Answer, Refused
+from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.core.printable import counted
 from feedwatch.watcher.context import Context, named
 
@@ -24,7 +25,11 @@ def set_others_aside(
         return
     if before.odd_episode not in (None, SEVERAL, claimed.id):
         odd = context.store.episodes.get(before.odd_episode or SEVERAL)
-        if odd is not None and odd.state is State.QUEUED:
+        if (
+            odd is not None
+            and odd.state is State.QUEUED
+            and PROCESSOR_OF[odd.step] == PROCESSOR_OF[claimed.step]  # it may have gone on
+        ):
             context.move(odd, episode_lifecycle.set_aside(odd, odd.reason or "an odd answer"))
     if not isinstance(answer, Refused):
         return

@@ -2,50 +2,33 @@
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 from feedwatch.core import circuit_breaker, episode_lifecycle
 from feedwatch.core.episode import Episode, State
-from feedwatch.core.episode_lifecycle import RESUBMIT_AFTER
 from feedwatch.core.health import SUBMISSIONS
-from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
-from feedwatch.core.job_lifecycle import ended_step
+from feedwatch.core.job import Answer, Later, Unknown
 from feedwatch.core.json_forms import stamp
-from feedwatch.core.ledger import Claim, Outcome, Target, outcome_of
-from feedwatch.core.pipeline import PROCESSOR_OF, steps_of, target_id
+from feedwatch.core.ledger import Claim, Target
+from feedwatch.core.pipeline import processors_of, steps_of, target_id
 from feedwatch.core.post_deadline import Moment
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FeedConfig, OnUnknown
+from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
+from feedwatch.watcher.answers import BLOCKED, PAUSED, Answers, was_sent
 from feedwatch.watcher.claim_plan import ClaimPlan
 from feedwatch.watcher.context import Context, Plan, about, log_move, named
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
-from feedwatch.watcher.set_asides import set_others_aside
 from feedwatch.watcher.tasks import task_of
 
 log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
-PAUSED = "submissions paused, queued episodes will wait: %s; tried again at %s"
-# Submitting is not tried again before somebody has acted, only read.
-BLOCKED = (
-    "submissions paused until somebody acts, queued episodes will wait: %s; a read, which shows "
-    "whether it is mended, is tried at %s"
-)
-
-
-class Answered(NamedTuple):
-    """A claim, and the answer to its POST."""
-
-    episode: Episode  # as claimed
-    claim: Claim
-    answer: Answer
 
 
 class Claimed(NamedTuple):
@@ -55,6 +38,7 @@ class Claimed(NamedTuple):
     claim: Claim
     source: FeedConfig
     at: Moment
+    processor: Processor  # whose API the claim names, whatever the config says by now
 
 
 class Submissions:
@@ -64,13 +48,12 @@ class Submissions:
         self._context = context
         self._proven: dict[str, Processor] = {}  # those whose safe reads have succeeded here
         self._podcasts = PodcastLookups(context)
-        self._unsaved: list[Answered] = []  # answers that are not in the database yet
+        self._answers = Answers(context)
         self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
         # When our POSTs left for each processor, by `Context.elapsed`.
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
-        self._doubted: dict[int, float] = {}  # when ours ended in doubt, by `Context.elapsed`
         self._stands_still = False  # since the database's file was replaced
 
     def tick(self) -> bool:
@@ -80,39 +63,48 @@ class Submissions:
             self._alert_of_replacement(now)
             raise StoreError(REPLACED)
         self.save_answers()
+        lacks_ours = self._last is not None and not store.claims.by_token([self._last])
+        if lacks_ours or context.journal.was_changed():  # noticed even where nothing is queued
+            self._last = compare(context, self._last)
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
-            self._presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
+            self._answers.presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
         if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
             for episode in store.episodes.due(State.UNKNOWN, now, BATCH):
-                if self._is_doubted_long_enough(episode):
+                if self._answers.is_doubted_long_enough(episode):
                     context.move(episode, episode_lifecycle.resubmitted(episode, now))
-        if context.plan is not self._plan:
+        plan = context.plan
+        if plan is not self._plan:
             store.episodes.look_again(now)
-            self._plan = context.plan
-        for episode in store.episodes.misplaced(context.plan.pipelines):
-            source = context.plan.sources[episode.feed]
-            context.move(episode, episode_lifecycle.placed(episode, source.pipeline, now))
+            self._plan = plan
+        for episode in store.episodes.misplaced(plan.pipelines):
+            pipeline = plan.pipelines[episode.feed]
+            context.move(episode, episode_lifecycle.placed(episode, pipeline, now))
         self._podcasts.begin_round()
-        names = list(context.processors)
-        while names:  # one after another in turn, each until it takes nothing more
-            names = [name for name in names if self._submit_next(name)]
+        # Another one, whose keys are here all the same, is asked for its jobs alone.
+        processors = [one for name, one in context.processors.items() if name in plan.processors]
+        while processors:  # one after another in turn, each until it takes nothing more
+            processors = [one for one in processors if self._submit_next(one)]
         return True
 
-    def _submit_next(self, name: str) -> bool:
+    def save_answers(self) -> None:
+        """Record the answers to our POSTs, before anything else is sent. Raises `StoreError`."""
+        self._answers.save()
+
+    def _submit_next(self, processor: Processor) -> bool:
         """Submit an episode to a processor; False if none may be submitted to it now."""
-        context = self._context
-        if context.stopping.is_set() or not self._may_submit(name) or not self._has_room(name):
+        context, name = self._context, processor.name
+        if context.stopping.is_set() or not self._may_submit(processor) or not self._has_room(name):
             return False
         if not context.store.episodes.due(State.QUEUED, context.clock(), 1, steps=steps_of(name)):
             return False  # what a POST needs is fetched for one alone
-        failure = context.processors[name].prepare()
+        failure = processor.prepare()
         context.worked(SUBMISSIONS)  # a safe read, which may have taken long
         if failure is not None:
             if not context.stopping.is_set():  # else we have broken it off
                 self._record_read(name, failure)
             return False
-        claimed = self._claim(name)
+        claimed = self._claim(processor)
         if claimed is None:
             return False
         self._submit(*claimed)
@@ -125,25 +117,7 @@ class Submissions:
         No other process submits, so none of them is under way any more.
         """
         self._last = compare(self._context)
-        self._presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
-
-    def _presume_lost(self, episodes: Sequence[Episode]) -> None:
-        """Have episodes `unknown` whose POST has no answer: the process that sent it has died."""
-        context, now = self._context, self._context.clock()
-        for episode in episodes:
-            lost = episode_lifecycle.presumed_lost(episode, now, context.plan.policy)
-            if self._settle(episode, lost, Outcome.UNKNOWN) is not None:
-                name = PROCESSOR_OF[episode.step]
-                policy = context.plan.policy_of(name)
-                context.store.breakers.change(
-                    name,
-                    partial(
-                        circuit_breaker.breaker_after_doubt,
-                        reason="a submission was interrupted",
-                        now=now,
-                        policy=policy,
-                    ),
-                )
+        self._answers.presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
 
     def _alert_of_replacement(self, now: datetime) -> None:
         """Have it alerted once that the database's file was replaced, by what is still open."""
@@ -156,38 +130,31 @@ class Submissions:
             )
         self._stands_still = True
 
-    def _is_doubted_long_enough(self, episode: Episode) -> bool:
-        """Whether the wait for a job that was taken after all is over by the boot clock, too.
-
-        A time in the database that is written while the wall clock is being set may be off.
-        """
-        since = self._doubted.get(episode.id)
-        if since is None:
-            return True
-        return self._context.elapsed() - since >= RESUBMIT_AFTER.total_seconds()
-
-    def _may_submit(self, name: str) -> bool:
+    def _may_submit(self, processor: Processor) -> bool:
         """Whether the circuit breaker lets submissions through; a safe read may reset it in time.
 
         A process also reads before its first POST, and after a change of key or URL: a wrong one is
         found out by something that costs nothing.
         """
         context, store, now = self._context, self._context.store, self._context.clock()
-        processor = context.processors.get(name)
-        breaker = store.breakers.get(name)
-        if processor is None or store.is_replaced():
+        name, breaker = processor.name, store.breakers.get(processor.name)
+        if store.is_replaced():
             return False
         if breaker.tripped_until is None and self._proven.get(name) is processor:
             return True
-        if breaker.paused or circuit_breaker.is_tripped(breaker, now):
+        if breaker.paused:
+            return False
+        self._put_off_what_waits(name, now)
+        if circuit_breaker.is_tripped(breaker, now):
             return False
         # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
         steps = steps_of(name)
         if not breaker.blocked and not store.episodes.due(State.QUEUED, now, 1, steps=steps):
             return False
-        some_feed = next(iter(context.plan.sources.values()))
-        target, job_id = store.claims.latest_job(name) or (target_id(steps[-1], some_feed), None)
-        failure = processor.probe(target, job_id)
+        feeds = [one for one in context.plan.sources.values() if name in processors_of([one])]
+        some_target = target_id(steps[-1], feeds[0]) if feeds else ""
+        failure = processor.probe(*(store.claims.latest_job(name) or (some_target, None)))
+        context.worked(SUBMISSIONS)  # it may have taken long, and so may the next API's
         if failure is not None and context.stopping.is_set():
             return False  # broken off by us: it proves nothing
         self._record_read(name, failure)
@@ -196,6 +163,17 @@ class Submissions:
         else:
             self._proven.pop(name, None)
         return failure is None
+
+    def _put_off_what_waits(self, name: str, now: datetime) -> None:
+        """Have what waits for its date due then: no claim, which would, is made now."""
+        context = self._context
+        for episode in context.store.episodes.due(State.QUEUED, now, BATCH, steps=steps_of(name)):
+            source = context.plan.sources.get(episode.feed)
+            if source is None:
+                continue
+            wait = wait_of(episode.published_at, episode.first_seen_at, source, now)
+            if wait is not None:
+                context.move(episode, episode_lifecycle.put_off(episode, wait, now))
 
     def _has_room(self, name: str) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""
@@ -218,18 +196,21 @@ class Submissions:
             said = BLOCKED if after.blocked else PAUSED
             log.error(said, failure.reason, stamp(after.tripped_until))
 
-    def _claim(self, name: str) -> Claimed | None:
+    def _claim(self, processor: Processor) -> Claimed | None:
         """Claim an episode for a processor, and read the config of its feed at the same moment.
 
         The podcast is looked up before its first POST, outside of the transaction of the claim.
+        None, too, if a reload has put another processor in its place.
         """
-        context = self._context
+        context, name = self._context, processor.name
         if context.journal.was_changed():
             self._last = compare(context, self._last)
         asked: set[Target] = set()
         while True:
             with context.steady:
-                plan = ClaimPlan(context, self._podcasts)
+                if context.processors.get(name) is not processor:
+                    return None
+                plan = ClaimPlan(context, self._podcasts, processor)
                 result = context.store.claims.claim(
                     name, plan.now, context.plan.policy_of(name), plan, self._last
                 )
@@ -246,17 +227,24 @@ class Submissions:
             if result.episode is not None and result.claim is not None:
                 self._last = result.claim.token
                 source = plan.sources[result.episode.feed]
-                return Claimed(result.episode, result.claim, source, plan.at)
+                return Claimed(result.episode, result.claim, source, plan.at, processor)
             if plan.unasked is None or plan.unasked in asked:
                 return None  # nothing is due, or a missing podcast's feed is not left out
             asked.add(plan.unasked)
-            failure = self._podcasts.look_up(plan.unasked)
+            failure = self._podcasts.look_up(plan.unasked, processor)
             if failure is not None:
                 if not context.stopping.is_set():  # else we have broken it off
                     self._record_read(name, failure)
                 return None
 
-    def _submit(self, claimed: Episode, claim: Claim, source: FeedConfig, at: Moment) -> None:
+    def _submit(
+        self,
+        claimed: Episode,
+        claim: Claim,
+        source: FeedConfig,
+        at: Moment,
+        processor: Processor,
+    ) -> None:
         """POST, and record the answer. The claim is committed already."""
         context = self._context
         answer: Answer
@@ -265,7 +253,6 @@ class Submissions:
             answer = Later(f"the journal cannot be written any more: {problems}", sent=False)
         else:
             try:
-                processor = context.processors[claim.target.processor]
                 answer = processor.submit(task_of(claimed, claim, source), at)
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
@@ -273,128 +260,6 @@ class Submissions:
                     "%s: a bug has ended the submission", named(claimed), extra=about(claimed)
                 )
                 answer = Unknown(f"a bug in feedwatch: {type(error).__name__}: {error}")
-        media_id = answer.media_id if isinstance(answer, Accepted) else None
-        if media_id is not None:
-            # The log comes first: should all else fail now, the media id is not lost.
-            log.info(
-                "%s: accepted as media id %s",
-                *(named(claimed), media_id),
-                extra=about(claimed) | {"media_id": media_id},
-            )
-        context.journal.append_outcome(claim.token, outcome_of(answer), media_id, context.clock())
         if was_sent(answer):
-            self._sent[claim.target.processor].append(context.elapsed())
-        self._unsaved.append(Answered(claimed, claim, answer))
-        self.save_answers()
-
-    def save_answers(self) -> None:
-        """Record the answers to our POSTs, before anything else is sent.
-
-        Raises `StoreError` where the database fails; the answers are kept for the next time.
-        """
-        while self._unsaved:
-            claimed, claim, answer = self._unsaved[0]
-            try:
-                with self._context.steady:
-                    self._record(claimed, claim, answer)
-            except StoreError:
-                raise
-            except Exception as error:
-                # One answer must not stop the others; the lease of its claim leads to `unknown`.
-                log.exception(
-                    "%s: the answer could not be recorded: %r",
-                    *(named(claimed), answer),
-                    extra=about(claimed),
-                )
-                reason = f"a bug in feedwatch: {type(error).__name__}"
-                with self._context.steady:
-                    self._record(claimed, claim, Unknown(reason))
-            self._unsaved.pop(0)
-
-    def _record(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
-        """Record an answer in its claim, its episode, others that it is about, and the breaker."""
-        context, store, name = self._context, self._context.store, claim.target.processor
-        now, policy = context.clock(), context.plan.policy_of(name)
-        if isinstance(answer, Accepted):
-            owner = store.episodes.by_media_id(answer.media_id)
-            if owner is not None and owner.id != claimed.id:
-                answer = Unknown(
-                    f"the API answered with the media id {answer.media_id}, which is that of "
-                    f"episode {owner.id}"
-                )
-        before = store.breakers.get(name)
-        after = circuit_breaker.breaker_after_answer(before, claimed.id, answer, now, policy)
-        course = context.plan.course(claimed)
-        moved = episode_lifecycle.answered(claimed, answer, now, policy, after.odd_answers, course)
-        if moved.state is State.UNKNOWN:
-            self._doubted[claimed.id] = self._context.elapsed()
-        saved = store.claims.settle(
-            claim.token,
-            outcome_of(answer),
-            claimed,
-            moved,
-            now,
-            sent=was_sent(answer),
-            ended=ended_step(claimed, moved, now),
-        )
-        if saved is None:
-            self._record_late(claimed, claim, answer)
-        elif not isinstance(answer, Accepted):  # that was logged with its media id, by `_submit`
-            log_move(claimed, saved)
-        set_others_aside(context, before, claimed, answer)
-        store.breakers.change(
-            name,
-            lambda breaker: circuit_breaker.breaker_after_answer(
-                breaker, claimed.id, answer, now, policy
-            ),
-        )
-        if isinstance(answer, Accepted | Refused):
-            if before.reason is not None:
-                log.info("submissions go on")
-        elif after.tripped_until is not None and before.reason != answer.reason:
-            needs_person = isinstance(answer, Later) and answer.blocked
-            log.log(
-                logging.ERROR if needs_person else logging.WARNING,
-                BLOCKED if needs_person else PAUSED,
-                answer.reason,
-                stamp(after.tripped_until),
-            )
-
-    def _settle(self, before: Episode, after: Episode, outcome: Outcome) -> Episode | None:
-        """Record what came of an episode's last claim, of which no answer is at hand."""
-        context, now = self._context, self._context.clock()
-        claim = context.store.claims.of(before)
-        if claim is None:
-            return context.move(before, after)
-        context.journal.append_outcome(claim.token, outcome, after.media_id, now)
-        saved = context.store.claims.settle(claim.token, outcome, before, after, now)
-        if saved is not None:
-            log_move(before, saved)
-        return saved
-
-    def _record_late(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
-        """The episode has changed since the claim. A job that exists must not be forgotten."""
-        context = self._context
-        if not context.store.claims.by_token([claim.token]):
-            # A restored copy, in which the id may be another episode's. The journal has the answer,
-            # and the next claim finds both.
-            return
-        episode = context.store.episodes.get(claimed.id)
-        if not isinstance(answer, Accepted) or episode is None:
-            return
-        if episode.media_id == answer.media_id:
-            return  # recorded by a first attempt that failed afterwards
-        if episode.state is State.UNKNOWN and episode.claim == claim.number:
-            adopted = episode_lifecycle.adopted(episode, answer.media_id, context.clock())
-            if self._settle(episode, adopted, Outcome.ACCEPTED) is not None:
-                return
-        log.critical(
-            "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
-            *(named(episode), answer.media_id, episode.state, episode.id),
-            extra=about(episode) | {"media_id": answer.media_id},
-        )
-
-
-def was_sent(answer: Answer) -> bool:
-    """Whether the POST has left, or may have."""
-    return not isinstance(answer, Later) or answer.sent
+            self._sent[processor.name].append(context.elapsed())
+        self._answers.take(claimed, claim, answer)

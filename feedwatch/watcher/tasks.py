@@ -30,14 +30,17 @@ def task_of(episode: Episode, claim: Claim, source: FeedConfig) -> Task:
 
 
 def polled_task(store: Store, episode: Episode) -> Task:
-    """What an episode's job was to do, as far as a poll needs to know."""
+    """What an episode's job was to do, as far as a poll needs to know.
+
+    A file that it has made may be named after feed and episode as they were called then.
+    """
     claim = store.claims.of(episode)
     return Task(
         step=episode.step,
         target=episode.podcast_id or "",
         token=claim.token if claim is not None else "",
-        feed=episode.feed,
-        episode_id=episode.id,
+        feed=claim.feed if claim is not None else episode.feed,
+        episode_id=(claim.posted_for if claim is not None else None) or episode.id,
         url=input_of(episode),
         name=episode.title,
         description="",

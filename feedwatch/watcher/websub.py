@@ -24,6 +24,7 @@ from feedwatch.core.websub import Mode, Step, Subscription, Topic
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import TooPrivateError, deadline, described, limit_scope
 from feedwatch.store.store import Store
+from feedwatch.watcher import overview
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.decisions import request_check
 from feedwatch.watcher.errors import NotFoundError
@@ -55,7 +56,8 @@ class WebSub:
             return True
         self._next_round = time.monotonic() + ROUND_SECONDS
         store, now = self._context.store, self._context.clock()
-        topics, known = self._topics(), store.subscriptions.all()
+        topics = overview.topics(store, self._context.plan.sources.values())
+        known = store.subscriptions.all()
         for feed_id, topic in topics.items():
             if not any(one.feed_id == feed_id and topic.is_of(one) for one in known):
                 known.append(store.subscriptions.add(_new(feed_id, topic, now)))
@@ -84,15 +86,6 @@ class WebSub:
             with ThreadPoolExecutor(AT_ONCE, "websub") as pool:
                 list(pool.map(self._ask, *zip(*asks[:PER_ROUND], strict=True)))
         return True
-
-    def _topics(self) -> Mapping[int, Topic]:
-        """What the feeds name, but for private ones: their addresses are no hub's business."""
-        sources = self._context.plan.sources
-        return {
-            number: topic
-            for number, topic in self._context.store.subscriptions.topics().items()
-            if topic.feed in sources and not sources[topic.feed].is_private
-        }
 
     def _ask(self, one: Subscription, mode: Mode) -> None:
         """Ask a hub, which verifies by asking back: perhaps before it has answered."""
@@ -178,8 +171,10 @@ class Callback:
         if one.pending is Mode.UNSUBSCRIBE:
             store.drop(one)
             return True
+        if store.save(one, websub.verified(one, lease_seconds, now)) is None:
+            return False
         log.info("hub %s: subscribed", urlsplit(one.hub).hostname)
-        return store.save(one, websub.verified(one, lease_seconds, now)) is not None
+        return True
 
     def push(self, token: str, signature: str | None, body: bytes) -> bool:
         """A hub says that a feed has changed; False if there is no such subscription.

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from feedwatch.core.episode import State
+from feedwatch.core.pipeline import PROCESSORS
 from feedwatch.core.printable import counted
 from feedwatch.watcher import decisions, overview, pauses
 from feedwatch.watcher.decisions import Action, Proposal
@@ -102,7 +103,10 @@ def dry_run(name: str) -> Answer:
     source = g.parts.plan().sources.get(name.lower())
     if source is None:
         raise NotFoundError(f"the config has no feed {name!r}")
-    return unhurried(lambda: render("dry_run.html", name=source.name, run=g.parts.dry_run(source)))
+    now = at()
+    return unhurried(
+        lambda: render("dry_run.html", name=source.name, run=g.parts.dry_run(source, now))
+    )
 
 
 @action.post("/settings/doctor")
@@ -147,8 +151,7 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     """Stop or restart new submissions, of one feed or of all."""
     sources = parts.plan().sources.values()
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
-    names = parts.plan().processors
-    pauses.set_paused(parts.store, names, sources, feed, at(), actor, paused=paused)
+    pauses.set_paused(parts.store, PROCESSORS, sources, feed, at(), actor, paused=paused)
     done = "paused" if paused else "resumed"
     log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
 

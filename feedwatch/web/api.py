@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, g, request
 
@@ -122,27 +122,42 @@ def decide(number: int) -> Response:
     action = Action(request.path.rpartition("/")[2])
     episode = overview.find_episode(g.parts.store, valid_id(number))
     media_id = body_text("media_id") if action is Action.ADOPT else ""
+    wanted = wanted_of_steps(action)
     if not is_dry_run() and (refused := version_refused(str(episode.version))) is not None:
         return refused
     if action is Action.ADOPT:
         return decided(g.parts.adopt(episode.id, media_id, at()))
-    about_steps = proposed_of_steps(action, episode.id)
+    about_steps = proposed_of_steps(wanted, episode.id)
     if about_steps is None and action is Action.RETRY and not is_dry_run():
         return decided(g.parts.retry(episode.id, at()))
     return decided(about_steps or proposed(g.parts, action, number))
 
 
-def proposed_of_steps(action: Action, number: int) -> Proposal | None:
-    """What the body asks for besides the decision itself: to repeat steps, or to pass one over."""
+class Wanted(NamedTuple):
+    """What the body asks for besides the decision itself: to pass a step over, or to repeat it."""
+
+    passing_over: bool = False
+    again: bool = False
+    start: Step | None = None
+
+
+def wanted_of_steps(action: Action) -> Wanted:
+    """What the body asks for about steps."""
+    if action is Action.SKIP:
+        return Wanted(passing_over=body_flag("step"))
+    if action is Action.RETRY:
+        return Wanted(again=body_flag("again"), start=body_step("from"))
+    return Wanted()
+
+
+def proposed_of_steps(wanted: Wanted, number: int) -> Proposal | None:
+    """What that would do; None if nothing of it is wanted."""
     store, plan = g.parts.store, g.parts.plan()
-    if action is Action.SKIP and body_flag("step"):
+    if wanted.passing_over:
         return passing_over(store, plan, [number], at())
-    if action is not Action.RETRY:
-        return None
-    start = body_step("from")
-    if start is None and not body_flag("again"):
-        return None
-    return repetition(store, plan, [number], at(), g.parts.target_of, start)
+    if wanted.again or wanted.start is not None:
+        return repetition(store, plan, [number], at(), g.parts.target_of, wanted.start)
+    return None
 
 
 @v1.post("/feeds/<name>/approve")
@@ -336,10 +351,20 @@ def moment(name: str) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
+def body() -> dict[str, Any]:
+    """The request's JSON object; an empty one where it has no body.
+
+    What cannot be read is refused: without it, the decision would be another one.
+    """
+    document = request.get_json(force=True, silent=True) if request.get_data() else {}
+    if not isinstance(document, dict):
+        raise BadRequestError("expected a JSON object as the body, or no body")
+    return document
+
+
 def body_flag(name: str) -> bool:
     """A flag of the request's JSON object, if it has one."""
-    document = request.get_json(silent=True)
-    flag = document.get(name, False) if isinstance(document, dict) else False
+    flag = body().get(name, False)
     if not isinstance(flag, bool):
         raise BadRequestError(f"{name}: expected true or false")
     return flag
@@ -347,8 +372,8 @@ def body_flag(name: str) -> bool:
 
 def body_step(name: str) -> Step | None:
     """A step in the request's JSON object, if it has one."""
-    document = request.get_json(silent=True)
-    if not isinstance(document, dict) or name not in document:
+    document = body()
+    if name not in document:
         return None
     if document[name] not in ORDER:
         raise BadRequestError(f"{name}: expected one of {', '.join(ORDER)}")

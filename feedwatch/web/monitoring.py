@@ -27,6 +27,7 @@ class Monitored:
             lambda *args, **named: context.store.statistics.figures(
                 context.plan.processors, *args, **named
             ),
+            lambda: context.clock(),
         )
 
     def health(self) -> list[str]:

@@ -79,7 +79,7 @@ def show_now() -> str:
     desk = overview.desk(parts.store, parts.plan().processors, at())
     held = by_feed_and_reason(desk.held)
     ids = [one.id for _, _, episodes in held for one in episodes]
-    submissions = submissions_in_words(desk.breaker, desk.counts[State.QUEUED], at())
+    submissions = submissions_in_words(desk.breaker, desk.next_due_at, at())
     return render(
         "now.html", desk=desk, held=held, next_of=dict(pairwise(ids)), submissions=submissions
     )

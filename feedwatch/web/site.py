@@ -82,7 +82,7 @@ class Parts:
     target_of: TargetOf
     adopt: Callable[[int, str, datetime], Proposal]  # asks the media API
     retry: Callable[[int, datetime], Proposal]  # asks it for the job that there is
-    dry_run: Callable[[FeedConfig], DryRun]
+    dry_run: Callable[[FeedConfig, datetime], DryRun]
     diagnose: Callable[[], Sequence[Finding]]
     journal: Sequence[Path] = ()  # the places where it may be
     public_url: str | None = None  # where feeds are served; None: nowhere

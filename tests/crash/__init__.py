@@ -4,6 +4,7 @@
     lane.py        worlds, one after another; each is a publisher, an API and a folder
     world.py       publish, start, kill, look; at the end let it come to rest and settle doubts
     copies.py      earlier copies of the database, put back; the journal, read and damaged
+    posts.py       what both APIs were sent, by episode and step
     inspection.py  what must hold of the database after each kill
     plan.py        which kill comes when, by the seed alone
     launcher.py    a process without threads that has imported everything and forks each life

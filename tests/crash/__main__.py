@@ -6,6 +6,7 @@ import random
 import sys
 import time
 
+from tests.crash.plan import MIXED, PIPELINES
 from tests.crash.run import crash
 
 
@@ -15,6 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the same seed, the same plan; else by chance")
     parser.add_argument("--world", type=int, help="only this world of the seed's")
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--pipeline", choices=PIPELINES, default=MIXED)
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.randrange(10**6)
     started = time.monotonic()
@@ -23,9 +25,11 @@ def main() -> int:
         print(f"\r{kills} kills, {time.monotonic() - started:.0f} s", end="", file=sys.stderr)  # noqa: T201
 
     if chosen.world is not None:
-        result = crash(1, seed, lanes=1, first=chosen.world, progress=progress)
+        kills, lanes, first = 1, 1, chosen.world
     else:
-        result = crash(chosen.kills, seed, lanes=chosen.lanes, progress=progress)
+        kills, lanes, first = chosen.kills, chosen.lanes, 0
+    pipeline = chosen.pipeline
+    result = crash(kills, seed, lanes=lanes, first=first, pipeline=pipeline, progress=progress)
     print(file=sys.stderr)  # noqa: T201
     print(result.figures.table())  # noqa: T201
     print(f"seed {seed}, {time.monotonic() - started:.0f} s: {result.figures.summary()}")  # noqa: T201

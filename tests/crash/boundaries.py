@@ -3,7 +3,7 @@
 The product knows nothing of this: its functions are wrapped from outside, once, before it starts.
 A boundary is named for the operation, and for what happens within it: "claim" is all of
 `ClaimStore.claim`, "claim/commit" is the COMMIT in it. Each is crossed on two sides, before and
-after.
+after. What is about a helper step has its name, too: "claim enhance/commit".
 """
 
 import io
@@ -25,10 +25,13 @@ from sqlalchemy.engine.default import DefaultDialect
 import feedwatch.store.store
 import feedwatch.watcher.checks
 import feedwatch.watcher.submissions
-from feedwatch.core.episode import State
-from feedwatch.core.ledger import Outcome
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.ledger import Claim, Outcome
+from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.feeds.parser_process import Parser
+from feedwatch.processors.bearer import Bearer
 from feedwatch.processors.inlet import Inlet
+from feedwatch.processors.mediaapis import MediaApis
 from feedwatch.store.breakers import BreakerStore
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore
@@ -97,6 +100,7 @@ class Boundaries:
         self._lock = threading.Lock()
         self._here = _Here()
         self._doubt = False
+        self._steps: dict[str, Step] = {}  # of the claims of this life, by their tokens
 
     def install(self) -> None:
         """Wrap what there is to be wrapped."""
@@ -106,11 +110,7 @@ class Boundaries:
             (FeedStore, "sync", "sync_feeds"),
             (CheckStore, "record", "record_check"),
             (CheckStore, "record_unchanged", "record_unchanged"),
-            (ClaimStore, "claim", "claim"),
             (Imports, "take_over", "import"),
-            (Journal, "append_claim", "append claim"),
-            (Journal, "append_outcome", "append outcome"),
-            (BreakerStore, "change", "change_gate"),
             (HeartbeatStore, "write", "beat"),
             (HeartbeatStore, "end", "rest"),
             (PassStore, "clear", "forget passes"),
@@ -119,11 +119,18 @@ class Boundaries:
             self._wrap(owner, method, name)
         self._wrap(EpisodeStore, "save", _name_of_save)
         self._wrap(EpisodeStore, "look_again", "look again")
+        self._wrap(ClaimStore, "claim", lambda _, one, *__: f"claim{_named_after(one)}")
         self._wrap(ClaimStore, "settle", self._name_of_settle)
+        self._wrap(BreakerStore, "change", lambda _, one, __: f"change_gate{_named_after(one)}")
+        self._wrap(Journal, "append_claim", self._name_of_append)
+        self._wrap(Journal, "append_outcome", self._name_of_outcome)
         self._wrap(feedwatch.watcher.submissions, "compare", "compare")
-        for name in ("submit", "poll", "probe"):
-            self._wrap(Inlet, name, name)
+        for processor in (Inlet, MediaApis):
+            for name in ("prepare", "submit", "poll", "probe"):
+                self._wrap(processor, name, f"{name}{_named_after(processor.name)}")
         self._wrap(Inlet, "has_target", "look up")
+        self._wrap(Bearer, "_fetch", "fetch token")
+        self._wrap(MediaApis, "_unreadable", "read output")
         self._wrap(FeedStore, "set_missing_podcasts", "note podcasts")
         self._wrap(feedwatch.watcher.checks, "fetch", "fetch")
         self._wrap(Parser, "parse", "parse")
@@ -244,11 +251,11 @@ class Boundaries:
         setattr(DefaultDialect, "do_commit", do_commit)  # noqa: B010
 
     def _committed(self) -> None:
-        operation = self._inner("").rstrip("/")
+        operation = self._inner("")
         if self._here.wrote and self._here.submitter:
-            if operation == "claim":
+            if operation.startswith("claim"):
                 self._doubt = True
-            elif operation == "settle answer":
+            elif operation.startswith("settle answer"):
                 self._doubt = False
 
     def _watch_files(self) -> None:
@@ -284,12 +291,12 @@ class Boundaries:
         synced = os.fsync
 
         def write(file: int, content: bytes) -> int:
-            if self._here.operations[-1:] and self._here.operations[-1] in APPENDS:
+            if self._inner("").startswith(APPENDS):
                 return int(self._around(self._inner("line"), self._write, (file, content), {}))
             return WRITE(file, content)
 
         def fsync(file: int) -> None:
-            if self._here.operations[-1:] and self._here.operations[-1] in APPENDS:
+            if self._inner("").startswith(APPENDS):
                 self._around(self._inner("sync"), synced, (file,), {})
             else:
                 synced(file)
@@ -306,14 +313,39 @@ class Boundaries:
         self._cross(self._inner("half"), "after")
         return written + WRITE(file, content[half:])
 
+    def _name_of_append(self, _journal: Journal, claim: Claim) -> str:
+        self._steps[claim.token] = claim.step
+        return f"append claim{_of(claim.step)}"
+
+    def _name_of_outcome(self, _journal: Journal, token: str, *_: Any) -> str:
+        return f"append outcome{_of(self._steps.get(token, Step.ADS))}"
+
     def _name_of_settle(
-        self, _store: ClaimStore, _token: str, outcome: Outcome, *_: Any, **__: Any
+        self,
+        _store: ClaimStore,
+        _token: str,
+        outcome: Outcome,
+        before: Episode,
+        *_: Any,
+        **__: Any,
     ) -> str:
         if "compare" in self._here.operations:
             return "settle found"
-        return "settle doubt" if outcome is Outcome.UNKNOWN else "settle answer"
+        return "settle doubt" if outcome is Outcome.UNKNOWN else f"settle answer{_of(before.step)}"
 
 
-def _name_of_save(_store: EpisodeStore, before: Any, *_: Any) -> str:
-    """Two moves of one function, each a step of its own."""
-    return "save poll" if before.state is State.PROCESSING else "save other"
+def _of(step: Step) -> str:
+    """What names the step in a boundary."""
+    return "" if step is Step.ADS else f" {step}"
+
+
+def _named_after(processor: str) -> str:
+    """The same by the processor, of which there is one step in a world."""
+    return _of(steps_of(processor)[-1])
+
+
+def _name_of_save(_store: EpisodeStore, before: Episode, after: Episode, *_: Any) -> str:
+    """Several moves of one function, each a step of its own."""
+    if before.state is not State.PROCESSING:
+        return "save other"
+    return "go on" if after.step is not before.step else f"save poll{_of(before.step)}"

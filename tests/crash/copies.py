@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from tests.crash.posts import Paid
 from tests.support import PATIENCE
 
 SUFFIXES = ("", "-wal", "-shm")
@@ -83,9 +84,9 @@ class JournalFiles:
         self._random = random
         self._unlucky = random.choice(places)  # the others outlive all
 
-    def answers(self) -> dict[str, set[tuple[str, str | None]]]:
-        """The tokens of all claims by their titles, each with its outcome, if it has one."""
-        titles: dict[str, str] = {}
+    def answers(self) -> dict[Paid, set[tuple[str, str | None]]]:
+        """The tokens of all claims by what they paid for, each with its outcome, if it has one."""
+        paid: dict[str, Paid] = {}
         outcomes: dict[str, str] = {}
         for place in self._places:
             with suppress(FileNotFoundError):
@@ -93,12 +94,12 @@ class JournalFiles:
                     with suppress(ValueError):  # torn: whole elsewhere
                         line = json.loads(text)
                         if "title" in line:
-                            titles[line["t"]] = line["title"]
+                            paid[line["t"]] = Paid(line["title"], line["step"])
                         elif outcomes.get(line["t"]) != "accepted":
                             outcomes[line["t"]] = line["out"]
-        found: dict[str, set[tuple[str, str | None]]] = {}
-        for token, title in titles.items():
-            found.setdefault(title, set()).add((token, outcomes.get(token)))
+        found: dict[Paid, set[tuple[str, str | None]]] = {}
+        for token, what in paid.items():
+            found.setdefault(what, set()).add((token, outcomes.get(token)))
         return found
 
     def tokens(self) -> frozenset[str]:

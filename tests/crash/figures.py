@@ -10,15 +10,17 @@ class Figures:
     """Of one world, or of many."""
 
     worlds: int = 0
+    longer: int = 0  # of these with two steps
     kills: int = 0
     lives: int = 0
     published: int = 0
-    submissions: int = 0  # POSTs that reached the API
-    taken: int = 0
     sent_twice: int = 0
     lost: int = 0
-    unknown_taken: int = 0
-    unknown_not_taken: int = 0
+    # By their steps
+    submissions: Counter[str] = field(default_factory=Counter)  # POSTs that reached the API
+    taken: Counter[str] = field(default_factory=Counter)
+    unknown_taken: Counter[str] = field(default_factory=Counter)
+    unknown_not_taken: Counter[str] = field(default_factory=Counter)
     moments: int = 0  # kills at a random moment
     plain: int = 0  # of these kills of the command itself
     restores: int = 0  # of an earlier copy of the database
@@ -42,25 +44,21 @@ class Figures:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The way back."""
-        counters = {name: Counter(values[name]) for name in ("boundaries", "missed")}
+        counters = {name: Counter(it) for name, it in values.items() if isinstance(it, dict)}
         return cls(**values | counters | {"crossed": set(values["crossed"])})
-
-    @property
-    def unknown(self) -> int:
-        """Submissions that a kill put in doubt."""
-        return self.unknown_taken + self.unknown_not_taken
 
     def summary(self) -> str:
         """One line."""
         return (
-            f"{self.kills} kills ({sum(self.boundaries.values())} at a boundary, "
-            f"{self.moments + self.plain + sum(self.missed.values())} at a moment), "
+            f"{self.kills} kills ({self.boundaries.total()} at a boundary, "
+            f"{self.moments + self.plain + self.missed.total()} at a moment), "
             f"{self.restores} restores ({self.live_restores} over a running daemon), "
             f"{self.lost_places} places of the journal lost, "
-            f"{self.lives} lives in {self.worlds} worlds; {self.published} episodes published, "
-            f"{self.submissions} submissions received, {self.taken} taken; "
-            f"{self.sent_twice} sent twice, {self.lost} lost, {self.unknown} unknown "
-            f"({self.unknown_taken} of them taken, {self.unknown_not_taken} not)"
+            f"{self.lives} lives in {self.worlds} worlds, {self.longer} of them with two steps; "
+            f"{self.published} episodes published, "
+            f"submissions received: {_by_step(self.submissions)}, taken: {_by_step(self.taken)}; "
+            f"{self.sent_twice} sent twice, {self.lost} lost; unknown and taken: "
+            f"{_by_step(self.unknown_taken)}, unknown and not: {_by_step(self.unknown_not_taken)}"
         )
 
     def table(self) -> str:
@@ -74,3 +72,8 @@ class Figures:
         lines.append(f"{'at a random moment':<26}{self.moments:>8}")
         lines.append(f"{'the command itself':<26}{self.plain:>8}")
         return "\n".join(lines)
+
+
+def _by_step(counts: Counter[str]) -> str:
+    each = ", ".join(f"{step} {count}" for step, count in sorted(counts.items()))
+    return f"{counts.total()} ({each})" if each else "0"

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, required=True)
     parser.add_argument("--step", type=int, required=True)
     parser.add_argument("--kills", type=int, required=True)
+    parser.add_argument("--pipeline", required=True)
     chosen = parser.parse_args()
     launcher = Launcher()  # before any thread is
     figures = Figures()
@@ -28,7 +29,7 @@ def main() -> None:
         while figures.kills < chosen.kills and not wrong:
             folder = chosen.folder / f"world-{number}"
             folder.mkdir()
-            world = World(folder, launcher, chosen.seed, number)
+            world = World(folder, launcher, chosen.seed, number, chosen.pipeline)
             wrong += _complaints(world.run)
             figures.add(world.figures)
             if not wrong:

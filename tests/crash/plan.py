@@ -8,8 +8,18 @@ from random import Random
 
 from tests.crash.boundaries import SIDES, Trap
 
+ONE_STEP, TWO_STEPS = "ads", "enhance,ads"
+MIXED = "mixed"  # each of them in every other world
+PIPELINES = (MIXED, ONE_STEP, TWO_STEPS)
+
 IN_DATABASE = ("commit", "statement")
 ON_THE_WIRE = ("send", "receive")
+
+
+def _of_enhance(name: str) -> str:
+    operation, slash, inner = name.partition("/")
+    return f"{operation} enhance{slash}{inner}"
+
 
 # The steps, and what happens within each of them; after the word the highest `nth`.
 BIRTH = {  # of a database: only where there is none yet
@@ -20,7 +30,7 @@ BIRTH = {  # of a database: only where there is none yet
     "open/statement": 2,
     "sync_feeds/statement": 1,
 }
-ALWAYS = {
+AROUND = {  # what is paid for
     "open": 1,
     "open/file": 1,
     "sync_feeds": 1,
@@ -39,6 +49,12 @@ ALWAYS = {
     "record_unchanged": 2,
     "record_unchanged/commit": 2,
     "record_unchanged/statement": 2,
+    "beat": 3,
+    "beat/commit": 3,
+    "beat/statement": 3,
+}
+PAID = {
+    "prepare": 3,
     "claim": 3,
     "claim/commit": 3,
     "claim/statement": 4,
@@ -70,9 +86,19 @@ ALWAYS = {
     "probe": 1,
     "probe/send": 1,
     "probe/receive": 1,
-    "beat": 3,
-    "beat/commit": 3,
-    "beat/statement": 3,
+}
+ALWAYS = AROUND | PAID
+HELPED = {  # the same of a helper step, and what that alone has
+    **{_of_enhance(name): nth for name, nth in PAID.items()},
+    "fetch token": 1,
+    "fetch token/send": 2,
+    "fetch token/receive": 1,
+    "read output": 2,
+    "read output/send": 2,
+    "read output/receive": 2,
+    "go on": 2,
+    "go on/commit": 2,
+    "go on/statement": 6,
 }
 # Steps of a clean stop, which no life that is killed comes to. They only clear the heartbeats.
 AT_REST = frozenset({"rest", "rest/commit", "rest/statement"})
@@ -98,11 +124,12 @@ RESTORED = {  # where the journal has claims that the database lacks
 }
 # In each world
 TRAPS, AFTERMATHS, MOMENTS = 13, 2, 2
+TRAPS_AT_HELPED = 9  # of the traps, where there are two steps; the others are at `PAID`
 LOSSES, STEPS = 2, 2  # of a place of the journal, of the clock
 LIVES_BEFORE = 4  # a copy is put back: there must be one, and something in it
-PLAIN_EVERY = 4  # worlds
+PLAIN_EVERY = 3  # worlds, so that it comes to both pipelines
 
-EVERY = BIRTH | ALWAYS | AFTERMATH | RESTORED
+EVERY = BIRTH | ALWAYS | HELPED | AFTERMATH | RESTORED
 
 
 class Restore(Enum):
@@ -128,11 +155,21 @@ class Kill:
 class Plan:
     """The kills of one world. Those of all worlds together go round all boundaries evenly."""
 
-    def __init__(self, seed: int, world: int) -> None:
+    def __init__(self, seed: int, world: int, pipeline: str) -> None:
+        """`pipeline` is one of `PIPELINES`."""
         self.random = Random(f"{seed}/{world}")
+        rank = world // 2 if pipeline == MIXED else world  # among those with the same one
+        if pipeline == MIXED:
+            pipeline = TWO_STEPS if world % 2 else ONE_STEP
+        self.pipeline = pipeline
         self._birth = _share(seed, world, "birth", BIRTH, 1)
         self._aftermath = _share(seed, world, "aftermath", AFTERMATH, AFTERMATHS)
-        kills = [Kill(trap=trap) for trap in _share(seed, world, "always", ALWAYS, TRAPS)]
+        if pipeline == ONE_STEP:
+            traps = _share(seed, rank, "always", ALWAYS, TRAPS)
+        else:
+            traps = _share(seed, rank, "helped", HELPED, TRAPS_AT_HELPED)
+            traps += _share(seed, rank, "paid", PAID, TRAPS - TRAPS_AT_HELPED)
+        kills = [Kill(trap=trap) for trap in traps]
         kills += [Kill(delay=self.random.uniform(0.0, 0.8)) for _ in range(MOMENTS)]
         if world % PLAIN_EVERY == 0:
             kills[-1] = Kill(delay=self.random.uniform(0.5, 3.0), plain=True)

@@ -12,6 +12,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
 
 from tests.crash.figures import Figures
+from tests.crash.plan import MIXED
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,15 +32,20 @@ def crash(
     *,
     lanes: int = 2,
     first: int = 0,
+    pipeline: str = MIXED,
     progress: Callable[[int], object] = lambda _kills: None,
 ) -> Result:
-    """Kill so often, from world `first` on, and tell what came of it."""
+    """Kill so often, from world `first` on, and tell what came of it.
+
+    `pipeline` is one of `plan.PIPELINES`.
+    """
     result = Result()
     folder = Path(tempfile.mkdtemp(prefix="feedwatch-crash-"))
     with ExitStack() as stack:
         processes = []
         for lane in range(lanes):
-            process = stack.enter_context(_lane(folder, seed, first + lane, lanes, kills // lanes))
+            arguments = {"seed": seed, "first": first + lane, "step": lanes, "pipeline": pipeline}
+            process = stack.enter_context(_lane(folder=folder, kills=kills // lanes, **arguments))
             stack.callback(process.kill)
             processes.append(process)
         _gather(processes, result, progress)
@@ -50,8 +56,7 @@ def crash(
     return result
 
 
-def _lane(folder: Path, seed: int, first: int, step: int, kills: int) -> "subprocess.Popen[str]":
-    arguments = {"folder": folder, "seed": seed, "first": first, "step": step, "kills": kills}
+def _lane(**arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.crash.lane"]
     command += [f"--{name}={value}" for name, value in arguments.items()]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)

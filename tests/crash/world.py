@@ -3,13 +3,14 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from feedwatch.cli.sandbox import mediaapis_lines
+from feedwatch.core.pipeline import ORDER
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from tests.crash.boundaries import Crumb, Trap
@@ -17,13 +18,17 @@ from tests.crash.copies import Copies, JournalFiles
 from tests.crash.figures import Figures
 from tests.crash.inspection import UNBORN, Picture, Row, of_the_dead, of_the_living
 from tests.crash.launcher import Launcher, Life, Order
-from tests.crash.plan import RESTORED, Kill, Plan, Restore
+from tests.crash.plan import RESTORED, TWO_STEPS, Kill, Plan, Restore
+from tests.crash.posts import Paid, Post, posts
 from tests.support import PATIENCE, FeedServer, Workspace, audio, item, wait_for
 
 FEEDS = ("alpha", "beta", "gamma", "late")
 LATE = "late"  # takes only the latest of what it holds when it is first seen
 BACK_CATALOGUE = 3  # items of that feed at the start
 MOST_DOUBTS = 3  # in a row; then a life in peace comes first, for the gate waits ever longer
+JOB_SECONDS = 0.1
+LONGER_JOB_SECONDS = 0.2  # where polls must see jobs under way
+AT_THE_API = ("submitting", "unknown", "processing", "ready")  # states of what was sent
 
 
 class Violation(Exception):  # noqa: N818 - it is what was found, and no error of ours
@@ -43,16 +48,19 @@ class Published:
 class World:
     """Call `run` once."""
 
-    def __init__(self, folder: Path, launcher: Launcher, seed: int, number: int) -> None:
+    def __init__(
+        self, folder: Path, launcher: Launcher, seed: int, number: int, pipeline: str
+    ) -> None:
         self._place = f"seed {seed}, world {number}"
-        self._plan = Plan(seed, number)
+        self._plan = Plan(seed, number, pipeline)
+        self._steps = self._plan.pipeline.split(",")
         self._random = self._plan.random
         self._launcher = launcher
         self._folder = folder
         self._sandbox = Sandbox(
             api_key="k3y-that-nobody-may-see",
             podcasts={f"podcast-{feed}": feed for feed in FEEDS},
-            job_seconds=0.1,
+            job_seconds=JOB_SECONDS if len(self._steps) == 1 else LONGER_JOB_SECONDS,
         )
         self._feeds = FeedServer()
         self._shown: dict[str, set[str]] = {}  # the guids in each document, by its ETag
@@ -60,13 +68,13 @@ class World:
         self._published: dict[str, Published] = {}
         self._number = 0
         self._picture = UNBORN
-        self._doubted: set[str] = set()  # guids that a death left between claim and answer
-        self._open: set[str] = set()  # those of the latest death
-        self._unknown: set[str] = set()  # guids that were ever seen in doubt
+        # Guids, each with its step, that a death left between claim and answer
+        self._doubted: set[tuple[str, str]] = set()
+        self._open: set[tuple[str, str]] = set()  # those of the latest death
         self._restored = False  # an earlier copy was put back, ever
         self._surprised = False  # the next life finds claims that the database lacks
         self._ahead = timedelta()  # how far the daemon's clock was put forward
-        self.figures = Figures(worlds=1)
+        self.figures = Figures(worlds=1, longer=int(len(self._steps) > 1))
 
     def run(self) -> Figures:
         """Live and die by the plan; then rest, look, settle what is in doubt, and look again."""
@@ -81,7 +89,7 @@ class World:
                 self._live_and_die(self._before(kill))
                 self._keep_copy()
                 if self._random.random() < 0.15:
-                    self._settle(self._unknown_now() - self._open)
+                    self._settle(self._unknown_now() - {guid for guid, _ in self._open})
             self._rest()
             self._approve()
             self._settle(self._unknown_now())
@@ -93,8 +101,8 @@ class World:
         """Whether the next start finds a POST for which not even the journal has an answer."""
         answers = self._journal.answers()
         return any(
-            {outcome for _, outcome in answers.get(_title_of(guid), ())} <= {None}
-            for guid in self._open
+            {outcome for _, outcome in answers.get(Paid(_title_of(guid), step), ())} <= {None}
+            for guid, step in self._open
         )
 
     # The world
@@ -109,7 +117,11 @@ class World:
             MAX_SUBMISSIONS_PER_DAY=100_000,
             FLOOD_LIMIT=1000,
             FIRST_RUN="all",
+            PIPELINE=self._plan.pipeline,
         )
+        if self._plan.pipeline == TWO_STEPS:
+            lines = (line.partition("=") for line in mediaapis_lines(self._sandbox.url))
+            workspace.set(**{key.removeprefix("FEEDWATCH_"): value for key, _, value in lines})
         (self._folder / "cache").mkdir()
         self._journal = JournalFiles(
             workspace.config.with_name("config.env.claims"),
@@ -195,12 +207,13 @@ class World:
         self._restored = True
 
     def _look_at_the_dead(self) -> Picture:
-        lax = self._restored or bool(self._ahead)
-        return of_the_dead(self._workspace.database, self._folder / "copy", restored=lax)
+        return of_the_dead(self._workspace.database, self._folder / "copy", **self._happened())
 
     def _look(self) -> Picture:
-        lax = self._restored or bool(self._ahead)
-        return of_the_living(self._workspace.database, restored=lax)
+        return of_the_living(self._workspace.database, **self._happened())
+
+    def _happened(self) -> dict[str, bool]:
+        return {"restored": self._restored, "clock_set": bool(self._ahead)}
 
     def _keep_copy(self) -> None:
         """Not before every feed's first run: to repeat that with later items is another one."""
@@ -259,14 +272,15 @@ class World:
         now = self._look_at_the_dead()
         self._picture = now
         self._look_for_complaints(kill)
+        self._look_for_repetitions(kill)
         if now.wrong:
             self._fail("; ".join(now.wrong), kill)
         self._look_for_lost_intents(now, kill)
         self._look_for_early_validators(now, kill)
-        under_way = now.in_state("submitting")
+        under_way = now.steps_in_state("submitting")
         fresh = {
             guid
-            for guid in under_way
+            for guid, _ in under_way
             if guid not in before.rows or before.rows[guid].version != now.rows[guid].version
         }
         crumb = Crumb.read(self._crumb)
@@ -282,22 +296,31 @@ class World:
         """Whatever was sent was written down before: in the journal, and in the database unless
         that is an earlier copy which has not met the claim yet.
         """
-        by_url = {row.url: row for row in now.rows.values()}
+        rows = {_title_of(guid): row for guid, row in now.rows.items()}
         answers = self._journal.answers()
-        for url in self._received():
-            number = url.rpartition("/")[2].removesuffix(".mp3")
-            tokens = {token for token, _ in answers.get(f"Episode {number}", ())}
-            row = by_url.get(url)
+        for post in posts(self._sandbox):
+            title, step = post.what
+            what = f"{title} was sent to be given {step}"
+            tokens = {token for token, _ in answers.get(post.what, ())}
+            row = rows.get(title)
             if not tokens:
-                self._fail(f"{url} was sent, but is not in the journal", kill)
+                self._fail(f"{what}, but that is not in the journal", kill)
             elif not self._restored and tokens - now.tokens:
-                self._fail(f"{url} was sent, but is not in the ledger", kill)
+                self._fail(f"{what}, but that is not in the ledger", kill)
             elif tokens - now.tokens:
                 continue  # an earlier copy, which has not met the claim yet
             elif row is None and not self._restored:
-                self._fail(f"{url} was sent, but is not in the database", kill)
-            elif row and row.state not in ("submitting", "unknown", "processing", "ready"):
-                self._fail(f"{row.guid} was sent, but is {row.state} ({row.reason})", kill)
+                self._fail(f"{what}, but is not in the database", kill)
+            elif row and not (row.is_after(step) or (row.step == step and row.state in AT_THE_API)):
+                self._fail(f"{what}, but is {row.state} at {row.step} ({row.reason})", kill)
+
+    def _look_for_repetitions(self, kill: Kill | None = None) -> None:
+        """What was taken, or may have been, is never sent again: a person asks for nothing such."""
+        sent = Counter(post.what for post in posts(self._sandbox))
+        twice = [f"{title} for {step}" for (title, step), times in sent.items() if times > 1]
+        self.figures.sent_twice = len(twice)
+        if twice:
+            self._fail(f"sent twice: {', '.join(twice)}", kill)
 
     def _look_for_complaints(self, kill: Kill | None) -> None:
         """To be killed is no error; after it all is as usual. A restore is told."""
@@ -314,23 +337,25 @@ class World:
                 self._fail(f"the feed will answer 304, but {sorted(missing)} are nowhere", kill)
 
     def _check_unknown(self, now: Picture, kill: Kill | None) -> None:
-        for guid in now.in_state("unknown"):
-            self._unknown.add(guid)
-            if guid not in self._doubted and not self._restored:
-                self._fail(f"{guid} is unknown, but no kill fell into its POST", kill)
+        for guid, step in now.steps_in_state("unknown"):
+            if (guid, step) not in self._doubted and not self._restored:
+                self._fail(f"{guid} is unknown, but no kill fell into its POST for {step}", kill)
             if not now.rows[guid].reason:
                 self._fail(f"{guid} is unknown without a reason", kill)
 
     def _look_for_forgotten_answers(self) -> None:
-        """In doubt is only what the journal has no answer for."""
+        """In doubt is only what the journal has no answer for, and at no step but its furthest."""
         answers = self._journal.answers()
-        for guid in self._picture.in_state("unknown"):
-            claims = answers.get(_title_of(guid), set())
-            if "accepted" in {outcome for _, outcome in claims}:
-                row = self._picture.rows[guid]
-                self._fail(
-                    f"{guid} is unknown ({row.reason}), but the journal has its answer: {claims}"
-                )
+        for guid, row in self._picture.rows.items():
+            claims = answers.get(Paid(_title_of(guid), row.step), set())
+            at = f"{guid} is {row.state} at {row.step} ({row.reason})"
+            if row.state == "unknown" and "accepted" in {outcome for _, outcome in claims}:
+                self._fail(f"{at}, but the journal has its answer: {claims}")
+            for step in ORDER:
+                if not (row.is_after(step) or row.step == step) and (
+                    further := answers.get(Paid(_title_of(guid), step))
+                ):
+                    self._fail(f"{at}, but the journal has claims for {step}: {further}")
 
     # Peace
 
@@ -393,21 +418,25 @@ class World:
     def _settle(self, guids: set[str]) -> None:
         """As a person would: what the API has is adopted, the rest is submitted again."""
         wait_for(self._has_the_api_done_its_work, what="the work on what the dead have sent")
-        jobs = {job["originUrl"]: media_id for media_id, job in self._jobs().items()}
-        taken: list[Row] = []
+        jobs = {post.what: post.job for post in self._taken()}
+        taken: list[tuple[Row, str]] = []
         not_taken: list[Row] = []
         for guid in sorted(guids):
             row = self._picture.rows[guid]
-            (taken if row.url in jobs else not_taken).append(row)
-        self.figures.unknown_taken += len(taken)
-        self.figures.unknown_not_taken += len(not_taken)
-        verbs = [["adopt", str(row.id), jobs[row.url]] for row in taken]
+            job = jobs.get(Paid(_title_of(guid), row.step))
+            if job is not None:
+                taken.append((row, job))
+            else:
+                not_taken.append(row)
+        self.figures.unknown_taken.update(row.step for row, _ in taken)
+        self.figures.unknown_not_taken.update(row.step for row in not_taken)
+        verbs = [["adopt", str(row.id), job] for row, job in taken]
         if not_taken:
             verbs.append(["retry", "--yes", *(str(row.id) for row in not_taken)])
         if verbs:
             self._decide(*verbs)
         # What is submitted again is in doubt no more, unless another kill says so.
-        self._doubted -= {row.guid for row in not_taken}
+        self._doubted -= {(row.guid, row.step) for row in not_taken}
 
     def _decide(self, *verbs: list[str]) -> None:
         life = self._start(*verbs)
@@ -418,63 +447,71 @@ class World:
 
     def _has_the_api_done_its_work(self) -> bool:
         """A request may still be worked on though its sender is dead."""
-        return all(one.status is not None for one in self._sandbox.submissions)
+        return all(post.is_answered for post in posts(self._sandbox))
 
     # What came of it
 
     def _compare(self, *, settled: bool) -> None:
         """The feeds with the API, through the database."""
-        rows, jobs = self._picture.rows, self._jobs()
+        self._look_for_repetitions()
+        rows, jobs = self._picture.rows, self._sandbox.jobs
         if lost := self._what_is_lost():
             self._fail(f"lost: {lost}")
         if odd := rows.keys() - self._published.keys():
             self._fail(f"nobody published {sorted(odd)}")
-        wanted = {one.url for one in self._published.values() if not one.skipped}
-        if odd := set(self._taken()) - wanted:
-            self._fail(f"submitted, though not to be: {sorted(odd)}")
+        wanted = {
+            Paid(_title_of(one.guid), step)
+            for one in self._published.values()
+            if not one.skipped
+            for step in self._steps
+        }
+        taken = {post.what: post for post in self._taken()}
+        if taken.keys() - wanted:
+            self._fail(f"submitted, though not to be: {sorted(taken.keys() - wanted)}")
+        for what, post in taken.items():
+            if post.given not in self._inputs(what, taken):
+                self._fail(f"{what} was given {post.given}")
         for guid in self._picture.in_state("ready"):
             row = rows[guid]
-            job = jobs.get(row.media_id or "")
-            if job is None or (job["originUrl"], job["url"]) != (row.url, row.processed_url):
+            job = jobs.get(row.media_id or "", {})
+            if (job.get("name"), job.get("url")) != (_title_of(guid), row.processed_url):
                 self._fail(f"{guid} is ready, but its media id {row.media_id} is {job}")
         if settled:
-            once = Counter(wanted)
-            if Counter(self._taken()) != once or self._picture.in_state("unknown", "held"):
+            if taken.keys() != wanted or self._picture.in_state("unknown", "held"):
                 self._fail("all is settled, but not everything was submitted once")
             self.figures.published = len(self._published)
-            self.figures.submissions = len(self._sandbox.submissions)
-            self.figures.taken = len(self._taken())
+            self.figures.submissions.update(post.what.step for post in posts(self._sandbox))
+            self.figures.taken.update(what.step for what in taken)
+
+    def _inputs(self, what: Paid, taken: Mapping[Paid, Post]) -> set[str | None]:
+        """What a step may be given: the file that the one before has made, and the episode's own.
+
+        The latter only at the first step, or where a restore has lost the other.
+        """
+        own = audio(int(what.title.removeprefix("Episode ")))
+        before = self._steps[: self._steps.index(what.step)]
+        made = {post.made for step in before if (post := taken.get(Paid(what.title, step)))}
+        return made | ({own} if self._restored or not before else set())
 
     def _what_is_lost(self) -> str:
-        """Published, and neither done nor, for a reason, in doubt."""
+        """Published, and neither come to its end nor, for a reason, in doubt."""
         lost = []
         for one in self._published.values():
             row = self._picture.rows.get(one.guid)
-            good = {"skipped"} if one.skipped else {"processing", "ready", "unknown"}
+            good = {"skipped"} if one.skipped else {"ready", "unknown"}
             if self._restored and not one.skipped:
                 good.add("held")
             if row is None or row.state not in good:
-                lost.append(f"{one.guid} is {row.state if row else 'nowhere'}")
+                at = f"{row.state} at {row.step} ({row.reason})" if row else "nowhere"
+                lost.append(f"{one.guid} is {at}")
         self.figures.lost = len(lost)
         return ", ".join(lost)
 
     def _unknown_now(self) -> set[str]:
         return self._picture.in_state("unknown")
 
-    def _received(self) -> list[str]:
-        submissions = self._sandbox.submissions
-        return [str(one.body["url"]) for one in submissions if isinstance(one.body, dict)]
-
-    def _jobs(self) -> dict[str, dict[str, Any]]:
-        """Also where a submission is wrong by now, it is found here."""
-        twice = [url for url, times in Counter(self._taken()).items() if times > 1]
-        self.figures.sent_twice = len(twice)
-        if twice:
-            self._fail(f"sent twice: {', '.join(twice)}")
-        return self._sandbox.jobs
-
-    def _taken(self) -> list[str]:
-        return [str(body["url"]) for body in self._sandbox.taken]
+    def _taken(self) -> list[Post]:
+        return [post for post in posts(self._sandbox) if post.job is not None]
 
     def _fail(self, what: str, kill: Kill | None = None) -> None:
         raise Violation(

@@ -1,4 +1,7 @@
-"""What several steps need: the step that a row describes, its input, and the steps that ended."""
+"""What several steps need: the step that a row describes, its input, and the steps that ended.
+
+And for which episode's id a POST was, since a file that it has made may be named after it.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,6 +35,7 @@ def upgrade() -> None:
     op.add_column("episodes", sa.Column("claim", sa.BigInteger()))
     op.add_column("episodes", sa.Column("remote_progress", sa.Float()))
     op.add_column("history", sa.Column("step", sa.String(16)))
+    op.add_column("claims", sa.Column("posted_for", sa.BigInteger()))
     op.create_table(
         "steps",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -58,6 +62,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them out again. What is in the middle of several steps stays at the one it has."""
     op.drop_table("steps")
+    op.drop_column("claims", "posted_for")
     op.drop_column("history", "step")
     for name in ("remote_progress", "claim", "source_url", "step"):
         op.drop_column("episodes", name)
