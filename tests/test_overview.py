@@ -60,6 +60,7 @@ def episode(number: int, of: int, feed: str, state: str, **more: object) -> dict
         "enclosure_url": audio(of),
         "published_at": "TIME",
         "state": state,
+        "step": "ads",
         "reason": "WORDS",
         "media_id": None,
         "remote_status": None,
@@ -99,6 +100,18 @@ DOCUMENT = {
         "live_jobs": 2,
         "max_concurrent_jobs": 4,
     },
+    "processors": [
+        {
+            "name": "inlet",
+            "paused": True,
+            "open": False,
+            "reason": "WORDS",
+            "last_24_hours": 4,
+            "per_day": 100,
+            "live_jobs": 2,
+            "max_concurrent_jobs": 4,
+        }
+    ],
     "episodes": {
         "held": 1,
         "skipped": 1,

@@ -74,7 +74,7 @@ def repetition(
         if (claim := store.claims.latest_of(one.id)) is not None
         and claim.outcome in PERHAPS_PAID
         and one.submitted_at is not None
-        and claim.at > one.submitted_at
+        and claim.number > (one.claim or 0)
     ]
     if start is not None:
         remarks += [_cost(store, plan, one, start) for one in episodes]

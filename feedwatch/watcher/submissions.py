@@ -63,6 +63,9 @@ class Submissions:
             self._alert_of_replacement(now)
             raise StoreError(REPLACED)
         self.save_answers()
+        lacks_ours = self._last is not None and not store.claims.by_token([self._last])
+        if lacks_ours or context.journal.was_changed():  # noticed even where nothing is queued
+            self._last = compare(context, self._last)
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
             self._answers.presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
