@@ -80,6 +80,7 @@ class Submissions:
         for episode in store.episodes.misplaced(plan.pipelines):
             pipeline = plan.pipelines[episode.feed]
             context.move(episode, episode_lifecycle.placed(episode, pipeline, now))
+        self._notice_another_database()  # also where nothing is queued, so that no claim would
         self._podcasts.begin_round()
         # Another one, whose keys are here all the same, is asked for its jobs alone.
         processors = [one for name, one in context.processors.items() if name in plan.processors]
@@ -118,6 +119,15 @@ class Submissions:
         """
         self._last = compare(self._context)
         self._answers.presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
+
+    def _notice_another_database(self) -> None:
+        """Compare ledger and journal, where another process has written or our claim is missing."""
+        context, last = self._context, self._last
+        is_missing = last is not None and not context.store.claims.by_token([last])
+        if is_missing:
+            log.error("this is not the database of the last submission: comparing it again")
+        if is_missing or context.journal.was_changed():
+            self._last = compare(context, last)
 
     def _alert_of_replacement(self, now: datetime) -> None:
         """Have it alerted once that the database's file was replaced, by what is still open."""
