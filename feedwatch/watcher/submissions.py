@@ -63,9 +63,7 @@ class Submissions:
             self._alert_of_replacement(now)
             raise StoreError(REPLACED)
         self.save_answers()
-        lacks_ours = self._last is not None and not store.claims.by_token([self._last])
-        if lacks_ours or context.journal.was_changed():  # noticed even where nothing is queued
-            self._last = compare(context, self._last)
+        self._notice_another_database()  # also where nothing is queued, so that no claim would
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
             self._answers.presume_lost(store.episodes.due(State.SUBMITTING, now, BATCH))
@@ -80,7 +78,6 @@ class Submissions:
         for episode in store.episodes.misplaced(plan.pipelines):
             pipeline = plan.pipelines[episode.feed]
             context.move(episode, episode_lifecycle.placed(episode, pipeline, now))
-        self._notice_another_database()  # also where nothing is queued, so that no claim would
         self._podcasts.begin_round()
         # Another one, whose keys are here all the same, is asked for its jobs alone.
         processors = [one for name, one in context.processors.items() if name in plan.processors]
