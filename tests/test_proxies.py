@@ -9,11 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, TooPrivateError, client, limit_scope, scope_of
+from feedwatch.sandbox.server import Sandbox
 from tests.support import FeedServer, Feedwatch, Loopback, Workspace
+from tests.tls import https_before, make_authority, needs_openssl
 
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -175,3 +178,40 @@ def test_doctor_knows_its_own_placeholders(feedwatch: Feedwatch, workspace: Work
     ended = feedwatch.here("doctor")
     for key in ("API_KEY", "FEEDS__SHOW__URL", "FEEDS__SHOW__PODCAST_ID"):
         assert f"FEEDWATCH_{key} is a placeholder" in ended.stdout
+
+
+@needs_openssl
+def test_doctor_names_an_authority_that_is_not_trusted_and_with_it_all_works(
+    feedwatch: Feedwatch,
+    workspace: Workspace,
+    sandbox: Sandbox,
+    feed_server: FeedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Made anew for each client: the one context of a process knows the authorities of its start.
+    monkeypatch.setattr("feedwatch.net.client._tls_context", httpx.create_ssl_context)
+    authority = make_authority(tmp_path)
+    feeds = int(feed_server.url_of("").rpartition(":")[2])
+    with https_before(sandbox.port, authority) as api, https_before(feeds, authority) as publisher:
+        workspace.set(API_URL=api, FEEDS__SHOW__URL=f"{publisher}/feed.xml")
+        untrusted = feedwatch.here("doctor", "--json")
+        mends = {one["check"]: one["mend"] or "" for one in untrusted.json}
+        for check in ("clock", "API key", "feed show"):
+            assert "SSL_CERT_FILE" in mends[check], (check, mends)
+        trusted = {"SSL_CERT_FILE": str(authority)}
+        assert feedwatch.here("doctor", env=trusted).status == 0
+        assert feedwatch.here("run", "--once", env=trusted).status == 0
+        assert feedwatch.states() == {"guid-1": "ready"}
+
+
+def test_doctor_names_the_proxy_of_the_api_that_refuses(
+    feedwatch: Feedwatch, workspace: Workspace, proxy: Proxy
+) -> None:
+    workspace.set(PROXY=proxy.url(), API_URL="https://127.0.0.1:1")
+    ended = feedwatch.here("doctor", "--json")
+    assert ended.status == 1
+    mends = {one["check"]: one["mend"] or "" for one in ended.json}
+    for check in ("clock", "API key"):
+        assert "the proxy refuses: see FEEDWATCH_PROXY" in mends[check]
+    assert "sesame" not in ended.output

@@ -14,6 +14,7 @@ import httpx
 from feedwatch.cli.assembly import api, apis_of, feed_client, notify_channels
 from feedwatch.cli.check import coming_import, error_of
 from feedwatch.cli.doctor_mediaapis import mediaapis_findings
+from feedwatch.cli.obstacles import mend_at, mend_for
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
@@ -30,12 +31,9 @@ from feedwatch.core.websub import Push
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import (
     Cancellation,
-    Obstacle,
-    TooPrivateError,
     client,
     deadline,
     described,
-    obstacle,
 )
 from feedwatch.processors import INLET, MEDIAAPIS
 from feedwatch.processors.inlet import Inlet
@@ -93,27 +91,14 @@ def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:
     with client(cancellation, settings.proxy) as http:
         apis = apis_of(settings)
         yield _clock(http, next(iter(apis.values()), settings.api_url))
-    needed = processors_of(settings.sources)
-    if INLET in needed:
-        with api(settings, cancellation) as inlet:
-            yield from _api(inlet, settings)
+        needed = processors_of(settings.sources)
+        if INLET in needed:
+            with api(settings, cancellation) as inlet:
+                yield from _api(inlet, settings, http)
     if MEDIAAPIS in needed:
         yield from mediaapis_findings(settings, cancellation)
     yield from _feeds(settings, cancellation)
     yield from _notifications(settings, cancellation, notify=notify)
-
-
-def _mend(error: Exception, proxy_key: str, otherwise: str) -> str:
-    """What to do about a server that cannot be reached."""
-    match obstacle(error):
-        case Obstacle.CERTIFICATE:
-            return (
-                "its certificate is of an authority that is not trusted here: if it is your own, "
-                "or a proxy's that reads along, name it by SSL_CERT_FILE (docs/configuration.md)"
-            )
-        case Obstacle.PROXY:
-            return f"the proxy refuses: see {proxy_key}, its user and password and its rules"
-    return otherwise
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -213,20 +198,21 @@ def _clock(http: httpx.Client, url: str) -> Finding:
     except (httpx.HTTPError, ValueError, TypeError) as error:
         found = f"cannot be compared with the API's ({described(error)})"
         return Finding(
-            "clock", found, _mend(error, "FEEDWATCH_PROXY", "see whether the API answers")
+            "clock", found, mend_for(error, "FEEDWATCH_PROXY", "see whether the API answers")
         )
     off = abs(datetime.now(UTC) - theirs)
     mend = None if off < CLOCK_MAY_DIFFER else "set this machine's clock, by NTP for example"
     return Finding("clock", f"{off.total_seconds():.0f} s off the API's", mend)
 
 
-def _api(inlet: Inlet, settings: Settings) -> Iterator[Finding]:
+def _api(inlet: Inlet, settings: Settings, http: httpx.Client) -> Iterator[Finding]:
     sources = [source for source in settings.sources if source.podcast_id]
     podcast_id = sources[0].podcast_id if sources else ""
     failure = inlet.probe(podcast_id, None)
     if failure is not None:
-        mend = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
-        yield Finding("API key", failure.reason, mend)
+        step = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
+        step = mend_at(http, settings.api_url, "FEEDWATCH_PROXY", step)
+        yield Finding("API key", failure.reason, step)
         for source in settings.sources:
             name = f"podcast id of {source.name}"
             yield Finding(name, f"{source.podcast_id}, not asked for", "mend the API key first")
@@ -253,12 +239,7 @@ def _feeds(settings: Settings, cancellation: Cancellation) -> Iterator[Finding]:
             name = f"feed {source.name}"
             if not isinstance(outcome, ParsedFeed) or not outcome.items:
                 step = f"see {feed_key(source.name, 'URL')}"
-                try:  # its host is asked once more, for the error itself
-                    url = httpx.URL(source.url).copy_with(userinfo=b"")
-                    with deadline(20), http.stream("GET", url):
-                        pass
-                except (httpx.HTTPError, httpx.InvalidURL, TooPrivateError) as error:
-                    step = _mend(error, "FEEDWATCH_FEED_PROXY", step)
+                step = mend_at(http, source.url, "FEEDWATCH_FEED_PROXY", step)
                 yield Finding(name, error_of(outcome), step)
                 continue
             playable = sum(item.enclosure_url is not None for item in outcome.items)

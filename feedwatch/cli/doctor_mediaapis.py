@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import httpx
 
 from feedwatch.cli.assembly import mediaapis, plain_client
+from feedwatch.cli.obstacles import mend_at
 from feedwatch.config.keys import Settings
 from feedwatch.config.mediaapis import missing_for
 from feedwatch.core.masking import shortened
 from feedwatch.core.pipeline import Step
 from feedwatch.core.status import Finding
-from feedwatch.net.client import Cancellation, deadline, described
+from feedwatch.net.client import Cancellation, client, deadline, described
 from feedwatch.processors import MEDIAAPIS
 from feedwatch.watcher.callbacks import PATH
 
@@ -27,16 +28,21 @@ def mediaapis_findings(settings: Settings, cancellation: Cancellation) -> Iterat
     if missing := missing_for(settings.given, [Step.DIAGNOSE]):
         yield Finding(TOKEN, missing[0], "set it, or take FEEDWATCH_MEDIAAPIS_KEY out")
         return
-    with mediaapis(settings, cancellation) as processor:
+    with (
+        mediaapis(settings, cancellation) as processor,
+        client(cancellation, settings.proxy) as http,
+    ):
         failure = processor.prepare()
         if failure is not None:
             mend = f"see key and secret, and FEEDWATCH_MEDIAAPIS_AUTH_URL={media.auth_url}"
+            mend = mend_at(http, media.auth_url, "FEEDWATCH_PROXY", mend)
             yield Finding(TOKEN, failure.reason, mend)
         else:
             yield Finding(TOKEN, f"given by {media.auth_url}")
             failure = processor.probe("", None)
             if failure is not None:
                 mend = f"see FEEDWATCH_MEDIAAPIS_URL={media.url}"
+                mend = mend_at(http, media.url, "FEEDWATCH_PROXY", mend)
                 yield Finding(JOBS, failure.reason, mend)
             else:
                 yield Finding(JOBS, f"read from {media.url}")

@@ -190,7 +190,7 @@ def obstacle(error: BaseException | None) -> Obstacle | None:
             return Obstacle.CERTIFICATE
         if isinstance(error, httpx.ProxyError | httpcore.ProxyError):
             return Obstacle.PROXY
-        error = error.__cause__
+        error = error.__cause__ or error.__context__  # httpcore raises its own "from None"
     return None
 
 
