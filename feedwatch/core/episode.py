@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from feedwatch.core.pipeline import Step
 
@@ -30,7 +30,8 @@ WAITING = (State.HELD, State.QUEUED, State.FAILED, State.UNKNOWN)
 class Cause(StrEnum):
     """Cause: why an episode is in its state, for programs. Only what some decision asks for."""
 
-    LOST = "lost"  # failed: the API says that it does not know the job
+    LOST = "lost"  # processing or failed: the API says that it does not know the job
+    ERROR = "error"  # processing or failed: the API's last word about the job was an error
     # Skipped by a filter, for this fact of the item; see `Episode.filter_fact`.
     EPISODE_TYPE = "episode_type"
     LENGTH = "length"
@@ -150,6 +151,15 @@ class EpisodeCounts:
 
     by_state: Mapping[State, int]
     overdue: int
+
+
+class LiveJob(NamedTuple):
+    """A job that is not final, or a submission under way, as far as a pass waits for its end."""
+
+    episode: int  # its id
+    step: Step
+    cause: Cause | None
+    stands_since: datetime | None  # for how long it has said the very same
 
 
 def may_be_taken(episode: Episode) -> bool:

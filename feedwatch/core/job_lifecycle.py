@@ -20,6 +20,7 @@ ERROR_STANDS = 5
 LOST_STANDS = 3
 STANDS_FOR = HOUR
 LOST = "lost"  # in place of the API's word for a job that it does not know
+STUCK_AFTER = 20  # poll intervals of an error, for which a pass waits no longer
 POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
 FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
 
@@ -81,11 +82,11 @@ def _of_last_step(
             if progress.final and episode.state is State.PROCESSING:
                 failed = moved(seen, State.FAILED, reason, _doubt_of(seen))
                 return replace(failed, finished_at=now)
-            return _failing(seen, reason, ERROR_STANDS, now, policy, None)
+            return _failing(seen, reason, ERROR_STANDS, now, policy, Cause.ERROR)
         case job.Lost(reason):
             seen = _standing(episode, LOST, None, now)
             if all_lost:
-                return _polled_on(seen, f"lost: {reason}", now, policy)
+                return _polled_on(seen, f"lost: {reason}", now, policy, Cause.LOST)
             return _failing(seen, f"lost: {reason}", LOST_STANDS, now, policy, Cause.LOST)
         case job.Running(remote_status=status, remote_updated_at=stamp):
             seen = replace(
@@ -96,7 +97,7 @@ def _of_last_step(
             most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
             wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
             at_least = max(wait, retry_after or timedelta())
-            return _polled_on(episode, reason, now, policy, at_least)
+            return _polled_on(episode, reason, now, policy, episode.cause, at_least)
 
 
 def ended_step(
@@ -141,6 +142,14 @@ def _doubt_of(episode: Episode) -> Cause | None:
     return Cause.DOUBTED if episode.cause is Cause.DOUBTED else None
 
 
+def is_stuck(stands_for: timedelta, policy: Policy) -> bool:
+    """Whether the error of a job has stood for so long that a pass does not wait for its end.
+
+    It is final only after an hour, and an old job is polled rarely: the time counts, not the polls.
+    """
+    return stands_for >= STUCK_AFTER * policy.poll_interval
+
+
 def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -> Episode:
     """Count for how many polls in a row the API has given the same status and time stamp."""
     same = episode.remote_status == status and episode.remote_updated_at == stamp
@@ -154,14 +163,16 @@ def _standing(episode: Episode, status: str, stamp: str | None, now: datetime) -
 
 
 def _failing(
-    episode: Episode, reason: str, polls: int, now: datetime, policy: Policy, cause: Cause | None
+    episode: Episode, reason: str, polls: int, now: datetime, policy: Policy, cause: Cause
 ) -> Episode:
     """The episode fails once the API has said the same for so many polls, and for an hour."""
     stands = episode.remote_stood >= polls and now - (episode.remote_since or now) >= STANDS_FOR
     if episode.state is State.FAILED or not stands:
-        return _polled_on(episode, reason, now, policy)
+        return _polled_on(episode, reason, now, policy, cause)
     due_at = _next_poll(episode, now, policy)
-    failed = moved(episode, State.FAILED, reason, cause or _doubt_of(episode), due_at=due_at)
+    if cause is Cause.ERROR:
+        cause = _doubt_of(episode) or cause
+    failed = moved(episode, State.FAILED, reason, cause, due_at=due_at)
     return replace(failed, finished_at=now)
 
 
@@ -170,6 +181,7 @@ def _polled_on(
     reason: str | None,
     now: datetime,
     policy: Policy,
+    cause: Cause | None = None,
     at_least: timedelta | None = None,
 ) -> Episode:
     """The job is not done. Without `reason` it is under way, so it is never given up."""
@@ -180,8 +192,8 @@ def _polled_on(
     overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
     if overdue and reason is None:
         reason = f"overdue: not final {spoken(policy.job_deadline)} after it was submitted"
-    under_way = moved(episode, State.PROCESSING, reason, _doubt_of(episode), due_at=due_at)
-    return replace(under_way, overdue=overdue)
+    cause = _doubt_of(episode) or cause  # a doubt about money outweighs what the API says
+    return replace(moved(episode, State.PROCESSING, reason, cause, due_at=due_at), overdue=overdue)
 
 
 def _next_poll(

@@ -46,6 +46,7 @@ from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.polls import Polls
+from feedwatch.watcher.stuck_jobs import StuckJobs
 from feedwatch.watcher.submissions import Submissions
 from feedwatch.watcher.websub import WebSub
 
@@ -106,6 +107,7 @@ class Daemon:
         self._clock = FollowedClock()
         self._vitals = HeartbeatLoop(self._heartbeat, context.store, self._clock.now)
         context.worked, context.clock = self._heartbeat.worked, self._clock.now
+        self._stuck_jobs = StuckJobs(context)
         self.interrupted = False  # by `stop`
         self.deposed = False  # another process has the database's lease
 
@@ -279,7 +281,7 @@ class Daemon:
 
     def _settled(self) -> bool:
         context = self._context
-        if context.store.claims.worth_waiting_for() > 0:
+        if not self._stuck_jobs.are_all():
             return False
         now, plan, claims = context.clock(), context.plan, context.store.claims
         return not any(

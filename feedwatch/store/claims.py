@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from feedwatch.core import events, ledger_lifecycle
-from feedwatch.core.episode import Episode, State
+from feedwatch.core.episode import LIVE, Cause, Episode, LiveJob, State
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
@@ -230,13 +230,16 @@ class ClaimStore:
         with reading(self._engine) as db:
             return jobs_in_flight(db, processor)
 
-    def worth_waiting_for(self) -> int:
-        """The same without those that have said the same wrong thing many times in a row.
-
-        They are final only after an hour, and polled on for a day: no pass should wait for that.
-        """
+    def live_jobs(self) -> list[LiveJob]:
+        """The same, each with what the API last said."""
+        live, one = episodes.c.state.in_(LIVE), episodes.c
+        query = select(one.id, one.step, one.cause, one.remote_since).where(live)
         with reading(self._engine) as db:
-            return jobs_in_flight(db, but_stuck=True)
+            rows = db.execute(query).all()
+        return [
+            LiveJob(number, Step(step), Cause(cause) if cause is not None else None, since)
+            for number, step, cause, since in rows
+        ]
 
     def submitted_since(self, moment: datetime, processor: str | None = None) -> int:
         """How many POSTs have left since `moment`, or may have."""

@@ -9,7 +9,6 @@ from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.store.schema import claims, episodes, feeds, history
 
-MANY_POLLS = 20  # in a row
 IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
 
@@ -18,22 +17,16 @@ def jobs_in_flight(
     processor: str | None = None,
     *,
     but_overdue: bool = False,
-    but_stuck: bool = False,
 ) -> int:
     """How many jobs are not final. An overdue one may never be: it must not make others wait.
 
     processor: None counts those of all.
-
-    A job is stuck that has said the same wrong thing many times in a row.
     """
     query = select(func.count()).select_from(episodes).where(episodes.c.state.in_(LIVE))
     if processor is not None:
         query = query.where(episodes.c.step.in_(steps_of(processor)))
     if but_overdue:
         query = query.where(~episodes.c.overdue)
-    if but_stuck:
-        is_wrong = episodes.c.reason.is_not(None)
-        query = query.where(~and_(is_wrong, episodes.c.remote_stood >= MANY_POLLS))
     return db.scalars(query).one()
 
 
