@@ -11,11 +11,13 @@ import pytest
 from feedwatch.core.health import LOOPS, HealthRecord, LoopHealth
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.net.client import Cancellation, client
-from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal, address
+from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal, request
+from tests.receiver import Receiver
 from tests.support import PATIENCE, FeedServer, Feedwatch, Workspace, wait_for
 
 HC = "https://hc-ping.com/6ab5b1c0-1f7f-4a3c-9f3f-0b5e2d2d6a11"
 KUMA = "https://kuma.example.org/api/push/Ab12Cd34Ef?status=up&msg=OK&ping="
+BETTER_STACK = "https://uptime.betterstack.com/api/v1/heartbeat/0123456789abcdef"
 CRONITOR = "https://cronitor.link/p/0123456789abcdef/feedwatch"
 
 
@@ -37,8 +39,33 @@ CRONITOR = "https://cronitor.link/p/0123456789abcdef/feedwatch"
 def test_each_service_is_asked_as_it_expects(
     url: str, signal: Signal, message: str, asked: str | None
 ) -> None:
-    found = address(url, signal, message)
-    assert (str(found) if found is not None else None) == asked
+    found = request(url, signal, message)
+    assert (str(found.url) if found is not None else None) == asked
+
+
+@pytest.mark.parametrize("signal", [Signal.UP, Signal.DOWN])
+@pytest.mark.parametrize("url", [HC, BETTER_STACK, KUMA, CRONITOR])
+def test_how_a_pass_ended_reaches_each_service(url: str, signal: Signal) -> None:
+    asked = request(url, signal, "run --once ended with status 3")
+    assert asked is not None
+    told = asked.content.decode() or asked.url.query.decode().replace("+", " ").replace("%20", " ")
+    assert "run --once ended with status 3" in told
+    assert asked.method == ("POST" if asked.content else "GET")
+
+
+def test_a_message_is_the_body_of_a_post_and_a_service_that_knows_get_alone_hears_the_rest(
+    service: FeedServer,
+) -> None:
+    with Receiver() as receiver, client(Cancellation()) as http:
+        beat = f"http://127.0.0.1:{receiver.port}/beat"
+        told = HeartbeatUrl(http=http, url=beat)
+        assert told.tell(Signal.DOWN, "loop polls hangs") is None
+        assert [body for _, body in receiver.posts] == [b"loop polls hangs"]
+        receiver.status = 500
+        assert told.tell(Signal.DOWN, "loop polls hangs") == "the server answered 500"
+        only_get = HeartbeatUrl(http=http, url=service.url_of("/beat"))
+        assert only_get.tell(Signal.DOWN, "loop polls hangs") is None
+        assert asked(service) == ["/beat/fail"]
 
 
 @pytest.fixture

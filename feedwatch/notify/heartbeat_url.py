@@ -1,7 +1,8 @@
-"""Heartbeat URL: a GET that tells a service outside that feedwatch works, or how a pass ended.
+"""Heartbeat URL: a request that tells a service outside that feedwatch works, or how a pass ended.
 
-When no GET comes for some time, the service tells somebody. Each has its own way to say more:
-Healthchecks (and Better Stack) by the end of the path, Uptime Kuma and Cronitor by the query.
+When none comes for some time, the service tells somebody. Each has its own way to say more: by the
+end of the path and the body of a POST (Healthchecks, which keeps 100 kB of it, and Better Stack),
+or by the query of a GET (Uptime Kuma and Cronitor).
 """
 
 from dataclasses import dataclass, field
@@ -38,26 +39,37 @@ class HeartbeatUrl:
 
     def tell(self, signal: Signal, message: str = "") -> str | None:
         """Ask for the URL, within ten seconds. None if it was taken, else why not."""
-        url = address(self.url, signal, message)
-        if url is None:
+        asked = request(self.url, signal, message)
+        if asked is None:
             return None
         try:
-            with deadline(SECONDS), self.http.stream("GET", url) as response:
-                answered = f"the server answered {response.status_code}"
-                return None if response.is_success else answered
+            with deadline(SECONDS):
+                status = self._status(asked)
+                if asked.method == "POST" and status in (404, 405, 501):  # it knows GET alone
+                    status = self._status(httpx.Request("GET", asked.url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return shortened(described(error))
+        return None if 200 <= status < 300 else f"the server answered {status}"
+
+    def _status(self, asked: httpx.Request) -> int:
+        body = asked.content or None
+        with self.http.stream(asked.method, asked.url, content=body) as response:
+            return response.status_code
 
 
-def address(url: str, signal: Signal, message: str = "") -> httpx.URL | None:
+def request(url: str, signal: Signal, message: str = "") -> httpx.Request | None:
     """What to ask for, by the convention of the service; None where it has none for `signal`."""
     base, message = httpx.URL(url), shortened(message, LONGEST_MESSAGE)
     if "/api/push/" in base.path:
         if signal not in KUMA:
             return None
-        return base.copy_merge_params({"status": KUMA[signal], "msg": message or "OK"})
+        said = {"status": KUMA[signal], "msg": message or "OK"}
+        return httpx.Request("GET", base.copy_merge_params(said))
     if base.host == "cronitor.link" or base.host.endswith((".cronitor.link", "cronitor.io")):
-        said = {"message": message} if message else {}
-        return base.copy_merge_params({"state": CRONITOR[signal]} | said)
-    ending = HEALTHCHECKS[signal]
-    return base.copy_with(path=base.path.rstrip("/") + ending) if ending else base
+        said = {"state": CRONITOR[signal]} | ({"message": message} if message else {})
+        return httpx.Request("GET", base.copy_merge_params(said))
+    if ending := HEALTHCHECKS[signal]:
+        base = base.copy_with(path=base.path.rstrip("/") + ending)
+    if not message:
+        return httpx.Request("GET", base)
+    return httpx.Request("POST", base, content=message.encode("utf-8", "replace"))
