@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from feedwatch import __version__
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import MORE_PODCASTS, FeedServer, Feedwatch, Workspace, audio, item
+from tests.support import MORE_PODCASTS, Beside, FeedServer, Feedwatch, Workspace, audio, item
 
 
 def urls(sandbox: Sandbox) -> list[Any]:
@@ -176,6 +177,20 @@ def test_only_what_is_new_is_submitted_the_next_time(
     feed_server.publish(3, 2, 1)
     assert feedwatch.once().status == 0
     assert urls(sandbox) == [audio(1), audio(2), audio(3)]
+
+
+def test_the_log_begins_with_the_version_as_that_of_the_daemon_does(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    ended = feedwatch.once("--timeout", "0")
+    place = f"config {workspace.config}, database sqlite:///{workspace.database}"
+    assert f"feedwatch {__version__} is watching 1 feed once; {place}" in ended.stderr
+
+    def ready(daemon: Beside) -> None:
+        daemon.until(lambda: "ready after" in daemon.stderr, "it is ready")
+
+    ended = feedwatch.while_it_runs(["run"], ready)
+    assert f"feedwatch {__version__} is watching 1 feed; {place}" in ended.stderr
 
 
 # Waiting

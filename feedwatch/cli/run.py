@@ -67,15 +67,16 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
     ):
         daemon.stop_on_signals()
         memory.settle()
+        log.info(
+            "feedwatch %s is watching %s%s; config %s, database %s",
+            __version__,
+            counted(len(settings.sources), "feed"),
+            " once" if once else "",
+            settings.path or "from the environment",
+            context.store.place,
+        )
         if not once:
             daemon.reload_on_signal()
-            log.info(
-                "feedwatch %s is watching %s; config %s, database %s",
-                __version__,
-                counted(len(settings.sources), "feed"),
-                settings.path or "from the environment",
-                context.store.place,
-            )
             for pause in pauses(context.store, settings.sources):
                 log.warning("%s", pause)
             # systemd's watchdog ends a process that hangs by SIGABRT; this tells where it hung.
