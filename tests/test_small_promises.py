@@ -112,6 +112,19 @@ def test_show_writes_json_whatever_is_in_the_database(
     assert feedwatch.here("show", 1).status == 0
 
 
+def test_show_bounds_what_is_nested_deeply_in_an_old_row(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    feedwatch.once()
+    for depth, shown in ((1_000, None), (100_000, None), (20, list)):
+        with closing(sqlite3.connect(workspace.database)) as database, database:
+            deep = "[" * depth + "]" * depth
+            database.execute("UPDATE episodes SET ad_removal_markers = ?", (deep,))
+        markers = feedwatch.json("show", 1)["ad_removal_markers"]
+        assert markers is None if shown is None else isinstance(markers, shown)
+        assert feedwatch.here("show", 1).status == 0
+
+
 def test_an_unknown_feed_is_status_2_for_every_verb(feedwatch: Feedwatch) -> None:
     feedwatch.once("--timeout", "0")
     for verb in (

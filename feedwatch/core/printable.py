@@ -1,7 +1,8 @@
-"""Text made fit for a terminal or a log line."""
+"""What is fit for a terminal or a log line, and for JSON that all can write."""
 
 from collections.abc import Sequence
 
+DEEPEST = 30  # lists and objects within each other
 MAX_LISTED = 10  # by their ids
 
 
@@ -19,3 +20,9 @@ def listed(noun: str, ids: Sequence[int]) -> str:
 def printable(text: str) -> str:
     """`text` with a space in place of each line end and control code."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def is_flat(value: object, most: int = DEEPEST) -> bool:
+    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most > 0 and all(is_flat(one, most - 1) for one in inner)

@@ -23,7 +23,6 @@ READ_SECONDS = 30.0
 MAX_BYTES = 1_000_000  # of an answer; real ones have a few hundred
 JOB_ID = re.compile(r"[!-~]{1,200}")
 ABOUT_US = {401, 402, 407}  # about the key, the bill or the proxy, not about this episode
-DEEPEST = 30  # of data in an answer: lists and objects within each other
 
 
 class UndecodableError(Exception):
@@ -147,12 +146,6 @@ def excerpt(response: httpx.Response, most: int = 200) -> str:
 def first_line(text: str) -> str:
     """An API's text made fit for records and logs: printable, masked, at most 500 characters."""
     return shortened(printable(text).strip(), 500)
-
-
-def is_flat(value: object, most: int = DEEPEST) -> bool:
-    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return most > 0 and all(is_flat(one, most - 1) for one in inner)
 
 
 def _masked_text(response: httpx.Response) -> str:

@@ -23,7 +23,7 @@ from feedwatch.core.job import (
 from feedwatch.core.ledger import origin
 from feedwatch.core.masking import shortened
 from feedwatch.core.post_deadline import Moment
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import is_flat, printable
 from feedwatch.processors import INLET
 from feedwatch.processors.http import (
     ABOUT_US,
@@ -32,7 +32,6 @@ from feedwatch.processors.http import (
     excerpt,
     first_line,
     get,
-    is_flat,
     json_object,
     not_accepted,
     post,

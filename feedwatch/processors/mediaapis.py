@@ -29,6 +29,7 @@ from feedwatch.core.job import (
 from feedwatch.core.ledger import origin
 from feedwatch.core.masking import masked_document, shortened
 from feedwatch.core.post_deadline import Moment
+from feedwatch.core.printable import is_flat
 from feedwatch.net.client import deadline, described
 from feedwatch.processors import MEDIAAPIS
 from feedwatch.processors.bearer import Bearer
@@ -40,7 +41,6 @@ from feedwatch.processors.http import (
     excerpt,
     first_line,
     get,
-    is_flat,
     json_object,
     not_accepted,
     post,

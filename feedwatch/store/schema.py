@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from feedwatch.core.pipeline import Step
-from feedwatch.store.column_types import Remarks, UtcDateTime
+from feedwatch.store.column_types import FlatJson, Remarks, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -128,7 +128,7 @@ episodes = Table(
     Column("remote_since", UtcDateTime),
     Column("processed_url", Text),
     Column("duration", Float),
-    Column("ad_removal_markers", JSON(none_as_null=True)),
+    Column("ad_removal_markers", FlatJson),
     Column("failed_attempts", Integer),
     Column("overdue", Boolean, nullable=False),
     Column("submitted_at", UtcDateTime),
@@ -246,7 +246,7 @@ steps = Table(
     Column("outcome", String(12), nullable=False),
     Column("remote_status", Text),
     Column("url", Text),
-    Column("result", JSON(none_as_null=True)),
+    Column("result", FlatJson),
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     UniqueConstraint("episode_id", "step", "claim", name="uq_steps_episode_id"),
