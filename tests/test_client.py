@@ -95,7 +95,7 @@ def test_an_inner_limit_can_only_shorten_an_outer_one() -> None:
         ended_by_a_limit(ask, httpx.ReadTimeout)
 
 
-def test_the_brake_ends_what_is_under_way() -> None:
+def test_a_cancellation_ends_what_is_under_way() -> None:
     cancellation = Cancellation()
 
     def says_nothing_and_brakes(connection: socket.socket, over: threading.Event) -> None:

@@ -314,7 +314,7 @@ def test_vitals_are_counted_from_the_database(tmp_path: Path) -> None:
 # The watchdog
 
 
-def test_a_duty_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
+def test_a_loop_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(health.ROUND_TIMEOUTS, SUBMISSIONS, SECOND)

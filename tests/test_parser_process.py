@@ -18,7 +18,7 @@ import pytest
 import feedwatch
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.feeds import parse, parser_process
-from feedwatch.feeds.parser_process import ATTEMPTS, ITEMS_AT_ONCE, Parser, Parsers
+from feedwatch.feeds.parser_process import ATTEMPTS, MAX_ITEMS_OF_A_MESSAGE, Parser, Parsers
 from feedwatch.feeds.well_formed import packed as packed_here
 from feedwatch.feeds.well_formed import unpacked
 from tests.support import LONG, PATIENCE
@@ -49,6 +49,20 @@ def child_of(parser: Parser) -> subprocess.Popen[bytes]:
     child = parser._child
     assert child is not None
     return child
+
+
+def children_started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The children that are started from now on, by their ids."""
+    started: list[int] = []
+    really = parser_process._start
+
+    def start(max_memory: int) -> subprocess.Popen[bytes]:
+        child = really(max_memory)
+        started.append(child.pid)
+        return child
+
+    monkeypatch.setattr(parser_process, "_start", start)
+    return started
 
 
 def at_work() -> bool:
@@ -99,7 +113,9 @@ def test_a_document_that_takes_too_long_is_given_up_and_the_next_one_parsed(
 ) -> None:
     monkeypatch.setattr(parser_process, "BUSY", LONG)  # it is the processor's time that ends it
     with Parser(seconds=1, seconds_per_megabyte=0) as parser:
+        starts = children_started(monkeypatch)
         answer = parser.parse(slow_document(), AUDIO)
+        assert len(starts) == ATTEMPTS == 2, "once more, in a child of its own"
         assert answer == Failed("parsing took longer than 1 s; the document was given up")
         assert isinstance(parser.parse(document(), AUDIO), ParsedFeed)
 
@@ -210,9 +226,10 @@ def test_many_items_come_in_pieces_and_in_their_order(parser: Parser) -> None:
             b"<rss><channel>%s</channel></rss>" % b"".join(item % n for n in range(number))
         )
 
-    answer = parser.parse(of(2 * ITEMS_AT_ONCE + 1), AUDIO)
+    count = 2 * MAX_ITEMS_OF_A_MESSAGE + 1
+    answer = parser.parse(of(count), AUDIO)
     assert isinstance(answer, ParsedFeed)
-    assert [item.guid for item in answer.items] == [str(n) for n in range(2 * ITEMS_AT_ONCE + 1)]
+    assert [item.guid for item in answer.items] == [str(n) for n in range(count)]
 
 
 def test_a_child_that_died_while_idle_costs_none(parser: Parser) -> None:

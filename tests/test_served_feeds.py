@@ -34,7 +34,7 @@ from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher import overview, processed_files
-from feedwatch.watcher.processed_files import AT_ONCE, ProcessedFiles
+from feedwatch.watcher.processed_files import MAX_CONCURRENT_READS, ProcessedFiles
 from feedwatch.watcher.renderings import Renderings
 from feedwatch.watcher.served_feeds import ServedFeeds
 from feedwatch.web.public import public_application
@@ -279,14 +279,14 @@ def test_a_server_that_keeps_silent_is_asked_for_a_few_files_only_and_ever_less_
     one.files.is_silent = True
     one.settle()
     one.render()
-    assert one.files.asked == AT_ONCE, "nothing is known of it but that it does not answer"
+    assert one.files.asked == MAX_CONCURRENT_READS, "only that it does not answer is known"
     assert len(rendered) == 1, "nothing was learnt since"
     one.later(minutes=1)
     one.render()
-    assert one.files.asked == 2 * AT_ONCE
+    assert one.files.asked == 2 * MAX_CONCURRENT_READS
     one.later(minutes=1)
     one.render()
-    assert one.files.asked == 2 * AT_ONCE
+    assert one.files.asked == 2 * MAX_CONCURRENT_READS
     one.files.is_silent = False
     one.later(minutes=1)
     assert one.render().count(f'length="{LENGTH}"'.encode()) == 12

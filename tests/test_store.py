@@ -394,7 +394,7 @@ def test_a_pause_of_all_and_a_pause_of_one_hold_claims_back(store: Store) -> Non
     assert claim(store) is not None
 
 
-def test_a_shut_gate_holds_claims_back_even_after_its_time(store: Store) -> None:
+def test_a_tripped_breaker_holds_claims_back_even_after_its_time(store: Store) -> None:
     admit(store, 1)
     store.breakers.change("inlet", lambda breaker: replace(breaker, tripped_until=NOW - MINUTE))
     assert claim(store) is None, "only a read opens it"

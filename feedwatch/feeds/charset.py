@@ -9,7 +9,7 @@ import re
 from codecs import getincrementaldecoder, utf_8_decode
 from dataclasses import dataclass
 
-_AT_ONCE = 1_000_000  # bytes that are converted before other threads may run
+_MAX_PART_BYTES = 1_000_000  # that are converted before other threads may run
 _PIECE = 65_536  # bytes: of 3 MB at once, three quarters of the time were for the text's memory
 _HEAD = 65_536  # bytes within which a document declares its character set
 
@@ -183,7 +183,7 @@ def _from_latin(body: bytes) -> bytes:
 def _from_other(body: bytes, codec: str) -> Decoded:
     for errors in ("strict", "replace"):
         decoder = getincrementaldecoder(codec)(errors)
-        parts = (body[at : at + _AT_ONCE] for at in range(0, len(body), _AT_ONCE))
+        parts = (body[at : at + _MAX_PART_BYTES] for at in range(0, len(body), _MAX_PART_BYTES))
         try:
             pieces = [decoder.decode(part).encode(errors="replace") for part in parts]
             pieces.append(decoder.decode(b"", final=True).encode(errors="replace"))

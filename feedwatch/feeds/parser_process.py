@@ -31,7 +31,7 @@ SECONDS_PER_MEGABYTE = 5.0
 BUSY = 10  # times as much wall time: the machine may be busy with other work
 START_SECONDS = 300.0  # of wall time, until a child is ready: only a hang meets it
 ATTEMPTS = 2  # each in a child of its own, before a document is given up
-ITEMS_AT_ONCE = 500  # of an answer: a pickle is read in one go, and keeps other threads waiting
+MAX_ITEMS_OF_A_MESSAGE = 500  # a pickle is read in one go, and keeps other threads waiting
 WAIT_FOR_FIRST = 0.5  # seconds that a document waits for the first parser to be free
 MAX_MEMORY = 1_000_000_000  # bytes of address space
 
@@ -301,8 +301,8 @@ def serve(max_memory: int) -> None:
                 _send(answers, answer)
                 continue
             _send(answers, replace(answer, items=()))
-            for start in range(0, len(answer.items), ITEMS_AT_ONCE):
-                _send(answers, answer.items[start : start + ITEMS_AT_ONCE])
+            for start in range(0, len(answer.items), MAX_ITEMS_OF_A_MESSAGE):
+                _send(answers, answer.items[start : start + MAX_ITEMS_OF_A_MESSAGE])
             _send(answers, ())
 
 

@@ -17,7 +17,7 @@ from feedwatch.net.client import TooPrivateError, deadline, limit_scope
 
 SECONDS = 10.0  # for one file, redirects included
 MAX_REDIRECTS = 5
-AT_ONCE = 4
+MAX_CONCURRENT_READS = 4
 PER_ROUND = 40
 LENGTH = re.compile("[1-9][0-9]{0,14}")
 MEDIA_TYPE = re.compile(r"(?:audio|video)/[a-z0-9.+-]{1,80}")
@@ -46,11 +46,11 @@ class ProcessedFiles:
         """
         found: dict[int, FileFacts] = {}
         left = [(one, one.processed_url) for one in episodes if one.processed_url]
-        with ThreadPoolExecutor(AT_ONCE, "processed") as pool:
-            for _ in range(PER_ROUND // AT_ONCE):
+        with ThreadPoolExecutor(MAX_CONCURRENT_READS, "processed") as pool:
+            for _ in range(PER_ROUND // MAX_CONCURRENT_READS):
                 if not left or time.monotonic() >= until:
                     break
-                some, left = left[:AT_ONCE], left[AT_ONCE:]
+                some, left = left[:MAX_CONCURRENT_READS], left[MAX_CONCURRENT_READS:]
                 heard, silent = set[str](), set[str]()
                 answers = pool.map(self._ask, [url for _, url in some])
                 for (one, url), answer in zip(some, answers, strict=True):

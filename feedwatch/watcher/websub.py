@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 5.0
 SECONDS = 10.0  # for a request to a hub, redirects included
-AT_ONCE = 4
+MAX_CONCURRENT_REQUESTS = 4
 PER_ROUND = 20
 MAX_REDIRECTS = 3
 PATH = "/websub/"  # of the callbacks, on the public side
@@ -83,7 +83,7 @@ class WebSub:
             if one.feed_id in topics and one.holds(now) and one.pushed_at is not None
         }
         if asks:
-            with ThreadPoolExecutor(AT_ONCE, "websub") as pool:
+            with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS, "websub") as pool:
                 list(pool.map(self._ask, *zip(*asks[:PER_ROUND], strict=True)))
         return True
 
