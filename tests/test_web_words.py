@@ -1,6 +1,7 @@
 """What the page says in words, and the orders that its lists have."""
 
 import re
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from feedwatch.config.title_pattern import TitlePattern
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
-from feedwatch.core.settings import FeedConfig, FirstRun, OnReplaced, Rules
+from feedwatch.core.pipeline import PipelineStep, Step
+from feedwatch.core.settings import FeedConfig, FirstRun, FutureDated, OnReplaced, Rules
 from feedwatch.store.listings import Published
 from feedwatch.web import rhythm
 from feedwatch.web.show_text import finalize, link, moment, paragraphs
@@ -67,6 +69,50 @@ def test_every_setting_of_a_feed_has_its_sentence_and_a_secret_is_in_none() -> N
         "It is read with a user name and a password.",
         "It is read with header fields of its own.",
     }
+
+
+# What a feed may have besides, and where it is told.
+NOT_IN_WORDS = {
+    "name",  # the heading
+    "url",  # below it
+    "is_private",  # follows from the others
+    "password",  # with the user name
+    "serving",  # has a part of its own
+}
+
+
+def test_no_setting_of_a_feed_is_without_a_word() -> None:
+    rules = {
+        "first_run": FirstRun(latest=2),
+        "flood_limit": 77,
+        "on_replaced": OnReplaced.IGNORE,
+        "include_title": TitlePattern("Interview"),
+        "exclude_title": TitlePattern("Rerun"),
+        "episode_types": frozenset({"trailer"}),
+        "media_types": ("video/*",),
+        "min_duration": timedelta(minutes=5),
+        "max_duration": timedelta(hours=2),
+    }
+    others = {
+        "podcast_id": "another",
+        "pipeline": (PipelineStep(Step.ENHANCE, optional=True), PipelineStep(Step.ADS)),
+        "check_interval": timedelta(hours=7),
+        "ad_options": {"preRoll": {"adCount": 1}},
+        "enhance": {"content": {"type": "voice_over"}},
+        "future_dated": FutureDated.SUBMIT,
+        "submit_delay": timedelta(hours=3),
+        "username": "someone",
+        "headers": {"X-Token": "t0ken-word"},
+        "user_agent": "Reader/1.0",
+    }
+    assert rules.keys() == {one.name for one in fields(Rules)}
+    assert others.keys() | NOT_IN_WORDS | {"rules"} == {one.name for one in fields(FeedConfig)}
+    plain = feed_in_words(config())
+    for name, value in rules.items():
+        changed = replace(Rules(), **{name: value})  # type: ignore[arg-type]
+        assert feed_in_words(config(rules=changed)) != plain, name
+    for name, value in others.items():
+        assert feed_in_words(replace(config(), **{name: value})) != plain, name  # type: ignore[arg-type]
 
 
 def published(*days_ago: float, hour: int = 9) -> list[Published]:

@@ -177,7 +177,7 @@ def _in_line(step: Mapping[str, Any]) -> str:
 
 
 def _hint(episode: Episode) -> str | None:
-    """What a person can do now."""
+    """What a person can do about an episode in its state, as commands; None: nothing to decide."""
     match episode.state:
         case State.HELD:
             return (

@@ -1,1 +1,4 @@
-"""One conditional GET of a feed, and a document's bytes turned into its items."""
+"""Feeds: one conditional GET, and a document's bytes turned into items.
+
+Also the fast scan, and the document rewritten with processed URLs.
+"""

@@ -36,7 +36,7 @@ class _ChannelHealth:
 
     @property
     def is_down(self) -> bool:
-        """Whether it takes nothing; a single event may fail for a reason of its own."""
+        """Whether the channel itself fails: more than one event has, since it last took one."""
         return len(self.failed) > 1
 
     def is_backing_off(self, now: datetime) -> bool:

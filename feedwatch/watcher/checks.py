@@ -159,7 +159,11 @@ class Checks:
     # In the one thread
 
     def _work(self) -> None:
-        """Take one event after another, and start the checks for which there is room."""
+        """The checks' thread: handle one message after another, and start fetches.
+
+        A message is a tick, a fetched answer, an evaluation or the stop; fetches are started for
+        which there is room.
+        """
         stopped = False
         while not (stopped and self._events.empty()):
             event = self._next_event()

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from feedwatch.core.health import spoken
+from feedwatch.core.pipeline import ADS_ALONE
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig, FutureDated, OnReplaced, OnUnknown, Policy, Rules
 
+PLAIN = FeedConfig(name="", url="")
 ON_UNKNOWN = {
     OnUnknown.HOLD: "A submission that may or may not have been taken waits for a person.",
     OnUnknown.RESUBMIT: "A submission that may or may not have been taken is sent again after an "
@@ -37,7 +39,12 @@ def feed_in_words(config: FeedConfig) -> list[str]:
     """What is submitted of a feed, and how often it is checked."""
     return [
         f"Checked every {spoken(config.check_interval)}.",
-        f"Its episodes go to the podcast {config.podcast_id}.",
+        *([f"Its episodes go to the podcast {config.podcast_id}."] if config.podcast_id else []),
+        *(
+            [f"The steps of each episode: {_steps(config)}."]
+            if config.pipeline != ADS_ALONE
+            else []
+        ),
         *_rules(config.rules),
         FUTURE_DATED[config.future_dated],
         *(
@@ -46,9 +53,21 @@ def feed_in_words(config: FeedConfig) -> list[str]:
             else []
         ),
         *(["Ad options of its own are asked for."] if config.ad_options else []),
+        *(
+            ["Options of its own are asked for to enhance it."]
+            if config.enhance != PLAIN.enhance
+            else []
+        ),
         *(["It is read with a user name and a password."] if config.username else []),
         *(["It is read with header fields of its own."] if config.headers else []),
+        *([f"It is read as {config.user_agent}."] if config.user_agent else []),
     ]
+
+
+def _steps(config: FeedConfig) -> str:
+    return ", ".join(
+        f"{one.step.value}{' (may fail)' if one.optional else ''}" for one in config.pipeline
+    )
 
 
 def _rules(rules: Rules) -> Iterator[str]:
