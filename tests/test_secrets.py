@@ -7,6 +7,8 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import is_dataclass
+from functools import partial
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from feedwatch.cli.web import access_of, parts_alone
+from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.core import masking
 from feedwatch.core.masking import know, masked
@@ -29,13 +32,18 @@ from tests.support import Ended, Feedwatch, Loopback, Workspace, item, rss
 
 NAMES = ("api-key", "login", "token", "bearer", "cookie", "password", "argument", "option", "hook")
 MORE = ("whsec-text", "web-password", "read-token", "decide-token", "heartbeat", "proxy")
+LATER = ("api-proxy", "apprise", "serve-key", "database")
 MEDIA = ("app-key", "app-secret", "store-key", "store-secret", "store-token")
-CANARIES = {name: f"{sha256(name.encode()).hexdigest()[:24]}" for name in NAMES + MORE + MEDIA}
+CANARIES = {
+    name: f"{sha256(name.encode()).hexdigest()[:24]}" for name in NAMES + MORE + LATER + MEDIA
+}
 LOGIN = base64.b64encode(f"{CANARIES['app-key']}:{CANARIES['app-secret']}".encode()).decode()
 WHSEC = base64.b64encode(CANARIES["whsec-text"].encode() * 2).decode()[:44]
 SECRETS = [*(value for name, value in CANARIES.items() if name != "whsec-text"), WHSEC, LOGIN]
 PIECE = 10  # characters of a canary that are as bad as all of it
-ECHO = " ".join(SECRETS * 3)  # so long that every cut goes through one of them
+NOT_ECHOED = {CANARIES["database"], CANARIES["apprise"]}  # nor in the config of most tests
+# So long that every cut goes through one of them.
+ECHO = " ".join([one for one in SECRETS if one not in NOT_ECHOED] * 3)
 ISSUED = sha256(b"issued").hexdigest()[
     :24
 ]  # the token that the Media APIs give: a secret from then on
@@ -89,11 +97,12 @@ class Echo(Loopback):
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path.startswith("/hook"):
+                path = urlsplit(self.path).path
+                if path.startswith(("/hook", "/beat")):
                     echo.told.append(body.decode())
                     self.say(500, b"", ECHO)
                 else:
-                    self.say(*(echo.tokens if self.path == TOKEN_PATH else echo.posts))
+                    self.say(*(echo.tokens if path == TOKEN_PATH else echo.posts))
 
             def say(self, status: int, body: Any, reason: str | None = None) -> None:
                 raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -134,6 +143,8 @@ def installed(folder: Path, echo: Echo) -> Workspace:
         NOTIFY_WEBHOOK_URL=f"http://{echo.place}/hook/{CANARIES['hook']}",
         NOTIFY_WEBHOOK_SECRET=f"whsec_{WHSEC}",
         HEARTBEAT_URL=f"http://{echo.place}/beat/{CANARIES['heartbeat']}",
+        NOTIFY_APPRISE_URLS=f"json://{echo.place}/hook/{CANARIES['apprise']}",
+        PROXY=f"http://joe:{CANARIES['api-proxy']}@{echo.place}",
         FEED_PROXY=f"http://joe:{CANARIES['proxy']}@{echo.place}",
         MEDIAAPIS_URL=f"http://{echo.place}",
         MEDIAAPIS_AUTH_URL=f"http://{echo.place}",
@@ -163,8 +174,49 @@ def installed(folder: Path, echo: Echo) -> Workspace:
             ),
             USERNAME="joe",
             PASSWORD=CANARIES["password"],
+            SERVE_KEY=CANARIES["serve-key"],
         )
     return workspace
+
+
+class Recorder:
+    """Stands for settings, and records which of their fields are read, and whether they are set."""
+
+    def __init__(self, of: object, is_set: dict[str, bool]) -> None:
+        self._of, self._is_set = of, is_set
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._of, name)
+        if callable(getattr(type(self._of), name, None)):
+            return partial(getattr(type(self._of), name), self)
+        full = f"{type(self._of).__name__}.{name}"
+        self._is_set[full] = self._is_set.get(full, False) or bool(value)
+        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+            return tuple(Recorder(one, self._is_set) for one in value)
+        return Recorder(value, self._is_set) if is_dataclass(value) else value
+
+
+def test_every_field_that_may_hold_a_secret_has_a_canary_here(tmp_path: Path, echo: Echo) -> None:
+    settings = load(installed(tmp_path / "w", echo).config, {})
+    is_set: dict[str, bool] = {}
+    Settings.secrets(Recorder(settings, is_set))  # type: ignore[arg-type]
+    assert [name for name, planted in is_set.items() if not planted] == []
+    assert {"Settings.proxy", "ServeRules.serve_key", "MediaApisSettings.secret"} <= is_set.keys()
+    known = settings.secrets()
+    elsewhere = {CANARIES["database"], ISSUED}  # of a database that is not there; not of the config
+    assert [one for one in {*SECRETS} - elsewhere if not any(one in text for text in known)] == []
+
+
+def test_the_password_of_a_database_is_not_shown_where_it_cannot_be_reached(
+    tmp_path: Path, echo: Echo
+) -> None:
+    workspace = installed(tmp_path / "w", echo)
+    workspace.makes_tables = False
+    workspace.set(DATABASE_URL=f"postgresql://joe:{CANARIES['database']}@127.0.0.1:1/feedwatch")
+    for verb in (["status"], ["run", "--once"], ["episodes", "--json"]):
+        ended = Feedwatch(workspace).here(*verb)
+        assert ended.status != 0
+        assert pieces_in(ended.output) == set()
 
 
 ENVELOPE = {"error": f"{'e' * 490} {ECHO}", "message": ECHO}
@@ -187,7 +239,8 @@ def test_no_secret_nor_a_piece_of_one_is_ever_said_told_or_written_down(
     tmp_path: Path, echo: Echo, name: str
 ) -> None:
     echo.posts, echo.polls = ROUNDS[name]
-    assert_nothing_is_shown(installed(tmp_path / "w", echo), echo)
+    workspace = installed(tmp_path / "w", echo)
+    assert_nothing_is_shown(workspace, echo, with_apprise=name == "refused")
 
 
 PROBLEM = {"title": f"{'t' * 490} {ECHO} {ISSUED}", "detail": f"{ISSUED} {ECHO}"}
@@ -224,8 +277,15 @@ def test_nor_is_one_that_a_result_quotes(tmp_path: Path, echo: Echo) -> None:
     assert shown["steps"][0]["result"]["quality_score"] == 7
 
 
-def assert_nothing_is_shown(workspace: Workspace, echo: Echo) -> None:
-    """Live with this config for a while, and look at all that is said and kept."""
+def assert_nothing_is_shown(
+    workspace: Workspace, echo: Echo, *, with_apprise: bool = False
+) -> None:
+    """Live with this config for a while, and look at all that is said and kept.
+
+    Apprise is slow to start, and has a round of its own.
+    """
+    if not with_apprise:
+        workspace.set(NOTIFY_APPRISE_URLS=None)
     feedwatch = Feedwatch(workspace)
     feedwatch.once("--timeout", "0")
     said = [feedwatch.once("--timeout", "0.5")]
@@ -243,7 +303,9 @@ def assert_nothing_is_shown(workspace: Workspace, echo: Echo) -> None:
 
 
 def test_the_verbs_that_list_items_mask_what_the_config_holds(tmp_path: Path, echo: Echo) -> None:
-    feedwatch = Feedwatch(installed(tmp_path / "w", echo))
+    workspace = installed(tmp_path / "w", echo)
+    workspace.set(NOTIFY_APPRISE_URLS=None)
+    feedwatch = Feedwatch(workspace)
     said: list[Ended] = [feedwatch.once("--timeout", "0")]
     for verb in (["check"], ["episodes"]):
         said += [feedwatch.here(*verb), feedwatch.here(*verb, "--json")]

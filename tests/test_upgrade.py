@@ -1,7 +1,9 @@
 """From feedwatch 0.1, which only counted its claims, to the ledger and its journal."""
 
 import json
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +62,20 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
             "insert into history (episode_id, at, state) select id, submitted_at, state "
             "from episodes"
         )
+
+
+def test_the_copy_before_an_upgrade_is_for_its_owner_alone(
+    feedwatch: Feedwatch, workspace: Workspace, feed_server: FeedServer
+) -> None:
+    old_database(workspace.database, 1, feed_server.url)
+    workspace.database.chmod(0o644)
+    before = os.umask(0)
+    try:
+        assert feedwatch.once("--timeout", "0").status == 0
+    finally:
+        os.umask(before)
+    (copy,) = workspace.folder.glob("*.before-upgrade-*.bak")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
 def mark(workspace: Workspace, claims: int) -> list[Path]:
