@@ -415,6 +415,30 @@ def test_pause_works_before_the_first_run(
     assert sandbox.submissions == []
 
 
+DECISIONS = {
+    "approve": ("approve", "--feed", "show", "--yes"),
+    "skip": ("skip", "2"),
+    "retry": ("retry", "2"),
+    "adopt": ("adopt", "2", "some-job"),
+}
+
+
+@pytest.mark.parametrize("verb", DECISIONS)
+def test_a_decision_with_an_edited_config_changes_no_feed_and_adds_none(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, verb: str
+) -> None:
+    assert feedwatch.once().status == 0
+    workspace.set(FLOOD_LIMIT=0)
+    feed_server.publish(1, 2)
+    assert feedwatch.once().status == 4
+    workspace.add_feed("late", feed_server.url_of("/late.xml"))
+    workspace.set(FEEDS__SHOW__URL=None, FEEDS__SHOW__PODCAST_ID=None, FEEDS__SHOW__FIRST_RUN=None)
+    with closing(sqlite3.connect(workspace.database)) as db:
+        before = db.execute("select * from feeds").fetchall()
+        feedwatch.here(*DECISIONS[verb])  # some are refused, for what the episode is
+        assert db.execute("select * from feeds").fetchall() == before
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_a_verb_with_an_edited_config_changes_nothing_that_the_daemon_watches(
     feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox, verb: str

@@ -232,6 +232,32 @@ def test_a_doubt_written_while_the_clock_is_set_is_not_sent_again_too_early(
             assert len(one.sandbox.submissions) == posts
 
 
+def test_a_machine_that_was_suspended_has_not_had_its_clock_set() -> None:
+    at = [Moment(wall=1.8e9, boot=5_000.0)]
+    clock = FollowedClock(lambda: at[0])
+    trigger = EveryInterval(timedelta(seconds=1))
+    before = clock.now()
+    at[0] = Moment(wall=1.8e9 + 8 * HOUR, boot=5_000.0 + 8 * HOUR)
+    assert clock.follow(lambda _now, _step: pytest.fail("no step")) == timedelta()
+    assert clock.now() == before + timedelta(hours=8)
+    coming = trigger.get_next_fire_time(before, clock.now())
+    assert coming == clock.now() + timedelta(seconds=1), "what was missed is not made up for"
+
+
+def test_what_is_due_in_more_than_a_year_is_due_now(one: World) -> None:
+    one.check()
+    one.submit()
+    absurd = one.now + timedelta(days=400)
+    job = one.episode()
+    one.store.episodes.save(job, replace(job, due_at=absurd), one.now)
+    with one.store._engine.begin() as db:
+        db.execute(update(feeds).values(due_at=absurd))
+    checked = one.feeds.count()
+    one.check()
+    assert one.feeds.count() == checked + 1
+    assert [one.id for one in one.store.episodes.due(State.PROCESSING, one.now, 9)] == [job.id]
+
+
 def test_a_job_of_the_moment_at_which_the_clock_is_set_back_is_new(one: World) -> None:
     one.check()
     one.later(days=-400)

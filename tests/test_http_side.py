@@ -117,7 +117,9 @@ def test_a_locked_database_is_told_within_15_seconds(
     wait_for(lambda: is_up() == (200, 1))
     with closing(sqlite3.connect(workspace.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
         wait_for(lambda: is_up() == (503, 0))
+        assert time.monotonic() - began < 15
         assert "locked" in ask(port, "/readyz")[1]
         other.execute("ROLLBACK")
     wait_for(lambda: is_up() == (200, 1))

@@ -14,6 +14,7 @@ from feedwatch.config.keys import FEED_FIELDS, TOP_KEYS
 from feedwatch.core.admission import Verdict
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import ErrorKind, Feed
+from feedwatch.core.json_forms import stamp
 from feedwatch.core.printable import listed
 from feedwatch.core.settings import FEED_BLOCK, FirstRun, OnReplaced, Rules
 from feedwatch.sandbox.faults import Fault
@@ -149,9 +150,24 @@ def test_what_only_a_person_mends_is_not_said_to_be_tried_again(
     log_check(feed, replace(feed, error="HTTP 500"), ())
     said = [text for text in caplog.messages if "again" in text or "paused" in text]
     assert "submissions paused until somebody acts" in said[0]
+    assert re.search(r"mended, is tried at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", said[0])
     assert "gone; looked at again at 2026-11-21T12:00:00Z" in said[-2]
     assert "HTTP 500; tried again at 2026-11-21T12:00:00Z" in said[-1]
     assert sum("tried again" in text for text in said) == 1
+
+
+def test_a_pause_after_an_answer_names_the_time_of_the_next_try(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with world(tmp_path / "feedwatch.db") as loops:
+        loops.sandbox.faults.add(Fault("submit", "status", status=503, times=None))
+        loops.feeds.publish(1)
+        loops.check()
+        loops.submit()
+        (said,) = [text for text in caplog.messages if "submissions paused" in text]
+        tripped_until = loops.store.breakers.get("inlet").tripped_until
+        assert tripped_until is not None
+        assert said.endswith(f"; tried again at {stamp(tripped_until)}")
 
 
 def test_the_last_episode_is_one_that_is_out(tmp_path: Path) -> None:
