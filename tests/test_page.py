@@ -554,7 +554,7 @@ def test_no_secret_is_on_a_page_that_answers_a_click_or_tells_of_an_error(site: 
     assert made.parts is not None
     made.parts = replace(
         made.parts,
-        dry_run=lambda _: DryRun(error=f"cannot read {secret_url}"),
+        dry_run=lambda *_: DryRun(error=f"cannot read {secret_url}"),
         diagnose=lambda: [Finding("feed", secret_url, f"see {canary}")],
     )
     masking.know([canary])
