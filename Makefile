@@ -83,10 +83,11 @@ lock: .lock/installed ## the newest versions that fit pyproject.toml, with their
 	.lock/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
 	@touch $@
 
-bench: $(VENV)/installed-dev $(BENCH)/installed ## what a check costs, beside reader and newsboat; then how it scales
+bench: $(VENV)/installed-dev $(BENCH)/installed ## what a check costs, beside reader and newsboat; how it scales; how late listeners make it
 	@[ ! -e $(FEEDS) ] || [ -e $(BENCH)/feeds ] || { mkdir -p $(BENCH)/feeds && tar -xf $(FEEDS) -C $(BENCH)/feeds; }
 	READER_PYTHON=$(abspath $(BENCH)/reader/bin/python) $(BIN)/python -m benchmarks --real $(BENCH)/feeds/real --json $(BENCH)/result.json
 	$(BIN)/python -m benchmarks.scale $$([ ! -e $(BENCH)/feeds/nasty ] || echo --feeds $(BENCH)/feeds/nasty)
+	$(BIN)/python -m benchmarks.listeners --bar 50
 
 $(BENCH)/installed: | $(BIN)/python
 	$(PYTHON) -m venv $(BENCH)/reader

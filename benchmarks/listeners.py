@@ -2,6 +2,7 @@
 
     python -m benchmarks.listeners                  1,000 conditional requests a second for 30 s
     python -m benchmarks.listeners --rate 0         the same daemon without any, to compare with
+    python -m benchmarks.listeners --bar 50         status 1 if a tick was more than 50 ms late
 
 The daemon has one core, the listeners another one. Each request is a connection of its own, as the
 public side has it, and is begun when its time has come, however the ones before are doing.
@@ -124,8 +125,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--rate", type=int, default=1000, help="requests a second")
     arguments.add_argument("--seconds", type=float, default=30.0)
+    arguments.add_argument("--bar", type=int, help="ms; status 1 if a tick is later than that")
     given = arguments.parse_args()
-    print(json.dumps(measure(given.rate, given.seconds), indent=1))
+    measured = measure(given.rate, given.seconds)
+    print(json.dumps(measured, indent=1))
+    worst = max(measured["worst ms late"].values())
+    if given.bar is not None and worst > given.bar:
+        sys.exit(f"a tick was {worst} ms late: more than {given.bar}")
 
 
 if __name__ == "__main__":

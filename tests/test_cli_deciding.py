@@ -8,7 +8,7 @@ import pytest
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene, wait_for
+from tests.support import FeedServer, Feedwatch, Scene, Workspace, audio, scene, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_retry_takes_all_that_are_failed(failed: Feedwatch) -> None:
 def test_retry_previews_and_without_a_terminal_wants_yes(failed: Feedwatch) -> None:
     ended = failed.here("retry", 1)
     assert ended.status == 2
-    assert "Episode 1" in ended.output
+    assert f"Episode 1  {audio(1)}" in ended.output, "with the address that will be sent"
     assert "--yes" in ended.stderr
     assert failed.states() == {"guid-1": "failed"}
 

@@ -1,15 +1,21 @@
 """What is told of a document that is damaged: that it was repaired, and what of it was not read."""
 
+import random
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from feedwatch.core.episode import State
 from feedwatch.core.feed import Document, ParsedFeed
 from feedwatch.core.settings import Rules
 from feedwatch.feeds import parse
 from feedwatch.feeds.scan import ChangedItems, all_items, changed_items
 from feedwatch.feeds.scan.cache import SeenItems
-from tests.support import item, rss
+from tests.support import item, one_in, rss
+from tests.test_evaluate import Way
+from tests.test_scan import TITLES, mutations
 
 URL = "http://feeds.example.org/show/feed.xml"
 RULES = Rules()
@@ -124,3 +130,24 @@ def test_the_fast_scan_tells_of_a_repair_also_where_the_broken_item_was_seen_bef
 def test_the_fast_scan_leaves_a_document_that_may_not_be_read_in_whole(part: str) -> None:
     body = with_broken(part)
     assert changed_items(Document(body=body, url=URL), SeenItems(rules=RULES), Feedparser()) is None
+
+
+@pytest.mark.parametrize("seed", one_in(25, range(25)))
+def test_damage_submits_nothing(tmp_path: Path, seed: int) -> None:
+    """A known document with one to three wounds: 40 of each seed, a thousand in the longer run."""
+    dice = random.Random(seed)
+    more = "<itunes:duration>1800</itunes:duration>"
+    good = rss(*(item(n, title=f"{TITLES[n]} {n}", more=more) for n in range(6, 0, -1)))
+    before = Way(tmp_path / "before.db")
+    before.check(good)
+    before.close()
+    for _ in range(40):
+        body = good
+        for _ in range(dice.randint(1, 3)):
+            body = dice.choice(list(mutations(body, dice)))
+        shutil.copy(tmp_path / "before.db", tmp_path / "after.db")
+        after = Way(tmp_path / "after.db")
+        after.check(body)
+        queued = after.store.episodes.find(states=[State.QUEUED])
+        after.close()
+        assert queued == [], body

@@ -20,8 +20,15 @@ from markupsafe import escape
 
 from feedwatch.core import masking
 from feedwatch.core.episode import State
+from feedwatch.core.status import Finding
+from feedwatch.daemon.metrics import Metrics
+from feedwatch.store.errors import StoreError
+from feedwatch.watcher.context import Plan
+from feedwatch.web.app import application
 from feedwatch.web.auth import SCRYPT_COST as TRUE_COST  # the tests put another in its place
+from feedwatch.web.monitoring import Serving
 from feedwatch.web.show_text import shown
+from feedwatch.web.site import DryRun
 from tests.page_site import (
     DECIDE,
     PASSWORD,
@@ -199,10 +206,34 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", [*READING_PAGES, "/login", "/nothing", "/api/v1/status"])
 def test_every_answer_has_the_headers(path: str, browser: FlaskClient) -> None:
     headers = browser.get(path).headers
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Content-Security-Policy"] == (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "is_secure"),
+    [
+        ("http://localhost", "/", False),
+        ("https://localhost", "/", True),
+        ("https://localhost/watch", "/watch", True),
+    ],
+)
+def test_the_session_s_cookie_goes_to_this_page_alone(
+    site: PageSite, url: str, path: str, *, is_secure: bool
+) -> None:
+    client = site.app(url=url, password=PASSWORD).test_client()
+    answer = client.post("/login", data={"password": PASSWORD}, headers=SAME_ORIGIN)
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    parts = cookie.split("; ")[1:]
+    assert {"HttpOnly", "SameSite=Strict", f"Path={path}", "Max-Age=43200"} <= set(parts)
+    assert ("Secure" in parts) is is_secure
+    assert not [part for part in parts if part.startswith("Domain")]
 
 
 def test_to_try_a_password_takes_time_and_memory() -> None:
@@ -514,39 +545,104 @@ def test_no_secret_is_on_any_page(site: PageSite, browser: FlaskClient, app: Fla
         masking.know([])
 
 
+def test_no_secret_is_on_a_page_that_answers_a_click_or_tells_of_an_error(site: PageSite) -> None:
+    canary = "canary-0123456789"
+    secret_url = f"https://user:{canary}@h.example/private/{canary}/a.xml?token={canary}"
+    odd = site.episode(f"title {canary}", State.FAILED, reason=f"reason {canary}")
+    (number,) = site.add(replace(odd, enclosure_url=secret_url))
+    made = site.site()
+    assert made.parts is not None
+    made.parts = replace(
+        made.parts,
+        dry_run=lambda *_: DryRun(error=f"cannot read {secret_url}"),
+        diagnose=lambda: [Finding("feed", secret_url, f"see {canary}")],
+    )
+    masking.know([canary])
+    try:
+        browser = logged_in(application(made, Serving(Metrics(), list)))
+        clicks = ("/feeds/show/dry-run", "/settings/doctor", f"/episodes/{number}/retry")
+        answers = {path: browser.post(path, data={"version": "0"}) for path in clicks}
+        looks = (f"/episodes/{number}/retry", f"/feeds/{canary}", f"/{canary}", f"/?next={canary}")
+        answers |= {f"{path} looked at": browser.get(path) for path in looks}
+        made.parts = replace(made.parts, plan=lambda: broken(f"no database at {secret_url}"))
+        answers["broken"] = browser.get("/feeds")
+        statuses = [answer.status_code for answer in answers.values()]
+        assert statuses == [200, 200, 409, 200, 404, 404, 200, 503]
+        for path, answer in answers.items():
+            assert canary not in answer.text, path
+    finally:
+        masking.know([])
+
+
+def broken(words: str) -> Plan:
+    raise StoreError(words)
+
+
 # Size
+
+
+LONG_TITLES = {"plain": None, "CJK": "日本語の" * 60, "escaped": "<\"'&>" * 60}
 
 
 @pytest.mark.slow
 def test_a_page_stays_small_and_quick_with_many_shows_and_episodes(tmp_path: Path) -> None:
     with page_site(tmp_path / "big.db", feeds=200) as site:
-        states = list(State)
-        for number, name in enumerate(site.configs):
-            site.add(
-                *(
-                    site.episode(
-                        f"Episode {n} of a show with a name of a usual length",
-                        states[(n + number) % 8] if n < 8 else State.READY,
-                        published_at=site.now - timedelta(days=n, hours=number % 24),
-                    )
-                    for n in range(250)
-                ),
-                feed=name,
-                plainly=True,
-            )
-        with closing(sqlite3.connect(tmp_path / "big.db")) as db, db:
-            sent = "submitted_at = first_seen_at, finished_at = first_seen_at"
-            ready = "processed_url = 'https://cdn.example.org/' || id || '.mp3'"
-            db.execute(f"update episodes set {sent}, {ready} where state = 'ready'")
+        fill(site, tmp_path / "big.db")
         browser = logged_in(site.app())
-        paths = ("/", "/feeds", "/feeds/show-7", "/episodes", "/episodes?q=Episode+249", "/log")
-        for path in (*paths, "/episodes?feed=show-7", "/settings", "/episodes/4000"):
-            browser.get(path)  # templates are compiled once
-            seconds = [1.0]
-            while min(seconds) >= 0.150 and len(seconds) < 20:  # other processes slow most down
-                begun = time.thread_time()
-                answer = browser.get(path)
-                seconds.append(time.thread_time() - begun)
-            assert answer.status_code == 200
-            assert len(answer.data) < 100_000, path
-            assert min(seconds) < 0.150, f"{path}: {seconds} s"
+        paths = ("/", "/feeds", "/feeds/show-7", "/feeds/show-8", "/episodes", "/log", "/settings")
+        queries = ("/episodes?q=Episode+249", "/episodes?feed=show-7", "/feeds/show-7/approve")
+        for kind, title in LONG_TITLES.items():
+            if title is not None:
+                lengthen(tmp_path / "big.db", title)
+            for path in (*paths, *queries, "/episodes/4000"):
+                stays_small_and_quick(browser, path, f"{path} with titles that are {kind}")
+
+
+def fill(site: PageSite, path: Path) -> None:
+    """50,000 episodes of 200 shows: one of them hourly, one with much that is held."""
+    states = list(State)
+    for number, name in enumerate(site.configs):
+        hours = 1 if name == "show-8" else 24
+        site.add(
+            *(
+                site.episode(
+                    f"Episode {n} of a show with a name of a usual length",
+                    State.HELD
+                    if name == "show-7" and n < 100
+                    else states[(n + number) % 8]
+                    if n < 8
+                    else State.READY,
+                    published_at=site.now - timedelta(hours=n * hours + number % 24),
+                )
+                for n in range(4368 if name == "show-8" else 230)
+            ),
+            feed=name,
+            plainly=True,
+        )
+    with closing(sqlite3.connect(path)) as db, db:
+        sent = "submitted_at = first_seen_at, finished_at = first_seen_at"
+        ready = "processed_url = 'https://cdn.example.org/' || id || '.mp3'"
+        db.execute(f"update episodes set {sent}, {ready} where state = 'ready'")
+        assert db.execute("select count(*) from episodes").fetchone()[0] > 50_000
+
+
+def lengthen(path: Path, title: str) -> None:
+    """Have the episodes of the last two months long titles and reasons, and all feeds trouble."""
+    with closing(sqlite3.connect(path)) as db, db:
+        long = "title = ?1 || id, reason = ?1 || id"
+        db.execute(f"update episodes set {long} where published_at > '2026-09-21'", [title])
+        newest = "select max(id) - 1000 from history"
+        db.execute(f"update history set reason = ? where id > ({newest})", [title])
+        db.execute("update feeds set error = ?, failures = 3", [title])
+
+
+def stays_small_and_quick(browser: FlaskClient, path: str, what: str) -> None:
+    """At most 100 kB, and 150 ms of CPU."""
+    seconds = [1.0]  # templates are compiled once, and other processes slow some requests down
+    while min(seconds) >= 0.150 and len(seconds) < 20:
+        begun = time.thread_time()
+        answer = browser.get(path)
+        seconds.append(time.thread_time() - begun)
+    assert answer.status_code == 200
+    assert len(answer.data) < 100_000, what
+    assert min(seconds) < 0.150, f"{what}: {seconds} s"

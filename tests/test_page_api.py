@@ -220,3 +220,8 @@ def test_who_has_a_list_already_is_told_so(client: FlaskClient) -> None:
     )
     assert again.status_code == 304
     assert again.data == b""
+
+
+def test_the_etag_of_an_episode_is_its_version(client: FlaskClient) -> None:
+    answer = client.get("/api/v1/episodes/1", headers={"Authorization": f"Bearer {READ}"})
+    assert answer.headers["ETag"] == f'"{json.loads(answer.text)["version"]}"'

@@ -263,6 +263,31 @@ def test_the_longest_description_is_taken(longest: int, order: tuple[int, ...]) 
     assert item(content).description == LONG
 
 
+LINKS = " ".join(f"https://x.example/{number}" for number in range(50))
+MARKED_UP_LINKS = "".join(
+    f"&lt;p&gt;&lt;a href='{one}'&gt;{one}&lt;/a&gt;&lt;/p&gt;" for one in LINKS.split()
+)
+
+
+@pytest.mark.parametrize("name", ["description", "content:encoded", "itunes:summary"])
+@pytest.mark.parametrize("links", [LINKS, MARKED_UP_LINKS], ids=["plain", "marked up"])
+def test_a_long_list_of_links_gives_way_to_a_short_sentence(name: str, links: str) -> None:
+    other = "description" if name == "content:encoded" else "content:encoded"
+    listed, said = f"<{name}>{links}</{name}>", f"<{other}>A short sentence.</{other}>"
+    assert item(listed + said).description == "A short sentence."
+    assert item(said + listed).description == "A short sentence."
+    assert "https://x.example/49" in (item(listed).description or ""), "better than nothing"
+
+
+@pytest.mark.parametrize("name", ["description", "content:encoded", "itunes:summary"])
+def test_a_subtitle_is_the_description_only_where_there_is_nothing_else(name: str) -> None:
+    subtitle = f"<itunes:subtitle>{LONG}</itunes:subtitle>"
+    assert item(subtitle).description == LONG
+    assert item(f"<{name}></{name}>{subtitle}").description == LONG
+    assert item(f"<{name}>Tea</{name}>{subtitle}").description == "Tea"
+    assert item(f"{subtitle}<{name}>Tea</{name}>").description == "Tea"
+
+
 def test_the_length_that_counts_is_the_one_people_read() -> None:
     markup = "<![CDATA[<p class='" + "x" * 500 + "'>short</p>]]>"
     content = f"<description>{LONG}</description><content:encoded>{markup}</content:encoded>"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import rmtree
@@ -28,7 +29,8 @@ from feedwatch.core.served import (
     ServedEpisode,
     Unserved,
 )
-from feedwatch.core.settings import NotReady, Policy
+from feedwatch.core.settings import NotReady, PodcastGuid, Policy, ServeRules, TimedTags
+from feedwatch.feeds.rewrite import podcast_guid
 from feedwatch.feeds.well_formed import well_formed
 from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import Cancellation, client
@@ -136,6 +138,51 @@ def test_what_is_not_ready_can_be_left_out_for_a_while(one: ServedWorld) -> None
     assert enclosures(one.render()) == {"guid-1": audio(1), "guid-2": audio(2)}
     one.settle()
     assert len(enclosures(one.render())) == 2
+
+
+def test_how_long_it_is_left_out_is_the_feeds_to_say(one: ServedWorld) -> None:
+    one.configure(not_ready=NotReady.OMIT, omit_for=timedelta(hours=1))
+    one.check()
+    one.later(minutes=59)
+    assert enclosures(one.render()) == {}
+    one.later(minutes=2)
+    assert enclosures(one.render()) == {"guid-1": audio(1), "guid-2": audio(2)}
+
+
+CHAPTERS = b'<podcast:chapters url="https://x.example/1.json" type="application/json"/>'
+
+
+@pytest.mark.parametrize("timed_tags", list(TimedTags))
+def test_chapters_of_what_is_replaced_are_kept_on_demand_alone(
+    one: ServedWorld, timed_tags: TimedTags
+) -> None:
+    one.feeds.serve(with_podcast_tags(one.feeds.publish(item(1, more=CHAPTERS.decode()))))
+    one.configure(timed_tags=timed_tags)
+    one.check()
+    assert CHAPTERS in one.render(), "nothing is replaced yet"
+    one.settle()
+    assert (CHAPTERS in one.render()) is (timed_tags is TimedTags.KEEP)
+
+
+@pytest.mark.parametrize("kept", list(PodcastGuid))
+def test_the_guid_of_a_served_feed_is_the_origins_or_its_own(
+    one: ServedWorld, kept: PodcastGuid
+) -> None:
+    origins = "<podcast:guid>9b024349-ccf0-5f69-a609-6b82873eab3c</podcast:guid>"
+    one.feeds.serve(with_podcast_tags(one.feeds.publish(1), origins))
+    one.configure(podcast_guid=kept)
+    one.settle()
+    own = f">{podcast_guid(f'{URL}/feeds/show.xml')}</podcast:guid>"
+    served = one.render().decode()
+    assert (origins in served, own in served) == (
+        (True, False) if kept is PodcastGuid.KEEP else (False, True)
+    )
+
+
+def with_podcast_tags(document: bytes, tags: str = "") -> bytes:
+    """The document with the podcast namespace, and with tags of its channel."""
+    namespace = b'<rss xmlns:podcast="https://podcastindex.org/namespace/1.0" '
+    return document.replace(b"<rss ", namespace).replace(b"<channel>", f"<channel>{tags}".encode())
 
 
 def test_what_is_sent_again_is_served_with_its_file_until_the_new_one_is_there(
@@ -388,7 +435,8 @@ def test_a_listener_gets_the_feed_and_304_as_long_as_it_stays(one: ServedWorld) 
     got = listener.get("/feeds/show.xml")
     assert (got.status_code, got.data) == (200, document)
     assert got.content_type == "application/rss+xml; charset=utf-8"
-    assert "max-age=300" in got.headers["Cache-Control"]
+    lifetimes = "max-age=300, stale-while-revalidate=3600, stale-if-error=86400"
+    assert got.headers["Cache-Control"] == f"public, {lifetimes}"
     assert got.headers["Vary"] == "Accept-Encoding"
     assert "Set-Cookie" not in got.headers
     etag = got.headers["ETag"]
@@ -487,6 +535,19 @@ def test_feeds_are_served_only_on_a_public_side(workspace: Workspace) -> None:
         load(workspace.config, {})
     workspace.set(PUBLIC_URL="https://feeds.example.org/")
     assert load(workspace.config, {}).public_url == "https://feeds.example.org"
+
+
+def test_how_a_feed_is_served_is_the_configs_to_say(workspace: Workspace) -> None:
+    keys = {"NOT_READY": "omit", "OMIT_FOR": "1h", "TIMED_TAGS": "keep", "PODCAST_GUID": "own"}
+    wanted = ServeRules(
+        not_ready=NotReady.OMIT,
+        omit_for=timedelta(hours=1),
+        timed_tags=TimedTags.KEEP,
+        podcast_guid=PodcastGuid.OWN,
+    )
+    assert load(workspace.config, {}).sources[0].serving == ServeRules()
+    workspace.set(**{f"FEEDS__SHOW__{key}": value for key, value in keys.items()})
+    assert load(workspace.config, {}).sources[0].serving == wanted
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import escape
 
 from feedwatch.config.title_pattern import TitlePattern
+from feedwatch.core import masking
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
 from feedwatch.core.pipeline import PipelineStep, Step
 from feedwatch.core.settings import FeedConfig, FirstRun, FutureDated, OnReplaced, Rules
 from feedwatch.store.listings import Published
 from feedwatch.web import rhythm
-from feedwatch.web.show_text import finalize, link, moment, paragraphs
+from feedwatch.web.show_text import cut, finalize, link, moment, paragraphs, shown
 from feedwatch.web.words import feed_in_words
 from tests.page_site import field, logged_in, page_site
 
@@ -151,7 +155,57 @@ def test_the_picture_has_gaps_days_without_reading_and_what_is_expected() -> Non
     drawn = rhythm.picture(weekly, feed, NOW)
     assert drawn.count('class="gap"') == 1
     assert drawn.count('class="expected"') == 1
-    assert drawn.count('class="skipped-day"') == pytest.approx(2 * rhythm.WEEKS, abs=2)
+    (days,) = re.findall('class="skipped-day" d="([^"]*)"', drawn)
+    assert days.count("M") == pytest.approx(2 * rhythm.WEEKS, abs=2)
+
+
+@pytest.mark.parametrize("a_day", [1, 4, 24])
+@pytest.mark.parametrize(
+    "states",
+    [[State.READY], [State.HELD], [State.FAILED], list(State)],
+    ids=["ready", "held", "failed", "all"],
+)
+def test_the_picture_stays_small_however_many_episodes_there_are(
+    a_day: int, states: list[State]
+) -> None:
+    times = [NOW - n * DAY / a_day for n in range(26 * 7 * a_day)][::-1]
+    many = [Published(at=at, state=states[n % len(states)]) for n, at in enumerate(times)]
+    feed = Feed(name="show", url="https://a.example/f", skip_days=0b0111111)
+    drawn = rhythm.picture(many, feed, NOW)
+    assert len(drawn.encode()) < 8192
+    for shape in {rhythm.CLASSES.get(state, "other") for state in states}:
+        assert f'class="dot {shape}"' in drawn
+
+
+def test_a_dot_is_where_its_episode_is_and_what_waits_for_a_person_is_on_top() -> None:
+    at = NOW - 7 * DAY
+    both = [Published(at=at, state=State.READY), Published(at=at, state=State.HELD)]
+    (apart, alone, together) = (
+        rhythm.picture(found, Feed(name="show", url="https://a.example/f"), NOW)
+        for found in ([both[0], published(30)[0]], both[:1], both)
+    )
+    dots = re.compile('class="dot done" d="([^"]*)"')
+    assert dots.findall(apart)[0].count("M") == 2
+    assert dots.findall(alone)[0] in dots.findall(apart)[0]
+    assert together.index("dot done") < together.index("#open-dots")
+    assert together.count("#open-dots") == 2  # a ring: the path twice, as one shape
+
+
+@given(st.text(alphabet="ab<&\"'日\u202e\x00\ud800 ", max_size=60), st.integers(1, 80))
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+def test_a_text_is_cut_by_what_it_costs_on_a_page(text: str, most: int) -> None:
+    whole, begun = shown(text), cut(text, most)
+    assert len(escape(begun.removesuffix("…")).encode()) <= most
+    assert begun == whole or (begun.endswith("…") and whole.startswith(begun[:-1]))
+    assert begun == whole or len(escape(whole).encode()) > most
+
+
+def test_a_secret_is_masked_before_a_text_is_cut() -> None:
+    masking.know(["canary-0123456789"])
+    try:
+        assert "canary" not in cut("see canary-0123456789 here", 10)
+    finally:
+        masking.know([])
 
 
 @pytest.mark.parametrize("sort", ["", "state", "last", "next", "held", "no such order"])
@@ -172,6 +226,7 @@ def test_a_retry_a_dry_run_and_the_doctor_are_a_click(tmp_path: Path) -> None:
         (failed,) = site.add(("Failed", State.FAILED))
         browser = logged_in(site.app())
         preview = browser.get(f"/episodes/{failed}/retry")
+        assert "https://media.example.org/1.mp3" in preview.text, "the address that will be sent"
         form = {"version": field(preview, "version"), "back": "/"}
         assert browser.post(f"/episodes/{failed}/retry", data=form).status_code == 303
         assert site.state(failed) is State.QUEUED

@@ -266,6 +266,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "subscription": store.subscriptions.by_feed().get(feed.id),
         "url_changes": store.feeds.url_changes().get(name, []),
         "held": held[:PAGE_SIZE],
+        "next_of": {one.id: other.id for one, other in pairwise(held[:PAGE_SIZE])},
         "held_total": len(held),
         "held_version": version_of(held),
         "counts": store.listings.counts(feed=name),

@@ -27,6 +27,12 @@ WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturd
 CHECK_WORDS = {"c": "changed", "s": "unchanged", "n": "not modified (304)", "f": "failed"}
 # How an episode of each state is drawn: by shape and by colour.
 CLASSES = {State.READY: "done", State.HELD: "open", State.UNKNOWN: "open", State.FAILED: "bad"}
+KINDS = ("other", "done", "open", "bad")  # in the order in which they are drawn
+HOUR_HEIGHT = 5  # pixels; dots that are no further apart touch
+# Dots are merged into ever larger cells until they take no more than that: the picture stays
+# below 8 kB, however many episodes there are.
+CELLS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # pixels
+MOST_OF_DOTS = 3000  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +95,18 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
     def y(hour: int, minute: int = 0) -> int:
         return TOP + round(HEIGHT * (hour * 60 + minute) / (24 * 60))
 
-    def band(kind: str, first: datetime, last: datetime) -> Markup:
-        left, right = x(max(first, begin)), x(min(last, end))
-        return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-            kind, left, TOP, max(right - left, 1), HEIGHT
-        )
+    def bands(kind: str, spans: Sequence[tuple[datetime, datetime]]) -> Markup:
+        edges = [(x(max(first, begin)), x(min(last, end))) for first, last in spans]
+        widths = [(left, max(right - left, 1)) for left, right in edges]
+        path = "".join(f"M{left} {TOP}h{wide}v{HEIGHT}h-{wide}z" for left, wide in widths)
+        return Markup('<path class="{}" d="{}"/>').format(kind, path) if path else Markup("")
 
-    parts = [band("frame", begin, end)]
-    parts += [band("skipped-day", day, day + DAY) for day in _skipped_days(feed, begin, end)]
     out = came(published, now)
-    parts += [band("gap", gap.begin, gap.end) for gap in gaps(out)]
+    skipped = [(day, day + DAY) for day in _skipped_days(feed, begin, end)]
+    parts = [bands("frame", [(begin, end)]), bands("skipped-day", skipped)]
+    parts.append(bands("gap", [(gap.begin, gap.end) for gap in gaps(out)]))
     if feed.expected_by is not None and feed.expected_by > now:
-        parts.append(band("expected", now, feed.expected_by))
+        parts.append(bands("expected", [(now, feed.expected_by)]))
     parts.append(Markup('<path class="today" d="M{} {}v{}"/>').format(x(now), TOP, HEIGHT))
     for hour in (0, 6, 12, 18):
         label = Markup('<text x="0" y="{}">{:02d}:00</text><path class="line" d="M{} {}H{}"/>')
@@ -128,18 +134,35 @@ def _skipped_days(feed: Feed, begin: datetime, end: datetime) -> list[datetime]:
 
 def _dots(found: Sequence[tuple[int, int, State]]) -> list[Markup]:
     """One path for each shape: a daily show has many dots."""
-    by_class: dict[str, list[str]] = {}
+    by_kind: dict[str, list[tuple[int, int]]] = {}
     for x, y, state in found:
-        kind = CLASSES.get(state, "other")
-        shape = f"M{x - 3} {y - 3}l6 6m0-6l-6 6" if kind == "bad" else f"M{x} {y}h0"
-        by_class.setdefault(kind, []).append(shape)
-    drawn = []
-    for kind, shapes in by_class.items():
-        path = "".join(shapes)
-        drawn.append(Markup('<path class="dot {}" d="{}"/>').format(kind, path))
-        if kind == "open":  # hollow
-            drawn.append(Markup('<path class="dot hole" d="{}"/>').format(path))
+        by_kind.setdefault(CLASSES.get(state, "other"), []).append((x, y))
+    most, drawn = MOST_OF_DOTS // max(len(by_kind), 1), []
+    for kind in sorted(by_kind, key=KINDS.index):
+        tried = (_path(by_kind[kind], cell, is_crossed=kind == "bad") for cell in CELLS)
+        path = next((one for one in tried if len(one) <= most), "")
+        if kind != "open":
+            drawn.append(Markup('<path class="dot {}" d="{}"/>').format(kind, path))
+            continue
+        # Hollow: the same path once more, thinner.
+        drawn.append(Markup('<defs><path id="open-dots" d="{}"/></defs>').format(path))
+        shape = Markup('<use class="dot {}" href="#open-dots"/>')
+        drawn += [shape.format("open"), shape.format("hole")]
     return drawn
+
+
+def _path(places: Sequence[tuple[int, int]], cell: int, *, is_crossed: bool) -> str:
+    """A shape in each cell that has one; what touches above one another is one stroke."""
+    runs: list[tuple[int, int, int]] = []
+    for x, y in sorted({(x // cell * cell, y // cell * cell) for x, y in places}):
+        column, first, last = runs[-1] if runs else (-1, 0, 0)
+        if column == x and y - last <= HOUR_HEIGHT and not is_crossed:
+            runs[-1] = (x, first, y)
+        else:
+            runs.append((x, y, y))
+    if is_crossed:
+        return "".join(f"M{x - 3} {y - 3}l6 6m0-6l-6 6" for x, y, _ in runs)
+    return "".join(f"M{x} {first}v{last - first}" for x, first, last in runs)
 
 
 def strip(published: Sequence[Published], now: datetime) -> Markup:

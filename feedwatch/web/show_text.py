@@ -21,6 +21,7 @@ PLAIN = "text/plain; charset=utf-8"
 WIDE_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 JOINERS = "\u200c\u200d"  # of many scripts, and of pictures of people
 PLAIN_TEXT = re.compile(r"[\x20-\x7e]*")
+ESCAPED = {sign: len(escape(sign)) for sign in "<>&'\""}  # bytes of a sign on a page
 
 
 def shown(text: str, *, keep: str = "") -> str:
@@ -32,6 +33,20 @@ def shown(text: str, *, keep: str = "") -> str:
         sign if sign.isprintable() or sign in keep or sign in JOINERS else f"\\u{{{ord(sign):x}}}"
         for sign in WIDE_SPACE.sub(" ", text)
     )
+
+
+def cut(text: str, most: int) -> str:
+    """`text` as it is shown, or its beginning that costs at most `most` bytes on a page.
+
+    By bytes of escaped UTF-8, since a sign costs one or five of them. It is masked before it is
+    cut: half a secret would not be known for one.
+    """
+    text, spent = shown(text), 0
+    for place, sign in enumerate(text):
+        spent += ESCAPED.get(sign) or len(sign.encode())
+        if spent > most:
+            return f"{text[:place].rstrip()}…"
+    return text
 
 
 def finalize(value: Any) -> Any:
@@ -93,4 +108,5 @@ def set_up(app: Flask) -> None:
         "in_words": in_words,
         "missing_podcast": missing_podcast_in_words,
         "counted": counted,
+        "cut": cut,
     }

@@ -1,5 +1,9 @@
 """The page as a person has it: with and without JavaScript, by keyboard, on a telephone."""
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +54,82 @@ def test_axe_finds_nothing_on_any_page(
     if wrong := violations(page):
         found["/login"] = wrong
     assert found == {}
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds, in the light and in the dark, and whether a telephone has to scroll."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += violations(page)
+    page.set_viewport_size({"width": 320, "height": 640})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    return [*found, f"{wide} pixels wide"] if wide > 320 else found
+
+
+def test_axe_finds_nothing_while_there_is_nothing(
+    page: Page, address: str, site: PageSite, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute("delete from history")
+        db.execute("delete from identities")
+        db.execute("delete from episodes")
+    found = {}
+    for path in ("/", "/feeds/show", "/episodes", "/log", "/feeds/show/approve"):
+        page.goto(f"{address}{path}")
+        found[path] = faults(page)
+    assert not any(found.values()), found
+
+
+def test_axe_finds_nothing_while_one_decides(page: Page, address: str, site: PageSite) -> None:
+    site.add(("W" * 400, State.HELD))
+    number = id_of(site, "W" * 400)
+    page.goto(f"{address}/episodes/{number}/approve")
+    found = {"approve of one": faults(page)}
+    before = site.store.episodes.get(number)
+    assert before is not None
+    site.store.episodes.save(before, replace(before, state=State.SKIPPED), site.now)
+    page.get_by_role("button", name="Approve and submit").click()
+    expect(page.get_by_role("heading", level=1, name="Nothing was done")).to_be_visible()
+    found["stale"] = faults(page)
+    page.goto(address)
+    page.get_by_role("button", name="Pause submissions").click()
+    expect(page.get_by_role("button", name="Resume submissions")).to_be_visible()
+    found["paused"] = faults(page)
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("Wrong password")
+    found["wrong password"] = faults(page)
+    assert not any(found.values()), found
+
+
+def test_axe_finds_nothing_in_trouble(
+    page: Page, address: str, site: PageSite, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        failing = "error = 'refused: it answers with something long', failures = 3"
+        db.execute(f"update feeds set {failing}, hub = 'https://hub.example.org/', hub_topic = 'x'")
+    found = {}
+    for path in ("/", "/feeds", "/feeds/show"):
+        page.goto(f"{address}{path}")
+        found[path] = faults(page)
+    expect(page.locator("#hub")).to_be_visible()
+    page.locator("#dry-run").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    found["dry run"] = faults(page)
+    page.goto(f"{address}/settings")
+    page.locator("#doctor").click()
+    expect(page.get_by_text("0 s off")).to_be_visible()
+    found["doctor"] = faults(page)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        db.execute("drop table departures")
+    answer = page.goto(f"{address}/feeds/show")
+    assert answer is not None
+    assert answer.status == 503
+    found["503"] = faults(page)
+    assert not any(found.values()), found
 
 
 def test_what_is_held_is_approved_and_seen_ready_live(
