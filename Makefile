@@ -36,7 +36,7 @@ test: $(VENV)/installed-dev ## the tests, but for the long ones; WORKERS=n for a
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow and not long"
 
-test-long: $(VENV)/installed-dev ## what `make test` leaves out: 500 kills, 100 restores, all real feeds and series
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, all real feeds and series
 	$(PYTEST) -m long
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.

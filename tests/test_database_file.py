@@ -1,6 +1,7 @@
 """The database's file: one daemon at a time has it, and what it cannot be kept on is told."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,11 +94,15 @@ def test_what_a_broken_lock_says_is_no_file_of_ours(path: Path, held: FileLock) 
     assert use(path) is Use.REPLACED
 
 
-def test_a_url_of_no_database_and_one_without_its_driver_are_told() -> None:
-    with pytest.raises(StoreError, match="FEEDWATCH_DATABASE_URL is not usable"):
-        database.connect("sqlite+nonesuch:///a.db")
-    with pytest.raises(StoreError, match="needs the package 'oracledb'"):
-        database.connect("oracle+oracledb://h/x")
+def test_a_url_of_no_database_and_one_without_its_driver_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for url in ("sqlite+nonesuch:///a.db", "oracle+oracledb://h/x"):
+        with pytest.raises(StoreError, match="FEEDWATCH_DATABASE_URL is not usable"):
+            database.connect(url)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match="needs the package 'psycopg', which comes with"):
+        database.connect("postgresql+psycopg://h/x")
 
 
 def test_a_copy_that_cannot_be_made_before_an_upgrade_stops_it(

@@ -167,10 +167,10 @@ def _from_latin(body: bytes) -> bytes:
     be that.
     """
     parts, done = [], 0
-    while odd := _NO_ASCII.search(body, done):
+    while odd := _first(_NO_ASCII, body, done):
         begin = 1 + max(body.rfind(b"<", done, odd.start()), body.rfind(b">", done, odd.start()))
         begin = max(begin, done)
-        bracket = _BRACKET.search(body, odd.end())
+        bracket = _first(_BRACKET, body, odd.end())
         end = bracket.start() if bracket else len(body)
         text = body[begin:end]
         if not _is_utf8(text):
@@ -178,6 +178,12 @@ def _from_latin(body: bytes) -> bytes:
         parts += [body[done:begin], text]
         done = end
     return b"".join([*parts, body[done:]])
+
+
+def _first(one_byte: re.Pattern[bytes], body: bytes, start: int) -> re.Match[bytes] | None:
+    """The first match of a pattern of one byte, a piece at a time: a search holds all threads."""
+    pieces = range(start, len(body), _PIECE)
+    return next(filter(None, (one_byte.search(body, at, at + _PIECE) for at in pieces)), None)
 
 
 def _from_other(body: bytes, codec: str) -> Decoded:
