@@ -42,7 +42,7 @@ test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds or quick_with_many_shows or keeps_another_thread_waiting or fraction_of_a_second
 coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reach; the floor is in pyproject.toml
-	$(PYTEST) $(IN_PARALLEL) -k "$(TIMED)"
+	$(PYTEST) --numprocesses $$(nproc) --dist worksteal -k "$(TIMED)"
 	$(PYTEST) $(IN_PARALLEL) -k "not ($(TIMED))" --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-dev ## ruff and mypy

@@ -100,6 +100,9 @@ def test_a_url_of_no_database_and_one_without_its_driver_are_told(
     for url in ("sqlite+nonesuch:///a.db", "oracle+oracledb://h/x"):
         with pytest.raises(StoreError, match="FEEDWATCH_DATABASE_URL is not usable"):
             database.connect(url)
+    with pytest.raises(StoreError, match="in a password @ : / are written as %40 %3A %2F") as told:
+        database.connect("postgresql://me:p@ss:w0rd@h/d")
+    assert "w0rd" not in str(told.value)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StoreError, match="needs the package 'psycopg', which comes with"):
         database.connect("postgresql+psycopg://h/x")

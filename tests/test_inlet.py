@@ -233,6 +233,16 @@ def test_ready_brings_all_that_is_recorded(api: Sandbox, inlet: Inlet) -> None:
     assert progress.remote_created_at == record["createdAt"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_markers_with_what_is_no_number_are_not_recorded(number: str) -> None:
+    """Python reads them; PostgreSQL refuses them, and so would whoever reads our JSON."""
+    markers = json.loads(f'[{{"at": [{number}]}}]')
+    said = {"status": DONE, "url": "https://p.example/1.mp3", "adRemovalMarkers": markers}
+    progress = inlet_module._progress(said, "m1")
+    assert isinstance(progress, Finished)
+    assert progress.ad_removal_markers == []
+
+
 def test_markers_that_are_nested_deeply_are_not_recorded() -> None:
     deep: list[Any] = []
     for _ in range(1_000):

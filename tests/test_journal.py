@@ -337,6 +337,7 @@ def test_a_lock_that_is_let_go_soon_is_waited_for(path: Path) -> None:
 ODD: list[object] = [
     *(
         None,
+        "x" * 300,
         True,
         -1,
         1.5,

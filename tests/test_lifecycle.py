@@ -20,7 +20,7 @@ from feedwatch.core import (
     ledger_lifecycle,
 )
 from feedwatch.core.circuit_breaker import CircuitBreaker
-from feedwatch.core.episode import LIVE, Cause, Episode, State, may_be_taken
+from feedwatch.core.episode import LIVE, Cause, Episode, State, is_lost, may_be_taken
 from feedwatch.core.episode_lifecycle import IllegalMoveError
 from feedwatch.core.feed import (
     Document,
@@ -484,13 +484,27 @@ def test_a_doubt_about_what_comes_next_stays_as_long_as_a_job_and_then_holds() -
         if before.cause is not Cause.DOUBTED or after.step is not before.step:
             continue
         if after.state in (State.PROCESSING, State.FAILED) and before.media_id == after.media_id:
-            is_new = after.state is State.FAILED and before.state is State.PROCESSING
-            is_lost = is_new and after.remote_status == "lost"
-            assert after.cause is (Cause.LOST if is_lost else Cause.DOUBTED), (before, after)
+            assert after.cause is Cause.DOUBTED, (before, after)
     doubted = episode(State.PROCESSING, step=Step.ENHANCE, cause=Cause.DOUBTED)
     done = Finished(remote_status="Success", url="https://x/1.mp3")
     after = job_lifecycle.polled(doubted, done, NOW, HOLD, course=Course(Step.ADS))
     assert (after.state, after.step, after.cause) == (State.HELD, Step.ADS, None)
+
+
+def test_that_doubt_outlives_a_lost_job_an_adopted_one_and_another_try() -> None:
+    lost = episode(State.PROCESSING, step=Step.ENHANCE, cause=Cause.DOUBTED, remote_status="lost")
+    unknown = episode_lifecycle.doubted(episode(State.UNKNOWN, step=Step.ENHANCE))
+    for hours in range(job_lifecycle.LOST_STANDS):
+        lost = job_lifecycle.polled(lost, Lost("404"), NOW + hours * HOUR, HOLD)
+    assert is_lost(lost)
+    done = Finished(remote_status="Success", url="https://x/1.mp3")
+    ways = [episode_lifecycle.adopted(one, "m9", NOW) for one in (lost, unknown)]
+    for one in (lost, unknown):
+        again = episode_lifecycle.claimed(episode_lifecycle.retried(one, NOW), "p", NOW)
+        ways.append(episode_lifecycle.answered(again, Accepted("m9"), NOW, HOLD))
+    for way in ways:
+        after = job_lifecycle.polled(way, done, NOW, HOLD, course=Course(Step.ADS))
+        assert (after.state, after.step) == (State.HELD, Step.ADS), way
 
 
 def test_an_overdue_job_is_reported_and_polled_on() -> None:

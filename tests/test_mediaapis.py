@@ -201,6 +201,7 @@ def test_without_a_token_nothing_is_submitted(
         {"access_token": ""},
         {"access_token": "t0ken-that-nobody-sees", "expires_in": 0},
         {"access_token": "t0ken-that-nobody-sees", "expires_in": "soon"},
+        {"access_token": "t0ken-that-nobody-sees", "expires_in": 10**300},
         {"token": "t0ken-that-nobody-sees"},
     ],
 )

@@ -213,7 +213,7 @@ def _api(inlet: Inlet, settings: Settings, http: httpx.Client) -> Iterator[Findi
         step = f"see FEEDWATCH_API_KEY and FEEDWATCH_API_URL={settings.api_url}"
         step = mend_at(http, settings.api_url, "FEEDWATCH_PROXY", step)
         yield Finding("API key", failure.reason, step)
-        for source in settings.sources:
+        for source in sources:
             name = f"podcast id of {source.name}"
             yield Finding(name, f"{source.podcast_id}, not asked for", "mend the API key first")
         return

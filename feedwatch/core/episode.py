@@ -22,6 +22,7 @@ class State(StrEnum):
     FAILED = "failed"  # final: refused, or ended in an error status; its job may mend itself
 
 
+LOST = "lost"  # in `remote_status`, in place of the API's word for a job that it does not know
 LIVE = (State.SUBMITTING, State.PROCESSING)  # what counts towards the limit of concurrent jobs
 # What may be submitted yet, so that it takes the publisher's corrections.
 WAITING = (State.HELD, State.QUEUED, State.FAILED, State.UNKNOWN)
@@ -173,4 +174,5 @@ def may_be_taken(episode: Episode) -> bool:
 
 def is_lost(episode: Episode) -> bool:
     """Whether the episode was submitted, and the API says that it does not know the job."""
-    return episode.state is State.FAILED and episode.cause is Cause.LOST
+    doubted = episode.cause is Cause.DOUBTED and episode.remote_status == LOST
+    return episode.state is State.FAILED and (doubted or episode.cause is Cause.LOST)

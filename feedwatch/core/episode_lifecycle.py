@@ -53,7 +53,7 @@ def claimed(episode: Episode, podcast_id: str, now: datetime) -> Episode:
     """Claim: commit this before the POST leaves, so that a crash cannot hide that one may have."""
     must_be(episode, "submitted", State.QUEUED)
     return replace(
-        moved(episode, State.SUBMITTING, due_at=now + LEASE),
+        moved(episode, State.SUBMITTING, cause=doubt_of(episode), due_at=now + LEASE),
         podcast_id=podcast_id,
         attempts=episode.attempts + 1,
         submitted_at=now,
@@ -130,7 +130,7 @@ def accepted(
 ) -> Episode:
     """The episode's job exists and is polled from now on."""
     return replace(
-        moved(episode, State.PROCESSING, due_at=due_at),
+        moved(episode, State.PROCESSING, cause=doubt_of(episode), due_at=due_at),
         media_id=media_id,
         remote_status=remote_status,
         remote_stood=0,
@@ -144,7 +144,7 @@ def _doubtful(episode: Episode, reason: str, now: datetime, policy: Policy) -> E
     again = policy.on_unknown is OnUnknown.RESUBMIT and doubtful_posts < MOST_DOUBTFUL_POSTS
     due_at = now + RESUBMIT_AFTER if again else None
     reason = f"may or may not have been taken: {reason}"
-    return moved(episode, State.UNKNOWN, reason, due_at=due_at)
+    return moved(episode, State.UNKNOWN, reason, doubt_of(episode), due_at=due_at)
 
 
 # What its feed says meanwhile
@@ -227,13 +227,18 @@ def set_aside(episode: Episode, reason: str) -> Episode:
 def doubted(episode: Episode) -> Episode:
     """The database turned out to lack claims, so a queued episode may have been submitted.
 
-    One that has a job is polled on, and held before its next step.
+    One that has a job, or may have one, is held before its next step.
     """
-    if episode.state in (State.PROCESSING, State.FAILED):
-        return replace(episode, cause=Cause.LOST if is_lost(episode) else Cause.DOUBTED)
+    if episode.state in (State.PROCESSING, State.FAILED, State.UNKNOWN):
+        return replace(episode, cause=Cause.DOUBTED)
     must_be(episode, "held", State.QUEUED)
     reason = "the database was restored: this may have been submitted meanwhile"
     return moved(episode, State.HELD, reason)
+
+
+def doubt_of(episode: Episode) -> Cause | None:
+    """Whether the next step may be paid for already, which must be known until it is queued."""
+    return Cause.DOUBTED if episode.cause is Cause.DOUBTED else None
 
 
 def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -> Episode:
@@ -250,7 +255,8 @@ def retried(episode: Episode, now: datetime, cleared_claim: int | None = None) -
     must_be(episode, "retried", State.FAILED, State.UNKNOWN, State.SKIPPED)
     undescribed = ", once its description has been read from the feed"
     reason = "submitted again by a person" + undescribed * (episode.description is None)
-    return afresh(moved(episode, State.QUEUED, reason, due_at=now), cleared_claim)
+    queued = moved(episode, State.QUEUED, reason, doubt_of(episode), due_at=now)
+    return afresh(queued, cleared_claim)
 
 
 def sent_again(

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from feedwatch.core import job
-from feedwatch.core.episode import Cause, Episode, State
-from feedwatch.core.episode_lifecycle import moved, must_be, went_on
+from feedwatch.core.episode import LOST, Cause, Episode, State
+from feedwatch.core.episode_lifecycle import doubt_of, moved, must_be, went_on
 from feedwatch.core.health import spoken
 from feedwatch.core.pipeline import LAST, PROCESSOR_OF, Course, EndedStep, StepOutcome
 from feedwatch.core.schedule import DAY, HOUR, MINUTE, backoff, next_poll
@@ -19,7 +19,6 @@ from feedwatch.core.settings import Policy
 ERROR_STANDS = 5
 LOST_STANDS = 3
 STANDS_FOR = HOUR
-LOST = "lost"  # in place of the API's word for a job that it does not know
 STUCK_AFTER = 20  # poll intervals of an error, for which a pass waits no longer
 POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
 FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
@@ -80,7 +79,7 @@ def _of_last_step(
             seen = replace(_standing(episode, status, stamp, now), failed_attempts=attempts)
             reason = f"{status}: {progress.reason}"
             if progress.final and episode.state is State.PROCESSING:
-                failed = moved(seen, State.FAILED, reason, _doubt_of(seen))
+                failed = moved(seen, State.FAILED, reason, doubt_of(seen))
                 return replace(failed, finished_at=now)
             return _failing(seen, reason, ERROR_STANDS, now, policy, Cause.ERROR)
         case job.Lost(reason):
@@ -137,11 +136,6 @@ def seems_lost(episode: Episode) -> bool:
     return episode.state is State.PROCESSING and episode.remote_status == LOST
 
 
-def _doubt_of(episode: Episode) -> Cause | None:
-    """Whether the next step may be paid for already, which must be known as long as the job is."""
-    return Cause.DOUBTED if episode.cause is Cause.DOUBTED else None
-
-
 def is_stuck(stands_for: timedelta, policy: Policy) -> bool:
     """Whether the error of a job has stood for so long that a pass does not wait for its end.
 
@@ -170,9 +164,7 @@ def _failing(
     if episode.state is State.FAILED or not stands:
         return _polled_on(episode, reason, now, policy, cause)
     due_at = _next_poll(episode, now, policy)
-    if cause is Cause.ERROR:
-        cause = _doubt_of(episode) or cause
-    failed = moved(episode, State.FAILED, reason, cause, due_at=due_at)
+    failed = moved(episode, State.FAILED, reason, doubt_of(episode) or cause, due_at=due_at)
     return replace(failed, finished_at=now)
 
 
@@ -192,7 +184,7 @@ def _polled_on(
     overdue = now - (episode.submitted_at or episode.first_seen_at) >= policy.job_deadline
     if overdue and reason is None:
         reason = f"overdue: not final {spoken(policy.job_deadline)} after it was submitted"
-    cause = _doubt_of(episode) or cause  # a doubt about money outweighs what the API says
+    cause = doubt_of(episode) or cause  # a doubt about money outweighs what the API says
     return replace(moved(episode, State.PROCESSING, reason, cause, due_at=due_at), overdue=overdue)
 
 

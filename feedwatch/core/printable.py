@@ -1,6 +1,7 @@
 """What is fit for a terminal or a log line, and for JSON that all can write."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 DEEPEST = 30  # lists and objects within each other
 MAX_LISTED = 10  # by their ids
@@ -23,6 +24,11 @@ def printable(text: str) -> str:
 
 
 def is_flat(value: object, most: int = DEEPEST) -> bool:
-    """Whether JSON is nested no deeper than anybody would nest it, so that all can write it."""
+    """Whether all can write it: JSON nested no deeper than anybody would, with numbers alone.
+
+    Python reads NaN and 1e999 as numbers, which are none in JSON, and PostgreSQL refuses them.
+    """
+    if isinstance(value, float):
+        return isfinite(value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return most > 0 and all(is_flat(one, most - 1) for one in inner)

@@ -15,6 +15,7 @@ from feedwatch.net.client import deadline, described
 
 SECONDS = 10.0
 LONGEST_MESSAGE = 200
+GET_ALONE = {*range(400, 500), 501}  # what a server answers to a POST that it does not expect
 
 
 class Signal(Enum):
@@ -45,7 +46,7 @@ class HeartbeatUrl:
         try:
             with deadline(SECONDS):
                 status = self._status(asked)
-                if asked.method == "POST" and status in (404, 405, 501):  # it knows GET alone
+                if asked.method == "POST" and status in GET_ALONE:
                     status = self._status(httpx.Request("GET", asked.url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return shortened(described(error))

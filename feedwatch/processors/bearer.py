@@ -26,6 +26,7 @@ from feedwatch.processors.http import (
 
 EARLY_SECONDS = 300.0  # before a token's end it is renewed, or when a fifth of its life is left
 RETRIED_SECONDS = 30.0  # after a renewal that failed, while the token at hand is good
+LONGEST = 2**31  # seconds that a token may live
 REFUSED = {400, 403, 404, 405} | ABOUT_US  # of the token call, which a person must mend
 TOKEN = re.compile(r"[!-~]{1,16000}")
 
@@ -111,7 +112,8 @@ class Bearer:
         answer, status = json_object(response) or {}, response.status_code
         text, life = answer.get("access_token"), answer.get("expires_in", self._lifetime)
         is_usable = isinstance(text, str) and TOKEN.fullmatch(text)
-        if not response.is_success or not is_usable or not isinstance(life, int) or life <= 0:
+        lives = isinstance(life, int) and 0 < life < LONGEST
+        if not response.is_success or not is_usable or not lives:
             # What a success says may be a token: it is not quoted.
             said = f"{status}, no token" if response.is_success else excerpt(response)
             is_ours = status in REFUSED or response.is_success

@@ -306,16 +306,17 @@ class ClaimStore:
     def hold_everything(self, now: datetime, held: Callable[[Episode], Episode]) -> int:
         """Hold all that may have been paid for already: claims are missing that nothing has kept.
 
-        Queued episodes, and those with a job after which another step may come, become what `held`
-        makes of them, and what the next check of each feed finds new will be held too. Returns how
+        Queued episodes, and those after whose job another step may come, become what `held` makes
+        of them, and what the next check of each feed finds new will be held too. Returns how
         many episodes were queued.
         """
         state, step = episodes.c.state, episodes.c.step
-        may_go_on = state.in_((State.PROCESSING, State.FAILED)) & (step != ORDER[-1])
+        may_go_on = state.in_((State.PROCESSING, State.FAILED, State.UNKNOWN)) & (step != ORDER[-1])
         with self._engine.begin() as db:
             set_doubt(db, now, now)
             concerned = or_(state == State.QUEUED, may_go_on)
-            found = fetch_episodes(db, select_episodes().where(concerned))
+            query = select_episodes().where(concerned).order_by(episodes.c.id)
+            found = fetch_episodes(db, query.with_for_update(of=episodes))
             for episode in found:
                 move_episode(db, episode, held(episode), now)
             queued = sum(episode.state is State.QUEUED for episode in found)

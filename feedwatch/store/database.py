@@ -26,6 +26,7 @@ VERSIONS = Path(__file__).parent / "migrations" / "versions"  # each file begins
 BUSY_SECONDS = 10  # how long a write waits for another process's write
 IN_MEMORY = (None, "", ":memory:")  # what an SQLite URL names instead of a file
 LOCKED = "another program keeps it locked; end that program"
+NO_PORT = "its port is no number; in a password @ : / are written as %40 %3A %2F"
 ADVICE = {  # by SQLite's primary result code
     sqlite3.SQLITE_FULL: "make room; nothing is submitted until it can be written down",
     sqlite3.SQLITE_BUSY: LOCKED,
@@ -40,7 +41,10 @@ ADVICE = {  # by SQLite's primary result code
 def connect(url: str) -> Engine:
     """An engine for `url`. Raises `StoreError` where the URL is wrong or its driver is missing."""
     try:
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except ValueError as error:  # it quotes what stands in the port's place: of a password
+            raise exc.ArgumentError(NO_PORT) from error
         if parsed.get_backend_name() != "sqlite":
             engine = postgresql_engine(parsed)
         elif parsed.database in IN_MEMORY:

@@ -16,6 +16,7 @@ MOST_NUMBER = 2**31  # of a claim: no damaged one may become the last one's
 MOST_KEYS = 24  # of an episode in a line, the strongest first: a line has at most 2 KB
 
 Line = dict[str, Any]  # of a claim, or of what came of it
+LONGEST = {"t": 36, "proc": 32, "feed": 255}  # as the columns have it
 _texts_of = itemgetter("t", "at", "proc", "api", "target", "step", "feed", "title")
 
 
@@ -125,6 +126,8 @@ def _is_whole(line: Any) -> bool:
             texts = [line["t"], line["id"] if line["id"] is not None else ""]
         else:
             texts = [*_texts_of(line), *line["keys"]]
+            if any(len(line[name]) > most for name, most in LONGEST.items()):
+                return False
             urlsplit(line["api"])
             Step(line["step"])
             for number in (line["n"], line["term"], line["ep"] if line["ep"] is not None else 0):

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from threading import Event, Thread
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from feedwatch.store.database import place_of, reading
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import leaders
+from feedwatch.store.sql import insert_unless_there
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,9 @@ class Lease:
             .values(holder=self._me, term=leaders.c.term + 1, until=_clock() + TTL)
             .returning(leaders.c.term)
         )
+        with self._engine.begin() as db:  # a restore of the data alone may lack the row
+            nobodys = {"role": LEADER, "term": 0, "until": datetime(2000, 1, 1, tzinfo=UTC)}
+            insert_unless_there(db, leaders, nobodys)
         first: _Row | None = None
         while True:
             with self._engine.begin() as db:
@@ -125,8 +129,12 @@ class Lease:
 
     def _renew_until_ended(self) -> None:
         while not self.is_lost and not self._ended.wait(RENEWED_EVERY):
-            with suppress(StoreError, SQLAlchemyError):  # the loops say so
+            try:
                 self.renew()
+            except (StoreError, SQLAlchemyError):
+                continue  # the loops say so
+            except Exception:
+                log.exception("a bug has kept the lease from being renewed; it is tried again")
 
 
 _FIELDS = (leaders.c.holder, leaders.c.term, leaders.c.until)

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 
 from feedwatch.core.alert import LostPodcast, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
-from feedwatch.core.episode import LIVE, EpisodeCounts, State
+from feedwatch.core.episode import LIVE, LOST, EpisodeCounts, State
 from feedwatch.core.feed import FeedState
 from feedwatch.core.feed_lifecycle import state_of
 from feedwatch.core.health import HealthSnapshot
-from feedwatch.core.job_lifecycle import LOST, LOST_STANDS
+from feedwatch.core.job_lifecycle import LOST_STANDS
 from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.store import breakers

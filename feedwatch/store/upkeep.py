@@ -178,7 +178,7 @@ def _move(
 ) -> None:
     """Replace the times in a column of the rows that are concerned."""
     (key,) = column.table.primary_key.columns
-    query = select(key, column).where(concerned, column.is_not(None))
+    query = select(key, column).where(concerned, column.is_not(None)).with_for_update()
     rows = [{"row": name, "moved": moved(at)} for name, at in db.execute(query)]
     values: dict[str, Any] = {column.key: bindparam("moved")}
     if "version" in column.table.columns:  # whoever has read the row reads it again

@@ -260,7 +260,8 @@ def _after_reading(
     if processor is None or episode.media_id is None or episode.state not in POLLED:
         return None
     progress = processor.poll(polled_task(store, episode), episode.media_id)
-    policy, course = plan.policy_of(name), plan.course(episode)
+    # A person decides about this step, so it is not passed over meanwhile.
+    policy, course = plan.policy_of(name), plan.course(episode)._replace(optional=False)
     after = job_lifecycle.polled(episode, progress, now, policy, course=course)
     name = f"episode {episode.id}: its job {episode.media_id}"
     match progress:

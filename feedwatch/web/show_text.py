@@ -29,9 +29,12 @@ def shown(text: str, *, keep: str = "") -> str:
     text = masked(text)
     if PLAIN_TEXT.fullmatch(text):
         return text
+    text = WIDE_SPACE.sub(" ", text)
+    if text.isprintable():
+        return text
     return "".join(
         sign if sign.isprintable() or sign in keep or sign in JOINERS else f"\\u{{{ord(sign):x}}}"
-        for sign in WIDE_SPACE.sub(" ", text)
+        for sign in text
     )
 
 

@@ -13,8 +13,11 @@ depends_on = None
 
 # Until now each episode has had one step, `ads` by Inlet.
 SUBMITTED = """
-update episodes set claim = (select max(number) from claims where claims.episode_id = episodes.id)
-where state in ('submitting', 'unknown', 'processing', 'ready', 'failed')
+update episodes set claim = coalesce(
+    (select max(number) from claims
+     where claims.episode_id = episodes.id and claims.media_id = episodes.media_id),
+    (select max(number) from claims where claims.episode_id = episodes.id))
+where state in ('submitting', 'unknown', 'processing', 'ready', 'failed', 'skipped')
 """
 ENDED = """
 insert into steps (episode_id, step, processor, target, claim, job_id, outcome, remote_status, url,
