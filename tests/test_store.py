@@ -33,7 +33,7 @@ from feedwatch.watcher.pauses import set_paused
 from tests.databases import sqlite_only, url_of
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 POLICY = Policy()
 SOURCE = FeedConfig(
     name="show", url="https://h.example/feed", podcast_id="p", check_interval=15 * MINUTE
@@ -199,6 +199,25 @@ def test_a_feed_keeps_its_memory_when_its_url_changes_but_not_its_validators(sto
     assert (after.id, after.url, after.baseline_at) == (feed.id, moved.url, NOW)
     assert (after.etag, after.last_full_fetch_at, after.due_at) == (None, None, NOW + MINUTE)
     assert store.checks.known(after.id, [Key.parse("guid:1")])
+
+
+def test_a_shorter_interval_counts_at_the_next_start_and_hints_and_failures_as_before(
+    store: Store,
+) -> None:
+    admit(store, 1)
+    (feed,) = store.feeds.all()
+    shown = {}
+    for failures, wait in ((0, 10 * HOUR), (0, HOUR), (3, 10 * HOUR)):
+        late = replace(feed, due_at=NOW + wait, failures=failures, version=feed.version)
+        assert store.checks.record(late, [], {}, NOW, before=feed) is not None
+        store.feeds.sync([SOURCE], {"show": NOW + MINUTE})
+        (feed,) = store.feeds.all()
+        shown[failures, wait] = feed.due_at
+    assert shown == {
+        (0, 10 * HOUR): NOW + MINUTE,
+        (0, HOUR): NOW + HOUR,  # four times the interval: a hint may be the reason
+        (3, 10 * HOUR): NOW + 10 * HOUR,
+    }
 
 
 def test_a_feed_taken_out_of_the_config_rests_and_remembers(store: Store) -> None:

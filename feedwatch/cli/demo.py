@@ -163,7 +163,7 @@ def _follow(store: Store, *, names_step: bool) -> Episode:
     def step() -> tuple[Episode, str] | None:
         (episode,) = store.episodes.find(limit=1)
         word = f"{episode.step}: {episode.state}" if names_step else f"{episode.state}"
-        if episode.state is State.PROCESSING:
+        if episode.state is State.PROCESSING and episode.remote_status is not None:
             word += f", the API says {episode.remote_status}"
         return (episode, word) if episode.state is not State.SKIPPED and word != told else None
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from feedwatch.core.feed import ErrorKind, Feed, UrlChange
+from feedwatch.core.schedule import DAY, lengthened
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.database import reading
 from feedwatch.store.schema import departures, feeds
@@ -70,7 +71,7 @@ class FeedStore:
         another server's. A feed that the config no longer has is kept, and not checked.
         """
         with self._engine.begin() as db:
-            columns = ("id", "name", "url", "moved_url", "active", "due_at")
+            columns = ("id", "name", "url", "moved_url", "active", "due_at", "failures")
             query = select(*(feeds.c[key].label(key) for key in columns))
             rows = {row.name: row for row in db.execute(query)}
             known_urls = {row.url for row in rows.values()}
@@ -87,6 +88,8 @@ class FeedStore:
                     add_url_change(db, row.id, UrlChange(at=at, url=url, reason=reason))
                 if not row.active or row.due_at is None:
                     change |= {"active": True, "due_at": at}
+                elif not row.failures and row.due_at > at + lengthened(config.check_interval, DAY):
+                    change |= {"due_at": at}  # by an interval that was longer then
                 if change:
                     db.execute(update(feeds).where(feeds.c.id == row.id).values(change))
             if new:

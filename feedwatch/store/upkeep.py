@@ -82,7 +82,8 @@ class Upkeep:
         if path is None:
             raise StoreError(
                 "this database is no SQLite file; PostgreSQL copies it by "
-                "pg_dump --format=custom --file=feedwatch.dump, and pg_restore to put it back"
+                "pg_dump --format=custom --file=feedwatch.dump, and pg_restore --clean --if-exists "
+                "puts it back"
             )
         fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")
         try:
