@@ -37,7 +37,7 @@ class Cause(StrEnum):
     EPISODE_TYPE = "episode_type"
     LENGTH = "length"
     TITLE = "title"
-    # Processing or failed, in a database that lacks claims: its next step may be paid for already.
+    # In a database that lacks claims, until its step ends: the next one may be paid for already.
     DOUBTED = "doubted"
     TAKEN_OUT = "taken_out"  # held: its publisher has taken it out of the feed while it was queued
 
