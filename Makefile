@@ -36,8 +36,10 @@ test: $(VENV)/installed-dev ## the tests, but for the long ones; WORKERS=n for a
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow and not long"
 
+# First the crash test, which has a lane for each core of its own; then the others, one a core.
 test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, all real feeds and series
-	$(PYTEST) -m long
+	$(PYTEST) -m long tests/test_crash.py
+	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds or quick_with_many_shows or keeps_another_thread_waiting or fraction_of_a_second

@@ -11,6 +11,7 @@ from tests.crash.plan import AT_REST, BY_CHANCE, EVERY
 from tests.crash.run import crash
 
 SEED = 20261121
+MORE_ROUNDS = 2
 
 
 def crashed(kills: int, seed: int) -> Figures:
@@ -45,4 +46,8 @@ def test_400_kills_at_every_boundary_and_100_restores_lose_nothing_and_repeat_no
     figures = crashed(560, SEED + 1)  # so many, for they bring 100 restores
     assert figures.restores >= 100
     everywhere = {f"{name}, {side}" for name in EVERY for side in SIDES}
+    # On a busy machine a life may not come to its boundary: others get another chance at it.
+    for seed in range(SEED + 2, SEED + 2 + MORE_ROUNDS):
+        if not everywhere <= set(figures.boundaries):
+            figures.add(crashed(160, seed))
     assert everywhere <= set(figures.boundaries), figures.table()
