@@ -311,11 +311,25 @@ imprint = Table(
     Column("claims", Integer, nullable=False),
 )
 
-# Heartbeats: when the daemon started, which goes once it has ended in order, when each loop last
-# finished a round, and when it last finished a piece of work.
+# The daemons. `seen_at` is by the database's clock, of which theirs is `clock_offset` s ahead.
+daemons = Table(
+    "daemons",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("config_mark", String(64), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("clock_offset", Float),
+)
+
+# Heartbeats of each daemon: when it started, which goes once it has ended in order, when each loop
+# last finished a round, and when it last finished a piece of work.
 heartbeats = Table(
     "heartbeats",
     metadata,
+    Column("daemon", String(64), primary_key=True, server_default=""),
     Column("duty", String(32), primary_key=True, key="loop"),
     Column("at", UtcDateTime, nullable=False),
 )
@@ -337,6 +351,15 @@ leaders = Table(
     Column("role", String(32), primary_key=True),
     Column("holder", String(64)),  # null: it was given back
     Column("term", BigInteger, nullable=False),  # counts elections
+    Column("until", UtcDateTime, nullable=False),
+)
+
+# Which daemon checks a feed just now, where there are several, by the database's clock.
+feed_leases = Table(
+    "feed_leases",
+    metadata,
+    Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
+    Column("holder", String(64), nullable=False),
     Column("until", UtcDateTime, nullable=False),
 )
 

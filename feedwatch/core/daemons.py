@@ -1,0 +1,39 @@
+"""Several daemons on one database: who checks which host, and which of them leads.
+
+One of them, the leader, spends; all of them check feeds. With SQLite there is but one.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import NamedTuple
+
+ALIVE_FOR = timedelta(seconds=30)  # since a daemon was last seen, by the database's clock
+FORGOTTEN_AFTER = timedelta(minutes=10)  # likewise
+
+
+class Daemon(NamedTuple):
+    """One daemon, as the database knows it."""
+
+    id: str
+    host: str  # the name of its machine or container
+    version: str
+    config_mark: str  # daemons with the same config have the same one
+    started_at: datetime
+    unseen_for: timedelta  # by the database's clock
+    clock_offset: float | None  # seconds that its clock is ahead of the database's
+    leads: bool
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was seen lately."""
+        return self.unseen_for <= ALIVE_FOR
+
+
+def checker_of(host: str, daemons: Collection[str]) -> str | None:
+    """Which of these daemons, by their ids, checks the feeds of a host; None if there is none.
+
+    By rendezvous hashing: all daemons come to the same one, and where one of N joins or leaves, one
+    host in N moves.
+    """
+    return max(daemons, key=lambda one: sha256(f"{host} {one}".encode()).digest(), default=None)
