@@ -5,12 +5,9 @@ Each claim's transaction asks for the lease of its term: who was deposed can com
 """
 
 import logging
-import os
-import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from secrets import token_hex
 from threading import Event, Thread
 from typing import NamedTuple
 
@@ -61,13 +58,13 @@ def _clock() -> ColumnElement[datetime]:
 class Lease:
     """The right to be the one daemon of a database. A thread renews it until it is released."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Take the lease. One that its holder does not renew any more is waited for.
+    def __init__(self, engine: Engine, me: str) -> None:
+        """Take the lease for the daemon `me`. One that nobody renews any more is waited for.
 
         Raises `StoreError` if another process renews it.
         """
         self._engine = engine
-        self._me = f"{socket.gethostname()[:40]}/{os.getpid()}/{token_hex(4)}"
+        self._me = me
         self._ended = Event()
         self.is_lost = False  # another process has it
         self.term = self._taken()

@@ -1,5 +1,9 @@
 """Store: opens the database and holds one object for each concern."""
 
+import os
+import socket
+from secrets import token_hex
+
 from feedwatch.core.health import Use
 from feedwatch.store.breakers import BreakerStore, ensure_breaker
 from feedwatch.store.checks import CheckStore
@@ -34,7 +38,8 @@ class Store:
     """The database. No transaction of it is open while the network is in use.
 
     `path` is the database's file, if it is one; `place` its URL without the password. `is_made` is
-    whether it is there; else this reads an empty one.
+    whether it is there; else this reads an empty one. `daemon_id` is that of this process, if it
+    becomes one of the database's daemons.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Store:
         self._engine = engine = connect(url)
         self.is_made = True
         self.place = place_of(engine)
+        self.daemon_id = f"{socket.gethostname()[:40]}/{os.getpid()}/{token_hex(4)}"
         path = sqlite_file(engine)
         self.path = path.resolve() if path is not None else None
         self._lock: FileLock | None = None
@@ -97,10 +103,10 @@ class Store:
             guard_connections(engine, self._file.refuse_if_replaced)
         needs_lease = alone and engine.dialect.name == "postgresql"
         if needs_lease and has_leases(engine):
-            self._lease = Lease(engine)  # first: nobody's tables are migrated under their feet
+            self._lease = Lease(engine, self.daemon_id)  # first: nobody's tables are migrated under their feet
         upgrade(engine)
         if needs_lease and self._lease is None:
-            self._lease = Lease(engine)
+            self._lease = Lease(engine, self.daemon_id)
         with engine.begin() as db:
             ensure_breaker(db, processor)  # first: of two that do this, one waits here
             ensure_database_id(db)

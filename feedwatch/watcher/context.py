@@ -112,6 +112,9 @@ class Context:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     elapsed: Callable[[], float] = lambda: moment().boot  # seconds, by a clock that nobody sets
     journal: Journal = field(default_factory=lambda: Journal([]))
+    # The term in which this daemon leads, and may spend; None while another one does.
+    term: Callable[[], int | None] = lambda: 0
+    peers: Collection[str] = ()  # ids of the daemons alive, ours with them, where there are several
     pushed: Collection[str] = ()  # the feeds whose hubs have pushed, and are subscribed to
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds
     worked: Callable[[str], None] = lambda _: None  # progress of the loop with this name
