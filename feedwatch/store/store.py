@@ -103,7 +103,8 @@ class Store:
             guard_connections(engine, self._file.refuse_if_replaced)
         needs_lease = alone and engine.dialect.name == "postgresql"
         if needs_lease and has_leases(engine):
-            self._lease = Lease(engine, self.daemon_id)  # first: nobody's tables are migrated under their feet
+            # First: nobody's tables are migrated under their feet.
+            self._lease = Lease(engine, self.daemon_id)
         upgrade(engine)
         if needs_lease and self._lease is None:
             self._lease = Lease(engine, self.daemon_id)
