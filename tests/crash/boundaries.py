@@ -121,6 +121,7 @@ class Boundaries:
         self._wrap(EpisodeStore, "look_again", "look again")
         self._wrap(ClaimStore, "claim", lambda _, one, *__: f"claim{_named_after(one)}")
         self._wrap(ClaimStore, "settle", self._name_of_settle)
+        self._wrap(ClaimStore, "settle_unmet", "settle unmet")
         self._wrap(BreakerStore, "change", lambda _, one, __: f"change_gate{_named_after(one)}")
         self._wrap(Journal, "append_claim", self._name_of_append)
         self._wrap(Journal, "append_outcome", self._name_of_outcome)

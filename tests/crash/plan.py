@@ -102,13 +102,15 @@ HELPED = {  # the same of a helper step, and what that alone has
 }
 # Steps of a clean stop, which no life that is killed comes to. They only clear the heartbeats.
 AT_REST = frozenset({"rest", "rest/commit", "rest/statement"})
-# No trap waits for these, since a life may not come to them: answers that the journal alone has, a
-# place to be filled up, podcasts to be looked up, documents to be served, episodes that waited.
+# No trap waits for these, since a life may not come to them: answers that the journal alone has, of
+# episodes met and not, a place to be filled up, podcasts to be looked up, documents to be served,
+# episodes that waited.
 BY_CHANCE = frozenset(
     {
         *("look again", "look again/commit", "look again/statement"),
         *("keep documents", "keep documents/commit", "keep documents/statement"),
         *("settle found", "settle found/commit", "settle found/statement", "compare/file"),
+        *("settle unmet", "settle unmet/commit", "settle unmet/statement"),
         *("look up", "look up/send", "look up/receive", "note podcasts", "note podcasts/commit"),
     }
 )
