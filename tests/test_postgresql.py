@@ -199,7 +199,7 @@ def test_another_driver_and_a_missing_one_are_told(
     assert "there is only postgresql+psycopg://" in advice(url.replace("+psycopg:", "+psycopg2:"))
     for module in [one for one in sys.modules if one.partition(".")[0] == "psycopg"]:
         monkeypatch.setitem(sys.modules, module, None)
-    assert "comes with feedwatch[postgres]" in advice(url)
+    assert "pip install 'feedwatch[postgres]', or" in advice(url)
 
 
 # Starting
