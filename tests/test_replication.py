@@ -1,15 +1,22 @@
-"""Standbys of a PostgreSQL server: what `doctor` says of them."""
+"""Standbys of a PostgreSQL server: commits that they lack, and what `doctor` says of them."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from feedwatch.cli.doctor_postgresql import postgresql_findings
+from feedwatch.core.episode import State
+from feedwatch.core.ledger import Outcome
+from feedwatch.store.errors import StoreError
 from feedwatch.store.replication import Replication, Standby, replication
+from feedwatch.store.store import Store
 from tests.databases import Server, own_server
 from tests.support import Feedwatch, Workspace, wait_for
+from tests.test_store import NOW, SOURCE, admit, claim
 
 SERVER = Replication(
     in_recovery=False,
@@ -19,6 +26,10 @@ SERVER = Replication(
     clock_offset=0.1,
 )
 ASYNCHRONOUS, SYNCHRONOUS = Standby("a", "async"), Standby("b", "quorum")
+
+
+def opened(url: str) -> "closing[Store]":
+    return closing(Store(url, processor="inlet", may_create=True))
 
 
 @pytest.fixture
@@ -40,6 +51,32 @@ def wait_for_standbys(server: Server, names: str) -> None:
     server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
     server.execute("SELECT pg_reload_conf()")
     wait_for(lambda: server.execute("SHOW synchronous_standby_names") == [(names,)])
+
+
+# Commits
+
+
+def test_a_claim_whose_commit_the_standby_lacks_is_not_sent(
+    postgresql: Server, primary: Server, tmp_path: Path
+) -> None:
+    waits = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with opened(primary.url_of(tmp_path / "feedwatch.db")) as store, ThreadPoolExecutor(1) as one:
+        store.feeds.sync([SOURCE], {"show": NOW})
+        (episode,) = admit(store, 1)
+        wait_for_standbys(primary, "nobody")
+        claiming = one.submit(claim, store)
+        wait_for(lambda: primary.execute(f"SELECT pg_cancel_backend(pid) {waits}"))
+        with pytest.raises(StoreError, match="see that a standby of synchronous_standby_names"):
+            claiming.result()
+        (made,) = store.claims.latest(9)
+        assert made.outcome is Outcome.OPEN, "it ends in doubt, as if the process had died"
+        left = store.episodes.get(episode.id)
+        assert left is not None
+        assert left.state is State.SUBMITTING
+        wait_for_standbys(primary, "")
+        assert store.episodes.save(left, replace(left, reason="again"), NOW) is not None, (
+            "the connection is as good as before"
+        )
 
 
 # doctor
