@@ -14,6 +14,7 @@ from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
+from feedwatch.config.mark import config_mark
 from feedwatch.config.mediaapis import missing_for
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
@@ -283,6 +284,8 @@ def assembled(
                 led_in = term
 
         context.elected = elected
+        if store.server is not None:
+            context.config_mark = config_mark(settings)
         if store.term() is not None:
             elected()
         if metrics is not None:

@@ -11,6 +11,7 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.config.load import load
+from feedwatch.config.mark import config_mark
 from feedwatch.config.problems import placeholders
 from feedwatch.core import circuit_breaker
 from feedwatch.core.masking import know
@@ -129,6 +130,8 @@ class Reload:
             know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
             # Both at once: what the plan says of feeds holds for the API that it names.
             context.processors, context.plan = processors, plan
+            if context.config_mark:
+                context.config_mark = config_mark(fresh)
         self._settings = fresh
         if context.term() is not None:
             keep_documents(store, plan, now)

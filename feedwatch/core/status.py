@@ -22,11 +22,12 @@ class Finding(NamedTuple):
     check: str
     found: str
     mend: str | None = None
+    may_stay: bool = False  # a risk that an operator may take: a warning
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to mend."""
-        return self.mend is None
+        """Whether there is nothing that must be mended."""
+        return self.mend is None or self.may_stay
 
 
 @dataclass(frozen=True, kw_only=True)
