@@ -41,7 +41,7 @@ from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
-from feedwatch.watcher.checks import look
+from feedwatch.watcher.look import look
 from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push, topics
 from feedwatch.watcher.restore import NextImport
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Label, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, DateTime, Label, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feedwatch.core.schedule import DAY
@@ -18,6 +18,11 @@ def is_due(
 ) -> ColumnElement[bool]:
     """Due by `now`, or further ahead than `horizon`: then the clock was set back."""
     return or_(column <= now, column > now + horizon)
+
+
+def database_clock() -> ColumnElement[datetime]:
+    """The clock of PostgreSQL itself, and not the beginning of the transaction."""
+    return func.clock_timestamp(type_=DateTime(timezone=True))
 
 
 def chunks(values: Collection[Any]) -> Iterator[list[Any]]:
