@@ -17,6 +17,7 @@ from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unrea
 from feedwatch.core.settings import Policy
 from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import database_server
 from feedwatch.store import lease as leases
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
@@ -109,6 +110,20 @@ def test_a_term_on_another_server_is_noticed(url: str, postgresql: Server, name:
         postgresql.execute("update leaders set server = server - interval '1 day'", name)
         assert store.begin_term()
         assert not store.begin_term()
+
+
+def test_a_slow_answer_is_no_clock_that_was_set(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with daemon_of(url) as store:
+        assert store.server is not None
+        before, boots = store.now(), iter((100.0, 110.0))
+        with store._engine.begin() as db, monkeypatch.context() as patch:
+            patch.setattr(database_server, "boot_seconds", lambda: next(boots))
+            store.server.ask(db)
+        assert abs(store.now() - before) < timedelta(seconds=30)
+        with store._engine.begin() as db, monkeypatch.context() as patch:
+            patch.setattr(database_server, "boot_seconds", lambda: 100.0)
+            store.server.ask(db)
+        assert abs(store.now() - before) > timedelta(seconds=30)
 
 
 # Heartbeats
