@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from feedwatch.config import mark
 from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.settings import Policy
@@ -25,6 +26,7 @@ from feedwatch.watcher.overview import daemon_problems, health_of_daemons
 from tests.databases import Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
 
+SCRYPT_COST = mark.SCRYPT_COST
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
@@ -205,7 +207,9 @@ def test_a_second_daemon_watches_and_takes_over_from_one_that_ends(
     sandbox: Sandbox,
     feed_server: FeedServer,
     url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(mark, "SCRYPT_COST", SCRYPT_COST)  # here as in the other process
     workspace.set(DATABASE_URL=url, CHECK_INTERVAL="1s", FIRST_RUN="all", LISTEN="127.0.0.1:0")
     first = feedwatch.start("run")
     first.until(lambda: len(sandbox.submissions) == 1, "the first submission")
