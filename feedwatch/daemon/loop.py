@@ -224,7 +224,7 @@ class Daemon:
             progress()
             if self._settled() or time.monotonic() >= until:
                 break
-            time.sleep(ONCE_TICK_SECONDS)
+            self._rest(until)
         until = time.monotonic() + ANNOUNCE_SECONDS
         while self._alerts is not None and not stopping.is_set():
             self._alerts.tick()
@@ -233,6 +233,23 @@ class Daemon:
             time.sleep(ONCE_TICK_SECONDS)
         self._conclude()
         return self._settled()
+
+    def _tick_of_pass(self) -> float:
+        """Seconds between two rounds of a pass: while nothing is under way, as many as a daemon's.
+
+        Then a poll is what comes next, and a round that is early by little is early for nothing.
+        """
+        if not self._polls.is_idle:
+            return ONCE_TICK_SECONDS
+        plan, names = self._context.plan, self._context.processors
+        interval = min((plan.policy_of(name).poll_interval for name in names), default=TICK)
+        return max(ONCE_TICK_SECONDS, min(interval / 10, TICK).total_seconds())
+
+    def _rest(self, until: float) -> None:
+        """Wait for the next round of a pass; a stop is noticed meanwhile."""
+        until = min(until, time.monotonic() + self._tick_of_pass())
+        while not self._context.stopping.is_set() and time.monotonic() < until:
+            time.sleep(STOP_NOTICED_SECONDS)
 
     def stop(self) -> None:
         """Begin to stop. Safe in a signal handler, since the main thread never waits for the event.

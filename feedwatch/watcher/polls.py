@@ -45,6 +45,11 @@ class Polls:
             self._polls.start(episode.id, episode, partial(self._poll, tasks[episode.id]))
         return True
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no poll is under way."""
+        return not self._polls.ids
+
     def close(self) -> None:
         """Wait for the polls that are under way."""
         self._polls.close()
