@@ -413,6 +413,8 @@ def test_a_pause_is_for_all_or_for_one_feed(browser: FlaskClient, site: PageSite
     browser.post("/resume")
     browser.post("/feeds/show/pause")
     assert site.feed().paused
+    location = browser.post("/resume", data={"back": "/"}).headers["Location"]
+    assert "not of what is paused on its own: 1 feed." in browser.get(location).text
     assert not site.store.breakers.get("inlet").paused
 
 

@@ -87,7 +87,8 @@ def pause(name: str | None) -> Answer:
     """Stop or restart new submissions."""
     word = request.path.rpartition("/")[2]
     set_paused(g.parts, name, g.actor, paused=word == "pause")
-    return done(word)
+    others = pauses.resting(g.parts.store) if word == "resume" and name is None else []
+    return done("resume_but", n=len(others)) if others else done(word)
 
 
 @action.post("/feeds/<name>/check")
@@ -153,7 +154,9 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
     pauses.set_paused(parts.store, PROCESSORS, sources, feed, at(), actor, paused=paused)
     done = "paused" if paused else "resumed"
-    log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
+    others = pauses.resting(parts.store) if not paused else []
+    every = f"all feeds but {', '.join(others)}" if others else "all feeds"
+    log.info("%s: new submissions are %s by %s", feed or every, done, actor)
 
 
 def confirm(proposal: Proposal) -> str:

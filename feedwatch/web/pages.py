@@ -36,6 +36,7 @@ DONE = {  # what was done, by the word in the address that one is sent to
     "adopt": "Adopted: its job is polled from now on.",
     "pause": "New submissions are paused.",
     "resume": "New submissions are on.",
+    "resume_but": "New submissions are on, but not of what is paused on its own: {feeds}.",
     "check": "The feed is due and will be checked in a moment.",
 }
 
@@ -168,10 +169,10 @@ def local(path: str | None) -> str:
 def said() -> str | None:
     """What the last request did, as the address tells."""
     words = DONE.get(request.args.get("did", ""))
-    number = request.args.get("n", "")
     if words is None:
         return None
-    return words.format(n=counted(valid_number(number or "1"), "episode"))
+    number = valid_number(request.args.get("n", "") or "1")
+    return words.format(n=counted(number, "episode"), feeds=counted(number, "feed"))
 
 
 def valid_number(text: str) -> int:
