@@ -184,3 +184,18 @@ def test_what_a_step_needs_is_told_at_once_with_all_else_that_is_wrong(world: Sc
     for key in ("KEY", "SECRET", "OUTPUT", "PUBLIC_URL"):
         assert f"FEEDWATCH_MEDIAAPIS_{key} is missing: the pipeline has enhance" in told.stderr
     assert "FEEDWATCH_FLOOD_LIMIT='many'" in told.stderr
+
+
+def test_a_pause_is_told_only_of_the_api_that_the_next_post_goes_to(world: Scene) -> None:
+    configure(world, "enhance,ads")
+    world.feedwatch.here("pause", "--processor", "mediaapis")
+    world.feedwatch.once("--timeout", 0)
+    told = "nothing is submitted to mediaapis: paused"
+    passed = world.feedwatch.here("skip", "--step", 1, "--yes")
+    assert (passed.status, told in passed.stderr) == (0, False), passed
+    again = world.feedwatch.here("skip", 1), world.feedwatch.here("retry", 1, "--yes")
+    assert [one.status for one in again] == [0, 0]
+    assert told not in again[1].stderr
+    world.feedwatch.here("pause", "--processor", "inlet")
+    world.feedwatch.here("skip", 1)
+    assert "nothing is submitted to inlet" in world.feedwatch.here("retry", 1, "--yes").stderr

@@ -20,7 +20,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
 from feedwatch.watcher.overview import find_feed
-from feedwatch.watcher.pauses import pauses, set_paused
+from feedwatch.watcher.pauses import pauses, resting, set_paused
 from feedwatch.watcher.repetitions import passing_over, repetition
 
 MAX_PREVIEWED = 20  # episodes listed before a question
@@ -186,12 +186,13 @@ def _set_paused(
     with opened(settings, may_create=True) as store:
         sources, actor = settings.sources, _actor()
         set_paused(store, processors, sources, name, now, actor, paused=paused)
-        resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
+        others = resting(store) if not paused and name is None else []
     of_processor = f"the steps of {processor}" if processor else "all feeds"
-    say(f"{name or of_processor}: new submissions are {'paused' if paused else 'on'}")
-    if not paused and name is None and processor is None and resting:
-        verbs = ", ".join(f"`feedwatch resume --feed {name}`" for name in resting)
-        say(f"paused on their own, and still so: {', '.join(resting)}; {verbs}")
+    but = f"{of_processor} but {', '.join(others)}" if others else of_processor
+    say(f"{name or but}: new submissions are {'paused' if paused else 'on'}")
+    if others:
+        verbs = ", ".join(f"`feedwatch resume --feed {one}`" for one in others)
+        say(f"paused on their own, and still so: {', '.join(others)}; {verbs}")
 
 
 def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> None:
@@ -241,7 +242,9 @@ def _carry_out(
         return
     if proposal.moves or not proposal.done:
         tell(f"{len(proposal.moves)} {what}")
-    if proposal.costs:
-        feeds = {episode.feed for episode in proposal.episodes}
-        for pause in pauses(store, [one for one in settings.sources if one.name in feeds]):
-            say(pause)
+    coming = [after for _, after in (*proposal.moves, *proposal.done)]
+    waiting = [after for after in coming if after.state is State.QUEUED]
+    feeds, plan = {one.feed for one in waiting}, plan_of(settings)
+    concerned = {plan.target(one, {}).processor for one in waiting}
+    for pause in pauses(store, [one for one in settings.sources if one.name in feeds], concerned):
+        say(pause)
