@@ -20,6 +20,7 @@ from markupsafe import escape
 
 from feedwatch.core import masking
 from feedwatch.core.episode import State
+from feedwatch.core.pipeline import Step
 from feedwatch.core.status import Finding
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.store.errors import StoreError
@@ -373,6 +374,20 @@ def test_a_skip_is_one_click_and_can_be_undone(browser: FlaskClient, site: PageS
     page = browser.get(answer.headers["Location"])
     assert f'href="/episodes/{number}/retry">Undo' in page.text
     assert "Submit 1 episode again?" in browser.get(f"/episodes/{number}/retry").text
+
+
+def test_what_is_in_doubt_at_a_helper_step_is_looked_for_at_its_api(
+    browser: FlaskClient, site: PageSite
+) -> None:
+    (number,) = site.add(("One", State.UNKNOWN))
+    assert "in its studio" in browser.get(f"/episodes/{number}").text
+    before = site.store.episodes.get(number)
+    assert before is not None
+    site.store.episodes.save(before, replace(before, step=Step.ENHANCE), site.now)
+    shown = browser.get(f"/episodes/{number}").text
+    assert "the step <strong>enhance</strong> at <strong>mediaapis</strong>" in shown
+    assert f"feedwatch skip --step {number}" in shown
+    assert "in its studio" not in shown
 
 
 def test_an_unknown_submission_is_adopted(browser: FlaskClient, site: PageSite) -> None:

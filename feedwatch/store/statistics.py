@@ -126,6 +126,7 @@ class Statistics:
                         newest_id=row.newest_id,
                         newest_title=row.title,
                         newest_reason=row.reason,
+                        newest_step=Step(row.step),
                     )
                 )
         return found
@@ -245,7 +246,7 @@ def _select_waiting(failed_since: datetime) -> Select[Any]:
     )
     newest = episodes.alias("newest")
     return (
-        select(groups, feeds.c.name, newest.c.title, newest.c.reason)
+        select(groups, feeds.c.name, newest.c.title, newest.c.reason, newest.c.step)
         .join_from(groups, feeds, feeds.c.id == groups.c.feed_id)
         .join(newest, newest.c.id == groups.c.newest_id)
         .order_by(feeds.c.name, groups.c.state)
