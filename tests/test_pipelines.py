@@ -1,5 +1,6 @@
 """Pipelines through both APIs of the sandbox: from a feed to the processed URL, by the verbs."""
 
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -128,6 +129,14 @@ def test_a_file_that_nobody_can_read_is_not_handed_on(world: Scene) -> None:
     assert (episode["state"], episode["step"]) == ("processing", "enhance")
     assert episode["reason"] == "Success, but the output cannot be read: 404"
     assert posts(world) == ["enhance"]
+
+
+def test_the_history_names_the_steps_where_there_were_several(world: Scene) -> None:
+    configure(world, "enhance,ads")
+    world.feedwatch.once("--timeout", 60)
+    shown = world.feedwatch.here("show", 1).stdout
+    assert re.search(r"Z  processing  enhance$", shown, re.MULTILINE)
+    assert re.search(r"Z  queued      ads       enhance done; ads is next", shown)
 
 
 def test_a_job_is_followed_to_its_end_though_no_pipeline_has_its_step_any_more(

@@ -1,5 +1,6 @@
 """Between two steps: a reload, a lost database, a file that is never there, an API in doubt."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -296,3 +297,23 @@ def test_a_trouble_names_the_step_and_the_api_of_the_newest(both: Piped) -> None
     (trouble,) = current_troubles([], {}, [waiting])
     assert "look for it at mediaapis, for its step enhance" in trouble.text
     assert "`feedwatch skip --step 1`" in trouble.text
+
+
+def test_log_lines_name_step_and_api_where_the_plan_has_several(
+    both: Piped, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    both.api.is_down = True
+    both.run(1)
+    assert "submissions to mediaapis paused, queued episodes will wait" in caplog.text
+    both.api.is_down = False
+    both.world.later(hours=1)
+    both.run()
+    assert "'Episode 1' at enhance: accepted as media id" in caplog.text
+    assert "'Episode 1' at ads: processing → ready" in caplog.text
+    caplog.clear()
+    both.configure("ads")
+    both.world.feeds.publish(1, 2)
+    both.world.later(hours=1)
+    both.run()
+    assert "'Episode 2': processing → ready" in caplog.text

@@ -164,8 +164,10 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     for one in document["steps"]:
         tell(printable(f"  {one['finished_at'] or '-'}  {_in_line(one)}"))
     tell("history:")
+    several = len({entry["step"] for entry in document["history"] if entry["step"]}) > 1
     for entry in document["history"]:
-        tell(f"  {entry['at']}  {entry['state']:<10}  {entry['reason'] or ''}".rstrip())
+        at = f"{entry['step'] or '':<8}  " if several else ""
+        tell(f"  {entry['at']}  {entry['state']:<10}  {at}{entry['reason'] or ''}".rstrip())
     if hint := _hint(episode, course):
         tell(f"\n{hint}")
 

@@ -148,14 +148,29 @@ class Context:
         saved = self.store.episodes.save(before, after, self.clock(), ended)
         if saved is None:
             log.warning(
-                "%s: another process has changed it meanwhile", named(before), extra=about(before)
+                "%s: another process has changed it meanwhile",
+                self.named(before),
+                extra=about(before),
             )
         else:
-            log_move(before, saved)
+            self.log_move(before, saved)
         return saved
 
+    def log_move(self, before: Episode, after: Episode) -> None:
+        """Log a change of state or reason."""
+        log_move(before, after, self.named(after))
 
-def log_move(before: Episode, after: Episode) -> None:
+    def named(self, episode: Episode) -> str:
+        """The episode's name in log lines, with its step where the plan has several APIs."""
+        at = f" at {episode.step}" if len(self.plan.processors) > 1 else ""
+        return named(episode) + at
+
+    def submissions_to(self, processor: str) -> str:
+        """Submissions in log lines, with the API that they go to where the plan has several."""
+        return f"submissions to {processor}" if len(self.plan.processors) > 1 else "submissions"
+
+
+def log_move(before: Episode, after: Episode, name: str) -> None:
     """Log a change of state or reason; nothing for a poll that has changed neither."""
     if (before.state, before.reason) == (after.state, after.reason):
         return
@@ -173,7 +188,7 @@ def log_move(before: Episode, after: Episode) -> None:
     log.log(
         logging.WARNING if is_grave else logging.INFO,
         "%s: %s%s%s",
-        named(after),
+        name,
         how,
         told,
         f": {reason}" if reason else "",

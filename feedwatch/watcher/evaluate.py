@@ -39,7 +39,7 @@ from feedwatch.store.checks import NewEpisode
 from feedwatch.store.imports import meet_claims
 from feedwatch.store.store import Store
 from feedwatch.watcher.check_log import log_check
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context, log_move
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 from feedwatch.watcher.evaluation import Evaluation, follower
 from feedwatch.watcher.restore import NextImport
 
@@ -295,7 +295,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         decided = [one for place, one in enumerate(evaluation.decisions) if place not in paid]
         log_check(feed, after, decided)
         for before, moved_on in recorded:
-            log_move(before, moved_on)
+            context.log_move(before, moved_on)
         return
     current = store.feeds.get(feed.id)
     # Once another daemon has checked it, with another URL, after a person's decision or in a

@@ -12,7 +12,7 @@ from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about
 from feedwatch.watcher.tasks import polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
 
@@ -77,7 +77,7 @@ class Polls:
                 log.warning(
                     "%s: the API answers with the status %r, which its document does not list; "
                     "the job is polled on",
-                    *(named(episode), progress.remote_status),
+                    *(context.named(episode), progress.remote_status),
                     extra=about(episode),
                 )
             if isinstance(progress, Unreachable) and progress.blocked:
@@ -85,11 +85,12 @@ class Polls:
             ended = job_lifecycle.ended_step(episode, after, context.clock(), progress)
             saved = context.move(episode, after, ended)
             if saved is not None and saved.state is State.READY and saved.reason is not None:
-                log.warning("%s: %s", named(saved), saved.reason, extra=about(saved))
+                log.warning("%s: %s", context.named(saved), saved.reason, extra=about(saved))
         except StoreError:
             raise
         except Exception:
-            log.exception("%s: a bug has ended the poll", named(episode), extra=about(episode))
+            name = context.named(episode)
+            log.exception("%s: a bug has ended the poll", name, extra=about(episode))
             context.move(episode, replace(episode, due_at=context.clock() + RETRY_AFTER_BUG))
 
     def _polled(self, episode: Episode, progress: Progress) -> Episode:
@@ -125,4 +126,5 @@ class Polls:
             ),
         )
         if after.reason != before.reason:
-            log.error("submissions paused, queued episodes will wait: %s", reason)
+            what = context.submissions_to(name)
+            log.error("%s paused, queued episodes will wait: %s", what, reason)

@@ -21,7 +21,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
 from feedwatch.watcher.answers import BLOCKED, PAUSED, Answers, was_sent
 from feedwatch.watcher.claim_plan import ClaimPlan
-from feedwatch.watcher.context import Context, Plan, about, log_move, named
+from feedwatch.watcher.context import Context, Plan, about
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.tasks import task_of
@@ -230,7 +230,8 @@ class Submissions:
         )
         if failure is not None and before.reason != failure.reason:
             said = BLOCKED if after.blocked else PAUSED
-            log.error(said, failure.reason, stamp(after.tripped_until))
+            until = stamp(after.tripped_until)
+            log.error(said, context.submissions_to(name), failure.reason, until)
 
     def _claim(self, processor: Processor) -> Claimed | None:
         """Claim an episode for a processor, and read the config of its feed at the same moment.
@@ -259,7 +260,7 @@ class Submissions:
                 log.warning("feed %s: its queued episodes wait, the config has no such feed", feed)
             self._passed_over |= plan.passed_over
             for before, after in result.others:
-                log_move(before, after)
+                context.log_move(before, after)
             if result.episode is not None and result.claim is not None:
                 self._last = result.claim.token
                 source = plan.sources[result.episode.feed]
@@ -293,7 +294,9 @@ class Submissions:
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
                 log.exception(
-                    "%s: a bug has ended the submission", named(claimed), extra=about(claimed)
+                    "%s: a bug has ended the submission",
+                    context.named(claimed),
+                    extra=about(claimed),
                 )
                 answer = Unknown(f"a bug in feedwatch: {type(error).__name__}: {error}")
         if was_sent(answer):
