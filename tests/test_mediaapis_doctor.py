@@ -56,9 +56,11 @@ def test_all_is_well_at_the_sandbox_and_nothing_is_submitted(sandbox: Sandbox) -
 
 def test_a_wrong_secret_is_told_with_the_keys_to_mend(sandbox: Sandbox) -> None:
     findings = found(sandbox, MEDIAAPIS_SECRET="wr0ng-one")
-    assert list(findings) == ["token", "public address"]
-    token = findings["token"]
+    assert list(findings) == ["token", "list of jobs", "public address"]
+    token, jobs = findings["token"], findings["list of jobs"]
     assert not token.ok
+    assert "not asked for" in jobs.found
+    assert jobs.mend == "mend the token first"
     assert "401" in token.found
     assert "FEEDWATCH_MEDIAAPIS_AUTH_URL" in (token.mend or "")
     assert "wr0ng" not in f"{token}"
@@ -72,8 +74,8 @@ def test_a_media_host_that_refuses_is_told(sandbox: Sandbox) -> None:
 
 
 def test_a_key_without_its_secret_is_told(sandbox: Sandbox) -> None:
-    (token,) = found(sandbox, MEDIAAPIS_SECRET=None).values()
-    assert not token.ok
+    token, jobs = found(sandbox, MEDIAAPIS_SECRET=None).values()
+    assert (token.ok, jobs.ok) == (False, False)
     assert "FEEDWATCH_MEDIAAPIS_SECRET is missing" in token.found
 
 

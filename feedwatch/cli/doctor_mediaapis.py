@@ -27,6 +27,7 @@ def mediaapis_findings(settings: Settings, cancellation: Cancellation) -> Iterat
     media = settings.mediaapis
     if missing := missing_for(settings.given, [Step.DIAGNOSE]):
         yield Finding(TOKEN, missing[0], "set it, or take FEEDWATCH_MEDIAAPIS_KEY out")
+        yield Finding(JOBS, f"{media.url}, not asked for", "mend the token first")
         return
     with (
         mediaapis(settings, cancellation) as processor,
@@ -37,6 +38,7 @@ def mediaapis_findings(settings: Settings, cancellation: Cancellation) -> Iterat
             mend = f"see key and secret, and FEEDWATCH_MEDIAAPIS_AUTH_URL={media.auth_url}"
             mend = mend_at(http, media.auth_url, "FEEDWATCH_PROXY", mend)
             yield Finding(TOKEN, failure.reason, mend)
+            yield Finding(JOBS, f"{media.url}, not asked for", "mend the token first")
         else:
             yield Finding(TOKEN, f"given by {media.auth_url}")
             failure = processor.probe("", None)
