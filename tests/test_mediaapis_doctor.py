@@ -1,6 +1,7 @@
 """What `doctor` says of the Media APIs: each finding good and bad, at the sandbox."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from feedwatch.core.status import Finding
 from feedwatch.net.client import Cancellation
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
 from tests.receiver import Receiver
 
 
@@ -88,15 +90,29 @@ def test_a_public_address_that_does_not_serve_files_is_told(sandbox: Sandbox, pl
     assert "FEEDWATCH_MEDIAAPIS_PUBLIC_URL" in (address.mend or "")
 
 
-def test_the_address_of_callbacks_is_tried_from_here(sandbox: Sandbox) -> None:
-    public = {"PUBLIC_LISTEN": "127.0.0.1:0", "MEDIAAPIS_PUBLIC_URL": None}
+def test_the_address_of_callbacks_is_tried_from_here(sandbox: Sandbox, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/feedwatch.db"
+    public = {
+        "PUBLIC_LISTEN": "127.0.0.1:0",
+        "MEDIAAPIS_PUBLIC_URL": None,
+        "DATABASE_URL": database,
+    }
+    nobody = "http://127.0.0.1:1"
     assert found(sandbox, PUBLIC_URL=sandbox.url, **public)["callbacks"].ok, "it answers 404"
-    for url in ("http://127.0.0.1:1", "post"):
-        with Receiver() as other:
+    before = found(sandbox, PUBLIC_URL=nobody, **public)["callbacks"]
+    assert before.ok, "nothing listens before there is a daemon"
+    assert "no `feedwatch run` is running" in before.found
+    for url in (nobody, "post"):
+        with (
+            Receiver() as other,
+            closing(Store(database, processor="inlet", may_create=True, alone=True)),
+        ):
             base = f"http://127.0.0.1:{other.port}" if url == "post" else url
             address = found(sandbox, PUBLIC_URL=base, **public)["callbacks"]
         assert not address.ok
         assert "FEEDWATCH_PUBLIC_URL" in (address.mend or "")
+    (tmp_path / "feedwatch.db").write_bytes(b"no database at all, but something else" * 40)
+    assert not found(sandbox, PUBLIC_URL=nobody, **public)["callbacks"].ok
 
 
 def test_doctor_looks_at_the_apis_that_a_pipeline_needs(sandbox: Sandbox, tmp_path: Path) -> None:
