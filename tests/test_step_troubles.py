@@ -218,7 +218,7 @@ def test_where_nobody_knows_what_is_missing_a_job_is_followed_and_the_next_step_
         sources, ids = plan.sources.values(), [episode.id]
         both.decide(
             decisions.approval(
-                one.store, sources, ids, None, one.now, lambda it: plan.target(it, apis)
+                one.store, sources, ids, None, one.now, lambda it: plan.targets(it, apis)
             )
         )
         both.run()

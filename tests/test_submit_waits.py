@@ -193,7 +193,7 @@ def test_approve_says_what_an_episode_waits_for_and_does_not_overrule_it(show: W
     assert one.state is State.HELD
     target = Target("inlet", show.context.apis["inlet"], show.sources[0].podcast_id)
     proposal = decisions.approval(
-        show.store, show.sources, [one.id], None, show.now, lambda _: target
+        show.store, show.sources, [one.id], None, show.now, lambda _: [target]
     )
     assert [f"episode {one.id} waits until {when:%Y-%m-%d}" in text for text in proposal.warnings]
     assert not decisions.carry_out(show.store, proposal, "cli:me", show.now)

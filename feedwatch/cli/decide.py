@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import processors, target_by
+from feedwatch.cli.assembly import processors, targets_by
 from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
@@ -45,7 +45,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
-        proposal = decisions.approval(store, settings.sources, ids, feed, now, target_by(settings))
+        proposal = decisions.approval(store, settings.sources, ids, feed, now, targets_by(settings))
         if proposal.moves:
             _preview(proposal)
             _remark(proposal)
@@ -118,13 +118,13 @@ def retry(
         if (again or start) and state:
             option = "--again is for ready episodes" if again else "--from is for single episodes"
             stop(f"{option}: name their ids, without --state", USAGE)
-        plan, target_of = plan_of(settings), target_by(settings)
+        plan, targets_of = plan_of(settings), targets_by(settings)
         if again or start:
             step = Step(start) if start else None
-            proposal = repetition(store, plan, ids, now, target_of, step)
+            proposal = repetition(store, plan, ids, now, targets_of, step)
         else:
             in_state = State(state) if state else None
-            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, target_of)
+            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, targets_of)
         _remark(proposal)
         if not proposal.moves and proposal.done:
             _carry_out(store, settings, proposal, now, "queued")
@@ -245,6 +245,6 @@ def _carry_out(
     coming = [after for _, after in (*proposal.moves, *proposal.done)]
     waiting = [after for after in coming if after.state is State.QUEUED]
     feeds, plan = {one.feed for one in waiting}, plan_of(settings)
-    concerned = {plan.target(one, {}).processor for one in waiting}
+    concerned = {plan.targets(one, {})[0].processor for one in waiting}
     for pause in pauses(store, [one for one in settings.sources if one.name in feeds], concerned):
         say(pause)

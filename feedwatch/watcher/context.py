@@ -11,7 +11,7 @@ from threading import Event, Lock
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS, spoken
-from feedwatch.core.ledger import Target, target_of
+from feedwatch.core.ledger import Target, targets_from
 from feedwatch.core.masking import shortened
 from feedwatch.core.pipeline import (
     LAST,
@@ -70,11 +70,11 @@ class Plan:
         """The pipeline of each feed, by the feed's name."""
         return {name: source.pipeline for name, source in self.sources.items()}
 
-    def target(self, episode: Episode, apis: Mapping[str, str]) -> Target:
-        """What the next POST for an episode would be for."""
+    def targets(self, episode: Episode, apis: Mapping[str, str]) -> list[Target]:
+        """What the next POST for an episode would be for, and then those of its later steps."""
         source = self.sources.get(episode.feed, FeedConfig(name=episode.feed, url=""))
         step = step_to_claim(source.pipeline, episode.step, episode.source_url)
-        return target_of(step or episode.step, source, apis)
+        return targets_from(step or episode.step, source, apis)
 
     def course(self, episode: Episode) -> Course:
         """What comes of an episode once its step has ended."""

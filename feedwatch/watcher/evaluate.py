@@ -20,12 +20,12 @@ from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     decisive_of,
+    first_paid_by,
     import_reason,
     is_for,
     is_met_by,
-    paid_by,
     paid_reason,
-    target_of,
+    targets_from,
     targets_of,
 )
 from feedwatch.core.match_items import ItemMatch, MatchKind, UnchangedItems, match_items
@@ -128,12 +128,15 @@ def decisions_for(
         feed = replace(feed, hold_if_published_before=coming.doubted_until[feed.name])
     decisions = _decisions(store, feed, source, whole, _known(store, feed, whole), now)
     new, _ = Evaluation(outcome=parsed, decisions=decisions).admissions(feed.name, now)
-    target, targets = target_of(source.pipeline[0].step, source, apis), targets_of(source, apis)
+    coming_for, targets = (
+        targets_from(source.pipeline[0].step, source, apis),
+        targets_of(source, apis),
+    )
     waiting = store.imports.waiting(targets, coming.missing, coming.feeds_of)
     others = [
         claim
         for claim in reversed(coming.missing)
-        if is_for(claim, [target]) and claim.outcome in PERHAPS_PAID
+        if is_for(claim, coming_for) and claim.outcome in PERHAPS_PAID
     ]
     for one in new:
         met = [claim for claim in waiting if is_met_by(claim, one.keys, feed.name)]
@@ -145,11 +148,11 @@ def decisions_for(
                 decision, verdict=Verdict.KNOWN, reason=import_reason(decisive_of(paid))
             )
         elif decision.verdict is Verdict.SUBMIT:
-            conflict = store.claims.conflict_of(one.keys, target)
-            if (conflict := conflict or paid_by(one.keys, others, target)) is not None:
-                claim, state = conflict
+            conflict = store.claims.conflict_of(one.keys, coming_for)
+            if (conflict := conflict or first_paid_by(one.keys, others, coming_for)) is not None:
+                claim, state, api = conflict
                 verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
-                reason = paid_reason(claim, target.api)
+                reason = paid_reason(claim, api)
                 decisions[one.place] = replace(decision, verdict=verdict, reason=reason)
             elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
                 decisions[one.place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")

@@ -132,19 +132,19 @@ def proposed(parts: Parts, action: Action, number: int) -> Proposal:
     ids, store, sources = [valid_id(number)], parts.store, parts.plan().sources.values()
     match action:
         case Action.APPROVE:
-            return decisions.approval(store, sources, ids, None, at(), parts.target_of)
+            return decisions.approval(store, sources, ids, None, at(), parts.targets_of)
         case Action.SKIP:
             return decisions.skipping(store, sources, ids, None)
         case _:
-            plan, target_of = parts.plan(), parts.target_of
-            return decisions.retrial(store, plan, {}, ids, None, at(), target_of)
+            plan, targets_of = parts.plan(), parts.targets_of
+            return decisions.retrial(store, plan, {}, ids, None, at(), targets_of)
 
 
 def proposed_for(parts: Parts, action: Action, name: str) -> Proposal:
     """What a decision about all held episodes of a feed would do."""
     store, sources = parts.store, parts.plan().sources.values()
     if action is Action.APPROVE:
-        return decisions.approval(store, sources, (), name, at(), parts.target_of)
+        return decisions.approval(store, sources, (), name, at(), parts.targets_of)
     return decisions.skipping(store, sources, (), name)
 
 

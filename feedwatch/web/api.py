@@ -156,7 +156,7 @@ def proposed_of_steps(wanted: Wanted, number: int) -> Proposal | None:
     if wanted.passing_over:
         return passing_over(store, plan, [number], at())
     if wanted.again or wanted.start is not None:
-        return repetition(store, plan, [number], at(), g.parts.target_of, wanted.start)
+        return repetition(store, plan, [number], at(), g.parts.targets_of, wanted.start)
     return None
 
 
