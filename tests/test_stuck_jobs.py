@@ -10,8 +10,7 @@ import pytest
 from feedwatch.core import job_lifecycle
 from feedwatch.core.episode import Cause, State
 from feedwatch.core.job import Broken, Lost, Progress, Running, Unreachable
-from feedwatch.daemon.loop import ONCE_TICK_SECONDS, TICK, Daemon
-from feedwatch.net.client import Cancellation
+from feedwatch.daemon.loop import TICK
 from feedwatch.watcher.stuck_jobs import StuckJobs
 from tests.support import wait_for
 from tests.world import World
@@ -113,12 +112,11 @@ def test_a_job_that_nobody_can_be_asked_about_keeps_no_pass_waiting(world: World
 
 
 def test_a_pass_that_waits_for_a_poll_goes_round_no_oftener_than_a_daemon(world: World) -> None:
-    context, cancellation = world.context, Cancellation()
-    daemon = Daemon(context, world.checks, world.submissions, world.polls, cancellation)
-    assert daemon._tick_of_pass() == TICK.total_seconds()
+    context, least = world.context, 0.1
+    assert world.polls.pause(least) == TICK.total_seconds()
     world.later(minutes=1)
     world.polls.tick()
-    assert daemon._tick_of_pass() == ONCE_TICK_SECONDS
-    wait_for(lambda: world.polls.tick() and world.polls.is_idle)
+    assert world.polls.pause(least) == least, "a poll is under way"
+    wait_for(lambda: world.polls.tick() and world.polls.pause(least) > least)
     context.plan = replace(context.plan, policy=replace(world.policy, poll_interval=TICK))
-    assert daemon._tick_of_pass() == ONCE_TICK_SECONDS
+    assert world.polls.pause(least) == least

@@ -234,20 +234,9 @@ class Daemon:
         self._conclude()
         return self._settled()
 
-    def _tick_of_pass(self) -> float:
-        """Seconds between two rounds of a pass: while nothing is under way, as many as a daemon's.
-
-        Then a poll is what comes next, and a round that is early by little is early for nothing.
-        """
-        if not self._polls.is_idle:
-            return ONCE_TICK_SECONDS
-        plan, names = self._context.plan, self._context.processors
-        interval = min((plan.policy_of(name).poll_interval for name in names), default=TICK)
-        return max(ONCE_TICK_SECONDS, min(interval / 10, TICK).total_seconds())
-
     def _rest(self, until: float) -> None:
         """Wait for the next round of a pass; a stop is noticed meanwhile."""
-        until = min(until, time.monotonic() + self._tick_of_pass())
+        until = min(until, time.monotonic() + self._polls.pause(ONCE_TICK_SECONDS))
         while not self._context.stopping.is_set() and time.monotonic() < until:
             time.sleep(STOP_NOTICED_SECONDS)
 

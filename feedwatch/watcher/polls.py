@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from feedwatch.core import circuit_breaker, job_lifecycle
@@ -19,6 +20,7 @@ from feedwatch.watcher.worker_pool import WorkerPool
 log = logging.getLogger(__name__)
 
 MAX_CONCURRENT_POLLS = 4
+SECOND = timedelta(seconds=1)  # what a daemon's loops wait between two rounds
 
 
 class Polls:
@@ -45,10 +47,16 @@ class Polls:
             self._polls.start(episode.id, episode, partial(self._poll, tasks[episode.id]))
         return True
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no poll is under way."""
-        return not self._polls.ids
+    def pause(self, least: float) -> float:
+        """Seconds between two rounds of a pass: `least` while a poll is under way.
+
+        Else the next poll is what it waits for, and a round that comes early is work for nothing.
+        """
+        if self._polls.ids:
+            return least
+        plan, names = self._context.plan, self._context.processors
+        interval = min((plan.policy_of(name).poll_interval for name in names), default=SECOND)
+        return max(least, min(interval / 10, SECOND).total_seconds())
 
     def close(self) -> None:
         """Wait for the polls that are under way."""
