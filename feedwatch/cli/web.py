@@ -105,7 +105,7 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
     with served(settings, monitored) as site, public(settings) as side:
         callbacks = None
         if side is not None and settings.public_url is not None:
-            callbacks = Callbacks(settings.public_url, lambda: datetime.now(UTC))
+            callbacks = Callbacks(settings.public_url)
 
         @contextmanager
         def show(daemon: Daemon, context: Context) -> Iterator[None]:
@@ -114,7 +114,7 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
 
             with feeds_served(settings, side, context.store, lambda: context.plan, clock):
                 if side is not None and callbacks is not None:
-                    callbacks.begin(context.store)
+                    callbacks.begin(context.store, clock)
                     side.callbacks = callbacks
                 monitored.begin(daemon, context)
                 if site is not None:
