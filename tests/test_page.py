@@ -25,6 +25,7 @@ from feedwatch.core.status import Finding
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Plan
+from feedwatch.web import pages
 from feedwatch.web.app import application
 from feedwatch.web.auth import SCRYPT_COST as TRUE_COST  # the tests put another in its place
 from feedwatch.web.monitoring import Serving
@@ -388,6 +389,22 @@ def test_what_is_in_doubt_at_a_helper_step_is_looked_for_at_its_api(
     assert "the step <strong>enhance</strong> at <strong>mediaapis</strong>" in shown
     assert f"feedwatch skip --step {number}" in shown
     assert "in its studio" not in shown
+
+
+def test_a_long_history_is_cut_to_its_latest_entries(
+    browser: FlaskClient, site: PageSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (number,) = site.add(("One", State.HELD))
+    monkeypatch.setattr(pages, "MOST_HISTORY", 3)
+    for state in (State.SKIPPED, State.QUEUED) * 3:
+        before = site.store.episodes.get(number)
+        assert before is not None
+        site.store.episodes.save(before, replace(before, state=state, reason=None), site.now)
+    shown = browser.get(f"/episodes/{number}").text
+    listed = shown.partition('<ol class="history">')[2]
+    assert listed.count("<li>") == 3
+    earlier = len(site.store.episodes.history(number)) - 3
+    assert f"{earlier} earlier ones: <code>feedwatch show {number}</code>" in shown
 
 
 def test_an_unknown_submission_is_adopted(browser: FlaskClient, site: PageSite) -> None:

@@ -23,6 +23,7 @@ from feedwatch.web.site import Parts
 page = Blueprint("page", __name__)
 
 PAGE_SIZE = 50
+MOST_HISTORY = 200  # entries of one episode; the API has all
 FEEDS_PAGE_SIZE = 40
 HIGHEST_ID = 2**63 - 1
 LOCAL_PATH = re.compile(r"/(?![/\\])[\w/?=&.,%+-]*", re.ASCII)
@@ -115,7 +116,8 @@ def show_episode(number: int) -> str:
         "episode.html",
         episode=found,
         allowed=allowed,
-        history=history,
+        history=history[-MOST_HISTORY:],
+        earlier=len(history[:-MOST_HISTORY]),
         known_by=keys,
         placing=overview.placing_of(store, g.parts.plan(), found),
     )
