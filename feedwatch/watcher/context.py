@@ -89,6 +89,11 @@ class Plan:
         return self.serves_feeds and source.served_path is not None
 
     @cached_property
+    def longest_delay(self) -> timedelta:
+        """The longest submit delay of all feeds."""
+        return max((source.submit_delay for source in self.sources.values()), default=timedelta())
+
+    @cached_property
     def longest_interval(self) -> timedelta:
         """The longest check interval of all feeds."""
         intervals = (source.check_interval for source in self.sources.values())

@@ -201,15 +201,22 @@ class Submissions:
         return failure is None
 
     def _put_off_what_waits(self, name: str, now: datetime) -> None:
-        """Have what waits for its date due then: no claim, which would, is made now."""
-        context = self._context
-        for episode in context.store.episodes.due(State.QUEUED, now, BATCH, steps=steps_of(name)):
-            source = context.plan.sources.get(episode.feed)
-            if source is None:
-                continue
-            wait = wait_of(episode.published_at, episode.first_seen_at, source, now)
-            if wait is not None:
-                context.move(episode, episode_lifecycle.put_off(episode, wait, now))
+        """Have what waits for its date due then: no claim, which would, is made now.
+
+        Only what may be early is looked at, and mostly that is little, however long the queue is.
+        """
+        context, steps, ripe = self._context, steps_of(name), set[int]()
+        due, longest = context.store.episodes.due, context.plan.longest_delay
+        while found := due(State.QUEUED, now, BATCH, but=ripe, steps=steps, early=longest):
+            for episode in found:
+                source = context.plan.sources.get(episode.feed)
+                seen = episode.first_seen_at
+                wait = wait_of(episode.published_at, seen, source, now) if source else None
+                if wait is None or (
+                    context.move(episode, episode_lifecycle.put_off(episode, wait, now)) is None
+                ):
+                    ripe.add(episode.id)
+            context.worked(SUBMISSIONS)
 
     def _has_room(self, name: str) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""
