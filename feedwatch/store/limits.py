@@ -91,7 +91,7 @@ def submissions_since(db: Connection, moment: datetime, processor: str | None = 
 def first_paid(
     db: Connection, episode: Episode | None, keys: Collection[Key], targets: Sequence[Target]
 ) -> tuple[Claim, State, str] | None:
-    """The same for the first of these targets that is paid for, with its API."""
+    """Of the first of these targets that is paid for: as `paid_already`, and with its API."""
     for target in targets:
         if (paid := paid_already(db, episode, keys, target)) is not None:
             return *paid, target.api
