@@ -83,52 +83,77 @@ class Server:
 
     def start(self) -> None:
         """Make the database cluster, start the server and make the template."""
-        bin_folder, data = programs(), self.folder / "data"
-        assert bin_folder is not None
         password = self.folder / "password"
         password.write_text(PASSWORD)
         self._run(
-            *(bin_folder / "initdb", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"),
+            *("initdb", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"),
             *("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}"),
-            *(f"--username={USER}", f"--pgdata={data}"),
+            *(f"--username={USER}", f"--pgdata={self._data}"),
         )
+        self._launch()
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        engine = database.connect(self.url(TEMPLATE))
+        database.upgrade(engine)
+        engine.dispose()
+
+    def start_as_standby(self, primary: "Server", name: str) -> None:
+        """Copy another server, start as its standby of this name, and follow it."""
+        there = f"host={primary.folder} port={primary.port} user={USER} application_name={name}"
+        self._run(
+            *("pg_basebackup", "--no-sync", "--checkpoint=fast", "--wal-method=stream"),
+            *("--write-recovery-conf", f"--pgdata={self._data}", f"--dbname={there}"),
+        )
+        self._launch()
+
+    def stop(self) -> None:
+        """Stop it at once, and delete its folder."""
+        self._run("pg_ctl", f"--pgdata={self._data}", "-m", "immediate", "stop")
+        shutil.rmtree(self.folder)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _launch(self) -> None:
+        """Start the server at a port that is free."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             (self.folder / "port").write_text(str(free.getsockname()[1]))
         given = {"port": self.port, "unix_socket_directories": self.folder, **SETTINGS}
         options = " ".join(f"-c {name}={value}" for name, value in given.items())
         log = self.folder / "log"
-        self._run(
-            bin_folder / "pg_ctl", "-w", f"--pgdata={data}", f"--log={log}", "-o", options, "start"
-        )
-        self.execute(f"CREATE DATABASE {TEMPLATE}")
-        engine = database.connect(self.url(TEMPLATE))
-        database.upgrade(engine)
-        engine.dispose()
+        self._run("pg_ctl", "-w", f"--pgdata={self._data}", f"--log={log}", "-o", options, "start")
 
-    def stop(self) -> None:
-        """Stop it at once, and delete its folder."""
+    def _run(self, program: str, *arguments: object) -> None:
+        """Run a program of the server's as somebody else than root, which it refuses."""
         bin_folder = programs()
         assert bin_folder is not None
-        self._run(
-            bin_folder / "pg_ctl", f"--pgdata={self.folder / 'data'}", "-m", "immediate", "stop"
-        )
-        shutil.rmtree(self.folder)
-
-    def _run(self, *command: object) -> None:
-        """Run a program of the server's as somebody else than root, which it refuses."""
         as_whom: dict[str, Any] = {}
         if os.getuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
             as_whom = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         subprocess.run(
-            [str(word) for word in command],
+            [str(word) for word in (bin_folder / program, *arguments)],
             cwd=self.folder,
             check=True,
             stdout=subprocess.DEVNULL,
             **as_whom,
         )
+
+
+@contextmanager
+def own_server(primary: Server | None = None, name: str = "") -> Iterator[Server]:
+    """A server for one test, whose settings it may change; of a primary, its standby `name`."""
+    server = Server(Path(tempfile.mkdtemp(prefix="feedwatch-postgresql-")))
+    if primary is None:
+        server.start()
+    else:
+        server.start_as_standby(primary, name)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -38,6 +38,13 @@ def insert_unless_there(db: Connection, table: Table, values: Mapping[str, Any])
     db.execute(insert(table).values(values).on_conflict_do_nothing())
 
 
+def upsert(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Insert a row, or give the one with its key these values."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    key = [column.name for column in table.primary_key.columns]
+    db.execute(insert(table).values(values).on_conflict_do_update(index_elements=key, set_=values))
+
+
 def lock_value(db: Connection, value: str) -> None:
     """Until this transaction ends, keep others waiting that lock this value.
 
