@@ -55,7 +55,8 @@ docker kill "$(id_of "$first")" > /dev/null
 began=$SECONDS
 eventually 60 leads "$second"
 echo "$second leads after about $((SECONDS - began)) s"
-feedwatch "$second" retry --again 1 --yes
+episode=$(feedwatch "$second" episodes --state ready --json | json 'd[0]["id"]')
+feedwatch "$second" retry --again "$episode" --yes
 eventually 120 taken_is 2
 eventually 120 states_are "$second" ready,skipped
 eventually 30 is_healthy "$second"
