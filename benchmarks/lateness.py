@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from feedwatch.cli import app
-from feedwatch.daemon.loop import Daemon, Loop
+from feedwatch.daemon.loop import Daemon, Tick
 
 late: dict[str, list[float]] = {}
 original = Daemon._with_heartbeat  # the seam where a tick begins
 
 
-def with_heartbeat(daemon: Daemon, name: str, loop: Loop) -> Callable[[], None]:
+def with_heartbeat(daemon: Daemon, name: str, loop: Tick) -> Callable[[], None]:
     """A tick that notes when it begins."""
     tick = original(daemon, name, loop)
     begun: float | None = None

@@ -25,9 +25,10 @@ settings.load_profile("feedwatch")
 
 @pytest.fixture(autouse=True, scope="session")
 def _passwords_are_cheap_to_try() -> Iterator[None]:
-    """A login at its real cost takes longer than most tests."""
+    """A login, or a mark of a config, at its real cost takes longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feedwatch.web.auth.SCRYPT_COST", 2)
+        patch.setattr("feedwatch.config.mark.SCRYPT_COST", 2)
         yield
 
 

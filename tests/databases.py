@@ -130,30 +130,30 @@ class Server:
         self._run(
             *("initdb", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"),
             *("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}"),
-            *(f"--username={USER}", f"--pgdata={self.folder / 'data'}"),
+            *(f"--username={USER}", f"--pgdata={self._data}"),
         )
-        (self.folder / "port").write_text(str(free_port()))
-        self.launch()
+        self._launch()
         self.execute(f"CREATE DATABASE {TEMPLATE}")
         engine = database.connect(self.url(TEMPLATE))
         database.upgrade(engine)
         engine.dispose()
 
-    def launch(self) -> None:
-        """Start the server on the database cluster that is there."""
-        given = {"port": self.port, "unix_socket_directories": self.folder, **self._settings}
-        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
-        data, log = self.folder / "data", self.folder / "log"
-        self._run("pg_ctl", "-w", f"--pgdata={data}", f"--log={log}", "-o", options, "start")
+    def start_as_standby(self, primary: "Server", name: str) -> None:
+        """Copy another server, start as its standby of this name, and follow it."""
+        there = f"host={primary.folder} port={primary.port} user={USER} application_name={name}"
+        self._run(
+            *("pg_basebackup", "--no-sync", "--checkpoint=fast", "--wal-method=stream"),
+            *("--write-recovery-conf", f"--pgdata={self._data}", f"--dbname={there}"),
+        )
+        self._launch()
 
     def pool(self) -> None:
         """Have `url` lead to a pgbouncer in transaction mode."""
         program, port = pgbouncer(), free_port()
         assert program is not None
         (self.folder / "pgbouncer.users").write_text(f'"{USER}" ""\n')
-        given = POOLER.format(folder=self.folder, server=self.port, port=port)
         config = self.folder / "pgbouncer.ini"
-        config.write_text(given)
+        config.write_text(POOLER.format(folder=self.folder, server=self.port, port=port))
         self._run(program, "--daemon", "--quiet", config)
         (self.folder / "pooler").write_text(str(port))
 
@@ -162,8 +162,20 @@ class Server:
         pooler = self.folder / "pgbouncer.pid"
         if pooler.exists():
             os.kill(int(pooler.read_text()), signal.SIGTERM)
-        self._run("pg_ctl", f"--pgdata={self.folder / 'data'}", "-m", "immediate", "stop")
+        self._run("pg_ctl", f"--pgdata={self._data}", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _launch(self) -> None:
+        """Start the server at a port that is free."""
+        (self.folder / "port").write_text(str(free_port()))
+        given = {"port": self.port, "unix_socket_directories": self.folder, **self._settings}
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
+        log = self.folder / "log"
+        self._run("pg_ctl", "-w", f"--pgdata={self._data}", f"--log={log}", "-o", options, "start")
 
     def _run(self, program: str, *arguments: object) -> None:
         """Run a program of the server's as somebody else than root, which it refuses."""
@@ -181,6 +193,20 @@ class Server:
             stdout=subprocess.DEVNULL,
             **as_whom,
         )
+
+
+@contextmanager
+def own_server(primary: Server | None = None, name: str = "") -> Iterator[Server]:
+    """A server for one test, whose settings it may change; of a primary, its standby `name`."""
+    server = Server(Path(tempfile.mkdtemp(prefix="feedwatch-postgresql-")))
+    if primary is None:
+        server.start()
+    else:
+        server.start_as_standby(primary, name)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -379,10 +379,12 @@ def store(tmp_path: Path) -> Any:
     store.close()
 
 
-def metrics_of(store: Store) -> str:
+def metrics_of(store: Store, term: int | None = 3) -> str:
     metrics = Metrics()
     figures = partial(store.statistics.figures, ["inlet"])
-    metrics.read_from(lambda: HEALTHY, lambda _: Policy(), figures, lambda: datetime.now(UTC))
+    metrics.read_from(
+        lambda: HEALTHY, lambda: term, lambda _: Policy(), figures, lambda: datetime.now(UTC)
+    )
     return metrics.page().decode()
 
 
@@ -429,6 +431,17 @@ def test_the_dashboard_asks_for_nothing_that_there_is_not(store: Store) -> None:
     known |= {family.name + "_total" * (family.type == "counter") for family in families}
     assert asked <= known
     assert len(asked) > 10
+
+
+def test_only_the_leader_has_figures_of_the_whole_database(store: Store) -> None:
+    leader, watcher = values(metrics_of(store)), values(metrics_of(store, term=None))
+    assert (leader["feedwatch_leader",], leader["feedwatch_leader_term",]) == (1, 3)
+    assert watcher["feedwatch_leader",] == 0
+    assert {name for name, *_ in leader} - {name for name, *_ in watcher} > {
+        "feedwatch_feeds",
+        "feedwatch_episodes",
+        "feedwatch_leader_term",
+    }
 
 
 def test_the_documentation_lists_every_metric(store: Store) -> None:

@@ -4,23 +4,22 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
 from feedwatch import __version__
-from feedwatch.cli.reload import Reload, keep_documents, plan_of
+from feedwatch.cli.reload import Reload, plan_of
 from feedwatch.cli.settings import journal_places, opened
 from feedwatch.config.errors import ConfigError
 from feedwatch.config.keys import Settings
+from feedwatch.config.mark import config_mark
 from feedwatch.config.mediaapis import missing_for
 from feedwatch.core.episode import Episode
 from feedwatch.core.ledger import Target, origin
 from feedwatch.core.pipeline import Step, processors_of
 from feedwatch.core.printable import counted
-from feedwatch.core.schedule import first_checks
 from feedwatch.core.settings import Policy
 from feedwatch.daemon.loop import Daemon
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
@@ -216,6 +215,8 @@ def _outward(context: Context, heartbeat: HeartbeatUrl | None) -> OutwardHeartbe
         return None
 
     def tell(wrong: Sequence[str]) -> str | None:
+        if context.term() is None:
+            return None  # of several daemons the leader tells: silence is the alarm
         return heartbeat.tell(Signal.DOWN if wrong else Signal.UP, "; ".join(wrong))
 
     return OutwardHeartbeat(tell, lambda: context.plan.policy.heartbeat_interval)
@@ -239,41 +240,56 @@ def notify_channels(settings: Settings, cancellation: Cancellation) -> Iterator[
 
 @contextmanager
 def assembled(
-    settings: Settings, around: Surroundings = NOTHING
+    settings: Settings, around: Surroundings = NOTHING, *, must_lead: bool = True
 ) -> Iterator[tuple[Daemon, Context]]:
     """A daemon that is ready to run, with its database up to date. Raises `StoreError`.
+
+    Without `must_lead` another one may lead, of several on PostgreSQL.
 
     Where it does not listen, nobody can ask for metrics, and no job can call back.
     """
     metrics = around.metrics
     cancellation, telling = Cancellation(), Cancellation()
     with (
-        opened(settings, may_create=True, alone=True) as store,
+        opened(settings, may_create=True, alone=True, must_lead=must_lead) as store,
         feed_client(settings, cancellation) as http,
         closing(Parsers()) as parser,
         notify_channels(settings, telling) as channels,
         heartbeat_url(settings, cancellation) as heartbeat,
         ExitStack() as clients,
     ):
-        _open(store, channels)
 
         def connect(settings: Settings, name: str) -> Processor:
             made = usable(settings)[name].connect(settings, cancellation, around)
             processor = clients.enter_context(made)
             return metrics.counting(processor) if metrics is not None else processor
 
-        now = datetime.now(UTC)
-        store.feeds.sync(settings.sources, first_checks(settings.sources, now))
-        keep_documents(store, plan_of(settings), now)
         context = Context(
             store=store,
             processors={name: connect(settings, name) for name in usable(settings)},
             plan=plan_of(settings),
             journal=Journal(journal_places(settings, store.path), store.claims.database_id().id),
+            clock=store.now,
+            term=store.term,
         )
+        reload, led_in = Reload(settings, context, connect, access_of), None
+
+        def elected() -> None:
+            nonlocal led_in
+            term = store.term()
+            if led_in != term:
+                _open(store, channels)
+                reload.establish()
+                replace_marker(context, journal_places(settings, store.path, name="marker"))
+                led_in = term
+
+        context.elected = elected
+        if store.server is not None:
+            context.config_mark = config_mark(settings)
+        if store.term() is not None:
+            elected()
         if metrics is not None:
             context.checked = metrics.checked
-        replace_marker(context, journal_places(settings, store.path, name="marker"))
         if (sandboxed := only_at_a_sandbox(store, context.apis)) is not None:
             log.warning("%s; %s", sandboxed, OWN_DATABASE)
         daemon = Daemon(
@@ -282,7 +298,7 @@ def assembled(
             Submissions(context),
             Polls(context),
             cancellation,
-            Reload(settings, context, connect, access_of),
+            reload,
             alerts=Alerts(context, channels, telling) if channels else None,
             outward=_outward(context, heartbeat),
             websub=WebSub(context, http, settings.public_url or "")

@@ -14,6 +14,7 @@ import httpx
 from feedwatch.cli.assembly import api, apis_of, feed_client, notify_channels
 from feedwatch.cli.check import coming_import, error_of
 from feedwatch.cli.doctor_mediaapis import mediaapis_findings
+from feedwatch.cli.doctor_postgresql import postgresql_findings
 from feedwatch.cli.obstacles import mend_at, mend_for
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
 from feedwatch.cli.settings import journal_places, opened, read_settings
@@ -41,6 +42,7 @@ from feedwatch.store.database import file_of
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
+from feedwatch.store.replication import replication
 from feedwatch.watcher.checks import look
 from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push, topics
 from feedwatch.watcher.restore import NextImport
@@ -62,7 +64,8 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
     for finding in findings_of(settings, notify=notify):
         findings.append(finding)
         if not as_json:
-            tell(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
+            verdict = "warn" if finding.may_stay else "ok  " if finding.ok else "FAIL"
+            tell(f"{verdict}  {finding.check}: {finding.found}")
             if finding.mend:
                 tell(f"      → {finding.mend}")
     if as_json:
@@ -106,13 +109,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         with opened(settings) as store:
             path, number = store.path, sum(store.statistics.by_state().values())
-            exists = path is None or path.exists()
-            found = (
-                f"{store.place}, {counted(number, 'episode')}"
-                if exists
-                else f"{store.place}, not made yet"
-            )
-            yield Finding("database", *_writable(path, found))
+            there = path is None or path.exists()
+            found = "no tables yet: `feedwatch run` makes them" if there else "not made yet"
+            if store.is_made:
+                found = counted(number, "episode")
+            yield Finding("database", *_writable(path, f"{store.place}, {found}"))
+            yield from postgresql_findings(replication(settings.database_url))
             yield from _lacking(coming_import(settings, store))
             found_push = push(store, settings.sources, datetime.now(UTC))
             yield from _push(settings, found_push, len(topics(store, settings.sources)))

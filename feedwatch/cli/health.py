@@ -42,7 +42,7 @@ def problems_by_store(config: Path | None) -> list[str]:
     settings = read_settings(config, needs_feeds=False)
     try:
         with opened(settings) as store:
-            return daemon_problems(store, datetime.now(UTC))
+            return daemon_problems(store, datetime.now(UTC), store.host)
     except StoreError as error:
         return [str(error)]
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from feedwatch.cli.output import (
 )
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
+from feedwatch.core import daemons
 from feedwatch.core.circuit_breaker import as_one
 from feedwatch.core.episode import Episode, State, is_lost
 from feedwatch.core.feed_lifecycle import feed_state
@@ -241,15 +242,23 @@ def _last_pass(passes: Sequence[Pass]) -> str:
     return f"the last one began {stamp(last.began_at)}, {how}{every}"
 
 
-def _print_status(status: Status, now: datetime) -> None:
+def _health_in_words(status: Status) -> Iterator[str]:
+    """A line, and another one where there are several daemons."""
     health = "; ".join(status.problems)
     if status.passes:
-        tell(f"run --once   {health or 'in time'}; {_last_pass(status.passes)}")
+        yield f"run --once   {health or 'in time'}; {_last_pass(status.passes)}"
     else:
         progress = stamp(status.last_progress_at)
-        tell(
-            f"daemon       {health or 'running'}" + (f", last progress {progress}" * bool(progress))
-        )
+        yield f"daemon       {health or 'running'}" + f", last progress {progress}" * bool(progress)
+    if len(status.daemons) > 1:
+        led_by = [daemons.spoken(one.daemon.id) for one in status.daemons if one.daemon.leads]
+        leader = f"led by {led_by[0]}" if led_by else "none of them leads"
+        yield f"daemons      {len(status.daemons)}, {leader}: `feedwatch daemons`"
+
+
+def _print_status(status: Status, now: datetime) -> None:
+    for line in _health_in_words(status):
+        tell(line)
     for api in status.processors:
         submissions = processor_json(api)
         name = f"{api.name}: " if len(status.processors) > 1 else ""

@@ -11,6 +11,7 @@ from feedwatch.config.errors import ConfigError
 from feedwatch.config.key_names import PREFIX
 from feedwatch.config.keys import NEEDS_RESTART, Settings
 from feedwatch.config.load import load
+from feedwatch.config.mark import config_mark
 from feedwatch.config.problems import placeholders
 from feedwatch.core import circuit_breaker
 from feedwatch.core.masking import know
@@ -73,6 +74,13 @@ class Reload:
         self._connect = connect
         self._access_of = access_of
 
+    def establish(self) -> None:
+        """Have the database follow the config, as the leader alone does."""
+        store, settings, now = self._context.store, self._settings, self._context.clock()
+        with self._context.steady:
+            store.feeds.sync(settings.sources, first_checks(settings.sources, now))
+        keep_documents(store, plan_of(settings), now)
+
     def __call__(self) -> bool:
         """Read, compare, take over. Returns whether the config was accepted. One call at a time."""
         before = self._settings
@@ -115,11 +123,15 @@ class Reload:
             )
         store.feeds.make_due(now, [one.name for one in changed])
         with context.steady:
-            # The last thing that can fail is this one transaction.
-            store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
+            if context.term() is not None:
+                # The last thing that can fail is this one transaction.
+                store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
             formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
             know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
             # Both at once: what the plan says of feeds holds for the API that it names.
             context.processors, context.plan = processors, plan
+            if context.config_mark:
+                context.config_mark = config_mark(fresh)
         self._settings = fresh
-        keep_documents(store, plan, now)
+        if context.term() is not None:
+            keep_documents(store, plan, now)

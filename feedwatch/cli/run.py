@@ -62,7 +62,7 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
         log.warning("%s", line)
     with (
         _http_sides(settings, once=once) as (around, show),
-        assembled(settings, around) as (daemon, context),
+        assembled(settings, around, must_lead=once) as (daemon, context),
         show(daemon, context),
     ):
         daemon.stop_on_signals()
@@ -83,7 +83,7 @@ def run(config: Path | None, *, once: bool, timeout: float) -> None:
             faulthandler.enable()
             daemon.run()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it must not be what ends the process
-            sys.exit(FAILED if daemon.deposed else 0)
+            sys.exit(0)
         sys.exit(_run_once(settings, daemon, context, timeout))
 
 

@@ -39,10 +39,18 @@ def read_settings(
     return settings
 
 
-def opened(settings: Settings, *, may_create: bool = False, alone: bool = False) -> closing[Store]:
+def opened(
+    settings: Settings, *, may_create: bool = False, alone: bool = False, must_lead: bool = True
+) -> closing[Store]:
     """The database, to be closed by `with`. Raises `StoreError`."""
-    url = settings.database_url
-    return closing(Store(url, processor=INLET, may_create=may_create, alone=alone))
+    store = Store(
+        settings.database_url,
+        processor=INLET,
+        may_create=may_create,
+        alone=alone,
+        must_lead=must_lead,
+    )
+    return closing(store)
 
 
 def journal_places(settings: Settings, database: Path | None, name: str = "claims") -> list[Path]:

@@ -20,6 +20,7 @@ VERBS = {  # the module of each verb, and the first sentence of its help
     "approve": ("decide", "Let held episodes be submitted."),
     "backup": ("maintenance", "Copy the SQLite database to a file, while the daemon runs."),
     "check": ("check", "Dry run: fetch the feeds and say what would happen to each item, and why."),
+    "daemons": ("daemons", "List the daemons on this database: role, version, clock, progress."),
     "demo": ("demo", "Show an episode go from published to processed: no key, no network."),
     "doctor": ("doctor", "Check config, database, clock, API key, podcast ids and feeds."),
     "episodes": ("inspect", "List the episodes, newest first."),

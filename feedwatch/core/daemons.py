@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import NamedTuple
 
+from feedwatch.core.health import HealthRecord, problems
+from feedwatch.core.health import spoken as spoken_length
+
 ALIVE_FOR = timedelta(seconds=30)  # since a daemon was last seen, by the database's clock
 FORGOTTEN_AFTER = timedelta(minutes=10)  # likewise
 
@@ -28,6 +31,35 @@ class Daemon(NamedTuple):
     def is_alive(self) -> bool:
         """Whether it was seen lately."""
         return self.unseen_for <= ALIVE_FOR
+
+
+class DaemonHealth(NamedTuple):
+    """A daemon, and how its loops are doing."""
+
+    daemon: Daemon
+    record: HealthRecord | None  # None: it is about to start, or has ended
+    last_progress_at: datetime | None  # of the loop whose progress is the oldest
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it makes no progress; empty while it does."""
+        if not self.daemon.is_alive:
+            return [f"not seen for {spoken_length(self.daemon.unseen_for)}"]
+        return ["starting"] if self.record is None else problems(self.record)
+
+
+class Peers(NamedTuple):
+    """The daemons alive at one moment, and what the leader's config is."""
+
+    alive: tuple[str, ...]  # their ids
+    leader: str | None
+    leaders_mark: str | None  # the mark of its config; None where it is not known
+
+
+def spoken(daemon: str | None) -> str:
+    """A daemon's id in words."""
+    host, _, rest = (daemon or "nobody").partition("/")
+    return f"process {rest.partition('/')[0]} on {host}"
 
 
 def checker_of(host: str, daemons: Collection[str]) -> str | None:

@@ -26,6 +26,8 @@ ROUND_TIMEOUT = timedelta(minutes=1)
 # What is due may wait long for its turn, behind ten thousand others. But if not one of them was
 # completed in all that time, the loop goes round and is stalled.
 STALLED_AFTER = timedelta(minutes=15)
+# Nobody submits then; that is no reason to restart a fleet, but none of it is ready.
+LEADERLESS_FOR = timedelta(minutes=1)
 # Passes of `run --once`. The longest of the gaps between the last ones may be a night.
 MOST_PASSES = 30
 STEP_AT_LEAST = timedelta(seconds=2)  # of the wall clock; slewing and a busy machine stay below
@@ -60,6 +62,7 @@ class HealthRecord(NamedTuple):
     up: timedelta  # since it started
     loops: tuple[LoopHealth, ...]
     stopping: bool = False
+    leaderless: timedelta = timedelta()  # for so long none of the database's daemons has led
 
     def since(self, *events: timedelta | None) -> timedelta:
         """How long ago the latest of `events` was; where there was none, the daemon's start."""
@@ -131,6 +134,8 @@ def unready(record: HealthRecord) -> list[str]:
         return ["stopping"]
     found = [f"{loop.name}: {loop.trouble}" for loop in record.loops if loop.trouble]
     found += [f"{loop.name}: starting" for loop in record.loops if loop.finished is None]
+    if record.leaderless > LEADERLESS_FOR:
+        found.append(f"no daemon leads for {spoken(record.leaderless)}: nothing is submitted")
     return found or problems(record)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from feedwatch.core.circuit_breaker import CircuitBreaker, next_read
+from feedwatch.core.daemons import DaemonHealth
 from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
@@ -237,6 +238,23 @@ def processor_json(one: ProcessorStatus) -> dict[str, Any]:
     }
 
 
+def daemon_json(one: DaemonHealth) -> dict[str, Any]:
+    """One of the daemons, for programs."""
+    daemon = one.daemon
+    return {
+        "id": daemon.id,
+        "host": daemon.host,
+        "role": "leader" if daemon.leads else "watcher",
+        "version": daemon.version,
+        "config_mark": daemon.config_mark,
+        "started_at": stamp(daemon.started_at),
+        "last_progress_at": stamp(one.last_progress_at),
+        "seen_seconds_ago": daemon.unseen_for.total_seconds(),
+        "clock_offset_seconds": daemon.clock_offset,
+        "problems": one.problems,
+    }
+
+
 def status_json(status: Status) -> dict[str, Any]:
     """The whole status, for programs."""
     breaker, unserved = status.breaker, status.unserved
@@ -248,6 +266,7 @@ def status_json(status: Status) -> dict[str, Any]:
             "problems": list(status.problems),
             "last_progress_at": stamp(status.last_progress_at),
         },
+        "daemons": [daemon_json(one) for one in status.daemons],
         "last_pass": _pass_json(status.passes),
         "paused": breaker.paused,
         "submissions": {

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from feedwatch.core.alert import Trouble, Undelivered
 from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
+from feedwatch.core.daemons import DaemonHealth
 from feedwatch.core.episode import Episode, EpisodeCounts
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import Pass, Use
@@ -21,11 +22,12 @@ class Finding(NamedTuple):
     check: str
     found: str
     mend: str | None = None
+    may_stay: bool = False  # a risk that an operator may take: a warning
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to mend."""
-        return self.mend is None
+        """Whether there is nothing that must be mended."""
+        return self.mend is None or self.may_stay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class Status:
     use: Use  # of the database by a daemon
     problems: Sequence[str]  # why the daemon makes no progress; empty while it does
     last_progress_at: datetime | None  # of the loop whose progress is the oldest
+    daemons: Sequence[DaemonHealth]  # those that were seen lately: with SQLite but one
     passes: Sequence[Pass]  # of `run --once`, the newest first; empty where a daemon is run
     processors: Sequence[ProcessorStatus]  # that the feeds' pipelines need
     counts: Mapping[str, EpisodeCounts]  # by the name of the feed

@@ -3,10 +3,13 @@
 In memory they are times of the monotonic clock, which nobody sets; in the database, times of day.
 """
 
+import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from feedwatch.core.daemons import Peers, spoken
 from feedwatch.core.health import (
     LOOPS,
     START,
@@ -17,9 +20,12 @@ from feedwatch.core.health import (
     LoopHealth,
     waiting,
 )
-from feedwatch.store.store import Store
+from feedwatch.watcher.context import Context
+
+log = logging.getLogger(__name__)
 
 WRITE_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
+DIFFERS_FOR = 120.0  # seconds that configs may differ before it is said: a rollout takes its time
 
 
 class Heartbeat:
@@ -33,6 +39,7 @@ class Heartbeat:
         self._worked: dict[str, float] = {}
         self._trouble: dict[str, str | None] = {}
         self.snapshot: HealthSnapshot | None = None
+        self.leaderless = timedelta()  # since a daemon led, for all that we know
         self.stopping = False
 
     def begin(self) -> None:
@@ -69,6 +76,7 @@ class Heartbeat:
                 for name in LOOPS
             ),
             stopping=self.stopping,
+            leaderless=self.leaderless,
         )
 
     def times(self, now: datetime) -> dict[str, datetime]:
@@ -87,14 +95,18 @@ class Heartbeat:
 
 
 class HeartbeatLoop:
-    """The loop `vitals`: takes the health snapshot and writes the heartbeats of all loops."""
+    """The loop `vitals`: takes the health snapshot and writes the heartbeats of all loops.
 
-    def __init__(self, heartbeat: Heartbeat, store: Store, now: Callable[[], datetime]) -> None:
+    So it also learns which other daemons there are, and who leads.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, context: Context) -> None:
         self._heartbeat = heartbeat
-        self._store = store
-        self._now = now
+        self._context = context
         self._written: set[str] = set()
         self._next = 0.0
+        self._led_at = time.monotonic()  # when there was a leader
+        self._differs_since: float | None = None  # our config from the leader's
 
     def write_soon(self) -> None:
         """Write at the next tick: by a clock that was set, what is written looks old."""
@@ -105,12 +117,35 @@ class HeartbeatLoop:
 
         Every few seconds, and at once when a loop has made its first progress.
         """
-        now = self._now()
+        context, now = self._context, self._context.clock()
         times = self._heartbeat.times(now)
         if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:
             return True
-        self._heartbeat.snapshot = self._store.statistics.snapshot(now)
-        self._store.heartbeats.write(times | {VITALS: now}, now)
+        snapshot = context.store.statistics.snapshot(now)
+        if context.term() is None:
+            snapshot = snapshot._replace(job_due_at=None)  # the leader polls
+        self._heartbeat.snapshot = snapshot
+        peers = context.store.heartbeats.write(times | {VITALS: now}, now, context.config_mark)
+        context.peers = peers.alive
+        self._heartbeat.leaderless = self._note_leader(peers)
         self._written = {*times, VITALS}
         self._next = time.monotonic() + WRITE_EVERY
         return True
+
+    def _note_leader(self, peers: Peers) -> timedelta:
+        """How long there has been no leader. Says once that its config is not ours."""
+        now = time.monotonic()
+        if peers.leader is not None:
+            self._led_at = now
+        if peers.leaders_mark in (None, self._context.config_mark):
+            self._differs_since = None
+        elif self._differs_since is None:
+            self._differs_since = now
+        elif now - self._differs_since >= DIFFERS_FOR:
+            self._differs_since = math.inf  # it is said
+            log.error(
+                "two daemons, two configs: %s leads by another one than ours. Feeds that only one "
+                "of them has are checked by that one alone, and submitted as the leader has them",
+                spoken(peers.leader),
+            )
+        return timedelta(seconds=now - self._led_at)

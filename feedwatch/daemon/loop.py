@@ -4,6 +4,8 @@
                                                        submissions.tick  queued → jobs
                                                        polls.tick        jobs   → processed URLs
                                                        vitals.tick       progress → heartbeats
+          → elected: ledger and journal are compared; only while it leads does a daemon submit, poll
+            and alert. With SQLite it leads from the start
           → SIGHUP: the config is reloaded, in a thread of its own
           → SIGTERM or SIGINT: nothing new begins, requests in flight are finished → end
 
@@ -19,7 +21,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from types import FrameType
-from typing import Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -42,6 +43,7 @@ from feedwatch.daemon.systemd import Manager
 from feedwatch.daemon.wall_clock import EveryInterval, FollowedClock, WallClock
 from feedwatch.net.client import Cancellation
 from feedwatch.store.errors import StoreError
+from feedwatch.store.lease import NOT_OURS
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
 from feedwatch.watcher.context import Context
@@ -60,13 +62,12 @@ ALERTS = "alerts"  # a loop only where the config has a channel; health does not
 WEBSUB = "websub"  # likewise, where there is a public side
 ANNOUNCE_SECONDS = 60.0  # for alerts at the end of `run_once`; the next run sends the rest
 OUTAGE_RETRY_AT_MOST = timedelta(minutes=5)  # between two attempts while the database fails
+VITALS_RETRY_AT_MOST = timedelta(seconds=5)  # of the loop that finds out when it works again
 
 
-class Loop(Protocol):
-    """A loop: what the daemon does again and again."""
-
-    def tick(self) -> bool:
-        """Do what is due; False if the round before is not done yet. Raises `StoreError`."""
+# What a loop does again and again: whatever is due. False if the round before is not done yet;
+# raises `StoreError`.
+Tick = Callable[[], bool]
 
 
 class Daemon:
@@ -104,36 +105,38 @@ class Daemon:
         self._reload_refused = False
         self._heartbeat = Heartbeat()
         self._manager = Manager()
-        self._clock = FollowedClock()
-        self._vitals = HeartbeatLoop(self._heartbeat, context.store, self._clock.now)
+        server = context.store.server
+        self._clock = FollowedClock(server.moment) if server is not None else FollowedClock()
+        self._vitals = HeartbeatLoop(self._heartbeat, context)
+        self._term: int | None = None  # of ours, the latest that has begun
+        self._outages: dict[str, StoreOutage] = {}
         context.worked, context.clock = self._heartbeat.worked, self._clock.now
         self._stuck_jobs = StuckJobs(context)
         self.interrupted = False  # by `stop`
-        self.deposed = False  # another process has the database's lease
 
     def run(self) -> None:
         """Run the loops until a signal says stop."""
         context, began = self._context, time.monotonic()
         self._begin()
         context.store.passes.clear()
-        loops: dict[str, Loop] = {
-            CHECKS: self._checks,
-            SUBMISSIONS: self._submissions,
-            POLLS: self._polls,
-            VITALS: self._vitals,
+        loops: dict[str, Tick] = {
+            CHECKS: self._checks.tick,
+            SUBMISSIONS: self._lead_and_submit,
+            POLLS: self._polls.tick,
+            VITALS: self._vitals.tick,
         }
         if self._alerts is not None:
-            loops[ALERTS] = self._alerts
+            loops[ALERTS] = self._alerts.tick
         if self._websub is not None:
-            loops[WEBSUB] = self._websub
+            loops[WEBSUB] = self._websub.tick
         scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(len(loops))},
             # However late a tick is, it runs once: none is dropped, and none is run twice.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        for name, loop in loops.items():
-            scheduler.add_job(self._with_heartbeat(name, loop), EveryInterval(TICK), id=name)
+        for name, tick in loops.items():
+            scheduler.add_job(self._with_heartbeat(name, tick), EveryInterval(TICK), id=name)
         self._heartbeat.begin()
         scheduler.start()
         log.info("ready after %.1f s", time.monotonic() - began)
@@ -158,9 +161,6 @@ class Daemon:
         reloading: Thread | None = None
         while not stopping.is_set():
             time.sleep(STOP_NOTICED_SECONDS)
-            if self._context.store.is_deposed():
-                self.deposed = True
-                self.stop()
             if wall_clock.step():
                 for job in scheduler.get_jobs():
                     job.modify(next_run_time=datetime.now(UTC))
@@ -216,6 +216,8 @@ class Daemon:
         until = time.monotonic() + timeout
         while not stopping.is_set():
             self._follow_clock()
+            if context.term() is None:
+                raise StoreError(NOT_OURS)
             self._submissions.tick()
             if timeout > 0:
                 self._polls.tick()
@@ -261,8 +263,10 @@ class Daemon:
 
     def _begin(self) -> None:
         """Put right what the process before has left behind: POSTs under way, a wrong clock."""
-        store, now = self._context.store, self._context.clock()
-        self._submissions.recover()
+        store, now, term = self._context.store, self._context.clock(), self._context.term()
+        if term is None:
+            return
+        self._begin_term(term)
         ahead = (store.upkeep.last_checked_at() or now) - now
         if ahead > timedelta():
             log.warning(
@@ -270,10 +274,32 @@ class Daemon:
             )
             store.upkeep.follow_clock(now, -ahead, inferred=True)
 
+    def _begin_term(self, term: int) -> None:
+        """Take up what the leader alone does, beginning with what others have left behind."""
+        self._submissions.save_answers()
+        self._context.elected()
+        is_elsewhere = self._context.store.begin_term()
+        self._submissions.recover(after_failover=is_elsewhere)
+        self._term = term
+
+    def _lead_and_submit(self) -> bool:
+        """The loop `submissions`; where we were elected, our term begins before it goes on."""
+        term = self._context.term()
+        if term is not None and term != self._term:
+            self._begin_term(term)
+        return self._submissions.tick()
+
     def _follow_clock(self) -> None:
-        """Go by the wall clock, and have the database follow it, where that was set."""
-        with self._context.steady:  # nobody writes a time that was read before the step
-            step = self._clock.follow(self._context.store.upkeep.follow_clock)
+        """Go by the wall clock, and have the database follow it, where that was set.
+
+        Several daemons go by the database's clock, which the leader alone has the rows follow.
+        """
+        context = self._context
+        with context.steady:  # nobody writes a time that was read before the step
+            leads = context.term() is not None
+            step = self._clock.follow(
+                context.store.upkeep.follow_clock if leads else lambda _now, _step: None
+            )
         if step:
             how = "ahead" if step > timedelta() else "back"
             log.warning("the clock was set %s by %s", how, spoken(abs(step)))
@@ -298,13 +324,15 @@ class Daemon:
         if self._alerts is not None:
             self._alerts.close()
             self._alerts.tick()
-        if not self.deposed:  # or it would be another's start that is taken away
-            self._context.store.heartbeats.end()
+        self._context.store.heartbeats.end()
 
-    def _with_heartbeat(self, name: str, loop: Loop) -> Callable[[], None]:
-        """The tick of a loop, with its heartbeat and the backoff of a database that fails."""
+    def _with_heartbeat(self, name: str, loop: Tick) -> Callable[[], None]:
+        """The tick of a loop, with its heartbeat and the backoff of a database that fails.
+
+        One loop finds out soon that it works again: then all of them go on.
+        """
         context, heartbeat = self._context, self._heartbeat
-        outage = StoreOutage(name)
+        outage = self._outages[name] = StoreOutage(name)
 
         def tick() -> None:
             if outage.backs_off():
@@ -312,13 +340,17 @@ class Daemon:
                 return
             try:
                 self._follow_clock()
-                is_done = loop.tick()
+                is_done = loop()
             except StoreError as error:
-                outage.failed(error, context.plan.policy.poll_interval)
+                most = VITALS_RETRY_AT_MOST if name == VITALS else OUTAGE_RETRY_AT_MOST
+                outage.failed(error, min(context.plan.policy.poll_interval, most), most)
                 heartbeat.failed(name, outage.error)
             else:
                 if is_done:
                     heartbeat.finished(name)
+                    if outage.error and name == VITALS:
+                        for one in self._outages.values():
+                            one.retry()
                     outage.end()
 
         return tick
@@ -337,14 +369,18 @@ class StoreOutage:
         """Whether it is too early for another attempt."""
         return time.monotonic() < self._retry_at
 
-    def failed(self, error: StoreError, first: timedelta) -> None:
-        """An attempt has failed; the wait for the next one grows from `first`."""
+    def failed(self, error: StoreError, first: timedelta, most: timedelta) -> None:
+        """An attempt has failed; the wait for the next one grows from `first` to `most`."""
         if self.error != str(error):
             log.error("%s stand still: %s", self._name, error)
         self.error = str(error)
         self._failures += 1
-        wait = backoff(self._failures, first=first, most=OUTAGE_RETRY_AT_MOST, key=self._name)
+        wait = backoff(self._failures, first=first, most=most, key=self._name)
         self._retry_at = time.monotonic() + wait.total_seconds()
+
+    def retry(self) -> None:
+        """Make the next attempt at once."""
+        self._retry_at = 0.0
 
     def end(self) -> None:
         """An attempt has succeeded."""

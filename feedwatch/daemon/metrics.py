@@ -105,12 +105,16 @@ class Metrics:
     def read_from(
         self,
         record: Callable[[], HealthRecord],
+        term: Callable[[], int | None],
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
         clock: Callable[[], datetime],
     ) -> None:
-        """From now on there are gauges, too: of the loops, the limits, and `Store.figures`."""
-        self._registry.register(_Gauges(record, policy_of, figures, clock))
+        """From now on there are gauges, too: of the loops, the limits, and `Store.figures`.
+
+        Figures of the whole database come only from the daemon that leads, so that sums are right.
+        """
+        self._registry.register(_Gauges(record, term, policy_of, figures, clock))
 
     def page(self) -> bytes:
         """All of them, as Prometheus reads them."""
@@ -171,11 +175,13 @@ class _Gauges:
     def __init__(
         self,
         record: Callable[[], HealthRecord],
+        term: Callable[[], int | None],
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
         clock: Callable[[], datetime],
     ) -> None:
         self._record = record
+        self._term = term
         self._policy_of = policy_of
         self._clock = clock
         self._count = figures
@@ -200,6 +206,10 @@ class _Gauges:
             ages.add_metric([loop.name], (loop.finished or record.up).total_seconds())
             waits.add_metric([loop.name], (loop.waiting or timedelta()).total_seconds())
         yield from (ages, waits)
+        term = self._term()
+        yield _gauge("leader", "1 if this daemon leads, and so submits.", int(term is not None))
+        if term is not None:
+            yield _gauge("leader_term", "How many elections there were; 0 with SQLite.", term)
         with self._lock:
             begun = time.monotonic()
             if begun >= self._fresh_until:
@@ -214,7 +224,7 @@ class _Gauges:
             figures = self._figures
         works = figures is not None and not any(loop.trouble for loop in record.loops)
         yield _gauge("database_up", "1 if the database could be read and written.", int(works))
-        if figures is not None:
+        if figures is not None and term is not None:
             yield from _of_episodes(figures, self._clock())
             yield from _of_processors(figures, self._policy_of)
             yield from _of_feeds(figures)

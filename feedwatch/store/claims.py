@@ -111,8 +111,7 @@ class ClaimStore:
         Raises `StoreError`, also where the lease is another process's.
         """
         with self._engine.begin() as db:
-            if self._lease is not None:
-                self._lease.require(db)
+            term = self._lease.require(db) if self._lease is not None else 0
             breaker = breakers.load(db, processor, lock=True)
             if breaker.paused or breaker.tripped_until is not None:
                 return ClaimResult()
@@ -142,7 +141,6 @@ class ClaimStore:
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue
-                term = self._lease.term if self._lease is not None else 0
                 claim = _claim_for(order, next_number(db), keys, now, term)
                 claimed = replace(order.claimed, claim=claim.number)
                 saved = move_episode(db, before, claimed, now)

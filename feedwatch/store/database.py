@@ -56,10 +56,11 @@ def connect(url: str) -> Engine:
             engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
     except (exc.ArgumentError, exc.NoSuchModuleError, ValueError) as error:
         raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {error}") from error
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # psycopg is missing, or the libpq that it is to find
         raise StoreError(
-            f"FEEDWATCH_DATABASE_URL needs the package {error.name!r}, which comes with "
-            "feedwatch[postgres]"
+            f"FEEDWATCH_DATABASE_URL is not usable: {' '.join(str(error).split())}; install it "
+            "where feedwatch is: pip install 'feedwatch[postgres]', or in the checkout "
+            "pip install --require-hashes -r requirements/postgres.txt"
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)

@@ -1,41 +1,34 @@
-"""The lease: one daemon for one PostgreSQL database, by the database's own clock.
+"""The lease: the one daemon of a PostgreSQL database that leads, by the database's own clock.
 
-For an SQLite file the lock of a file does this (`lock.py`). The lease has a term, which only grows.
-Each claim's transaction asks for the lease of its term: who was deposed can commit no claim.
+All daemons check feeds; the leader alone spends. For an SQLite file, which has but one daemon, the
+lock of a file does this (`lock.py`). The lease has a term, which only grows. Each claim's
+transaction asks for the lease of its term: who was deposed can commit no claim.
 """
 
 import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    DateTime,
-    Engine,
-    and_,
-    func,
-    inspect,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, inspect, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from feedwatch.core.daemons import spoken
+from feedwatch.store.boot import boot_seconds
 from feedwatch.store.database import place_of, reading
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import leaders
-from feedwatch.store.sql import insert_unless_there
+from feedwatch.store.sql import database_clock, insert_unless_there
 
 log = logging.getLogger(__name__)
 
 LEADER = "leader"  # the one role, and the key of its row
 TTL = timedelta(seconds=30)
+SURE_FOR = 5 / 6  # of it by our own clock, after which it counts as lost
 RENEWED_EVERY = 5.0  # seconds
-TRIED_EVERY = 0.25  # seconds, while another's lease is waited for
+TRIED_EVERY = 0.5  # seconds, while another one leads
 NOT_OURS = (
     "the lease of this database has run out, or another feedwatch has taken it over; nothing is "
     "submitted without it"
@@ -50,84 +43,140 @@ class _Row(NamedTuple):
     until: datetime
 
 
-def _clock() -> ColumnElement[datetime]:
-    """The database's clock, and not the beginning of the transaction."""
-    return func.clock_timestamp(type_=DateTime(timezone=True))
-
-
 class Lease:
-    """The right to be the one daemon of a database. A thread renews it until it is released."""
+    """The right to spend, for one daemon of a database.
+
+    Once it is taken or sought, a thread renews it, or tries to get it, until it is released.
+    """
 
     def __init__(self, engine: Engine, me: str) -> None:
-        """Take the lease for the daemon `me`. One that nobody renews any more is waited for.
-
-        Raises `StoreError` if another process renews it.
-        """
+        """The lease as the daemon `me` has it: not yet."""
         self._engine = engine
         self._me = me
         self._ended = Event()
-        self.is_lost = False  # another process has it
-        self.term = self._taken()
-        self._own = and_(leaders.c.holder == self._me, leaders.c.term == self.term)
-        self._renewing = Thread(target=self._renew_until_ended, name="lease", daemon=True)
-        self._renewing.start()
-
-    def require(self, db: Connection) -> None:
-        """Raise `StoreError` unless the lease is ours, and stays so until the transaction ends."""
-        ours = select(leaders.c.role).where(self._own, leaders.c.until > _clock())
-        if db.execute(ours.with_for_update(read=True)).first() is None:
-            raise StoreError(NOT_OURS)
-
-    def renew(self) -> None:
-        """Have the lease for its whole length from now on. Raises `StoreError`."""
-        renewal = update(leaders).where(self._own).values(until=_clock() + TTL)
-        with self._engine.begin() as db:
-            is_renewed = db.execute(renewal).rowcount == 1
-        if not is_renewed and not self._ended.is_set():
-            self.is_lost = True
-            log.critical("another feedwatch has taken over the database: this one ends")
-
-    def release(self) -> None:
-        """Give the lease back, so that the next process need not wait for its end."""
-        self._ended.set()
-        self._renewing.join()
-        resignation = update(leaders).where(self._own).values(holder=None, until=_clock())
-        with suppress(StoreError, SQLAlchemyError), self._engine.begin() as db:
-            db.execute(resignation)
-
-    def _taken(self) -> int:
-        """The term of the lease, once it is ours."""
-        is_free = or_(leaders.c.holder.is_(None), leaders.c.until < _clock())
-        election = (
-            update(leaders)
-            .where(is_free)
-            .values(holder=self._me, term=leaders.c.term + 1, until=_clock() + TTL)
-            .returning(leaders.c.term)
-        )
-        with self._engine.begin() as db:  # a restore of the data alone may lack the row
+        self._lock = Lock()  # around the next two
+        self._term: int | None = None
+        self._sure_until = 0.0  # by the clock that nobody sets
+        self._keeper: Thread | None = None
+        with engine.begin() as db:  # a restore of the data alone may lack the row
             nobodys = {"role": LEADER, "term": 0, "until": datetime(2000, 1, 1, tzinfo=UTC)}
             insert_unless_there(db, leaders, nobodys)
+
+    @property
+    def term(self) -> int | None:
+        """The term in which we lead; None while another one does, or may by now."""
+        with self._lock:
+            return self._term if boot_seconds() < self._sure_until else None
+
+    def require(self, db: Connection) -> int:
+        """The term of the lease, which stays ours until the transaction ends.
+
+        Raises `StoreError` where it is not ours.
+        """
+        term = self._term
+        ours = select(leaders.c.role).where(self._is_ours(term), leaders.c.until > database_clock())
+        if term is None or db.execute(ours.with_for_update(read=True)).first() is None:
+            raise StoreError(NOT_OURS)
+        return term
+
+    def take(self) -> None:
+        """Take the lease. One that nobody renews any more is waited for.
+
+        Raises `StoreError` if another process renews it.
+        """
         first: _Row | None = None
-        while True:
-            with self._engine.begin() as db:
-                term: int | None = db.scalars(election).one_or_none()
+        while not self._elect():
+            with reading(self._engine) as db:
                 row = _Row(*db.execute(select(*_FIELDS)).one())
-            if term is not None:
-                return term
             if first is None:
                 first = row
-                log.info("database: waiting until the lease of %s runs out", _spoken(row.holder))
+                log.info("database: waiting until the lease of %s runs out", spoken(row.holder))
             elif row != first:
                 raise StoreError(
-                    f"another feedwatch ({_spoken(row.holder)}) runs on the database "
+                    f"another feedwatch ({spoken(row.holder)}) runs on the database "
                     f"{place_of(self._engine)}; stop it first, or let it do the work"
                 )
             time.sleep(TRIED_EVERY)
+        self._keep()
 
-    def _renew_until_ended(self) -> None:
-        while not self.is_lost and not self._ended.wait(RENEWED_EVERY):
+    def seek(self) -> None:
+        """Take the lease if nobody has it, or else once it is free. Raises `StoreError`."""
+        self._elect()
+        self._keep()
+
+    def begin(self, server: datetime) -> bool:
+        """Note on which server our term began; whether the one before began on another one.
+
+        server: when it was started. Raises `StoreError`.
+        """
+        with self._engine.begin() as db:
+            self.require(db)
+            before = db.scalars(select(leaders.c.server)).one()
+            db.execute(update(leaders).values(server=server))
+        return before is not None and before != server
+
+    def _elect(self) -> bool:
+        """Take the lease if nobody has it; whether it is ours now."""
+        began = boot_seconds()
+        is_free = or_(leaders.c.holder.is_(None), leaders.c.until < database_clock())
+        election = (
+            update(leaders)
+            .where(leaders.c.role == LEADER, is_free)
+            .values(holder=self._me, term=leaders.c.term + 1, until=database_clock() + TTL)
+            .returning(leaders.c.term)
+        )
+        with self._engine.begin() as db:
+            term: int | None = db.scalars(election).one_or_none()
+        if term is not None:
+            self._note(term, began)
+        return term is not None
+
+    def renew(self) -> None:
+        """Have the lease for its whole length from now on. Raises `StoreError`."""
+        began, term = boot_seconds(), self._term
+        renewal = update(leaders).where(self._is_ours(term))
+        with self._engine.begin() as db:
+            is_ours = db.execute(renewal.values(until=database_clock() + TTL)).rowcount == 1
+        if is_ours:
+            self._note(term, began)
+        elif not self._ended.is_set():
+            self._note(None, began)
+            log.warning("another feedwatch has taken over: it leads, this one checks feeds")
+
+    def _keep(self) -> None:
+        """Renew the lease from now on, or try to get it."""
+        self._keeper = Thread(target=self._keep_until_ended, name="lease", daemon=True)
+        self._keeper.start()
+
+    def release(self) -> None:
+        """Give the lease back, so that the next one need not wait for its end."""
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        resignation = update(leaders).where(self._is_ours(self._term))
+        values = {"holder": None, "until": database_clock()}
+        if self._term is not None:
+            with suppress(StoreError, SQLAlchemyError), self._engine.begin() as db:
+                db.execute(resignation.values(values))
+        self._note(None, 0.0)
+
+    def _is_ours(self, term: int | None) -> ColumnElement[bool]:
+        of = leaders.c
+        return and_(of.role == LEADER, of.holder == self._me, of.term == term)
+
+    def _note(self, term: int | None, began: float) -> None:
+        """What a statement has found that was sent at `began`, by the clock that nobody sets."""
+        with self._lock:
+            self._term = term
+            self._sure_until = began + SURE_FOR * TTL.total_seconds()
+
+    def _keep_until_ended(self) -> None:
+        while not self._ended.wait(RENEWED_EVERY if self._term is not None else TRIED_EVERY):
             try:
-                self.renew()
+                if self._term is not None:
+                    self.renew()
+                elif self._elect():
+                    log.info("this daemon leads from now on, in term %d", self._term)
             except (StoreError, SQLAlchemyError):
                 continue  # the loops say so
             except Exception:
@@ -143,13 +192,8 @@ def has_leases(engine: Engine) -> bool:
         return inspect(db).has_table(leaders.name)
 
 
-def is_held(engine: Engine) -> bool:
-    """Whether a process has the lease; for half a minute after its sudden end, too."""
-    held = select(leaders.c.role).where(leaders.c.holder.is_not(None), leaders.c.until > _clock())
-    with reading(engine) as db:
-        return db.execute(held).first() is not None
-
-
-def _spoken(holder: str | None) -> str:
-    host, _, rest = (holder or "nobody").partition("/")
-    return f"process {rest.partition('/')[0]} on {host}"
+def holder_of(db: Connection) -> tuple[str | None, int]:
+    """Which daemon leads, None if none does; and its term."""
+    leads = leaders.c.until > func.clock_timestamp()
+    row = db.execute(select(leaders.c.holder, leaders.c.term, leads)).one_or_none()
+    return (row[0] if row[2] else None, row[1]) if row is not None else (None, 0)

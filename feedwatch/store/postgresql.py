@@ -7,7 +7,7 @@ as pgbouncer, gives each transaction another connection.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -16,10 +16,10 @@ from feedwatch.store.errors import StoreError
 DRIVER = "postgresql+psycopg"
 CONNECTING: Mapping[str, Any] = {
     "connect_timeout": 5,  # seconds, for each host of the URL
-    # A partition without a reset is noticed within 25 s, else after the kernel's 15 minutes.
-    "keepalives_idle": 10,
+    # A partition without a reset is noticed within 20 s, else after the kernel's 15 minutes.
+    "keepalives_idle": 5,
     "keepalives_interval": 5,
-    "keepalives_count": 3,
+    "keepalives_count": 2,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
 POOL_SIZE = 8  # connections that are kept: one for each loop, and some for the page
@@ -43,6 +43,8 @@ LOCKED = "another program keeps it locked; end that program"
 SHUT_DOWN = "it is tried again; see that the server runs"
 AGAIN = "it is tried again"
 ADVICE: Mapping[str, str] = {  # by SQLSTATE, or by its class, the first two characters
+    "01": "see that a standby of synchronous_standby_names is connected; what was written is on "
+    "this server alone, and nothing is submitted by it",
     "08": "see that the server runs and can be reached",
     "25006": "it is a standby or set to read only; with several hosts in FEEDWATCH_DATABASE_URL, "
     "add target_session_attrs=read-write",
@@ -74,6 +76,7 @@ def postgresql_engine(url: URL) -> Engine:
         connect_args={name: value for name, value in CONNECTING.items() if name not in url.query}
         | {"prepare_threshold": None},
     )
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "before_cursor_execute", _replace_nul, retval=True)
     return engine
@@ -97,6 +100,14 @@ def advice_for(error: DBAPIError) -> str | None:
     if connection is not None and (connection.needs_password or connection.used_password):
         return ACCESS
     return ADVICE["08"] if isinstance(error, OperationalError) else None
+
+
+def _connect(
+    _dialect: Dialect, _record: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    from feedwatch.store.synchronous import SynchronousConnection  # without psycopg no engine is
+
+    return SynchronousConnection.connect(*arguments, **options)
 
 
 def _begin(db: Connection) -> None:

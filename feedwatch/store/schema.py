@@ -344,7 +344,7 @@ passes = Table(
     Column("status", Integer),
 )
 
-# The lease of a PostgreSQL database, by its own clock. One row, which is there from the first.
+# The lease of a PostgreSQL database, by its clock. One row.
 leaders = Table(
     "leaders",
     metadata,
@@ -352,6 +352,7 @@ leaders = Table(
     Column("holder", String(64)),  # null: it was given back
     Column("term", BigInteger, nullable=False),  # counts elections
     Column("until", UtcDateTime, nullable=False),
+    Column("server", UtcDateTime),  # when that was started on which the term began
 )
 
 # Which daemon checks a feed just now, where there are several, by the database's clock.
@@ -363,8 +364,7 @@ feed_leases = Table(
     Column("until", UtcDateTime, nullable=False),
 )
 
-# Events to deliver, one row for each channel, deleted once the channel has taken it.
-# `body` is the event's JSON, which every channel delivers unchanged.
+# Events to deliver, a row for each channel until it has taken it; `body` is the event's JSON.
 outbox = Table(
     "outbox",
     metadata,

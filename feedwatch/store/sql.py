@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Label, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, DateTime, Label, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feedwatch.core.schedule import DAY
@@ -20,6 +20,11 @@ def is_due(
     return or_(column <= now, column > now + horizon)
 
 
+def database_clock() -> ColumnElement[datetime]:
+    """The clock of PostgreSQL itself, and not the beginning of the transaction."""
+    return func.clock_timestamp(type_=DateTime(timezone=True))
+
+
 def chunks(values: Collection[Any]) -> Iterator[list[Any]]:
     """Parts of `values` that fit into one IN (…)."""
     found = list(values)
@@ -31,6 +36,13 @@ def insert_unless_there(db: Connection, table: Table, values: Mapping[str, Any])
     """Insert a row, but where there is one with its key, which another process may just insert."""
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
     db.execute(insert(table).values(values).on_conflict_do_nothing())
+
+
+def upsert(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Insert a row, or give the one with its key these values."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    key = [column.name for column in table.primary_key.columns]
+    db.execute(insert(table).values(values).on_conflict_do_update(index_elements=key, set_=values))
 
 
 def lock_value(db: Connection, value: str) -> None:

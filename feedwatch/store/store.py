@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import UTC, datetime
 from secrets import token_hex
 
 from feedwatch.core.health import Use
@@ -17,12 +18,13 @@ from feedwatch.store.database import (
     sqlite_file,
     upgrade,
 )
+from feedwatch.store.database_server import DatabaseServer
 from feedwatch.store.documents import DocumentStore
 from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
-from feedwatch.store.lease import Lease, has_leases, is_held
+from feedwatch.store.lease import Lease, has_leases
 from feedwatch.store.listings import Listings
 from feedwatch.store.lock import DatabaseFile, FileLock, lock_path, use_of
 from feedwatch.store.outbox import Outbox
@@ -43,29 +45,38 @@ class Store:
     """
 
     def __init__(
-        self, url: str, *, processor: str, may_create: bool = False, alone: bool = False
+        self,
+        url: str,
+        *,
+        processor: str,
+        may_create: bool = False,
+        alone: bool = False,
+        must_lead: bool = True,
     ) -> None:
         """Open the database at `url`.
 
         With `may_create`, tables are made or migrated as needed, and `processor` gets its circuit
         breaker. Without, a database that does not exist reads as an empty one and is not made: to
         look must leave nothing behind. With `alone`, no other process may be open with `alone` at
-        the same time. Raises `StoreError`.
+        the same time; several daemons of one PostgreSQL database may, without `must_lead`: then one
+        of them leads. Raises `StoreError`.
         """
         self._engine = engine = connect(url)
         self.is_made = True
         self.place = place_of(engine)
-        self.daemon_id = f"{socket.gethostname()[:40]}/{os.getpid()}/{token_hex(4)}"
+        self.host = socket.gethostname()[:40]
+        self.daemon_id = f"{self.host}/{os.getpid()}/{token_hex(4)}"
         path = sqlite_file(engine)
         self.path = path.resolve() if path is not None else None
         self._lock: FileLock | None = None
         self._file: DatabaseFile | None = None
         self._lease: Lease | None = None
+        self.server: DatabaseServer | None = None  # of PostgreSQL, for a daemon
         try:
             if alone and self.path is not None:
                 self._lock = FileLock(lock_path(self.path))
             if may_create:
-                self._make_ready(processor, alone=alone)
+                self._make_ready(processor, alone=alone, must_lead=must_lead)
             elif exists(engine):
                 require_current(engine)
             else:
@@ -84,7 +95,7 @@ class Store:
         self.imports = Imports(engine, self.outbox)
         self.breakers = BreakerStore(engine)
         self.statistics = Statistics(engine)
-        self.heartbeats = HeartbeatStore(engine)
+        self.heartbeats = HeartbeatStore(engine, self.daemon_id, self.server)
         self.passes = PassStore(engine)
         self.upkeep = Upkeep(engine)
         self.listings = Listings(engine)
@@ -92,8 +103,8 @@ class Store:
         self.sessions = SessionStore(engine)
         self.subscriptions = SubscriptionStore(engine)
 
-    def _make_ready(self, processor: str, *, alone: bool) -> None:
-        """Make or migrate the tables, and their first rows, while nobody else is the daemon."""
+    def _make_ready(self, processor: str, *, alone: bool, must_lead: bool) -> None:
+        """Make or migrate the tables, and their first rows, and become a daemon if `alone`."""
         engine, path = self._engine, sqlite_file(self._engine)
         if path is not None and path.parent.is_dir() and not path.exists():
             path.touch(0o600)  # SQLite's other files follow it; feeds may be private
@@ -102,15 +113,20 @@ class Store:
             self._lock.note(self.path)
             guard_connections(engine, self._file.refuse_if_replaced)
         needs_lease = alone and engine.dialect.name == "postgresql"
-        if needs_lease and has_leases(engine):
-            # First: nobody's tables are migrated under their feet.
-            self._lease = Lease(engine, self.daemon_id)
+        if needs_lease and must_lead and has_leases(engine):
+            self._lease = Lease(engine, self.daemon_id)  # first: nobody is migrated under the feet
+            self._lease.take()
         upgrade(engine)
-        if needs_lease and self._lease is None:
-            self._lease = Lease(engine, self.daemon_id)
         with engine.begin() as db:
             ensure_breaker(db, processor)  # first: of two that do this, one waits here
             ensure_database_id(db)
+            self.server = DatabaseServer(db) if needs_lease else None
+        if needs_lease and self._lease is None:
+            self._lease = Lease(engine, self.daemon_id)
+            if must_lead:
+                self._lease.take()
+            else:
+                self._lease.seek()
 
     def close(self) -> None:
         """Release lease and lock, and close all connections."""
@@ -126,9 +142,19 @@ class Store:
         """Whether the database's file was deleted or replaced since it was opened `alone`."""
         return self._file is not None and self._file.is_replaced()
 
-    def is_deposed(self) -> bool:
-        """Whether another process has the lease since it was opened `alone`."""
-        return self._lease is not None and self._lease.is_lost
+    def term(self) -> int | None:
+        """The term in which this process leads; None while another one does, 0 with SQLite."""
+        return self._lease.term if self._lease is not None else 0
+
+    def begin_term(self) -> bool:
+        """Whether our term began on another server than the one before it: perhaps a failover."""
+        if self._lease is None or self.server is None:
+            return False
+        return self._lease.begin(self.server.started_at)
+
+    def now(self) -> datetime:
+        """The time of day: PostgreSQL's for a daemon, so that all of them have the same."""
+        return self.server.now() if self.server is not None else datetime.now(UTC)
 
     def use(self) -> Use:
         """Whether a daemon has the database open, as far as that can be told from here."""
@@ -136,4 +162,4 @@ class Store:
             return use_of(lock_path(self.path), self.path)
         if self._engine.dialect.name != "postgresql":
             return Use.UNKNOWN
-        return Use.OPEN if is_held(self._engine) else Use.NONE
+        return Use.OPEN if self.heartbeats.is_any_alive() else Use.NONE

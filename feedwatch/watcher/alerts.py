@@ -63,7 +63,7 @@ class Alerts:
         """Record the deliveries that have ended, look for troubles, and start what is due."""
         for entry, delivery in self._deliveries.finished():
             self._record(entry, delivery)
-        if self._context.stopping.is_set() or not self._channels:
+        if self._context.stopping.is_set() or not self._channels or self._context.term() is None:
             return True
         now, store = self._context.clock(), self._context.store
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:

@@ -114,6 +114,8 @@ class Context:
     journal: Journal = field(default_factory=lambda: Journal([]))
     # The term in which this daemon leads, and may spend; None while another one does.
     term: Callable[[], int | None] = lambda: 0
+    config_mark: str = ""  # daemons with the same config have the same one
+    elected: Callable[[], None] = lambda: None  # what a leader does first
     peers: Collection[str] = ()  # ids of the daemons alive, ours with them, where there are several
     pushed: Collection[str] = ()  # the feeds whose hubs have pushed, and are subscribed to
     checked: Callable[[Outcome, float], None] = lambda _, __: None  # a check, and its seconds

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from feedwatch.core.circuit_breaker import CircuitBreaker, as_one
+from feedwatch.core.daemons import DaemonHealth, spoken
 from feedwatch.core.episode import LIVE, Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.health import LOOPS, Pass, Use, problems_shown, record_of
@@ -37,13 +38,14 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
 
     journal: the places where it may be.
     """
-    breakers, heartbeats = store.breakers.of(plan.processors), store.heartbeats.read(now)
+    breakers, daemons = store.breakers.of(plan.processors), health_of_daemons(store, now)
     use, passes = store.use(), store.passes.last()
-    progress = [heartbeats[name] for name in LOOPS if name in heartbeats]
+    progress = [one.last_progress_at for one in daemons if one.daemon.is_alive]
     return Status(
         use=use,
-        problems=_problems(store, heartbeats, passes, use, now),
-        last_progress_at=min(progress, default=None),
+        problems=_problems(daemons, passes, use, now),
+        last_progress_at=min((at for at in progress if at is not None), default=None),
+        daemons=daemons,
         passes=passes,
         processors=[
             ProcessorStatus(
@@ -133,20 +135,35 @@ def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
     )
 
 
-def daemon_problems(store: Store, now: datetime) -> list[str]:
-    """Why the daemon, another process, makes no progress, as the database shows; or none."""
-    return _problems(store, store.heartbeats.read(now), store.passes.last(), store.use(), now)
+def health_of_daemons(store: Store, now: datetime) -> list[DaemonHealth]:
+    """How the daemons of the database are doing, as it shows."""
+    heartbeats, snapshot = store.heartbeats.read(now), store.statistics.snapshot(now)
+    found = []
+    for daemon in store.heartbeats.daemons():
+        own = heartbeats.get(daemon.id, {})
+        progress = [own[name] for name in LOOPS if name in own]
+        work = snapshot if daemon.leads else snapshot._replace(job_due_at=None)  # one leads, polls
+        found.append(DaemonHealth(daemon, record_of(own, work), min(progress, default=None)))
+    return found
+
+
+def daemon_problems(store: Store, now: datetime, host: str | None = None) -> list[str]:
+    """Why the daemon, another process, makes no progress, as the database shows; or none.
+
+    Of several daemons only those on the machine `host`, if any of them is.
+    """
+    daemons = health_of_daemons(store, now)
+    here = [one for one in daemons if one.daemon.host == host]
+    return _problems(here or daemons, store.passes.last(), store.use(), now)
 
 
 def _problems(
-    store: Store,
-    heartbeats: Mapping[str, datetime],
-    passes: Sequence[Pass],
-    use: Use,
-    now: datetime,
+    daemons: Sequence[DaemonHealth], passes: Sequence[Pass], use: Use, now: datetime
 ) -> list[str]:
-    record = record_of(heartbeats, store.statistics.snapshot(now))
-    return problems_shown(record, passes, now, use)
+    alive = [one for one in daemons if one.daemon.is_alive]
+    if len(alive) < 2:
+        return problems_shown(alive[0].record if alive else None, passes, now, use)
+    return [f"{spoken(one.daemon.id)}: {what}" for one in alive for what in one.problems]
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:

@@ -35,7 +35,7 @@ class Polls:
         for episode, poll in self._polls.finished():
             self._record(episode, poll)
             context.worked(POLLS)
-        if context.stopping.is_set():
+        if context.stopping.is_set() or context.term() is None:
             return True
         now, free, running = context.clock(), self._polls.free, self._polls.ids
         due = context.store.episodes.due(State.PROCESSING, now, free, but=running)

@@ -29,6 +29,7 @@ from feedwatch.watcher.tasks import task_of
 log = logging.getLogger(__name__)
 
 BATCH = 100  # episodes
+FAILOVER_SECONDS = 15.0  # other daemons notice one within five, and look at their journals then
 
 
 class Claimed(NamedTuple):
@@ -55,6 +56,8 @@ class Submissions:
         # When our POSTs left for each processor, by `Context.elapsed`.
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._stands_still = False  # since the database's file was replaced
+        self._compared_on: datetime | None = None  # the server, by when that was started
+        self._not_before = 0.0  # nothing is submitted, by `Context.elapsed`
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -63,6 +66,9 @@ class Submissions:
             self._alert_of_replacement(now)
             raise StoreError(REPLACED)
         self.save_answers()
+        self._notice_another_server()
+        if context.term() is None:
+            return True
         self._notice_another_database()  # also where nothing is queued, so that no claim would
         if store.episodes.due(State.SUBMITTING, now, 1):
             self._last = compare(context, self._last)  # the journal may have the answers
@@ -94,6 +100,8 @@ class Submissions:
         context, name = self._context, processor.name
         if context.stopping.is_set() or not self._may_submit(processor) or not self._has_room(name):
             return False
+        if context.elapsed() < self._not_before:
+            return False
         if not context.store.episodes.due(State.QUEUED, context.clock(), 1, steps=steps_of(name)):
             return False  # what a POST needs is fetched for one alone
         failure = processor.prepare()
@@ -109,13 +117,34 @@ class Submissions:
         context.worked(SUBMISSIONS)
         return True
 
-    def recover(self) -> None:
-        """At the start: compare ledger and journal, and give up the POSTs of the last process.
+    def recover(self, *, after_failover: bool = False) -> None:
+        """When we begin to lead: compare ledger and journal, and give up the POSTs of others.
 
-        No other process submits, so none of them is under way any more.
+        No other process submits: one whose POST is under way all the same records the answer, which
+        settles the doubt. `after_failover`: other daemons first get time to bring in what their
+        journals have and this server lacks.
         """
         self._last = compare(self._context)
         self._answers.presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
+        if after_failover:
+            log.warning(
+                "the database's server is another one, or was restarted: submissions wait for "
+                "%.0f s, in which other daemons bring in what their journals have",
+                FAILOVER_SECONDS,
+            )
+            self._not_before = self._context.elapsed() + FAILOVER_SECONDS
+
+    def _notice_another_server(self) -> None:
+        """Compare ledger and journal after a failover: the last commits may be lost."""
+        context = self._context
+        server = context.store.server
+        if server is None:
+            return
+        started_at = server.started_at
+        if self._compared_on not in (None, started_at):
+            log.warning("the database's server is another one, or was restarted: comparing it")
+            self._last = compare(context, self._last if context.term() is not None else None)
+        self._compared_on = started_at
 
     def _notice_another_database(self) -> None:
         """Compare ledger and journal, where another process has written or our claim is missing."""

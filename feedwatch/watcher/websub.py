@@ -51,18 +51,19 @@ class WebSub:
         self._next_round = 0.0  # by the monotonic clock
 
     def tick(self) -> bool:
-        """Take the steps that are due; between two rounds, none."""
+        """Take the steps that are due; between two rounds, none, nor where another daemon leads."""
         if time.monotonic() < self._next_round:
             return True
         self._next_round = time.monotonic() + ROUND_SECONDS
         store, now = self._context.store, self._context.clock()
         topics = overview.topics(store, self._context.plan.sources.values())
         known = store.subscriptions.all()
-        for feed_id, topic in topics.items():
+        leads = self._context.term() is not None
+        for feed_id, topic in topics.items() if leads else ():
             if not any(one.feed_id == feed_id and topic.is_of(one) for one in known):
                 known.append(store.subscriptions.add(_new(feed_id, topic, now)))
         asks: list[tuple[Subscription, Mode]] = []
-        for one in known:
+        for one in known if leads else ():
             topic_now = topics.get(one.feed_id)
             is_replaced = topic_now is not None and any(
                 other.feed_id == one.feed_id and topic_now.is_of(other) and other.holds(now)

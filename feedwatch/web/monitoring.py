@@ -1,7 +1,7 @@
 """The pages for monitoring: health, readiness, metrics. They take any host and need no login."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response
 
@@ -16,13 +16,15 @@ class Monitored:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.term: Callable[[], int | None] = lambda: None
         self._record: Callable[[], HealthRecord] | None = None
 
     def begin(self, daemon: Daemon, context: Context) -> None:
         """From now on there is a daemon, about to run on an open database."""
-        self._record = daemon.health
+        self._record, self.term = daemon.health, context.term
         self.metrics.read_from(
             daemon.health,
+            context.term,
             lambda name: context.plan.policy_of(name),
             lambda *args, **named: context.store.statistics.figures(
                 context.plan.processors, *args, **named
@@ -62,7 +64,11 @@ def monitoring(source: Monitored | Serving) -> Blueprint:
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        return verdict("ready", source.unready())
+        role = {}
+        if isinstance(source, Monitored):
+            term = source.term()
+            role = {"role": "leader" if term is not None else "watcher", "term": term}
+        return verdict("ready", source.unready(), role)
 
     @pages.get("/metrics")
     def metrics() -> Response:
@@ -71,8 +77,8 @@ def monitoring(source: Monitored | Serving) -> Blueprint:
     return pages
 
 
-def verdict(word: str, wrong: list[str]) -> Response:
-    """200 and `word`, or 503 and what is wrong."""
-    body = json.dumps({"status": word if not wrong else "unavailable", "problems": wrong})
+def verdict(word: str, wrong: list[str], facts: Mapping[str, object] = {}) -> Response:
+    """200 and `word`, or 503 and what is wrong; and further facts."""
+    body = json.dumps({"status": word if not wrong else "unavailable", "problems": wrong, **facts})
     status = 503 if wrong else 200
     return Response(f"{body}\n", status=status, content_type="application/json")

@@ -41,7 +41,7 @@ class Proxy:
         """`target`: the port of the server, on loopback."""
         self.target = target  # of new connections
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self.port = int(self._listener.getsockname()[1])
         self._links: dict[socket.socket, Link] = {}  # by both ends
         self._lock = threading.RLock()
@@ -134,7 +134,7 @@ class Proxy:
                 return
             link = Link(daemon, server, {daemon: bytearray(), server: bytearray()})
             for one in (daemon, server):
-                one.setblocking(False)
+                one.settimeout(0)
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._links[one] = link
                 self._selector.register(one, selectors.EVENT_READ)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.databases import SETTINGS, USER, Server, free_port
+from tests.databases import SETTINGS, Server
 from tests.support import wait_for
 
 # Here a server is killed and never the machine: what it wrote is still there without fsync.
@@ -19,7 +19,7 @@ OWN = {**SETTINGS, "synchronous_commit": "on", "wal_receiver_status_interval": "
 
 
 class Primary(Server):
-    """A server whose commits a standby may have to confirm."""
+    """A server that may be killed, and whose commits a standby may have to confirm."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, OWN)
@@ -50,16 +50,6 @@ class Primary(Server):
 class Standby(Primary):
     """A copy of a primary that follows it."""
 
-    def follow(self, primary: Server) -> None:
-        """Copy the primary and follow it from now on."""
-        (self.folder / "port").write_text(str(free_port()))
-        self._run(
-            *("pg_basebackup", "--no-sync", "--checkpoint=fast", "--wal-method=stream"),
-            *("--write-recovery-conf", f"--pgdata={self.folder / 'data'}"),
-            *(f"--host={primary.folder}", f"--port={primary.port}", f"--username={USER}"),
-        )
-        self.launch()
-
     def hold_back(self) -> None:
         """Receive nothing more: what the primary commits from now on is lost with it."""
         self.execute("ALTER SYSTEM SET primary_conninfo = ''")
@@ -88,7 +78,7 @@ def standby_of(server: Primary) -> Iterator[Standby]:
     """A standby that has all that the primary has by now."""
     standby = Standby(Path(tempfile.mkdtemp(prefix="feedwatch-standby-")))
     try:
-        standby.follow(server)
+        standby.start_as_standby(server, "standby")
         wait_for(lambda: _position(standby) >= _position(server), what="the standby's first copy")
         yield standby
     finally:

@@ -1,5 +1,7 @@
 """Several daemons on one database: who they are, and which of them checks which feed.
 
+Of the lease, on which server its term began.
+
 The heartbeats are each daemon's own. Those that are there are forgotten: the next daemon writes its
 own within seconds.
 """
@@ -34,6 +36,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["feed_id"], ["feeds.id"], name="fk_feed_leases_feed_id"),
         sa.PrimaryKeyConstraint("feed_id", name="pk_feed_leases"),
     )
+    op.add_column("leaders", sa.Column("server", sa.DateTime(timezone=True)))
     op.drop_table("heartbeats")
     op.create_table(
         "heartbeats",
@@ -48,6 +51,8 @@ def downgrade() -> None:
     """Take them out again."""
     op.drop_table("feed_leases")
     op.drop_table("daemons")
+    with op.batch_alter_table("leaders") as table:
+        table.drop_column("server")
     op.drop_table("heartbeats")
     op.create_table(
         "heartbeats",

@@ -1,0 +1,222 @@
+"""Several daemons on one PostgreSQL database: who they are, who leads, and what the others do."""
+
+import json
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
+from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
+from feedwatch.core.settings import Policy
+from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
+from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import lease as leases
+from feedwatch.store.store import Store
+from feedwatch.watcher.context import Context, Plan
+from feedwatch.watcher.overview import daemon_problems, health_of_daemons
+from tests.databases import Server
+from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def url(postgresql: Server, tmp_path: Path) -> Iterator[str]:
+    yield postgresql.url_of(tmp_path / "feedwatch.db")
+    postgresql.drop_all()
+
+
+@pytest.fixture
+def name(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
+
+
+def daemon_of(url: str) -> "closing[Store]":
+    return closing(Store(url, processor="inlet", may_create=True, alone=True, must_lead=False))
+
+
+def context_of(store: Store, mark: str = "a") -> Context:
+    plan = Plan(sources={}, policy=Policy())
+    return Context(
+        store=store, processors={}, plan=plan, clock=store.now, term=store.term, config_mark=mark
+    )
+
+
+# Pure
+
+
+def test_all_come_to_one_checker_of_a_host_and_few_hosts_move_where_one_leaves() -> None:
+    hosts = [f"h{number}.example" for number in range(3000)]
+    three = {host: checker_of(host, ["a", "b", "c"]) for host in hosts}
+    assert three == {host: checker_of(host, ("c", "b", "a")) for host in hosts}
+    assert all(900 < count < 1100 for count in Counter(three.values()).values())
+    two = {host: checker_of(host, ["a", "b"]) for host in hosts}
+    assert all(three[host] in (two[host], "c") for host in hosts)
+    assert checker_of("h", []) is None
+
+
+def test_a_fleet_without_a_leader_is_not_ready_and_not_ill() -> None:
+    loops = (LoopHealth(VITALS, finished=SECOND),)
+    record = HealthRecord(up=timedelta(hours=1), loops=loops, leaderless=timedelta(minutes=2))
+    assert unready(record) == ["no daemon leads for 2 min: nothing is submitted"]
+    assert unready(record._replace(leaderless=timedelta(seconds=50))) == []
+
+
+def test_a_daemon_that_is_not_seen_any_more_is_ill() -> None:
+    daemon = Daemon("a/1/x", "a", "1", "", NOW, timedelta(minutes=3), None, leads=False)
+    assert DaemonHealth(daemon, None, None).problems == ["not seen for 3 min"]
+    assert DaemonHealth(daemon._replace(unseen_for=SECOND), None, None).problems == ["starting"]
+
+
+# The lease
+
+
+def test_one_leads_and_another_takes_over_as_soon_as_it_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TRIED_EVERY", 0.05)
+    with daemon_of(url) as second_to_end:
+        with closing(Store(url, processor="inlet", may_create=True)) as verb:
+            assert verb.term() == 0  # it is no daemon, and claims nothing
+        with daemon_of(url) as watcher:
+            assert (second_to_end.term(), watcher.term()) == (1, None)
+        with daemon_of(url) as watcher:
+            second_to_end.close()
+            wait_for(lambda: watcher.term() == 2)
+
+
+def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TTL", SECOND / 5)
+    with daemon_of(url) as store:  # renewed every five seconds
+        assert store.term() == 1
+        wait_for(lambda: store.term() is None)
+
+
+def test_a_term_on_another_server_is_noticed(url: str, postgresql: Server, name: str) -> None:
+    with daemon_of(url) as store:
+        assert not store.begin_term()  # the first one of all
+        assert not store.begin_term()
+        postgresql.execute("update leaders set server = server - interval '1 day'", name)
+        assert store.begin_term()
+        assert not store.begin_term()
+
+
+# Heartbeats
+
+
+def beat(store: Store, context: Context, heartbeat: Heartbeat | None = None) -> HeartbeatLoop:
+    loop = HeartbeatLoop(heartbeat or Heartbeat(), context)
+    assert loop.tick()
+    return loop
+
+
+def test_each_daemon_knows_its_peers_until_they_are_not_seen_any_more(
+    url: str, postgresql: Server, name: str
+) -> None:
+    with daemon_of(url) as first, daemon_of(url) as second:
+        one, other = context_of(first), context_of(second, "b")
+        beat(first, one)
+        assert one.peers == (first.daemon_id,)
+        beat(second, other)
+        beat(first, one)
+        assert set(one.peers) == {first.daemon_id, second.daemon_id}
+        found = {one.id: one for one in first.heartbeats.daemons()}
+        assert [found[store.daemon_id].leads for store in (first, second)] == [True, False]
+        assert [found[store.daemon_id].config_mark for store in (first, second)] == ["a", "b"]
+        assert all(abs(one.clock_offset or 0) < 1 for one in found.values())
+        assert daemon_problems(first, first.now()) == []
+        old = f"update daemons set seen_at = now() - interval '%s' where id = '{second.daemon_id}'"
+        postgresql.execute(old % "31 seconds", name)
+        beat(first, one)
+        assert one.peers == (first.daemon_id,)
+        assert len(health_of_daemons(first, first.now())) == 2
+        postgresql.execute(old % "11 minutes", name)
+        beat(first, one)
+        assert [one.id for one in first.heartbeats.daemons()] == [first.daemon_id]
+        assert first.heartbeats.read(first.now()).keys() == {first.daemon_id}
+
+
+def test_an_orderly_end_takes_a_daemon_from_the_list(url: str) -> None:
+    with daemon_of(url) as first, daemon_of(url) as second:
+        beat(first, context_of(first))
+        beat(second, context_of(second))
+        second.heartbeats.end()
+        assert [one.id for one in first.heartbeats.daemons()] == [first.daemon_id]
+
+
+def test_heartbeats_are_read_by_the_readers_clock(url: str) -> None:
+    with daemon_of(url) as store:
+        store.heartbeats.write({START: store.now()}, store.now())
+        ahead = store.now() + timedelta(days=400)
+        (found,) = store.heartbeats.read(ahead).values()
+        assert abs(found[START] - ahead) < timedelta(minutes=1)
+
+
+def test_two_configs_are_told_once_and_not_at_once(
+    url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("ERROR")
+    with daemon_of(url) as first, daemon_of(url) as second:
+        beat(first, context_of(first))
+        watcher = context_of(second, "b")
+        loop = beat(second, watcher)
+        now = time.monotonic()
+        for later in (1.0, DIFFERS_FOR + 2.0, DIFFERS_FOR + 9.0):
+            monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+            loop.tick()
+        assert caplog.text.count("two daemons, two configs") == 1
+        watcher.config_mark = "a"
+        monkeypatch.setattr(time, "monotonic", lambda: now + 999.0)
+        loop.tick()
+        assert caplog.text.count("two daemons, two configs") == 1
+
+
+# The whole
+
+
+def test_a_second_daemon_watches_and_takes_over_from_one_that_ends(
+    feedwatch: Feedwatch,
+    workspace: Workspace,
+    sandbox: Sandbox,
+    feed_server: FeedServer,
+    url: str,
+) -> None:
+    workspace.set(DATABASE_URL=url, CHECK_INTERVAL="1s", FIRST_RUN="all", LISTEN="127.0.0.1:0")
+    first = feedwatch.start("run")
+    first.until(lambda: len(sandbox.submissions) == 1, "the first submission")
+
+    def act(second: Beside) -> None:
+        second.until(lambda: "ready after" in second.stderr, "its start")
+        lines = json.loads(feedwatch("daemons", "--json").stdout)
+        assert Counter(one["role"] for one in lines) == {"leader": 1, "watcher": 1}
+        assert len({one["config_mark"] for one in lines}) == 1
+        assert "2, led by process" in feedwatch("status").stdout
+        assert feedwatch("healthcheck").status == 0
+        first.stop(signal.SIGTERM)
+        second.until(lambda: "leads from now on" in second.stderr, "the election")
+        feed_server.publish(1, 2)
+        second.until(lambda: len(sandbox.submissions) == 2, "its submission")
+        assert re.search("process .* leader", feedwatch("daemons").stdout)
+
+    assert feedwatch.while_it_runs(["run"], act).status == 0
+
+
+def test_a_daemon_of_an_sqlite_file_leads(feedwatch: Feedwatch, feed_server: FeedServer) -> None:
+    def act(running: Beside) -> None:
+        running.until(lambda: "ready after" in running.stderr, "its start")
+        running.until(lambda: feedwatch("daemons", "--json").stdout != "[]\n", "its heartbeat")
+        (one,) = json.loads(feedwatch("daemons", "--json").stdout)
+        assert (one["role"], one["clock_offset_seconds"]) == ("leader", None)
+
+    assert feedwatch.while_it_runs(["run"], act).status == 0
+    assert "No daemon" not in feedwatch.here("daemons").stdout
