@@ -43,7 +43,7 @@ def tune() -> None:
     settings = str(feedwatch.store.postgresql.BEGIN)
     shorter = (
         settings.replace("'30s'", f"'{IDLE_SECONDS}s'")
-        .replace("'10s'", "'6s'")
+        .replace("'10s'", "'1s'")
         .replace("'60s'", "'5s'")
     )
     assert shorter != settings
