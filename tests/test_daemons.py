@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from feedwatch.config import mark
 from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.settings import Policy
 from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import database_server
 from feedwatch.store import lease as leases
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
@@ -24,6 +26,7 @@ from feedwatch.watcher.overview import daemon_problems, health_of_daemons
 from tests.databases import Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
 
+SCRYPT_COST = mark.SCRYPT_COST
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
@@ -111,6 +114,20 @@ def test_a_term_on_another_server_is_noticed(url: str, postgresql: Server, name:
         assert not store.begin_term()
 
 
+def test_a_slow_answer_is_no_clock_that_was_set(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with daemon_of(url) as store:
+        assert store.server is not None
+        before, boots = store.now(), iter((100.0, 110.0))
+        with store._engine.begin() as db, monkeypatch.context() as patch:
+            patch.setattr(database_server, "boot_seconds", lambda: next(boots))
+            store.server.ask(db)
+        assert abs(store.now() - before) < timedelta(seconds=30)
+        with store._engine.begin() as db, monkeypatch.context() as patch:
+            patch.setattr(database_server, "boot_seconds", lambda: 100.0)
+            store.server.ask(db)
+        assert abs(store.now() - before) > timedelta(seconds=30)
+
+
 # Heartbeats
 
 
@@ -190,7 +207,9 @@ def test_a_second_daemon_watches_and_takes_over_from_one_that_ends(
     sandbox: Sandbox,
     feed_server: FeedServer,
     url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(mark, "SCRYPT_COST", SCRYPT_COST)  # here as in the other process
     workspace.set(DATABASE_URL=url, CHECK_INTERVAL="1s", FIRST_RUN="all", LISTEN="127.0.0.1:0")
     first = feedwatch.start("run")
     first.until(lambda: len(sandbox.submissions) == 1, "the first submission")

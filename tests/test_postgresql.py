@@ -222,6 +222,24 @@ def test_three_that_start_at_once_on_an_empty_database_make_the_tables_once(
     postgresql.execute("DROP DATABASE fresh WITH (FORCE)")
 
 
+def test_who_waits_for_anothers_migration_says_so(
+    postgresql: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    postgresql.execute("DROP DATABASE IF EXISTS waited")
+    postgresql.execute("CREATE DATABASE waited")
+    engine = connect(postgresql.url("waited"))
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as db:
+            settings.await_migration(db)
+            start = thread.submit(Store, postgresql.url("waited"), processor="i", may_create=True)
+            wait_for(lambda: "waiting until another feedwatch has migrated" in caplog.text)
+            assert not start.done()
+        start.result().close()
+    engine.dispose()
+    postgresql.execute("DROP DATABASE waited WITH (FORCE)")
+
+
 # The lease
 
 

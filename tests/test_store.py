@@ -663,6 +663,17 @@ def test_keys_are_rewritten_in_the_normal_form_and_the_older_episode_keeps_a_sha
     store.close()
 
 
+def test_only_what_is_due_and_in_the_config_is_taken_to_be_checked(store: Store) -> None:
+    sources = [replace(SOURCE, name=name) for name in ("due", "later", "gone")]
+    store.feeds.sync(sources, {"due": NOW, "later": NOW + HOUR, "gone": NOW})
+    store.feeds.sync(sources[:2], dict.fromkeys(("due", "later"), NOW))
+    ids = [one.id for one in store.feeds.all()]
+    assert [one.name for one in store.feeds.take(ids, NOW, 2 * DAY)] == ["due"]
+    assert [one.name for one in store.feeds.take(ids, NOW - 3 * DAY, 2 * DAY)] == ["due", "later"]
+    store.feeds.give_back(ids)
+    assert store.feeds.take([], NOW, 2 * DAY) == []
+
+
 def test_a_feed_that_is_put_off_is_not_gone_any_more(store: Store) -> None:
     (feed,) = store.feeds.all()
     gone = replace(feed, failures=1, error="gone", error_kind=ErrorKind.GONE)

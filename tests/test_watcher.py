@@ -580,6 +580,21 @@ def test_a_fault_of_our_own_puts_a_feed_off_and_does_not_spin(
     assert feed.due_at > world.now
 
 
+def test_a_row_that_cannot_be_read_puts_its_own_feed_off_and_no_other(world: World) -> None:
+    names = ["f1", "f2", "f3"]
+    world.sources = [world.source(name, f"/{name}.xml") for name in names]
+    for number, name in enumerate(names):
+        world.feeds.publish(item(number), path=f"/{name}.xml")
+    world.restart()
+    with world.store._engine.begin() as db:
+        db.exec_driver_sql("update feeds set error_kind = 'of a newer version' where name = 'f2'")
+    world.check()
+    feeds = {one.name: one for one in world.store.feeds.all()}  # put off, it can be read
+    assert [feeds[name].failures for name in names] == [0, 1, 0]
+    assert "ValueError" in (feeds["f2"].error or "")
+    assert len(world.states()) == 2
+
+
 def test_a_failed_check_leaves_the_validators_and_the_next_one_asks_without_them(
     world: World,
 ) -> None:
@@ -774,15 +789,15 @@ def test_a_check_that_begins_while_it_is_looked_for_is_not_overlooked(world: Wor
 def test_a_check_that_would_begin_while_it_is_closing_is_nobodys_fault(world: World) -> None:
     world.feeds.publish(1)
     begun, closing = threading.Event(), threading.Thread(target=world.checks.close)
-    find = world.store.feeds.get
+    take = world.store.feeds.take
 
-    def found(number: int) -> Feed | None:
+    def taken(*which: Any) -> list[Feed]:
         begun.set()
         wait_for(lambda: world.checks._fetches._shutdown)
-        return find(number)
+        return take(*which)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store.feeds, "get", found)
+        patch.setattr(world.store.feeds, "take", taken)
         world.checks.tick()
         assert begun.wait(PATIENCE)
         closing.start()

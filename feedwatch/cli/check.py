@@ -34,8 +34,8 @@ from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
-from feedwatch.watcher.checks import Look, look
 from feedwatch.watcher.evaluate import decisions_for
+from feedwatch.watcher.look import Look, look
 from feedwatch.watcher.overview import OWN_DATABASE, configured_feeds, only_at_a_sandbox
 from feedwatch.watcher.pauses import pauses
 from feedwatch.watcher.restore import NextImport, next_import

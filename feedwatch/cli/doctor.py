@@ -43,7 +43,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import problem_of
 from feedwatch.store.lock import is_mount_point
 from feedwatch.store.replication import replication
-from feedwatch.watcher.checks import look
+from feedwatch.watcher.look import look
 from feedwatch.watcher.overview import OWN_DATABASE, only_at_a_sandbox, push, topics
 from feedwatch.watcher.restore import NextImport
 

@@ -24,7 +24,7 @@ from feedwatch.feeds.rewrite import rewritten
 from feedwatch.feeds.well_formed import well_formed
 from feedwatch.net.client import Cancellation
 from feedwatch.store.store import Store
-from feedwatch.watcher.checks import look
+from feedwatch.watcher.look import look
 from feedwatch.watcher.overview import configured_feeds, find_feed
 from feedwatch.watcher.placements import episodes_of
 

@@ -36,9 +36,9 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.callbacks import Callbacks
-from feedwatch.watcher.checks import look
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.decisions import Proposal, TargetOf
+from feedwatch.watcher.look import look
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.watcher.processed_files import ProcessedFiles
 from feedwatch.watcher.served_feeds import ServedFeeds

@@ -27,6 +27,7 @@ from feedwatch.core.identity import MOST_KEYS, Key, surplus
 from feedwatch.core.served import KeptDocument
 from feedwatch.store.database import reading
 from feedwatch.store.documents import keep
+from feedwatch.store.feed_leases import end_leases
 from feedwatch.store.feeds import add_url_change
 from feedwatch.store.following import Moved, decide_anew, follow, note_absences
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
@@ -87,8 +88,9 @@ Admitted = tuple[int, NewEpisode]  # a new episode, and the id that it has got
 class CheckStore:
     """What a check reads and writes. Each public method is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, daemon_id: str) -> None:
         self._engine = engine
+        self._daemon_id = daemon_id
 
     def known(self, feed_id: int, keys: Collection[Key]) -> dict[Key, KnownEpisode]:
         """Those of `keys` by which an episode of the feed is known, each with the episode."""
@@ -166,6 +168,7 @@ class CheckStore:
                         add_url_change(db, after.id, url_changes[after.id])
                     if after.id in kept:
                         keep(db, after.id, kept[after.id])
+            end_leases(db, [after.id for _, after in checked], self._daemon_id)
 
     def record(
         self,
@@ -209,6 +212,7 @@ class CheckStore:
             with self._engine.begin() as db:
                 if db.execute(_UPDATE_CHECKED, _parameters(feed, before or feed)).rowcount != 1:
                     return None
+                end_leases(db, [feed.id], self._daemon_id)
                 _learn(db, feed.id, learned, now)
                 for one in edited:
                     described = {

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,7 +12,6 @@ from sqlalchemy import (
     Engine,
     Select,
     bindparam,
-    func,
     insert,
     or_,
     select,
@@ -22,6 +22,7 @@ from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.schedule import DAY, lengthened
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.database import reading
+from feedwatch.store.feed_leases import end_leases, is_not_anothers, leasing
 from feedwatch.store.schema import departures, feeds
 from feedwatch.store.sql import chunks, columns_of, is_due
 
@@ -48,6 +49,14 @@ OF_ADDRESS = (
 # Built once: to build a statement of so many columns costs more than to execute it.
 _SELECT_FEEDS = select(*columns_of(feeds))
 _SELECT_FEED = _SELECT_FEEDS.where(feeds.c.id == bindparam("feed_id"))
+_DUE_FEEDS = _SELECT_FEEDS.where(
+    feeds.c.active,
+    or_(feeds.c.due_at <= bindparam("now"), feeds.c.due_at > bindparam("latest")),
+)
+_SELECT_DUE = _DUE_FEEDS.where(feeds.c.id.in_(bindparam("ids", expanding=True)))
+_LEASE_DUE = leasing(_DUE_FEEDS)
+
+LATE = timedelta(minutes=1)  # since it was due: the daemon that should have checked it has not
 
 
 class DueFeed(NamedTuple):
@@ -55,14 +64,22 @@ class DueFeed(NamedTuple):
 
     id: int
     name: str
-    url: str  # to fetch: where the feed has moved to for good, or else as in the config
+    url: str  # as in the config
+    moved_url: str | None
+    is_late: bool
+
+    @property
+    def host(self) -> str:
+        """The host, with its port, that the feed is fetched from."""
+        return urlsplit(self.moved_url or self.url).netloc
 
 
 class FeedStore:
     """Feeds, by name and id. Each public method is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, daemon_id: str) -> None:
         self._engine = engine
+        self._daemon_id = daemon_id
 
     def sync(self, configs: Collection[FeedConfig], due_at: Mapping[str, datetime]) -> None:
         """Take over the config's feeds; `due_at` has the next check of each, by name.
@@ -125,18 +142,40 @@ class FeedStore:
     ) -> list[DueFeed]:
         """Feeds to check, the longest due first, without those whose ids are in `but`.
 
-        What is due later than `horizon` from now is due at once: the clock was set back.
+        What is due later than `horizon` from now is due at once: the clock was set back. What
+        another daemon checks just now is left out.
         """
-        url = func.coalesce(feeds.c.moved_url, feeds.c.url).label("url")
+        is_late = (feeds.c.due_at <= now - LATE).label("is_late")
         query = (
-            select(feeds.c.id, feeds.c.name, url)
+            select(feeds.c.id, feeds.c.name, feeds.c.url, feeds.c.moved_url.label("to"), is_late)
             .where(is_due(feeds.c.due_at, now, horizon), feeds.c.active)
             .order_by(feeds.c.due_at)
             .limit(limit + len(but))
         )
         with reading(self._engine) as db:
-            rows = db.execute(query)
-            return [DueFeed(row.id, row.name, row.url) for row in rows if row.id not in but][:limit]
+            rows = db.execute(query.where(is_not_anothers(db, self._daemon_id)))
+            return [DueFeed(*row) for row in rows if row.id not in but][:limit]
+
+    def take(self, ids: Collection[int], now: datetime, horizon: timedelta) -> list[Feed]:
+        """Those of these feeds that are to be checked now, for this daemon alone.
+
+        Until its check is recorded or it is given back, or for five minutes, no other daemon gets
+        it. What is not due any more, or another daemon checks, is left out.
+        """
+        given = {"ids": list(ids), "now": now, "latest": now + horizon}
+        if self._engine.dialect.name == "postgresql":
+            with self._engine.begin() as db:
+                rows = db.execute(_LEASE_DUE, given | {"me": self._daemon_id}).mappings().all()
+        else:
+            with reading(self._engine) as db:
+                rows = db.execute(_SELECT_DUE, given).mappings().all()
+        return [_feed(**row) for row in rows]
+
+    def give_back(self, ids: Collection[int]) -> None:
+        """Let other daemons check these feeds, of which this one has recorded no check."""
+        if self._engine.dialect.name == "postgresql":
+            with self._engine.begin() as db:
+                end_leases(db, ids, self._daemon_id)
 
     def get(self, feed_id: int) -> Feed | None:
         """One feed, as it is now."""
@@ -153,6 +192,7 @@ class FeedStore:
         failed = {"error": reason, "error_kind": None, "failures": feeds.c.failures + 1}
         with self._engine.begin() as db:
             db.execute(update(feeds).where(feeds.c.id == feed_id).values(due_at=due_at, **failed))
+            end_leases(db, [feed_id], self._daemon_id)
 
     def make_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Make every feed of the config due, or only those with these names."""

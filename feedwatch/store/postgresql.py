@@ -4,6 +4,7 @@ No setting outlives a transaction, and no statement is prepared: a pooler in tra
 as pgbouncer, gives each transaction another connection.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from feedwatch.store.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 DRIVER = "postgresql+psycopg"
 CONNECTING: Mapping[str, Any] = {
@@ -85,7 +88,10 @@ def postgresql_engine(url: URL) -> Engine:
 def await_migration(db: Connection) -> None:
     """Wait until no other process migrates, and keep others waiting until this transaction ends."""
     db.execute(BEGIN_MIGRATION)
-    db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    key = {"key": MIGRATION_LOCK}
+    if not db.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), key):
+        log.info("database: waiting until another feedwatch has migrated it")
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), key)
 
 
 def advice_for(error: DBAPIError) -> str | None:

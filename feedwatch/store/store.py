@@ -88,8 +88,8 @@ class Store:
             self.close()
             raise
         self.outbox = Outbox(engine)
-        self.feeds = FeedStore(engine)
-        self.checks = CheckStore(engine)
+        self.feeds = FeedStore(engine, self.daemon_id)
+        self.checks = CheckStore(engine, self.daemon_id)
         self.episodes = EpisodeStore(engine, self.outbox)
         self.claims = ClaimStore(engine, self.outbox, self._lease)
         self.imports = Imports(engine, self.outbox)

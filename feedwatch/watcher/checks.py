@@ -1,47 +1,39 @@
 """The loop `checks`: fetch the feeds that are due, and record what is new in them.
 
-    tick → due feeds → wait for their host → fetch ── unchanged ─────────────→ recorded in batches
-                                               └── a document → evaluate ──→ recorded
+    tick → due feeds → wait for their host → taken → fetch ── unchanged ───────→ recorded in batches
+                                                       └── a document → evaluate ──→ recorded
 
 One thread takes one event after another: it alone starts requests and evaluations, decides, and
 writes. Requests and evaluations run in pools of threads, so that no server and no document keeps
 the others waiting.
+
+Where several daemons share a database, each leaves the hosts of the others to them, and no other
+daemon gets a feed from when it is taken until its check is recorded, or given up.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Thread
-from urllib.parse import urlsplit
 
 import httpx
 
 from feedwatch.core import feed_lifecycle, redirects
-from feedwatch.core.feed import (
-    Address,
-    Document,
-    Failed,
-    Fetched,
-    Gone,
-    NotModified,
-    ParsedFeed,
-    Same,
-)
+from feedwatch.core.feed import Document, Failed, Fetched, Same
 from feedwatch.core.schedule import horizon
 from feedwatch.core.served import KeptDocument
-from feedwatch.core.settings import FeedConfig
-from feedwatch.feeds.document_parser import DocumentParser, PackingParser
+from feedwatch.feeds.document_parser import PackingParser
 from feedwatch.feeds.fetch import fetch
-from feedwatch.feeds.pages import parse_pages, with_pages
+from feedwatch.feeds.pages import with_pages
 from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
-from feedwatch.store.feeds import DueFeed
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
+from feedwatch.watcher.due_feeds import due_feeds
 from feedwatch.watcher.evaluate import Evaluator, feed_after, record
 from feedwatch.watcher.evaluation import Evaluation
 from feedwatch.watcher.host_limiter import HostLimiter
@@ -52,7 +44,6 @@ log = logging.getLogger(__name__)
 MAX_CONCURRENT_FETCHES = 48  # a host that never answers takes two of them
 MAX_CONCURRENT_EVALUATIONS = 4  # two of them may wait for slow documents
 MAX_DOCUMENTS = 24  # in memory, to be evaluated
-MAX_QUEUED_CHECKS = 50_000  # each is but a name and a host until its turn has come
 MANY_QUEUED_CHECKS = 64  # with so many, the database is asked for others less often
 QUERY_INTERVAL = 10.0  # seconds between two of these queries
 
@@ -112,6 +103,8 @@ class Checks:
         self._hosts: HostLimiter[QueuedCheck] = HostLimiter()
         self._next_query = 0.0  # for due feeds, while many are queued; by the monotonic clock
         self._under_way: set[int] = set()  # ids of feeds, from queued to recorded
+        self._given_up: set[int] = set()  # taken perhaps, not recorded, and not given back yet
+        self._peers: frozenset[str] = frozenset()  # when the due feeds were last queued
         self._fetching = self._evaluating = 0
         self._fetches = ThreadPoolExecutor(MAX_CONCURRENT_FETCHES, "fetch")
         self._evaluations = ThreadPoolExecutor(MAX_CONCURRENT_EVALUATIONS, "evaluate")
@@ -144,7 +137,7 @@ class Checks:
         """Whether no check is under way and none is due."""
         # What is under way is due until it is recorded, and may begin while this looks: what is
         # due is read first.
-        return not self._due(due_by, 1, but=set()) and not self._under_way
+        return not due_feeds(self._context, due_by, 1) and not self._under_way
 
     def close(self) -> None:
         """End the checks that are under way, and record what they gave."""
@@ -182,7 +175,11 @@ class Checks:
                 if self._unchanged and (stopped or self._unchanged.is_due(len(self._under_way))):
                     self._under_way.difference_update(self._unchanged.write())
                     self._recovering = False
-                self._start_fetches()
+                if self._given_up:
+                    self._context.store.feeds.give_back(self._given_up)
+                    self._given_up.clear()
+                if self._events.empty():  # else more may start: one statement takes them all
+                    self._start_fetches()
             except StoreError as error:
                 self._store_error, self._recovering = error, True
                 self._give_up()
@@ -201,28 +198,34 @@ class Checks:
 
     def _give_up(self) -> None:
         """Start nothing more until the next tick. What was not written is still due."""
+        self._forget_queue()
+        self._end_unrecorded(*self._unchanged.clear())
+
+    def _forget_queue(self) -> None:
         self._under_way.difference_update(queued.feed for queued in self._hosts.clear())
-        self._under_way.difference_update(self._unchanged.clear())
+
+    def _end_unrecorded(self, *feeds: int) -> None:
+        """End the checks of these feeds, which are still due."""
+        self._under_way.difference_update(feeds)
+        self._given_up.update(feeds)
 
     def _queue_due(self, due_by: datetime | None) -> None:
         """Queue the feeds that are due behind those that wait for the same host."""
         now = time.monotonic()
         if self._context.stopping.is_set():
             return
+        if (peers := frozenset(self._context.peers)) != self._peers:
+            self._peers = peers
+            self._forget_queue()  # some of their hosts are another daemon's now
         if len(self._hosts) >= MANY_QUEUED_CHECKS and now < self._next_query:
             return
         self._next_query = now + QUERY_INTERVAL
-        for due in self._due(due_by, MAX_QUEUED_CHECKS, but=self._under_way):
-            queued = QueuedCheck(feed=due.id, name=due.name, host=urlsplit(due.url).netloc)
+        for due in due_feeds(self._context, due_by, but=self._under_way):
+            queued = QueuedCheck(feed=due.id, name=due.name, host=due.host)
             self._under_way.add(queued.feed)
             self._hosts.add(queued.host, queued)
         if not self._under_way:
             self._recovering = False
-
-    def _due(self, due_by: datetime | None, limit: int, *, but: set[int]) -> list[DueFeed]:
-        now = due_by or self._context.clock()
-        longest = horizon(self._context.plan.longest_interval)
-        return self._context.store.feeds.due(now, longest, limit, but=but)
 
     def _has_room(self) -> bool:
         """Whether another feed may be fetched."""
@@ -230,25 +233,51 @@ class Checks:
         return room and not self._closing and not self._context.stopping.is_set()
 
     def _start_fetches(self) -> None:
-        while self._has_room() and (queued := self._hosts.take(time.monotonic())) is not None:
-            started = False
-            try:
-                with self._isolated(queued.feed, queued.name):
-                    started = self._start_fetch(queued)
-            finally:
-                if not started:
-                    self._hosts.done(queued.host, time.monotonic())
-                    self._under_way.discard(queued.feed)
+        """Start the checks of all feeds whose turn has come, and that are still to be checked."""
+        if not self._has_room():
+            return
+        turn = self._hosts.take(time.monotonic(), MAX_CONCURRENT_FETCHES - self._fetching)
+        left = {queued.feed: queued.host for queued in turn}
+        try:
+            for check in self._taken(turn) if turn else ():
+                with self._isolated(check.feed.id, check.feed.name):
+                    if self._start_fetch(check):
+                        del left[check.feed.id]
+        finally:
+            for host in left.values():
+                self._hosts.done(host, time.monotonic())
+            self._end_unrecorded(*left)
 
-    def _start_fetch(self, queued: QueuedCheck) -> bool:
-        """Start a check by what is known of the feed now; False if there is no such feed."""
-        with self._context.steady:
-            feed = self._context.store.feeds.get(queued.feed)
-            source = self._context.plan.sources.get(queued.name)
-        if feed is None or not feed.active or source is None:
-            return False
-        feed = feed_lifecycle.read_by(feed, source.rules.media_types, self._context.clock())
-        check = Check(feed=feed, source=source, host=queued.host, began=time.monotonic())
+    def _taken(self, turn: Sequence[QueuedCheck]) -> list[Check]:
+        """The checks of those feeds that no other daemon checks, by what is known of them now."""
+        try:
+            with self._context.steady:
+                now, plan = self._context.clock(), self._context.plan
+                ids, longest = [one.feed for one in turn], horizon(plan.longest_interval)
+                feeds = {one.id: one for one in self._context.store.feeds.take(ids, now, longest)}
+        except StoreError:
+            raise
+        except Exception:  # a row that cannot be read must not keep the others waiting
+            if len(turn) > 1:
+                return [check for one in turn for check in self._taken([one])]
+            with self._isolated(turn[0].feed, turn[0].name):
+                raise
+            return []
+        return [
+            Check(
+                feed=feed_lifecycle.read_by(feed, source.rules.media_types, now),
+                source=source,
+                host=queued.host,
+                began=time.monotonic(),
+            )
+            for queued in turn
+            if (feed := feeds.get(queued.feed)) is not None
+            and (source := plan.sources.get(feed.name)) is not None
+            and source.url == feed.url
+        ]
+
+    def _start_fetch(self, check: Check) -> bool:
+        """Start the request of a check; False if no other one begins any more."""
         try:
             answer = self._fetches.submit(self._fetch, check)
         except RuntimeError:  # the pool's word for "shut down", which may come since `_has_room`
@@ -263,6 +292,7 @@ class Checks:
         """Have a document evaluated; add any other answer to the batch."""
         check, feed = event.check, event.check.feed
         if event.answer.cancelled():  # by `close`
+            self._end_unrecorded(feed.id)
             return
         with self._isolated(feed.id, feed.name):
             self._fetching -= 1
@@ -282,18 +312,19 @@ class Checks:
                 )
                 self._unchanged.add(feed, after)
             else:
-                self._under_way.discard(feed.id)
+                self._end_unrecorded(feed.id)
 
     def _take_evaluation(self, event: EvaluationEnded) -> None:
         """Record what a document means; add it to the batch if that is nothing new."""
         check, document, feed = event.check, event.document, event.check.feed
         if event.evaluation.cancelled():  # by `close`
+            self._end_unrecorded(feed.id)
             return
         with self._isolated(feed.id, feed.name):
             self._evaluating -= 1
             evaluation = event.evaluation.result()
             if not self._context.count_check(check, evaluation.outcome):
-                self._under_way.discard(feed.id)
+                self._end_unrecorded(feed.id)
             elif evaluation.is_nothing_new and feed.expected_by is not None:
                 after = feed_after(self._context, check, document, evaluation)
                 self._unchanged.add(feed, after, evaluation.kept)
@@ -311,14 +342,14 @@ class Checks:
         try:
             yield
         except StoreError:
-            self._under_way.discard(feed_id)
+            self._end_unrecorded(feed_id)
             raise
         except Exception as error:
+            self._end_unrecorded(feed_id)
             log.exception("feed %s: a bug has ended the check", name, extra={"feed": name})
             reason = f"a bug in feedwatch: {type(error).__name__}"
             again = self._context.clock() + RETRY_AFTER_BUG
             self._context.store.feeds.put_off(feed_id, again, reason)
-            self._under_way.discard(feed_id)
 
     # In the threads of the pools
 
@@ -357,31 +388,3 @@ class Checks:
         if needed_again or document.body_hash != feed.body_hash:
             return document
         return Same(document=document)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """What one look at a feed gave: the document, if one came, and what it means."""
-
-    document: Document | None
-    outcome: ParsedFeed | NotModified | Gone | Failed
-
-
-def look(
-    client: httpx.Client,
-    parser: DocumentParser,
-    source: FeedConfig,
-    moved: Address | None = None,
-    *,
-    is_first: bool = False,
-) -> Look:
-    """Fetch and parse a whole feed, whatever is known of it; `moved` as for `fetch`.
-
-    `is_first`: as its first check would, with the further pages that the first run wants.
-    """
-    fetched = fetch(client, source, None, moved)
-    if isinstance(fetched, Document) and is_first:
-        fetched = with_pages(client, source, fetched, 0)
-    if not isinstance(fetched, Document):
-        return Look(document=None, outcome=fetched)
-    return Look(document=fetched, outcome=parse_pages(fetched, source.rules.media_types, parser))

@@ -297,17 +297,17 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         for before, moved_on in recorded:
             log_move(before, moved_on)
         return
-    log.warning(
-        "feed %s: another process has changed it meanwhile; it is checked again",
-        feed.name,
-        extra={"feed": feed.name},
-    )
     current = store.feeds.get(feed.id)
-    # With another URL, after a person's decision or in a restored copy it is due as that says; a
-    # check at once could else meet the other process again.
-    if current is not None and _read_of(current) == _read_of(feed):
-        reason = "another process recorded its episodes at the same time"
-        store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)
+    # Once another daemon has checked it, with another URL, after a person's decision or in a
+    # restored copy it is due as that says.
+    if current is None or _read_of(current) != _read_of(feed):
+        said = "feed %s: it was changed during its check, which counts for nothing"
+        log.info(said, feed.name, extra={"feed": feed.name})
+        store.feeds.give_back([feed.id])
+        return
+    reason = "another process recorded its episodes at the same time"
+    log.warning("feed %s: %s", feed.name, reason, extra={"feed": feed.name})
+    store.feeds.put_off(feed.id, now + RETRY_AFTER_BUG, reason)  # checks at once could spin
 
 
 def _read_of(feed: Feed) -> tuple[object, ...]:

@@ -33,20 +33,20 @@ class HostLimiter(Generic[Subject]):
         if self._running[host] < self._at_once:
             self._queue(host)
 
-    def take(self, now: float) -> Subject | None:
-        """The next subject whose host may be asked now; `done` must follow its request."""
-        if not self._next or self._next[0][0] > now:
-            return None
-        _, host = heapq.heappop(self._next)
-        waiting = self._waiting[host]
-        subject = waiting.popleft()
-        self._running[host] += 1
-        self._free_at[host] = now + self._spacing
-        if not waiting:
-            del self._waiting[host]
-        elif self._running[host] < self._at_once:
-            self._queue(host)
-        return subject
+    def take(self, now: float, most: int) -> list[Subject]:
+        """The next subjects whose hosts may be asked now; `done` must follow each request."""
+        taken: list[Subject] = []
+        while len(taken) < most and self._next and self._next[0][0] <= now:
+            _, host = heapq.heappop(self._next)
+            waiting = self._waiting[host]
+            taken.append(waiting.popleft())
+            self._running[host] += 1
+            self._free_at[host] = now + self._spacing
+            if not waiting:
+                del self._waiting[host]
+            elif self._running[host] < self._at_once:
+                self._queue(host)
+        return taken
 
     def done(self, host: str, now: float) -> None:
         """A request to the host has ended."""
