@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -14,18 +15,22 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from feedwatch.core.circuit_breaker import paused
+from feedwatch.core.episode import Episode
+from feedwatch.core.episode_lifecycle import claimed
 from feedwatch.core.health import Use
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import lease as leases
 from feedwatch.store import postgresql as settings
+from feedwatch.store.claims import Intent
 from feedwatch.store.database import connect, reading
 from feedwatch.store.episodes import move_episode
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from tests.databases import PASSWORD, USER, Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
-from tests.test_store import NOW, SOURCE, admit, claim, claim_result
+from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, claim, claim_result
 
 NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=1000)
 
@@ -130,6 +135,24 @@ def test_a_media_id_that_is_just_being_given_to_one_episode_is_given_to_no_other
             later = thread.submit(store.episodes.save, second, replace(second, media_id="m"), NOW)
             wait_for(lambda: postgresql.execute(waits))
         assert later.result() is None
+
+
+def test_a_pause_waits_for_a_claim_that_is_being_made_so_none_comes_after_it(
+    store: Store, postgresql: Server
+) -> None:
+    admit(store, 1)
+    waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as thread:
+
+        def pausing_meanwhile(episode: Episode) -> Intent:
+            pause = partial(paused, by="somebody", now=NOW)
+            later = thread.submit(store.breakers.change, "inlet", pause)
+            wait_for(lambda: postgresql.execute(waits) or later.done())
+            assert not later.done()
+            return Intent(claimed(episode, TARGET.id, NOW), TARGET)
+
+        assert store.claims.claim("inlet", NOW, POLICY, pausing_meanwhile).episode is not None
+    assert store.breakers.get("inlet").paused
 
 
 # Errors

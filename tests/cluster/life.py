@@ -18,6 +18,7 @@ import feedwatch.daemon.heartbeat
 import feedwatch.daemon.loop
 import feedwatch.store.lease
 import feedwatch.store.postgresql
+import feedwatch.watcher.submissions
 from feedwatch.store.lease import Lease
 from tests.crash.boundaries import WRITE, Boundaries, Crumb, Side, Trap
 
@@ -25,6 +26,7 @@ TTL = 2.0  # seconds, of a lease
 IDLE_SECONDS = 4  # in a transaction, in which a process that was stopped keeps its locks
 FIRST_BYTE_SECONDS = 1.5  # after a claim, in which its POST must leave
 POST_SECONDS = 6.0  # for all of a POST
+FAILOVER_SECONDS = 6.0  # in which other daemons bring in what a new primary lacks
 CELL = 200  # bytes of the file by which a trap is set
 
 
@@ -37,6 +39,7 @@ def tune() -> None:
     _set(feedwatch.daemon.heartbeat, "WRITE_EVERY", TTL / 3)
     _set(feedwatch.daemon.loop, "TICK", timedelta(seconds=0.1))
     _set(feedwatch.daemon.loop, "OUTAGE_RETRY_AT_MOST", timedelta(seconds=0.5))
+    _set(feedwatch.watcher.submissions, "FAILOVER_SECONDS", FAILOVER_SECONDS)
     _set(feedwatch.core.post_deadline, "FIRST_BYTE_SECONDS", FIRST_BYTE_SECONDS)
     _set(feedwatch.core.post_deadline, "POST_SECONDS", POST_SECONDS)
     _set(feedwatch.core.episode_lifecycle, "LEASE", timedelta(seconds=POST_SECONDS + 2))
