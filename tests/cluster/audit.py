@@ -20,7 +20,9 @@ create trigger audit_leader after update on leaders for each row
 create function audit_claim() returns trigger language plpgsql as $$
 begin
   insert into audit_claims (number, term, leader_term, holder)
-    select new.number, new.term, term, holder from leaders;
+    select new.number, new.term, leaders.term, holder from leaders, episodes
+    -- else the journal has it, from before a failover
+    where episodes.claim = new.number and episodes.state = 'submitting';
   return null;
 end $$;
 create constraint trigger audit_claim after insert on claims

@@ -351,6 +351,10 @@ class Fleet:
             if not self.alive(one):
                 self.start(one)
         self.until(self._is_at_rest, "it does not come to rest", 3 * SOON)
+        if held := self.in_state("held"):  # by a failover that has lost claims
+            feeds = sorted({self.published[guid] for guid in held})
+            self.decide(*(["approve", "--feed", feed, "--yes"] for feed in feeds))
+            self.until(self._is_at_rest, "it does not come to rest after an approval", 3 * SOON)
         if settle:
             self._settle(self.in_state("unknown"))
             self.until(lambda: not self.in_state("unknown"), "doubts stay")
@@ -359,7 +363,7 @@ class Fleet:
     def _is_at_rest(self) -> bool:
         rows = self.rows()
         return self.published.keys() <= rows.keys() and all(
-            row.state in ("ready", "unknown", "skipped") for row in rows.values()
+            row.state in ("ready", "unknown", "held") for row in rows.values()
         )
 
     def _settle(self, guids: set[str]) -> None:

@@ -11,15 +11,13 @@ from typing import Any, Self
 
 from tests.cluster import audit, rules
 from tests.cluster.fleet import Daemon, Fleet, takeover_limit
-from tests.cluster.life import TTL
+from tests.cluster.life import TTL, set_trap
 from tests.crash.boundaries import SIDES, Trap
 from tests.crash.launcher import Launcher
 from tests.crash.posts import posts
 from tests.databases import TEMPLATE, Server
 
 LEADERS = {  # steps of the leader alone, and after the word the highest `nth`
-    "elect/commit": 1,
-    "compare": 1,
     "claim": 2,
     "claim/statement": 3,
     "claim/commit": 2,
@@ -43,7 +41,7 @@ EVERYBODYS = {
     "record_unchanged/commit": 2,
     "beat/commit": 2,
 }
-KILL, STOP, END = "kill", "stop", "end"
+KILL, STOP, END, HEIR = "kill", "stop", "end", "heir"
 
 
 @dataclass(kw_only=True)
@@ -117,7 +115,7 @@ class World:
         with self._fleet as fleet:
             fleet.start()
             fleet.a_leader()
-            for _ in range(self._moments):
+            while self.figures.moments < self._moments:
                 self._moment()
                 rules.look(fleet)
             fleet.rest()
@@ -135,7 +133,10 @@ class World:
         victim = leader if random.random() < 0.75 else random.choice(fleet.daemons)
         if victim.life is None:
             fleet.start(victim)
-        kind = random.choices((KILL, STOP, END), (5, 3, 2))[0]
+        kind = random.choices((KILL, STOP, END, HEIR), (5, 3, 2, 1))[0]
+        if kind == HEIR:
+            self._kill_the_heir(leader)
+            return
         if kind == END:
             time.sleep(random.uniform(0, 0.6))
         else:
@@ -166,8 +167,6 @@ class World:
             time.sleep(random.uniform(0, 1))
             return
         names = LEADERS if leads and random.random() < 0.85 else EVERYBODYS
-        if leads and names is LEADERS:
-            names = {name: nth for name, nth in names.items() if not name.startswith("elect")}
         name, side = random.choice(list(names)), random.choice(SIDES)
         nth = random.randint(1, names[name])
         trap = Trap(name=name, side=side, nth=nth, signal=number)
@@ -175,6 +174,30 @@ class World:
             self.figures.named[f"{name}, {side}"] += 1
         else:
             self.figures.missed += 1
+
+    def _kill_the_heir(self, leader: Daemon) -> None:
+        """End the leader, and kill the next one as it begins to lead."""
+        fleet = self._fleet
+        heirs = [one for one in fleet.daemons if one is not leader and one.life is not None]
+        side = self._random.choice(SIDES)
+        for one in heirs:
+            set_trap(one.crumb, Trap(name="compare", side=side, nth=1))
+        fleet.terminate(leader)
+        until = time.monotonic() + takeover_limit()
+        while not (killed := [one for one in heirs if one.trapped() is not None]):
+            if time.monotonic() > until:
+                fleet.fail("nobody has begun to lead after a SIGTERM")
+            time.sleep(0.01)
+        for one in heirs:
+            set_trap(one.crumb, None)
+        for one in killed:
+            fleet.kill(one)
+        self.figures.moments += 2
+        self.figures.ends += 1
+        self.figures.kills += 1
+        self.figures.of_leaders += 2
+        self.figures.named[f"compare, {side}"] += 1
+        fleet.start(leader, *killed)
 
     def _stop(self, victim: Daemon) -> None:
         self.figures.stops += 1

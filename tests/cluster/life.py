@@ -16,6 +16,8 @@ import feedwatch.core.episode_lifecycle
 import feedwatch.core.post_deadline
 import feedwatch.daemon.heartbeat
 import feedwatch.daemon.loop
+import feedwatch.store.feed_leases
+import feedwatch.store.feeds
 import feedwatch.store.lease
 import feedwatch.store.postgresql
 import feedwatch.watcher.submissions
@@ -23,6 +25,7 @@ from feedwatch.store.lease import Lease
 from tests.crash.boundaries import WRITE, Boundaries, Crumb, Side, Trap
 
 TTL = 2.0  # seconds, of a lease
+FEED_SECONDS = 3.0  # of a feed's lease, and after which a feed is late
 IDLE_SECONDS = 4  # in a transaction, in which a process that was stopped keeps its locks
 FIRST_BYTE_SECONDS = 1.5  # after a claim, in which its POST must leave
 POST_SECONDS = 6.0  # for all of a POST
@@ -36,6 +39,10 @@ def tune() -> None:
     _set(feedwatch.store.lease, "RENEWED_EVERY", TTL / 6)
     _set(feedwatch.store.lease, "TRIED_EVERY", TTL / 8)
     _set(feedwatch.core.daemons, "ALIVE_FOR", timedelta(seconds=2 * TTL))
+    _set(feedwatch.store.feed_leases, "TTL", timedelta(seconds=FEED_SECONDS))
+    leasing = feedwatch.store.feed_leases.leasing(feedwatch.store.feeds._DUE_FEEDS)
+    _set(feedwatch.store.feeds, "_LEASE_DUE", leasing)
+    _set(feedwatch.store.feeds, "LATE", timedelta(seconds=FEED_SECONDS))
     _set(feedwatch.daemon.heartbeat, "WRITE_EVERY", TTL / 3)
     _set(feedwatch.daemon.loop, "TICK", timedelta(seconds=0.1))
     _set(feedwatch.daemon.loop, "OUTAGE_RETRY_AT_MOST", timedelta(seconds=0.5))
