@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,9 +99,12 @@ class Fleet:
         urls: Sequence[str] = (),
         daemons: int = 3,
         job_seconds: float = 0.3,
-        **keys: str | int,
+        keys: Mapping[str, str | int] | None = None,
     ) -> None:
-        """`urls` are those of the database, one for each daemon, if not all have the same one."""
+        """`urls` are those of the database, one for each daemon, if not all have the same one.
+
+        `keys` are further ones of the config, without their FEEDWATCH_.
+        """
         self.folder, self.random, self._launcher = folder, random, launcher
         self.server, self.database = server, database
         self._stack = ExitStack()
@@ -114,7 +117,7 @@ class Fleet:
         self.disturbances: list[Disturbance] = []
         self.retried: set[str] = set()  # guids that a person had submitted again
         self.daemons: list[Daemon] = []
-        self._keys, self._urls, self._number = keys, urls, daemons
+        self._keys, self._urls, self._number = keys or {}, urls, daemons
 
     def __enter__(self) -> Self:
         for one in (self.sandbox, self.receiver, *self._publishers):
@@ -152,8 +155,8 @@ class Fleet:
             FIRST_RUN="all",
             NOTIFY_WEBHOOK_URL=self.receiver.url,
             NOTIFY_WEBHOOK_SECRET=SECRET,
-            **self._keys,
         )
+        workspace.set(**self._keys)
         for feed in FEEDS:
             publisher = self._publisher_of(feed)
             workspace.add_feed(feed, publisher.url_of(f"/{feed}.xml"), f"podcast-{feed}")
@@ -215,6 +218,10 @@ class Fleet:
         if daemon.life is not None and self._launcher.ended(daemon.life, 0):
             self.fail(f"{daemon.name} ended by itself with {daemon.life.status}")
         return daemon.life is not None
+
+    def has_ended(self, daemon: Daemon, within: float) -> bool:
+        """Whether it dies within so many seconds."""
+        return daemon.life is not None and self._launcher.ended(daemon.life, within)
 
     def kill(self, daemon: Daemon) -> None:
         """SIGKILL, if it has not killed itself."""

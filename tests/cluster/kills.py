@@ -184,12 +184,13 @@ class World:
             set_trap(one.crumb, Trap(name="compare", side=side, nth=1))
         fleet.terminate(leader)
         until = time.monotonic() + takeover_limit()
-        while not (killed := [one for one in heirs if one.trapped() is not None]):
+        while not any(one.trapped() is not None for one in heirs):
             if time.monotonic() > until:
                 fleet.fail("nobody has begun to lead after a SIGTERM")
             time.sleep(0.01)
         for one in heirs:
             set_trap(one.crumb, None)
+        killed = [one for one in heirs if fleet.has_ended(one, 0.1)]
         for one in killed:
             fleet.kill(one)
         self.figures.moments += 2

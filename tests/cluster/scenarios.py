@@ -16,6 +16,7 @@ from tests.cluster.proxy import Proxy
 from tests.cluster.servers import Primary, Standby, primary, standby_of
 from tests.crash.boundaries import Side, Trap
 from tests.crash.launcher import Launcher
+from tests.crash.posts import posts
 from tests.databases import PASSWORD, TEMPLATE, USER
 
 NOTICED_WITHIN = 20.0  # seconds, of a line that is cut without a word
@@ -27,13 +28,11 @@ Where = tuple[str, Side]
 
 
 @contextmanager
-def _fleet(
-    folder: Path, launcher: Launcher, seed: int, name: str = "fleet", **keys: int
-) -> Iterator[Fleet]:
+def _fleet(folder: Path, launcher: Launcher, seed: int) -> Iterator[Fleet]:
     """Three daemons on a database of their own, all of which live."""
     with primary() as server:
-        _create(server, name)
-        with Fleet(folder, launcher, server, name, Random(seed), **keys) as fleet:
+        _create(server, "fleet")
+        with Fleet(folder, launcher, server, "fleet", Random(seed)) as fleet:
             fleet.start()
             fleet.a_leader()
             yield fleet
@@ -332,8 +331,10 @@ def limits(folder: Path, launcher: Launcher, seed: int) -> None:
     keys = {"MAX_SUBMISSIONS_PER_DAY": most, "MAX_CONCURRENT_JOBS": at_once}
     with primary() as server:
         _create(server, "limits")
-        fleet = Fleet(folder, launcher, server, "limits", Random(seed), job_seconds=seconds, **keys)
-        with fleet:
+        random = Random(seed)
+        with Fleet(
+            folder, launcher, server, "limits", random, job_seconds=seconds, keys=keys
+        ) as fleet:
             fleet.start()
             fleet.publish(14)
             for _ in range(4):
@@ -341,11 +342,19 @@ def limits(folder: Path, launcher: Launcher, seed: int) -> None:
                 time.sleep(fleet.random.uniform(0.3, 1.2))
                 fleet.kill(leader)
                 fleet.start(leader)
-            fleet.until(lambda: len(_claims(fleet)) >= most, "the limit is not reached", 60)
+            sent = "select count(*) from claims where sent"
+            fleet.until(
+                lambda: fleet.server.execute(sent, fleet.database)[0][0] >= most,
+                "the limit is not reached",
+            )
             time.sleep(2 * TTL)  # what should not come may take so long
             rules.look(fleet)
-            if len(_claims(fleet)) > most or len(fleet.sandbox.submissions) > most:
-                fleet.fail(f"{len(_claims(fleet))} claims in a day, and {most} are allowed")
+            claimed, received = (
+                fleet.server.execute(sent, fleet.database)[0][0],
+                posts(fleet.sandbox),
+            )
+            if claimed > most or len(list(received)) > most:
+                fleet.fail(f"{claimed} claims in a day, and {most} are allowed")
             doubts = len(fleet.in_state("unknown"))  # whose jobs are not known to be there
             if (seen := rules.jobs_at_once(fleet, seconds)) > at_once + doubts:
                 fleet.fail(f"{seen} jobs at once, of which {doubts} in doubt")
