@@ -130,19 +130,19 @@ class PageSite:
         }
         site = Site(access=Access(**(access or granted)), clock=lambda: self.now)
 
-        def target_of(_: Episode) -> Target:
-            return Target("inlet", "https://api.example.org", "p")
+        def targets_of(_: Episode) -> list[Target]:
+            return [Target("inlet", "https://api.example.org", "p")]
 
         def adopt(number: int, media_id: str, now: datetime) -> Proposal:
             return decisions.adoption(self.store, self.plan, {}, number, media_id, now)
 
         def retry(number: int, now: datetime) -> Proposal:
-            return decisions.retrial(self.store, self.plan, {}, [number], None, now, target_of)
+            return decisions.retrial(self.store, self.plan, {}, [number], None, now, targets_of)
 
         site.parts = Parts(
             store=self.store,
             plan=lambda: self.plan,
-            target_of=target_of,
+            targets_of=targets_of,
             adopt=adopt,
             retry=retry,
             dry_run=lambda _, __: DryRun(error="nothing is fetched here"),

@@ -39,8 +39,8 @@ def token_of(one: World) -> str:
 
 def heard_by(one: World) -> tuple[Callbacks, FlaskClient]:
     side = PublicSide()
-    side.callbacks = Callbacks(URL, lambda: one.now)
-    side.callbacks.begin(one.store)
+    side.callbacks = Callbacks(URL)
+    side.callbacks.begin(one.store, lambda: one.now)
     return side.callbacks, public_application(side).test_client()
 
 

@@ -390,7 +390,9 @@ def test_pause_of_one_feed_lets_the_others_go_on(
     for said in (feedwatch.once("--timeout", 0), feedwatch.here("check", "show")):
         assert resting.search(said.stderr)
     assert not resting.search(feedwatch.here("check", "other").stderr)
-    assert "and still so: show" in feedwatch.here("resume").output
+    resumed = feedwatch.here("resume").output
+    assert "all feeds but show: new submissions are on" in resumed
+    assert "and still so: show" in resumed
     assert feedwatch.here("resume", "--feed", "show").status == 0
     assert "and still so" not in feedwatch.here("resume").output
     assert feedwatch.once().status == 0

@@ -35,6 +35,24 @@ def test_csv_has_a_row_for_each_ready_episode_and_is_the_default(
     assert two_feeds.here("export", "--format", "csv").stdout == ended.stdout
 
 
+def test_a_row_of_csv_is_about_one_job_also_while_the_episode_is_sent_again(
+    feedwatch: Feedwatch,
+) -> None:
+    def row() -> dict[str, str]:
+        (only,) = csv.DictReader(io.StringIO(feedwatch.here("export").stdout))
+        return only
+
+    feedwatch.once()
+    before = row()
+    assert before["media_id"]
+    assert before["finished_at"]
+    assert feedwatch.here("retry", "--again", 1, "--yes").status == 0
+    assert row() == before
+    feedwatch.once("--timeout", 0)
+    assert feedwatch.episode()["media_id"] not in (None, before["media_id"])
+    assert row() == before
+
+
 def test_json_has_each_ready_episode_as_episodes_json_gives_it(two_feeds: Feedwatch) -> None:
     ended = two_feeds.here("export", "--format", "json")
     ready = [one for one in two_feeds.json("episodes") if one["state"] == "ready"]

@@ -363,3 +363,18 @@ def test_the_log_goes_to_standard_error_as_one_object_a_line_where_json_is_asked
     assert ended.stdout == ""
     lines = [line for line in ended.stderr.splitlines() if line.startswith("{")]
     assert any('"level": "info"' in line and "ready" in line for line in lines)
+
+
+def test_the_summary_tells_what_this_pass_did_apart_from_all_that_there_is(
+    feedwatch: Feedwatch, feed_server: FeedServer
+) -> None:
+    feed_server.publish(1, 2)
+    first = feedwatch.once().stderr
+    assert (
+        "1 of 1 feed checked; this pass: 2 new, 2 submitted, 2 finished; in all: 2 ready" in first
+    )
+    feed_server.publish(1, 2, 3)
+    second = feedwatch.once("--timeout", 0).stderr
+    assert "this pass: 1 new, 1 submitted, 0 finished; in all: 1 processing, 2 ready" in second
+    third = feedwatch.once().stderr
+    assert "this pass: 0 new, 0 submitted, 1 finished; in all: 3 ready" in third

@@ -189,7 +189,9 @@ def test_ad_options_may_be_given_key_by_key_on_top_of_json(tmp_path: Path) -> No
         ('{"preRoll": {"adCount": 1, "minDuration": NaN}}', "expected a number"),
         ('{"preRoll": {"adCount": 1, "minDuration": 9, "maxDuration": 8}}', "at most maxDuration"),
         ('{"preRoll": {"adCount": 1, "time": 5}}', "no such field"),
-        ('{"preroll": {"adCount": 1}}', "no such field"),
+        ('{"preroll": {"adCount": 1}}', "no such field; did you mean preRoll?"),
+        ('{"preRoll": {"adCount": 1, "minduration": 1}}', "; did you mean minDuration?"),
+        ('{"midRolls": [{"adCount": 1, "time": 1, "timed": 1}]}', "; did you mean time?"),
         ('{"midRolls": [{"adCount": 1}]}', "midRolls.0.time: is required"),
         ('{"midRolls": {"adCount": 1, "time": 1}}', "midRolls"),
         (

@@ -15,12 +15,12 @@ from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds import parse
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
-from feedwatch.store.store import Store
 from feedwatch.watcher.context import Check, Context, Plan
 from feedwatch.watcher.evaluate import Evaluator, record
 from tests.feeds_corpus import Corpus
 from tests.support import audio, item, one_in, published
 from tests.support import rss as rss_of
+from tests.test_store import opened
 from tests.world import World, world
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -55,11 +55,11 @@ class Way:
         self.now = NOW
         self.full = full
         self.source = replace(SOURCE, rules=rules or Rules())
-        self.store = Store(f"sqlite:///{path}", processor="inlet", may_create=True)
+        self.store = opened(path)
         self.store.feeds.sync([self.source], {"show": NOW})
         self.parser = CountingParser()
         plan = Plan(sources={"show": self.source}, policy=Policy())
-        http = httpx.Client()
+        http = httpx.Client(verify=False)  # to read the world's certificates takes longer
         self.context = Context(
             store=self.store, processors={"inlet": Inlet(http)}, plan=plan, clock=lambda: self.now
         )

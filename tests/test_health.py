@@ -211,6 +211,11 @@ def passes(*ages: timedelta, status: int | None = 0) -> list[Pass]:
     return [Pass(NOW - ages[0], 1.0, status), *(Pass(NOW - age, 1.0, 0) for age in ages[1:])]
 
 
+def every(minutes: float, newest: float, count: int = 6) -> list[timedelta]:
+    """The ages of passes so many minutes apart, the newest of them as old as that."""
+    return [(newest + place * minutes) * MINUTE for place in range(count)]
+
+
 @pytest.mark.parametrize(
     ("last", "use", "wrong"),
     [
@@ -219,7 +224,14 @@ def passes(*ages: timedelta, status: int | None = 0) -> list[Pass]:
         (passes(37 * HOUR), Use.NONE, ["the last `run --once` began 37 h ago"]),
         (passes(14 * MINUTE, 29 * MINUTE, 44 * MINUTE), Use.NONE, []),
         (passes(22 * MINUTE, 37 * MINUTE), Use.NONE, []),
-        (passes(23 * MINUTE, 38 * MINUTE), Use.NONE, ["usually run every 15 min"]),
+        (passes(*every(15, 23)), Use.NONE, ["usually run every 15 min"]),
+        (passes(*every(15, 22)), Use.NONE, []),
+        (passes(*every(1, 7, 12)), Use.NONE, ["usually run every 60 s"]),
+        (passes(*every(15, 23), *every(15, 683)), Use.NONE, []),  # it rests at night
+        (passes(*every(0.04, 23)), Use.NONE, []),  # by hand, in a row
+        (passes(*(age * MINUTE for age in (180, 182, 187, 188, 240, 247))), Use.NONE, []),
+        (passes(37 * HOUR, 37 * HOUR + 2 * MINUTE), Use.NONE, ["`run --once` began 37 h ago"]),
+        (passes(8 * 24 * HOUR, 15 * 24 * HOUR), Use.NONE, []),  # once a week, perhaps
         (passes(MINUTE, 16 * MINUTE, status=3), Use.NONE, []),  # a feed fails: no ill health
         (passes(MINUTE, 16 * MINUTE, status=None), Use.OPEN, []),  # at work
         (passes(MINUTE, 16 * MINUTE, status=None), Use.UNKNOWN, []),
@@ -245,11 +257,11 @@ def test_run_once_leaves_when_it_ran_and_how_it_ended_and_counts_as_healthy(
     last = feedwatch.json("status")["last_pass"]
     assert last["status"] == 0
     assert 0 <= last["seconds"] < PATIENCE
-    assert last["interval_seconds"] > 0
+    assert last["interval_seconds"] is None, "two passes in a row are no timer"
     daemon = feedwatch.json("status")["daemon"]
     assert (daemon["running"], daemon["problems"]) == (False, [])
     shown = feedwatch.here("status").stdout
-    assert re.search(r"ended after \d+ s with status 0, every ", shown), shown
+    assert re.search(r"ended after \d+ s with status 0$", shown, re.MULTILINE), shown
     assert feedwatch.here("healthcheck").status == 0
     with closing(sqlite3.connect(workspace.database)) as database, database:
         database.execute("UPDATE passes SET began_at = datetime(began_at, '-2 days')")

@@ -40,6 +40,7 @@ from feedwatch.web.server import (
 from feedwatch.web.site import Access, Site
 from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, wait_for
 from tests.test_health import NOW
+from tests.test_store import opened
 
 DASHBOARD = Path(__file__).parent.parent / "contrib/grafana/feedwatch.json"
 
@@ -374,9 +375,8 @@ HEALTHY = HealthRecord(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    store = Store(f"sqlite:///{tmp_path / 'a.db'}", processor="inlet", may_create=True)
-    yield store
-    store.close()
+    with closing(opened(tmp_path / "a.db")) as store:
+        yield store
 
 
 def metrics_of(store: Store, term: int | None = 3) -> str:

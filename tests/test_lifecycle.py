@@ -76,6 +76,7 @@ PROGRESS: list[Progress] = [
     Broken(remote_status="AI_ERROR", reason="r"),
     Lost("404"),
     Unreachable("down"),
+    Unreachable("no file", done="READY"),
 ]
 
 
@@ -472,7 +473,7 @@ def test_a_cause_goes_with_the_state_that_it_explains() -> None:
             assert after.cause is before.cause
             continue
         if before.state is after.state:  # what the API last said of the job
-            assert after.cause in (None, Cause.ERROR, Cause.LOST)
+            assert after.cause in (None, Cause.ERROR, Cause.LOST, Cause.NO_FILE)
             assert after.cause is not Cause.LOST or after.remote_status == "lost"
             continue
         lost = polled_to_its_end and after.remote_status == "lost"

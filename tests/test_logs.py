@@ -15,7 +15,7 @@ import pytest
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.masking import know, masked
 from feedwatch.logs.formatters import BareLines, ForJournal, JsonLines, TextLines
-from feedwatch.watcher.context import log_move
+from feedwatch.watcher.context import log_move, named
 from tests.support import Feedwatch
 
 SECRET = 'a "quoted" secret'
@@ -136,6 +136,6 @@ def test_a_secret_in_a_processed_url_is_masked_in_the_line_of_ready(
     url = "https://cdn.example/a.mp3?signature=s3cr3t"
     done = replace(one, state=State.READY, processed_url=url, finished_at=NOW + timedelta(hours=3))
     with caplog.at_level("INFO"):
-        log_move(one, done)
+        log_move(one, done, named(done))
     (line,) = (TextLines().format(record) for record in caplog.records)
     assert line.endswith("processing → ready after 3 h: https://cdn.example/a.mp3?signature=***")

@@ -116,7 +116,8 @@ def test_what_cannot_work_is_refused_in_words(key: str, value: str, said: str) -
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ('{"contents": {}}', "enhance has no such field"),
+        ('{"contents": {}}', "enhance has no such field; did you mean content?"),
+        ('{"audio": {"speech": {"isolaton": {}}}}', "no such field; did you mean isolation?"),
         ('{"content": {"type": "Podcast"}}', "content.type"),
         ('{"content": {}}', "is required here"),
         ('{"audio": {"loudness": {"enable": "yes"}}}', "audio.loudness.enable"),

@@ -1,6 +1,7 @@
 """What `doctor` says of the Media APIs: each finding good and bad, at the sandbox."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from feedwatch.core.status import Finding
 from feedwatch.net.client import Cancellation
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store.store import Store
 from tests.receiver import Receiver
 
 
@@ -56,9 +58,11 @@ def test_all_is_well_at_the_sandbox_and_nothing_is_submitted(sandbox: Sandbox) -
 
 def test_a_wrong_secret_is_told_with_the_keys_to_mend(sandbox: Sandbox) -> None:
     findings = found(sandbox, MEDIAAPIS_SECRET="wr0ng-one")
-    assert list(findings) == ["token", "public address"]
-    token = findings["token"]
+    assert list(findings) == ["token", "list of jobs", "public address"]
+    token, jobs = findings["token"], findings["list of jobs"]
     assert not token.ok
+    assert "not asked for" in jobs.found
+    assert jobs.mend == "mend the token first"
     assert "401" in token.found
     assert "FEEDWATCH_MEDIAAPIS_AUTH_URL" in (token.mend or "")
     assert "wr0ng" not in f"{token}"
@@ -72,8 +76,8 @@ def test_a_media_host_that_refuses_is_told(sandbox: Sandbox) -> None:
 
 
 def test_a_key_without_its_secret_is_told(sandbox: Sandbox) -> None:
-    (token,) = found(sandbox, MEDIAAPIS_SECRET=None).values()
-    assert not token.ok
+    token, jobs = found(sandbox, MEDIAAPIS_SECRET=None).values()
+    assert (token.ok, jobs.ok) == (False, False)
     assert "FEEDWATCH_MEDIAAPIS_SECRET is missing" in token.found
 
 
@@ -86,15 +90,29 @@ def test_a_public_address_that_does_not_serve_files_is_told(sandbox: Sandbox, pl
     assert "FEEDWATCH_MEDIAAPIS_PUBLIC_URL" in (address.mend or "")
 
 
-def test_the_address_of_callbacks_is_tried_from_here(sandbox: Sandbox) -> None:
-    public = {"PUBLIC_LISTEN": "127.0.0.1:0", "MEDIAAPIS_PUBLIC_URL": None}
+def test_the_address_of_callbacks_is_tried_from_here(sandbox: Sandbox, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/feedwatch.db"
+    public = {
+        "PUBLIC_LISTEN": "127.0.0.1:0",
+        "MEDIAAPIS_PUBLIC_URL": None,
+        "DATABASE_URL": database,
+    }
+    nobody = "http://127.0.0.1:1"
     assert found(sandbox, PUBLIC_URL=sandbox.url, **public)["callbacks"].ok, "it answers 404"
-    for url in ("http://127.0.0.1:1", "post"):
-        with Receiver() as other:
+    before = found(sandbox, PUBLIC_URL=nobody, **public)["callbacks"]
+    assert before.ok, "nothing listens before there is a daemon"
+    assert "no `feedwatch run` is running" in before.found
+    for url in (nobody, "post"):
+        with (
+            Receiver() as other,
+            closing(Store(database, processor="inlet", may_create=True, alone=True)),
+        ):
             base = f"http://127.0.0.1:{other.port}" if url == "post" else url
             address = found(sandbox, PUBLIC_URL=base, **public)["callbacks"]
         assert not address.ok
         assert "FEEDWATCH_PUBLIC_URL" in (address.mend or "")
+    (tmp_path / "feedwatch.db").write_bytes(b"no database at all, but something else" * 40)
+    assert not found(sandbox, PUBLIC_URL=nobody, **public)["callbacks"].ok
 
 
 def test_doctor_looks_at_the_apis_that_a_pipeline_needs(sandbox: Sandbox, tmp_path: Path) -> None:

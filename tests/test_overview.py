@@ -90,7 +90,8 @@ def trouble(kind: str, feed: str, episodes: int | None = 1) -> dict[str, Any]:
 
 DOCUMENT = {
     "daemon": {"running": False, "problems": [], "last_progress_at": None},
-    "last_pass": {"began_at": "TIME", "seconds": 0, "status": 3, "interval_seconds": 0},
+    "daemons": [],
+    "last_pass": {"began_at": "TIME", "seconds": 0, "status": 3, "interval_seconds": None},
     "paused": True,
     "submissions": {
         "open": False,

@@ -20,10 +20,12 @@ from markupsafe import escape
 
 from feedwatch.core import masking
 from feedwatch.core.episode import State
+from feedwatch.core.pipeline import Step
 from feedwatch.core.status import Finding
 from feedwatch.daemon.metrics import Metrics
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import Plan
+from feedwatch.web import pages
 from feedwatch.web.app import application
 from feedwatch.web.auth import SCRYPT_COST as TRUE_COST  # the tests put another in its place
 from feedwatch.web.monitoring import Serving
@@ -375,6 +377,36 @@ def test_a_skip_is_one_click_and_can_be_undone(browser: FlaskClient, site: PageS
     assert "Submit 1 episode again?" in browser.get(f"/episodes/{number}/retry").text
 
 
+def test_what_is_in_doubt_at_a_helper_step_is_looked_for_at_its_api(
+    browser: FlaskClient, site: PageSite
+) -> None:
+    (number,) = site.add(("One", State.UNKNOWN))
+    assert "in its studio" in browser.get(f"/episodes/{number}").text
+    before = site.store.episodes.get(number)
+    assert before is not None
+    site.store.episodes.save(before, replace(before, step=Step.ENHANCE), site.now)
+    shown = browser.get(f"/episodes/{number}").text
+    assert "the step <strong>enhance</strong> at <strong>mediaapis</strong>" in shown
+    assert f"feedwatch skip --step {number}" in shown
+    assert "in its studio" not in shown
+
+
+def test_a_long_history_is_cut_to_its_latest_entries(
+    browser: FlaskClient, site: PageSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (number,) = site.add(("One", State.HELD))
+    monkeypatch.setattr(pages, "MOST_HISTORY", 3)
+    for state in (State.SKIPPED, State.QUEUED) * 3:
+        before = site.store.episodes.get(number)
+        assert before is not None
+        site.store.episodes.save(before, replace(before, state=state, reason=None), site.now)
+    shown = browser.get(f"/episodes/{number}").text
+    listed = shown.partition('<ol class="history">')[2]
+    assert listed.count("<li>") == 3
+    earlier = len(site.store.episodes.history(number)) - 3
+    assert f"{earlier} earlier ones: <code>feedwatch show {number}</code>" in shown
+
+
 def test_an_unknown_submission_is_adopted(browser: FlaskClient, site: PageSite) -> None:
     number = id_of(site, State.UNKNOWN)
     form = {"version": field(browser.get(f"/episodes/{number}"), "version"), "media_id": "a b"}
@@ -413,6 +445,8 @@ def test_a_pause_is_for_all_or_for_one_feed(browser: FlaskClient, site: PageSite
     browser.post("/resume")
     browser.post("/feeds/show/pause")
     assert site.feed().paused
+    location = browser.post("/resume", data={"back": "/"}).headers["Location"]
+    assert "not of what is paused on its own: 1 feed." in browser.get(location).text
     assert not site.store.breakers.get("inlet").paused
 
 

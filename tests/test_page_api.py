@@ -124,7 +124,16 @@ def test_a_decision_needs_the_version_that_was_seen(client: FlaskClient, site: P
     status, problem = post(client, f"/episodes/{number}/approve", headers=stale)
     assert (status, problem["version"]) == (412, version)
     assert site.state(number) is State.HELD
-    right = {"If-Match": f'"{version}"'}
+    for none in ("*", version, "", '"', f'"{version}" "77"'):  # none of them names what was seen
+        path = f"/episodes/{number}/skip"
+        assert post(client, path, headers={"If-Match": none})[0] == 428, none
+        broken = post(client, path, headers={"If-Match": none}, data=b"{")
+        assert broken[0] == 400, "what the body lacks comes first"
+    assert (
+        post(client, f"/episodes/{number}/skip", headers={"If-Match": f'W/"{version}"'})[0] == 412
+    )
+    assert site.state(number) is State.HELD
+    right = {"If-Match": f'"77", "{version}"'}
     status, done = post(client, f"/episodes/{number}/approve", headers=right)
     assert (status, done["done"], done["costs_money"]) == (200, True, True)
     assert done["moves"][0]["to"] == "queued"

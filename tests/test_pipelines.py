@@ -1,5 +1,6 @@
 """Pipelines through both APIs of the sandbox: from a feed to the processed URL, by the verbs."""
 
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -130,6 +131,14 @@ def test_a_file_that_nobody_can_read_is_not_handed_on(world: Scene) -> None:
     assert posts(world) == ["enhance"]
 
 
+def test_the_history_names_the_steps_where_there_were_several(world: Scene) -> None:
+    configure(world, "enhance,ads")
+    world.feedwatch.once("--timeout", 60)
+    shown = world.feedwatch.here("show", 1).stdout
+    assert re.search(r"Z  processing  enhance$", shown, re.MULTILINE)
+    assert re.search(r"Z  queued      ads       enhance done; ads is next", shown)
+
+
 def test_a_job_is_followed_to_its_end_though_no_pipeline_has_its_step_any_more(
     slow: Scene,
 ) -> None:
@@ -184,3 +193,18 @@ def test_what_a_step_needs_is_told_at_once_with_all_else_that_is_wrong(world: Sc
     for key in ("KEY", "SECRET", "OUTPUT", "PUBLIC_URL"):
         assert f"FEEDWATCH_MEDIAAPIS_{key} is missing: the pipeline has enhance" in told.stderr
     assert "FEEDWATCH_FLOOD_LIMIT='many'" in told.stderr
+
+
+def test_a_pause_is_told_only_of_the_api_that_the_next_post_goes_to(world: Scene) -> None:
+    configure(world, "enhance,ads")
+    world.feedwatch.here("pause", "--processor", "mediaapis")
+    world.feedwatch.once("--timeout", 0)
+    told = "nothing is submitted to mediaapis: paused"
+    passed = world.feedwatch.here("skip", "--step", 1, "--yes")
+    assert (passed.status, told in passed.stderr) == (0, False), passed
+    again = world.feedwatch.here("skip", 1), world.feedwatch.here("retry", 1, "--yes")
+    assert [one.status for one in again] == [0, 0]
+    assert told not in again[1].stderr
+    world.feedwatch.here("pause", "--processor", "inlet")
+    world.feedwatch.here("skip", 1)
+    assert "nothing is submitted to inlet" in world.feedwatch.here("retry", 1, "--yes").stderr

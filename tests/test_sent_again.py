@@ -47,7 +47,7 @@ def target(one: World) -> Target:
 
 
 def proposed(one: World, *ids: int) -> Proposal:
-    return repetition(one.store, one.context.plan, ids, one.now, lambda _: target(one))
+    return repetition(one.store, one.context.plan, ids, one.now, lambda _: [target(one)])
 
 
 def send_again(one: World) -> None:
@@ -136,12 +136,10 @@ def test_claims_of_its_own_do_not_stop_it_and_both_of_them_stop_its_double(ready
     ready.submit()
     double = ready.episode("double")
     assert double.state is State.HELD
-    first = ready.store.claims.conflict(double, target(ready))
-    assert first is not None
+    ((first, _),) = ready.store.claims.conflicts(double, [target(ready)])
     send_again(ready)
     finish(ready)
-    second = ready.store.claims.conflict(double, target(ready))
-    assert second is not None
+    ((second, _),) = ready.store.claims.conflicts(double, [target(ready)])
     assert second.number > first.number
     assert (ready.episode().state, ready.episode("double").state) == (State.READY, State.HELD)
     assert len(ready.sandbox.submissions) == 2

@@ -228,8 +228,8 @@ class Steps(RuleBasedStateMachine):
         if one is None:
             return
         world, context = self.world, self.world.context
-        target_of = lambda episode: context.plan.target(episode, context.apis)  # noqa: E731
-        arguments = ([one.id], None, world.now, target_of)
+        targets_of = lambda episode: context.plan.targets(episode, context.apis)  # noqa: E731
+        arguments = ([one.id], None, world.now, targets_of)
         try:
             found = decisions.retrial(world.store, context.plan, context.processors, *arguments)
         except RequestError:
@@ -244,7 +244,7 @@ class Steps(RuleBasedStateMachine):
         world, plan, apis = self.world, self.world.context.plan, self.world.context.apis
         try:
             found = repetition(
-                world.store, plan, [one.id], world.now, lambda e: plan.target(e, apis), start
+                world.store, plan, [one.id], world.now, lambda e: plan.targets(e, apis), start
             )
             self.one.decide(found)
         except RequestError:

@@ -1,5 +1,6 @@
 """Between two steps: a reload, a lost database, a file that is never there, an API in doubt."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from feedwatch.core.job import Accepted, Later, Progress, Task
 from feedwatch.core.ledger import Claim, Outcome, Target, key_hash, paid_reason
 from feedwatch.core.ledger_lifecycle import accepted_elsewhere
 from feedwatch.core.pipeline import Step
+from feedwatch.notify.alert_rules import current_troubles
 from feedwatch.processors import INLET, MEDIAAPIS
 from feedwatch.processors.inlet import Inlet
 from feedwatch.store.journal import Journal
@@ -110,7 +112,8 @@ def test_an_overdue_step_is_passed_over_by_a_person_and_no_other_that_is_under_w
     one.later(hours=25)
     one.poll()
     assert one.episode().overdue
-    assert "feedwatch skip --step 1" in (_hint(one.episode()) or "")
+    course = one.context.plan.course(one.episode())
+    assert "feedwatch skip --step 1" in (_hint(one.episode(), course) or "")
     both.decide(passing_over(one.store, one.context.plan, ids, one.now))
     both.run()
     assert one.episode().state is State.READY
@@ -215,7 +218,7 @@ def test_where_nobody_knows_what_is_missing_a_job_is_followed_and_the_next_step_
         sources, ids = plan.sources.values(), [episode.id]
         both.decide(
             decisions.approval(
-                one.store, sources, ids, None, one.now, lambda it: plan.target(it, apis)
+                one.store, sources, ids, None, one.now, lambda it: plan.targets(it, apis)
             )
         )
         both.run()
@@ -263,3 +266,54 @@ def test_a_file_is_looked_for_by_feed_and_number_of_its_episode_at_the_post(
         stack.close()
         again.end()
         again.store.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "verbs"),
+    [
+        (State.HELD, ("approve", "skip", "skip --step")),
+        (State.UNKNOWN, ("adopt", "retry", "skip --step", "skip")),
+        (State.FAILED, ("retry", "skip --step")),
+    ],
+)
+def test_a_hint_names_step_and_api_and_all_that_can_be_done(
+    both: Piped, state: State, verbs: tuple[str, ...]
+) -> None:
+    both.world.check()
+    one = replace(both.world.episode(), state=state)
+    course = both.world.context.plan.course(one)
+    for said in (_hint(one, course), _hint(replace(one, cause=Cause.LOST), course)):
+        assert said is not None
+        assert "step enhance" in said
+        assert [verb for verb in verbs if f"feedwatch {verb} {one.id}" not in said] == []
+    assert "--step" not in (_hint(one) or ""), "it may be the last"
+    assert "enhance" not in (_hint(replace(one, step=Step.ADS)) or "")
+
+
+def test_a_trouble_names_the_step_and_the_api_of_the_newest(both: Piped) -> None:
+    both.api.forgets = True
+    both.run(1)
+    (waiting,) = both.world.store.statistics.waiting(both.world.now)
+    (trouble,) = current_troubles([], {}, [waiting])
+    assert "look for it at mediaapis, for its step enhance" in trouble.text
+    assert "`feedwatch skip --step 1`" in trouble.text
+
+
+def test_log_lines_name_step_and_api_where_the_plan_has_several(
+    both: Piped, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    both.api.is_down = True
+    both.run(1)
+    assert "submissions to mediaapis paused, queued episodes will wait" in caplog.text
+    both.api.is_down = False
+    both.world.later(hours=1)
+    both.run()
+    assert "'Episode 1' at enhance: accepted as media id" in caplog.text
+    assert "'Episode 1' at ads: processing → ready" in caplog.text
+    caplog.clear()
+    both.configure("ads")
+    both.world.feeds.publish(1, 2)
+    both.world.later(hours=1)
+    both.run()
+    assert "'Episode 2': processing → ready" in caplog.text

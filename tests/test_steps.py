@@ -260,9 +260,9 @@ def test_a_step_that_fails_is_repeated_alone_and_what_is_paid_is_kept(both: Pipe
 def retry(one: Piped) -> None:
     loops = one.world
     plan, processors = loops.context.plan, loops.context.processors
-    target_of = lambda episode: plan.target(episode, loops.context.apis)  # noqa: E731
+    targets_of = lambda episode: plan.targets(episode, loops.context.apis)  # noqa: E731
     ids = [loops.episode().id]
-    one.decide(decisions.retrial(loops.store, plan, processors, ids, None, loops.now, target_of))
+    one.decide(decisions.retrial(loops.store, plan, processors, ids, None, loops.now, targets_of))
 
 
 def test_a_failed_step_that_turns_out_to_be_done_goes_on_unpaid(both: Piped) -> None:
@@ -338,7 +338,7 @@ def test_from_a_step_on_it_is_paid_again_and_that_is_said(
     processed, enhanced = one.episode().processed_url, one.sandbox.taken[0]["url"]
     plan, apis = one.context.plan, one.context.apis
     ids, now = [one.episode().id], one.now
-    proposal = repetition(one.store, plan, ids, now, lambda e: plan.target(e, apis), start)
+    proposal = repetition(one.store, plan, ids, now, lambda e: plan.targets(e, apis), start)
     if start is not None:
         assert f"{names} will be paid for; paid for already: {names}" in " ".join(proposal.warnings)
     both.decide(proposal)
@@ -360,7 +360,7 @@ def test_a_step_that_is_not_in_the_pipeline_or_was_not_reached_is_refused(both: 
     plan, apis, ids = one.context.plan, one.context.apis, [one.episode().id]
     for step, why in ((Step.DIAGNOSE, "no diagnose in it"), (Step.ADS, "has not come to")):
         with pytest.raises(RequestError, match=why):
-            repetition(one.store, plan, ids, one.now, lambda e: plan.target(e, apis), step)
+            repetition(one.store, plan, ids, one.now, lambda e: plan.targets(e, apis), step)
 
 
 def test_one_show_under_two_feeds_is_enhanced_once(both: Piped) -> None:
@@ -536,3 +536,63 @@ def test_the_ledger_has_a_claim_for_each_step(both: Piped) -> None:
     ended = both.world.store.episodes.ended_steps(1)
     assert [one.claim for one in ended] == [one.number for one in claims]
     assert {one.outcome for one in ended} == {StepOutcome.DONE}
+
+
+def mirrored(both: Piped, steps: str) -> None:
+    """A second feed of the same show, with a pipeline of its own."""
+    one = both.world
+    other = replace(one.source("mirror", "/mirror.xml"), pipeline=pipeline(steps))
+    one.sources.append(other)
+    one.restart()
+    both.attach()
+    one.feeds.publish(1, path="/mirror.xml")
+
+
+def test_no_helper_step_is_paid_for_where_another_feed_has_paid_for_what_follows(
+    both: Piped,
+) -> None:
+    both.configure("ads")
+    both.run()
+    assert both.posts == (0, 1)
+    mirrored(both, "enhance,ads")
+    both.run()
+    states = {episode.feed: episode.state for episode in both.world.store.episodes.find()}
+    assert states == {"show": State.READY, "mirror": State.SKIPPED}
+    assert both.posts == (0, 1)
+    (other,) = both.world.store.episodes.find(feed="mirror")
+    assert (other.step, (other.reason or "")[:42]) == (
+        Step.ENHANCE,
+        "ads: already submitted as episode 1 of fee",
+    )
+    plan, apis = both.world.context.plan, both.world.context.apis
+    proposal = decisions.retrial(
+        both.world.store,
+        plan,
+        {},
+        [other.id],
+        None,
+        both.world.now,
+        lambda e: plan.targets(e, apis),
+    )
+    assert "already submitted as episode 1 of feed show" in proposal.warnings[0]
+    both.decide(proposal)
+    both.run()
+    (other,) = both.world.store.episodes.find(feed="mirror")
+    assert (other.step, other.state) == (Step.ADS, State.SKIPPED), "each step is asked about"
+    assert both.posts == (1, 1)
+
+
+def test_what_is_paid_for_while_a_helper_step_is_under_way_is_not_paid_for_again(
+    both: Piped,
+) -> None:
+    both.api.next_state = {"status": "Running"}
+    both.run(1)
+    mirrored(both, "ads")
+    both.world.check()
+    both.world.submit()
+    assert both.posts == (1, 1)
+    both.api.jobs[0].state = {"status": "Success"}
+    both.run()
+    states = {episode.feed: episode.state for episode in both.world.store.episodes.find()}
+    assert states == {"show": State.SKIPPED, "mirror": State.READY}
+    assert both.posts == (1, 1)

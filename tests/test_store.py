@@ -1,6 +1,7 @@
 """The database, as real SQLite files and on a real PostgreSQL."""
 
 import itertools
+import shutil
 import sqlite3
 import threading
 from collections import Counter
@@ -30,7 +31,8 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
 from feedwatch.watcher.pauses import set_paused
-from tests.databases import sqlite_only, url_of
+from tests.databases import is_sqlite, sqlite_only, url_of
+from tests.empty_database import empty_database
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -44,6 +46,8 @@ TARGET = Target("inlet", "https://api.example:443", "p")
 
 
 def opened(path: Path, *, may_create: bool = True) -> Store:
+    if may_create and is_sqlite() and not path.exists():
+        shutil.copy(empty_database(), path)
     return Store(url_of(path), processor="inlet", may_create=may_create)
 
 

@@ -10,7 +10,9 @@ import pytest
 from feedwatch.core import job_lifecycle
 from feedwatch.core.episode import Cause, State
 from feedwatch.core.job import Broken, Lost, Progress, Running, Unreachable
+from feedwatch.daemon.loop import TICK
 from feedwatch.watcher.stuck_jobs import StuckJobs
+from tests.support import wait_for
 from tests.world import World
 from tests.world import world as world_of
 
@@ -44,7 +46,11 @@ def test_a_job_under_way_is_waited_for_even_if_it_is_overdue(world: World) -> No
     assert world.episode().overdue
 
 
-@pytest.mark.parametrize("wrong", [ERROR, Lost("404")], ids=["error", "lost"])
+@pytest.mark.parametrize(
+    "wrong",
+    [ERROR, Lost("404"), Unreachable("Success, but …: 403", done="Success")],
+    ids=["error", "lost", "no file"],
+)
 def test_an_error_is_waited_out_for_20_poll_intervals(world: World, wrong: Progress) -> None:
     jobs = StuckJobs(world.context)
     assert not jobs.are_all()
@@ -98,3 +104,19 @@ def test_an_error_of_an_earlier_pass_is_not_waited_for_again(world: World) -> No
     world.later(hours=1)
     assert StuckJobs(world.context).are_all()
     assert world.episode().cause is Cause.ERROR
+
+
+def test_a_job_that_nobody_can_be_asked_about_keeps_no_pass_waiting(world: World) -> None:
+    world.context.processors = {}
+    assert StuckJobs(world.context).are_all()
+
+
+def test_a_pass_that_waits_for_a_poll_goes_round_no_oftener_than_a_daemon(world: World) -> None:
+    context, least = world.context, 0.1
+    assert world.polls.pause(least) == TICK.total_seconds()
+    world.later(minutes=1)
+    world.polls.tick()
+    assert world.polls.pause(least) == least, "a poll is under way"
+    wait_for(lambda: world.polls.tick() and world.polls.pause(least) > least)
+    context.plan = replace(context.plan, policy=replace(world.policy, poll_interval=TICK))
+    assert world.polls.pause(least) == least

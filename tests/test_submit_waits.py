@@ -17,7 +17,7 @@ from feedwatch.core.settings import FeedConfig, FutureDated, Rules
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.feeds.parse import parse
 from feedwatch.sandbox.faults import Fault
-from feedwatch.watcher import decisions
+from feedwatch.watcher import decisions, submissions
 from feedwatch.watcher.evaluate import decisions_for
 from feedwatch.watcher.restore import NextImport
 from tests.support import item, rss
@@ -193,7 +193,7 @@ def test_approve_says_what_an_episode_waits_for_and_does_not_overrule_it(show: W
     assert one.state is State.HELD
     target = Target("inlet", show.context.apis["inlet"], show.sources[0].podcast_id)
     proposal = decisions.approval(
-        show.store, show.sources, [one.id], None, show.now, lambda _: target
+        show.store, show.sources, [one.id], None, show.now, lambda _: [target]
     )
     assert [f"episode {one.id} waits until {when:%Y-%m-%d}" in text for text in proposal.warnings]
     assert not decisions.carry_out(show.store, proposal, "cli:me", show.now)
@@ -273,3 +273,19 @@ def test_a_date_that_is_put_ahead_again_and_again_is_waited_for_no_longer_than_a
         show.submit()
     assert 28 <= (show.now - show.begins_at).days <= 32
     assert len(show.sandbox.submissions) == 1
+
+
+def test_all_that_waits_is_put_off_while_nothing_may_be_submitted_however_much_it_is(
+    show: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submissions, "BATCH", 2)
+    configure(show, rules=Rules(flood_limit=50))
+    show.sandbox.faults.add(Fault(on="any", kind="status", status=503, times=None))
+    when = show.now + timedelta(days=10)
+    show.feeds.publish(*(item(number, when=when) for number in range(3, 9)), item(9), 1, 2)
+    show.later(hours=1)
+    show.check()
+    show.submit()
+    waiting = [show.episode(f"guid-{number}") for number in range(3, 9)]
+    assert all("waits until" in (one.reason or "") for one in waiting)
+    assert all((one.due_at or show.now) > show.now for one in waiting)

@@ -14,7 +14,10 @@ from feedwatch.core.ledger import Outcome
 from feedwatch.core.pipeline import Step
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.database import alembic_config, connect
+from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import Journal
+from feedwatch.store.lock import FileLock, lock_path
+from feedwatch.store.store import Store
 from tests.support import PODCAST, FeedServer, Feedwatch, Workspace, audio
 from tests.test_store import opened
 
@@ -199,3 +202,22 @@ def test_jobs_from_before_there_were_steps_are_of_the_step_ads(
     ]
     assert [one.step for one in store.episodes.history(2)] == [None]
     store.close()
+
+
+def test_a_verb_of_a_newer_version_migrates_nothing_under_a_running_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    old_database(path, 1, "https://h.example/feed.xml")
+    daemon = FileLock(lock_path(path.resolve()))
+    daemon.note(path)
+    url = f"sqlite:///{path}"
+    with closing(sqlite3.connect(path)) as database:
+        before = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        with pytest.raises(StoreError, match="a daemon of an older feedwatch has the database"):
+            Store(url, processor="inlet", may_create=True)
+        after = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert before == after
+    assert list(tmp_path.glob("*.bak")) == []
+    daemon.release()
+    Store(url, processor="inlet", may_create=True).close()
+    with closing(Store(url, processor="inlet", may_create=True, alone=True)):
+        Store(url, processor="inlet", may_create=True).close()

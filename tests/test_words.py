@@ -19,7 +19,7 @@ from feedwatch.core.printable import listed
 from feedwatch.core.settings import FEED_BLOCK, FirstRun, OnReplaced, Rules
 from feedwatch.sandbox.faults import Fault
 from feedwatch.watcher.check_log import log_check
-from feedwatch.watcher.context import log_move
+from feedwatch.watcher.context import log_move, named
 from feedwatch.watcher.decisions import Action, Proposal
 from tests.page_site import NOW, logged_in, page_site
 from tests.shows import FIRST_DAY, Memory, item
@@ -133,7 +133,8 @@ def test_a_move_to_the_same_state_says_what_is_new(
     caplog: pytest.LogCaptureFixture, before: str | None, after: str | None, says: str
 ) -> None:
     with caplog.at_level("INFO"):
-        log_move(episode(State.QUEUED, reason=before), episode(State.QUEUED, reason=after))
+        moved = episode(State.QUEUED, reason=after)
+        log_move(episode(State.QUEUED, reason=before), moved, named(moved))
     assert caplog.messages[0].endswith(f"'T': {says}")
 
 

@@ -184,10 +184,10 @@ def processors(settings: Settings) -> Iterator[dict[str, Processor]]:
         yield found
 
 
-def target_by(settings: Settings) -> Callable[[Episode], Target]:
-    """What the next POST for an episode would be for, by the config."""
+def targets_by(settings: Settings) -> Callable[[Episode], Sequence[Target]]:
+    """What the next POST for an episode would be for, and those after it, by the config."""
     plan, apis = plan_of(settings), apis_of(settings)
-    return lambda one: plan.target(one, apis)
+    return lambda one: plan.targets(one, apis)
 
 
 def feed_client(settings: Settings, cancellation: Cancellation) -> httpx.Client:

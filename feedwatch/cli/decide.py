@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from feedwatch.cli.assembly import processors, target_by
+from feedwatch.cli.assembly import processors, targets_by
 from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
@@ -20,7 +20,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.decisions import Proposal
 from feedwatch.watcher.overview import find_feed
-from feedwatch.watcher.pauses import pauses, set_paused
+from feedwatch.watcher.pauses import pauses, resting, set_paused
 from feedwatch.watcher.repetitions import passing_over, repetition
 
 MAX_PREVIEWED = 20  # episodes listed before a question
@@ -45,7 +45,7 @@ def approve(config: Path | None, *, ids: Sequence[int], feed: str | None, yes: b
     settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         _require_one_choice(ids, feed, "--feed FEED")
-        proposal = decisions.approval(store, settings.sources, ids, feed, now, target_by(settings))
+        proposal = decisions.approval(store, settings.sources, ids, feed, now, targets_by(settings))
         if proposal.moves:
             _preview(proposal)
             _remark(proposal)
@@ -118,13 +118,13 @@ def retry(
         if (again or start) and state:
             option = "--again is for ready episodes" if again else "--from is for single episodes"
             stop(f"{option}: name their ids, without --state", USAGE)
-        plan, target_of = plan_of(settings), target_by(settings)
+        plan, targets_of = plan_of(settings), targets_by(settings)
         if again or start:
             step = Step(start) if start else None
-            proposal = repetition(store, plan, ids, now, target_of, step)
+            proposal = repetition(store, plan, ids, now, targets_of, step)
         else:
             in_state = State(state) if state else None
-            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, target_of)
+            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, targets_of)
         _remark(proposal)
         if not proposal.moves and proposal.done:
             _carry_out(store, settings, proposal, now, "queued")
@@ -186,12 +186,13 @@ def _set_paused(
     with opened(settings, may_create=True) as store:
         sources, actor = settings.sources, _actor()
         set_paused(store, processors, sources, name, now, actor, paused=paused)
-        resting = sorted(one.name for one in store.feeds.all() if one.paused and one.active)
+        others = resting(store) if not paused and name is None else []
     of_processor = f"the steps of {processor}" if processor else "all feeds"
-    say(f"{name or of_processor}: new submissions are {'paused' if paused else 'on'}")
-    if not paused and name is None and processor is None and resting:
-        verbs = ", ".join(f"`feedwatch resume --feed {name}`" for name in resting)
-        say(f"paused on their own, and still so: {', '.join(resting)}; {verbs}")
+    but = f"{of_processor} but {', '.join(others)}" if others else of_processor
+    say(f"{name or but}: new submissions are {'paused' if paused else 'on'}")
+    if others:
+        verbs = ", ".join(f"`feedwatch resume --feed {one}`" for one in others)
+        say(f"paused on their own, and still so: {', '.join(others)}; {verbs}")
 
 
 def _require_one_choice(ids: Sequence[int], other: str | None, option: str) -> None:
@@ -241,7 +242,9 @@ def _carry_out(
         return
     if proposal.moves or not proposal.done:
         tell(f"{len(proposal.moves)} {what}")
-    if proposal.costs:
-        feeds = {episode.feed for episode in proposal.episodes}
-        for pause in pauses(store, [one for one in settings.sources if one.name in feeds]):
-            say(pause)
+    coming = [after for _, after in (*proposal.moves, *proposal.done)]
+    waiting = [after for after in coming if after.state is State.QUEUED]
+    feeds, plan = {one.feed for one in waiting}, plan_of(settings)
+    concerned = {plan.targets(one, {})[0].processor for one in waiting}
+    for pause in pauses(store, [one for one in settings.sources if one.name in feeds], concerned):
+        say(pause)

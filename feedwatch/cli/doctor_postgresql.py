@@ -7,7 +7,7 @@ from feedwatch.store.replication import Replication, Standby
 
 CLOCK, REPLICATION = "clock and database", "replication"
 OFFSET_TOLD = 2.0  # seconds
-OFFSET_FORBIDDEN = 60.0  # seconds, beyond which a daemon takes no leadership
+OFFSET_WRONG = 60.0  # seconds
 SYNCHRONOUS = ("on", "remote_apply")  # those of `synchronous_commit` that feedwatch leaves alone
 
 
@@ -91,11 +91,12 @@ def _named(standbys: Sequence[Standby]) -> str:
 
 
 def _clock(offset: float) -> Finding:
-    """Our clock against the database's, by which leases end and limits count."""
+    """Our clock against the database's, by which all daemons go."""
     found = f"{abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} the database's"
-    mend = "set this machine's clock, or that of the database's, by NTP for example"
-    if abs(offset) > OFFSET_FORBIDDEN:
-        return Finding(CLOCK, f"{found}: no daemon leads with such a clock", mend)
-    if abs(offset) > OFFSET_TOLD:
-        return Finding(CLOCK, found, mend, may_stay=True)
-    return Finding(CLOCK, found)
+    if abs(offset) <= OFFSET_TOLD:
+        return Finding(CLOCK, found)
+    mend = (
+        "set this machine's clock, or the database's, by NTP for example: daemons go by the "
+        "database's, certificates and signed events by this one's"
+    )
+    return Finding(CLOCK, found, mend, may_stay=abs(offset) <= OFFSET_WRONG)

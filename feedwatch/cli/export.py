@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,8 +13,9 @@ from feedwatch.cli.check import chosen, error_of
 from feedwatch.cli.output import USAGE, print_json, say, stop
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed, ParsedFeed
-from feedwatch.core.json_forms import episode_json
+from feedwatch.core.json_forms import episode_json, stamp
 from feedwatch.core.masking import masked_document
 from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
@@ -59,7 +61,8 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
 def export(config: Path | None, *, form: str, feed: str | None) -> None:
     """Write the processed URLs of all ready episodes to standard output.
 
-    One that was sent again keeps the URL that it had until its new job is done.
+    One that was sent again keeps the URL that it had until its new job is done. Each row of the CSV
+    is about the job that has made its URL.
     """
     settings = read_settings(config)
     if form == "rss" and feed is None:
@@ -69,6 +72,7 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
         processed = store.episodes.find(feed=name, processed=True)
+        rows = [_row(store, episode) for episode in processed] if form == "csv" else []
         if form == "rss":
             source = chosen(settings, feed or "")
             known = configured_feeds(store, settings.sources)[source.name]
@@ -79,13 +83,26 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
         case "csv":
             writer = csv.writer(sys.stdout)
             writer.writerow(COLUMNS)
-            for episode in processed:
-                row = masked_document(episode_json(episode))
+            for row in map(masked_document, rows):
                 writer.writerow(_cell(row[column]) for column in COLUMNS)
         case "rss":
             sys.stdout.buffer.write(document)
             if sys.stdout.isatty() and not document.endswith(b"\n"):
                 click.echo()  # elsewhere every byte is the publisher's
+
+
+def _row(store: Store, episode: Episode) -> dict[str, Any]:
+    """An episode, as the job has it that made its processed URL.
+
+    While it is sent again, its own fields are about the new job, which has made nothing yet.
+    """
+    row = episode_json(episode)
+    if episode.state is State.READY:
+        return row
+    ended = store.episodes.ended_steps(episode.id)
+    made = [one for one in ended if one.url == episode.processed_url]
+    job_id, at = (made[-1].job_id, made[-1].finished_at) if made else (None, None)
+    return row | {"media_id": job_id, "finished_at": stamp(at)}
 
 
 def _cell(value: object) -> object:

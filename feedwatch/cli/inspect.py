@@ -41,7 +41,7 @@ from feedwatch.core.json_forms import (
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
-from feedwatch.core.pipeline import Step, processors_of
+from feedwatch.core.pipeline import LAST, PROCESSOR_OF, Course, Step, processors_of
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
 from feedwatch.watcher import overview
@@ -141,7 +141,8 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     settings = read_settings(config)
     with opened(settings) as store:
         episode = find_episode(store, episode_id)
-        placing = overview.placing_of(store, plan_of(settings), episode)
+        plan = plan_of(settings)
+        placing, course = overview.placing_of(store, plan, episode), plan.course(episode)
         keys, history = store.episodes.keys(episode_id), store.episodes.history(episode_id)
         ended = store.episodes.ended_steps(episode_id)
         document = masked_document(whole_episode_json(episode, keys, history, placing, ended))
@@ -163,9 +164,11 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     for one in document["steps"]:
         tell(printable(f"  {one['finished_at'] or '-'}  {_in_line(one)}"))
     tell("history:")
+    several = len({entry["step"] for entry in document["history"] if entry["step"]}) > 1
     for entry in document["history"]:
-        tell(f"  {entry['at']}  {entry['state']:<10}  {entry['reason'] or ''}".rstrip())
-    if hint := _hint(episode):
+        at = f"{entry['step'] or '':<8}  " if several else ""
+        tell(f"  {entry['at']}  {entry['state']:<10}  {at}{entry['reason'] or ''}".rstrip())
+    if hint := _hint(episode, course):
         tell(f"\n{hint}")
 
 
@@ -177,30 +180,45 @@ def _in_line(step: Mapping[str, Any]) -> str:
     return f"{step['step']:<8}  {step['outcome']:<11}  {told}".rstrip()
 
 
-def _hint(episode: Episode) -> str | None:
+def _hint(episode: Episode, course: Course = LAST) -> str | None:
     """What a person can do about an episode in its state, as commands; None: nothing to decide."""
+    number, step = episode.id, episode.step
+    is_helper = step is not Step.ADS
+    what = f"the job of its step {step} at {PROCESSOR_OF[step]}" if is_helper else "it"
+    past = f" To go on without this step: feedwatch skip --step {number}."
+    past = past if is_helper and course.following is not None else ""
     match episode.state:
         case State.HELD:
             return (
-                f"To submit it: feedwatch approve {episode.id}. "
-                f"To leave it: feedwatch skip {episode.id}."
+                f"To submit {f'it for its step {step}' if is_helper else 'it'}: feedwatch approve "
+                f"{number}. To leave it: feedwatch skip {number}.{past}"
+            )
+        case State.UNKNOWN if is_helper:
+            return (
+                f"Look for {what}. If it is there: feedwatch adopt {number} MEDIA_ID. If it is "
+                f"surely not: feedwatch retry {number} (this submits it again).{past} To leave the "
+                f"episode for good: feedwatch skip {number}. If you are not sure, leave it."
             )
         case State.UNKNOWN:
             return (
                 "Look for this episode in the media API's studio. If it is there: feedwatch adopt "
-                f"{episode.id} MEDIA_ID or, if its media id cannot be had, feedwatch skip "
-                f"{episode.id}. If it is surely not: feedwatch retry {episode.id} (this submits it "
+                f"{number} MEDIA_ID or, if its media id cannot be had, feedwatch skip "
+                f"{number}. If it is surely not: feedwatch retry {number} (this submits it "
                 "again). If you are not sure, leave it."
             )
         case State.FAILED if is_lost(episode):
+            another = f"{what} has another id" if is_helper else "its media id is another one"
             return (
-                f"It was submitted. If its media id is another one: feedwatch adopt {episode.id} "
-                f"MEDIA_ID. To pay for it once more: feedwatch retry {episode.id}."
+                f"It was submitted. If {another}: "
+                f"feedwatch adopt {number} MEDIA_ID. To pay for it once more: feedwatch retry "
+                f"{number}.{past}"
             )
         case State.FAILED | State.SKIPPED:
-            return f"To submit it: feedwatch retry {episode.id}."
-        case State.PROCESSING if episode.overdue and episode.step is not Step.ADS:
-            return f"To go on without this step: feedwatch skip --step {episode.id}."
+            again = f"it for its step {step} again" if is_helper else "it"
+            past = past if episode.state is State.FAILED else ""
+            return f"To submit {again}: feedwatch retry {number}.{past}"
+        case State.PROCESSING if episode.overdue and past:
+            return past.strip()
     return None
 
 

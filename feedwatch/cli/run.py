@@ -130,8 +130,12 @@ def _status_of_once(settings: Settings, context: Context, begun: datetime, *, se
     failing = [feed for feed in feeds.values() if feed.failures]
     states = store.statistics.by_state()
     waiting = states[State.HELD] + states[State.UNKNOWN]
-    summary = [f"{len(feeds) - len(failing)} of {counted(len(feeds), 'feed')} checked"]
-    say("; ".join(filter(None, [*summary, in_words(states)])))
+    new, final = store.statistics.came_and_ended(begun)
+    submitted, kept = store.claims.submitted_since(begun), in_words(states)
+    say(
+        f"{len(feeds) - len(failing)} of {counted(len(feeds), 'feed')} checked; this pass: {new} "
+        f"new, {submitted} submitted, {final} finished" + (f"; in all: {kept}" if kept else "")
+    )
     for feed in failing:
         say(f"feed {feed.name}: {feed.error}")
     breaker = as_one(store.breakers.of(processors_of(settings.sources)))

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from feedwatch.cli.assembly import Surroundings, apis_of, feed_client, processors, target_by
+from feedwatch.cli.assembly import Surroundings, apis_of, feed_client, processors, targets_by
 from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.doctor import findings_of
 from feedwatch.cli.output import stop
@@ -37,7 +37,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher import decisions
 from feedwatch.watcher.callbacks import Callbacks
 from feedwatch.watcher.context import Context, Plan
-from feedwatch.watcher.decisions import Proposal, TargetOf
+from feedwatch.watcher.decisions import Proposal, TargetsOf
 from feedwatch.watcher.look import look
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.watcher.processed_files import ProcessedFiles
@@ -105,7 +105,7 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
     with served(settings, monitored) as site, public(settings) as side:
         callbacks = None
         if side is not None and settings.public_url is not None:
-            callbacks = Callbacks(settings.public_url, lambda: datetime.now(UTC))
+            callbacks = Callbacks(settings.public_url)
 
         @contextmanager
         def show(daemon: Daemon, context: Context) -> Iterator[None]:
@@ -114,7 +114,7 @@ def beside_daemon(settings: Settings) -> Iterator[BesideDaemon]:
 
             with feeds_served(settings, side, context.store, lambda: context.plan, clock):
                 if side is not None and callbacks is not None:
-                    callbacks.begin(context.store)
+                    callbacks.begin(context.store, clock)
                     side.callbacks = callbacks
                 monitored.begin(daemon, context)
                 if site is not None:
@@ -231,14 +231,14 @@ def parts_of_daemon(settings: Settings, context: Context) -> Parts:
     def adopt(number: int, media_id: str, now: datetime) -> Proposal:
         return decisions.adoption(store, context.plan, context.processors, number, media_id, now)
 
-    def target_of(episode: Episode) -> Target:
-        return context.plan.target(episode, context.apis)
+    def targets_of(episode: Episode) -> list[Target]:
+        return context.plan.targets(episode, context.apis)
 
     def retry(number: int, now: datetime) -> Proposal:
         plan, processors = context.plan, context.processors
-        return decisions.retrial(store, plan, processors, [number], None, now, target_of)
+        return decisions.retrial(store, plan, processors, [number], None, now, targets_of)
 
-    return _parts(settings, store, lambda: context.plan, target_of, adopt, retry)
+    return _parts(settings, store, lambda: context.plan, targets_of, adopt, retry)
 
 
 def parts_alone(settings: Settings, store: Store) -> Parts:
@@ -250,18 +250,18 @@ def parts_alone(settings: Settings, store: Store) -> Parts:
             return decisions.adoption(store, plan, apis, number, media_id, now)
 
     def retry(number: int, now: datetime) -> Proposal:
-        target_of = target_by(settings)
+        targets_of = targets_by(settings)
         with processors(settings) as apis:
-            return decisions.retrial(store, plan, apis, [number], None, now, target_of)
+            return decisions.retrial(store, plan, apis, [number], None, now, targets_of)
 
-    return _parts(settings, store, lambda: plan, target_by(settings), adopt, retry)
+    return _parts(settings, store, lambda: plan, targets_by(settings), adopt, retry)
 
 
 def _parts(
     settings: Settings,
     store: Store,
     plan: Callable[[], Plan],
-    target_of: TargetOf,
+    targets_of: TargetsOf,
     adopt: Callable[[int, str, datetime], Proposal],
     retry: Callable[[int, datetime], Proposal],
 ) -> Parts:
@@ -288,7 +288,7 @@ def _parts(
     return Parts(
         store=store,
         plan=plan,
-        target_of=target_of,
+        targets_of=targets_of,
         adopt=adopt,
         retry=retry,
         dry_run=dry_run,

@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
+from feedwatch.config.ad_options import AdOptions
+from feedwatch.config.enhance import Enhance
 from feedwatch.config.key_names import (
     CONFIG_KEY,
     KEY_FILE_KEY,
@@ -154,6 +156,22 @@ def short_secrets(feeds: Mapping[str, FeedKeys]) -> Iterable[str]:
                 )
 
 
+def fields_at(model: type[BaseModel], place: Iterable[str]) -> list[str]:
+    """The names of the fields of the model at this place within another one, as they are sent."""
+    for part in place:
+        for name, field in model.model_fields.items():
+            if part == (field.alias or name):
+                model = _model_in(field.annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field has, or a list of it, or none; of several kinds the first."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
 def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
     """One of pydantic's errors, in the operator's words: key, value and what was expected."""
     place = [str(part) for part in details["loc"]]
@@ -169,7 +187,10 @@ def explain(details: ErrorDetails, values: Mapping[str, str]) -> str:
         where = ".".join(below)
         if details["type"] == "extra_forbidden":
             its = "enhance has" if key.endswith("__ENHANCE") else "adOptions have"
-            message = f"the API's {its} no such field"
+            options = Enhance if key.endswith("__ENHANCE") else AdOptions
+            nearest = difflib.get_close_matches(below[-1], fields_at(options, below[:-1]), n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            message = f"the API's {its} no such field{hint}"
         elif details["type"] == "missing":
             message = "is required here"
         given = "" if details["type"] == "missing" else f"={details['input']!r}"

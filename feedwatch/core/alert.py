@@ -19,6 +19,7 @@ class Waiting:
     newest_id: int
     newest_title: str
     newest_reason: str | None
+    newest_step: Step = Step.ADS
 
 
 @dataclass(frozen=True, kw_only=True)

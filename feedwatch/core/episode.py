@@ -33,6 +33,7 @@ class Cause(StrEnum):
 
     LOST = "lost"  # processing or failed: the API says that it does not know the job
     ERROR = "error"  # processing or failed: the API's last word about the job was an error
+    NO_FILE = "no_file"  # processing: done at the API, and its file cannot be read
     # Skipped by a filter, for this fact of the item; see `Episode.filter_fact`.
     EPISODE_TYPE = "episode_type"
     LENGTH = "length"

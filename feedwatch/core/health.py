@@ -31,7 +31,12 @@ LEADERLESS_FOR = timedelta(minutes=1)
 # Passes of `run --once`. The longest of the gaps between the last ones may be a night.
 MOST_PASSES = 30
 STEP_AT_LEAST = timedelta(seconds=2)  # of the wall clock; slewing and a busy machine stay below
-INTERVAL_UNKNOWN = timedelta(hours=24)  # of a single pass: timers that run less often are rare
+INTERVAL_UNKNOWN = timedelta(hours=24)  # without a rhythm: timers that run less often are rare
+# A timer has a rhythm. Passes by hand come in a row, seconds or minutes apart, and then for long
+# none; so a rhythm takes several gaps, alike, that are no repetition at once.
+TIMER_APART_AT_LEAST = timedelta(minutes=1)  # cron's shortest
+RHYTHM_GAPS, RHYTHM_FOR = 3, timedelta(hours=1)  # so many, and for so long or
+RHYTHM_MANY_GAPS = 10
 PASS_MAY_BE_LATE = timedelta(minutes=5)  # and by half the interval
 PASS_MAY_TAKE = timedelta(hours=24)
 WORK = {CHECKS: "feed", POLLS: "job"}
@@ -199,9 +204,22 @@ def problems_shown(
 
 
 def pass_interval(passes: Sequence[Pass]) -> timedelta | None:
-    """How often `run --once` is run: the longest time between two of the last passes."""
-    gaps = [later.began_at - earlier.began_at for later, earlier in pairwise(passes)]
-    return max(gaps, default=None)
+    """How often a timer runs `run --once`: the longest time between two of the last passes.
+
+    None where they follow no timer, as far as that shows: they are few, or come in no rhythm.
+    """
+    gaps = sorted(gap for gap in _gaps(passes) if gap >= TIMER_APART_AT_LEAST)
+    lasts = sum(gaps, timedelta()) >= RHYTHM_FOR or len(gaps) >= RHYTHM_MANY_GAPS
+    if len(gaps) < RHYTHM_GAPS or not lasts:
+        return None
+    usual = gaps[len(gaps) // 2]
+    alike = sum(usual / 2 <= gap <= usual * 3 / 2 for gap in gaps)
+    return gaps[-1] if 2 * alike > len(gaps) else None
+
+
+def _gaps(passes: Sequence[Pass]) -> list[timedelta]:
+    """The times from the begin of one pass to that of the next."""
+    return [later.began_at - earlier.began_at for later, earlier in pairwise(passes)]
 
 
 def pass_problems(passes: Sequence[Pass], now: datetime, use: Use) -> list[str]:
@@ -215,7 +233,7 @@ def pass_problems(passes: Sequence[Pass], now: datetime, use: Use) -> list[str]:
             return [f"the `run --once` that began {spoken(ago)} ago has died"]
         return [f"a `run --once` is at work for {spoken(ago)}"] if ago > PASS_MAY_TAKE else []
     interval = pass_interval(passes)
-    usual = interval or INTERVAL_UNKNOWN
+    usual = interval or max([INTERVAL_UNKNOWN, *_gaps(passes)])
     if ago <= usual + max(usual / 2, PASS_MAY_BE_LATE):
         return []
     every = f"; it is usually run every {spoken(usual)}" if interval is not None else ""

@@ -113,6 +113,7 @@ class Unreachable:
     reason: str
     retry_after: timedelta | None = None
     blocked: bool = False
+    done: str | None = None  # the API's word for a job that is done, where its file is not there
 
 
 Progress = Running | Finished | Broken | Lost | Unreachable

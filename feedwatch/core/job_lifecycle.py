@@ -19,7 +19,7 @@ from feedwatch.core.settings import Policy
 ERROR_STANDS = 5
 LOST_STANDS = 3
 STANDS_FOR = HOUR
-STUCK_AFTER = 20  # poll intervals of an error, for which a pass waits no longer
+STUCK_AFTER = 20  # poll intervals of an error or a missing file, for which a pass waits no longer
 POLLED_ON_FOR = DAY  # after a failure: the job may mend itself all the same
 FAILED_POLL_AT_LEAST_EVERY = 10 * MINUTE
 
@@ -92,11 +92,14 @@ def _of_last_step(
                 _standing(episode, status, stamp, now), remote_progress=progress.progress
             )
             return _polled_on(seen, None, now, policy)
-        case job.Unreachable(reason, retry_after):
+        case job.Unreachable(reason, retry_after, done=done):
             most = max(FAILED_POLL_AT_LEAST_EVERY, policy.poll_interval)
             wait = backoff(failures, first=policy.poll_interval, most=most, key=str(episode.id))
             at_least = max(wait, retry_after or timedelta())
-            return _polled_on(episode, reason, now, policy, episode.cause, at_least)
+            if done is None:
+                return _polled_on(episode, reason, now, policy, episode.cause, at_least)
+            seen = _standing(episode, done, None, now)
+            return _polled_on(seen, reason, now, policy, Cause.NO_FILE, at_least)
 
 
 def ended_step(
@@ -137,7 +140,7 @@ def seems_lost(episode: Episode) -> bool:
 
 
 def is_stuck(stands_for: timedelta, policy: Policy) -> bool:
-    """Whether the error of a job has stood for so long that a pass does not wait for its end.
+    """Whether what is wrong with a job has stood for so long that a pass does not wait for its end.
 
     It is final only after an hour, and an old job is polled rarely: the time counts, not the polls.
     """

@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 from feedwatch.core.episode import State
 from feedwatch.core.identity import Key, KeyKind
 from feedwatch.core.job import Accepted, Answer, Later, Refused, Unknown
-from feedwatch.core.pipeline import ORDER, PROCESSOR_OF, Piped, Step, address_key, target_id
+from feedwatch.core.pipeline import (
+    ORDER,
+    PROCESSOR_OF,
+    Piped,
+    Step,
+    address_key,
+    steps_from,
+    target_id,
+)
 
 TITLE_LENGTH = 120  # characters of a title that a claim keeps, for people
 TELLING_GUID = 20  # characters; a shorter guid, such as "12", is given by many publishers
@@ -139,6 +147,17 @@ def paid_by(
     return held
 
 
+def first_paid_by(
+    keys: Collection[Key], newest_first: Sequence[Claim], targets: Iterable[Target]
+) -> tuple[Claim, State, str] | None:
+    """The same for the first of these targets that is paid for, with the API that it is at."""
+    for target in targets:
+        paid = paid_by(keys, [one for one in newest_first if is_for(one, [target])], target)
+        if paid is not None:
+            return *paid, target.api
+    return None
+
+
 def is_met_by(claim: Claim, keys: Collection[Key], feed: str) -> bool:
     """Whether an imported claim is for an episode: in its own feed any key will do."""
     if claim.feed == feed:
@@ -223,6 +242,12 @@ def target_of(step: Step, feed: Piped, apis: Mapping[str, str]) -> Target:
     """What a POST for this step of a feed is for; without its API's address where none is known."""
     processor = PROCESSOR_OF[step]
     return Target(processor, apis.get(processor, ""), target_id(step, feed))
+
+
+def targets_from(step: Step, feed: Piped, apis: Mapping[str, str]) -> list[Target]:
+    """What the POST for this step of a feed is for, and then those for the steps after it."""
+    later = [one for one in steps_from(feed.pipeline, step) if one is not step]
+    return [target_of(one, feed, apis) for one in (step, *later)]
 
 
 def targets_of(feed: Piped, apis: Mapping[str, str]) -> list[Target]:

@@ -18,10 +18,13 @@ from feedwatch.core.settings import Policy
 def paid_already(episode: Episode, claim: Claim, state: State, api: str) -> Episode:
     """Another episode's claim has paid for this one, by another feed or under another name.
 
+    It may have paid for a later step: then what this one makes would be of no use.
+
     api: which it was to be submitted to.
     """
     must_be(episode, "taken for paid", State.QUEUED)
-    return moved(episode, state, paid_reason(claim, api))
+    of_step = f"{claim.step}: " if claim.step is not episode.step else ""
+    return moved(episode, state, of_step + paid_reason(claim, api))
 
 
 def imported(episode: Episode, claim: Claim, now: datetime, policy: Policy) -> Episode | None:

@@ -224,7 +224,7 @@ class Daemon:
             progress()
             if self._settled() or time.monotonic() >= until:
                 break
-            time.sleep(ONCE_TICK_SECONDS)
+            self._rest(until)
         until = time.monotonic() + ANNOUNCE_SECONDS
         while self._alerts is not None and not stopping.is_set():
             self._alerts.tick()
@@ -233,6 +233,12 @@ class Daemon:
             time.sleep(ONCE_TICK_SECONDS)
         self._conclude()
         return self._settled()
+
+    def _rest(self, until: float) -> None:
+        """Wait for the next round of a pass; a stop is noticed meanwhile."""
+        until = min(until, time.monotonic() + self._polls.pause(ONCE_TICK_SECONDS))
+        while not self._context.stopping.is_set() and time.monotonic() < until:
+            time.sleep(STOP_NOTICED_SECONDS)
 
     def stop(self) -> None:
         """Begin to stop. Safe in a signal handler, since the main thread never waits for the event.

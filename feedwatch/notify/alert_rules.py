@@ -159,22 +159,27 @@ def _of_waiting(waiting: Waiting) -> Trouble | None:
     those = counted(number, "episode")
     one = f"episode {newest}, {shortened(waiting.newest_title, 80)!r}"
     why = f"{one if number == 1 else f'the newest is {one}'}: {waiting.newest_reason}"
+    step, at, past = waiting.newest_step, "the media API", ""
+    if step is not Step.ADS:
+        at = f"{PROCESSOR_OF[step]}, for its step {step}"
+        past = f"; `feedwatch skip --step {newest}` goes on without it, where a step follows"
     match waiting.state:
         case State.HELD:
             kind, text = "held", f"{those} held ({why})"
             todo = f"`feedwatch approve --feed {name}` or `feedwatch skip --feed {name}` settles it"
+            todo += past
         case State.UNKNOWN:
             kind, text = "unknown", f"{those} in doubt ({why})"
             todo = (
-                f"look for it at the media API, then `feedwatch adopt {newest} MEDIA_ID`, "
-                f"`feedwatch retry {newest}` or `feedwatch skip {newest}`"
+                f"look for it at {at}, then `feedwatch adopt {newest} MEDIA_ID`, "
+                f"`feedwatch retry {newest}` or `feedwatch skip {newest}`{past}"
             )
         case State.FAILED:
             kind, text = "failed", f"{those} failed in the last {FAILED_FOR.days} days ({why})"
-            todo = f"`feedwatch retry {newest}` submits it again"
+            todo = f"`feedwatch retry {newest}` submits it again{past}"
         case State.PROCESSING:
             kind, text = "overdue", f"{those} overdue at the media API ({why})"
-            todo = "ask the media API; it is polled on and never submitted again by itself"
+            todo = f"ask {at}; it is polled on and never submitted again by itself{past}"
         case _:
             return None
     return Trouble(

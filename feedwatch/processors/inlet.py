@@ -266,7 +266,8 @@ def _progress(data: object, media_id: str) -> Progress:
     url, markers = data.get("url"), data.get("adRemovalMarkers")
     if not isinstance(url, str) or not _is_absolute(url):
         said = shortened(repr(url), 200)
-        return Unreachable(f"the API answered {DONE} without an absolute http(s) URL: {said}")
+        why = f"the API answered {DONE} without an absolute http(s) URL: {said}"
+        return Unreachable(why, done=DONE)
     return Finished(
         remote_status=status,
         url=url,

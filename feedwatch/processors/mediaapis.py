@@ -212,11 +212,12 @@ class MediaApis:
             kept = masked_document(result) if is_kept else {}
             return Finished(remote_status=DONE, url=None, result=kept)
         if self._output is None:
-            return Unreachable(f"{DONE}, but FEEDWATCH_MEDIAAPIS_PUBLIC_URL is not set any more")
+            why = "FEEDWATCH_MEDIAAPIS_PUBLIC_URL is not set any more"
+            return Unreachable(f"{DONE}, but {why}", done=DONE)
         url = self._output.named(self._output.public_url, task)
         problem = self._unreadable(url)
         if problem is not None:
-            return Unreachable(f"{DONE}, but the output cannot be read: {problem}")
+            return Unreachable(f"{DONE}, but the output cannot be read: {problem}", done=DONE)
         return Finished(remote_status=DONE, url=url)
 
     def _unreadable(self, url: str) -> str | None:

@@ -157,6 +157,8 @@ class CheckStore:
         `url_changes` has the URLs that feeds were fetched from until now, by the feeds' ids; `kept`
         the documents that have changed all the same, and are served: of rows still as checked.
         """
+        # By id: two daemons that have looked at the same feeds wait for each other in one order.
+        checked = sorted(checked, key=lambda one: one[1].id)
         more = url_changes.keys() | kept.keys()
         plain = [_parameters(after, before) for before, after in checked if after.id not in more]
         with self._engine.begin() as db:

@@ -24,7 +24,6 @@ from feedwatch.core.ledger import (
     Outcome,
     Target,
     key_hash,
-    paid_by,
 )
 from feedwatch.core.pipeline import ORDER, EndedStep, Step, steps_of
 from feedwatch.core.schedule import DAY
@@ -48,9 +47,15 @@ from feedwatch.store.episodes import (
 from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import set_doubt
 from feedwatch.store.lease import Lease
-from feedwatch.store.limits import jobs_in_flight, refusals_in_a_row, submissions_since
+from feedwatch.store.limits import (
+    first_paid,
+    jobs_in_flight,
+    paid_already,
+    refusals_in_a_row,
+    submissions_since,
+)
 from feedwatch.store.outbox import Outbox
-from feedwatch.store.schema import claim_keys, claims, episodes, feeds, imprint
+from feedwatch.store.schema import claims, episodes, feeds, imprint
 from feedwatch.store.sql import is_due
 
 _STRONGEST_FIRST = {kind: place for place, kind in enumerate(KeyKind)}
@@ -61,6 +66,7 @@ class Intent(NamedTuple):
 
     claimed: Episode
     target: Target
+    later: Sequence[Target] = ()  # what the POSTs for its later steps would be for
 
 
 class PutOff(NamedTuple):
@@ -106,7 +112,8 @@ class ClaimStore:
 
         The same transaction checks everything that can forbid a submission: pauses, the circuit
         breaker, the limits of concurrent jobs and of submissions in any 24 hours, and whether a
-        claim for another episode has paid for this one already: then it becomes held or skipped.
+        claim for another episode has paid for this one already, at this step or at a later one,
+        for which this step would be made in vain: then it becomes held or skipped.
         What is to wait is put off, and asked for again when that is over, or in a day.
         Raises `StoreError`, also where the lease is another process's.
         """
@@ -135,9 +142,9 @@ class ClaimStore:
                         self._outbox.put(db, events.ready(saved, now), now)
                     continue
                 keys = fetch_keys(db, before.id)
-                paid = _paid_already(db, before, keys, order.target)
+                paid = first_paid(db, before, keys, (order.target, *order.later))
                 if paid is not None:
-                    after = ledger_lifecycle.paid_already(before, *paid, order.target.api)
+                    after = ledger_lifecycle.paid_already(before, *paid)
                     saved = move_episode(db, before, after, now)
                     others.append((before, saved or after))
                     continue
@@ -199,16 +206,25 @@ class ClaimStore:
         with self._engine.begin() as db:
             db.execute(update(claims).where(claims.c.token == recorded.token).values(values))
 
-    def conflict(self, episode: Episode, target: Target) -> Claim | None:
-        """The newest claim for another episode that has paid for this one, if there is any."""
-        with reading(self._engine) as db:
-            paid = _paid_already(db, episode, fetch_keys(db, episode.id), target)
-        return paid[0] if paid is not None else None
+    def conflicts(self, episode: Episode, targets: Sequence[Target]) -> list[tuple[Claim, str]]:
+        """The newest claim for another episode that has paid for this one, by target, if any.
 
-    def conflict_of(self, keys: Collection[Key], target: Target) -> tuple[Claim, State] | None:
-        """The same for an item that is no episode yet, and the state that it would get."""
+        Each with the API of its target.
+        """
         with reading(self._engine) as db:
-            return _paid_already(db, None, keys, target)
+            keys = fetch_keys(db, episode.id)
+            found = [(paid_already(db, episode, keys, one), one.api) for one in targets]
+        return [(paid[0], api) for paid, api in found if paid is not None]
+
+    def conflict_of(
+        self, keys: Collection[Key], targets: Sequence[Target]
+    ) -> tuple[Claim, State, str] | None:
+        """The same for an item that is no episode yet, of the first of `targets` that is paid for.
+
+        Beside the claim, the state that it would get, and the API that it would be submitted to.
+        """
+        with reading(self._engine) as db:
+            return first_paid(db, None, keys, targets)
 
     def may_claim_later(self, processor: str, now: datetime, policy: Policy) -> bool:
         """Whether a queued episode will be submitted soon, with no person's help.
@@ -375,22 +391,3 @@ def _next_queued(
     if but_feeds:
         query = query.where(feeds.c.name.not_in(but_feeds))
     return next(iter(fetch_episodes(db, query)), None)
-
-
-def _paid_already(
-    db: Connection, episode: Episode | None, keys: Collection[Key], target: Target
-) -> tuple[Claim, State] | None:
-    """The claim of another episode that has paid for one with `keys`; see `paid_by`."""
-    hashes = {key_hash(key) for key in keys}
-    numbers = select(claim_keys.c.number).where(
-        claim_keys.c.processor == target.processor,
-        claim_keys.c.target == target.id,
-        claim_keys.c.key.in_(hashes),
-    )
-    query = select_claims().where(claims.c.number.in_(numbers), claims.c.outcome.in_(PERHAPS_PAID))
-    if episode is not None:
-        query = query.where(
-            claims.c.episode_id.is_distinct_from(episode.id),
-            claims.c.number > (episode.cleared_claim or 0),
-        )
-    return paid_by(keys, reversed(fetch_claims(db, query)), target)

@@ -150,10 +150,18 @@ def upgrade(engine: Engine) -> None:
         raise StoreError(f"the database {place_of(engine)} cannot be opened: {why}") from error
 
 
-def require_current(engine: Engine) -> None:
-    """Raise `StoreError` unless the tables are those of this version."""
+def require_current(engine: Engine, *, in_use: bool = False) -> None:
+    """Raise `StoreError` unless the tables are those of this version.
+
+    in_use: a daemon has the database, so one of another version if they are not.
+    """
     with reading(engine) as db:
         pending = _pending(db)
+    if pending is not None and in_use:
+        raise StoreError(
+            "a daemon of an older feedwatch has the database; end it and start this version's "
+            "`feedwatch run`, which brings the database up to date, or call the older one's verb"
+        )
     if pending is not None:
         raise StoreError(
             "the database was written by an older feedwatch; "

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -113,8 +114,12 @@ class EpisodeStore:
         limit: int,
         but: Collection[int] = (),
         steps: Collection[Step] = ORDER,
+        early: timedelta | None = None,
     ) -> list[Episode]:
-        """Episodes in `state` that are due, the longest due first, without the ids in `but`."""
+        """Episodes in `state` that are due, the longest due first, without the ids in `but`.
+
+        early: only what is dated ahead of now, or was first seen no longer ago than this.
+        """
         query = (
             select_episodes()
             .where(
@@ -126,6 +131,9 @@ class EpisodeStore:
             .order_by(episodes.c.due_at)
             .limit(limit)
         )
+        if early is not None:
+            is_recent = episodes.c.first_seen_at > now - early
+            query = query.where(or_(episodes.c.published_at > now, is_recent))
         return self._all(query)
 
     def misplaced(self, pipelines: Mapping[str, Pipeline]) -> list[Episode]:

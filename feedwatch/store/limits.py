@@ -1,13 +1,20 @@
-"""Limits: how many jobs and submissions there are, counted within the transaction of a claim."""
+"""Limits: how many jobs and submissions there are, and what is paid for, by others as well.
 
+They are asked for within the transaction of a claim.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from feedwatch.core.episode import LIVE, State
+from feedwatch.core.episode import LIVE, Episode, State
+from feedwatch.core.identity import Key
+from feedwatch.core.ledger import PERHAPS_PAID, Claim, Target, key_hash, paid_by
 from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
-from feedwatch.store.schema import claims, episodes, feeds, history
+from feedwatch.store.claim_rows import fetch_claims, select_claims
+from feedwatch.store.schema import claim_keys, claims, episodes, feeds, history
 
 IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
@@ -79,3 +86,32 @@ def submissions_since(db: Connection, moment: datetime, processor: str | None = 
     if processor is not None:
         query = query.where(claims.c.processor == processor)
     return db.scalars(query).one()
+
+
+def first_paid(
+    db: Connection, episode: Episode | None, keys: Collection[Key], targets: Sequence[Target]
+) -> tuple[Claim, State, str] | None:
+    """Of the first of these targets that is paid for: as `paid_already`, and with its API."""
+    for target in targets:
+        if (paid := paid_already(db, episode, keys, target)) is not None:
+            return *paid, target.api
+    return None
+
+
+def paid_already(
+    db: Connection, episode: Episode | None, keys: Collection[Key], target: Target
+) -> tuple[Claim, State] | None:
+    """The claim of another episode that has paid for one with `keys`; see `paid_by`."""
+    hashes = {key_hash(key) for key in keys}
+    numbers = select(claim_keys.c.number).where(
+        claim_keys.c.processor == target.processor,
+        claim_keys.c.target == target.id,
+        claim_keys.c.key.in_(hashes),
+    )
+    query = select_claims().where(claims.c.number.in_(numbers), claims.c.outcome.in_(PERHAPS_PAID))
+    if episode is not None:
+        query = query.where(
+            claims.c.episode_id.is_distinct_from(episode.id),
+            claims.c.number > (episode.cleared_claim or 0),
+        )
+    return paid_by(keys, reversed(fetch_claims(db, query)), target)

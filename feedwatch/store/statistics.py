@@ -88,6 +88,15 @@ class Statistics:
         with reading(self._engine) as db:
             return dict.fromkeys(State, 0) | counts(db, list(State))
 
+    def came_and_ended(self, since: datetime) -> tuple[int, int]:
+        """How many episodes are new since then, and how many have become ready or failed."""
+        is_final = episodes.c.state.in_((State.READY, State.FAILED))
+        new = func.sum(case((episodes.c.first_seen_at >= since, 1), else_=0))
+        ended = func.sum(case((is_final & (episodes.c.finished_at >= since), 1), else_=0))
+        with reading(self._engine) as db:
+            found = db.execute(select(new, ended)).one()
+        return found[0] or 0, found[1] or 0
+
     def unsent(self, now: datetime, processor: str | None = None) -> Unsent:
         """What is to be submitted, to a processor or at all: due by now, or deferred by an answer.
 
@@ -126,6 +135,7 @@ class Statistics:
                         newest_id=row.newest_id,
                         newest_title=row.title,
                         newest_reason=row.reason,
+                        newest_step=Step(row.step),
                     )
                 )
         return found
@@ -245,7 +255,7 @@ def _select_waiting(failed_since: datetime) -> Select[Any]:
     )
     newest = episodes.alias("newest")
     return (
-        select(groups, feeds.c.name, newest.c.title, newest.c.reason)
+        select(groups, feeds.c.name, newest.c.title, newest.c.reason, newest.c.step)
         .join_from(groups, feeds, feeds.c.id == groups.c.feed_id)
         .join(newest, newest.c.id == groups.c.newest_id)
         .order_by(feeds.c.name, groups.c.state)

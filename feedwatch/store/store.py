@@ -14,6 +14,7 @@ from feedwatch.store.database import (
     exists,
     guard_connections,
     place_of,
+    reading,
     require_current,
     sqlite_file,
     upgrade,
@@ -24,7 +25,7 @@ from feedwatch.store.episodes import EpisodeStore
 from feedwatch.store.feeds import FeedStore
 from feedwatch.store.heartbeats import HeartbeatStore
 from feedwatch.store.imports import Imports
-from feedwatch.store.lease import Lease, has_leases
+from feedwatch.store.lease import Lease, has_leases, holder_of
 from feedwatch.store.listings import Listings
 from feedwatch.store.lock import DatabaseFile, FileLock, lock_path, use_of
 from feedwatch.store.outbox import Outbox
@@ -108,6 +109,8 @@ class Store:
         engine, path = self._engine, sqlite_file(self._engine)
         if path is not None and path.parent.is_dir() and not path.exists():
             path.touch(0o600)  # SQLite's other files follow it; feeds may be private
+        if not alone and exists(engine) and self._has_daemon():
+            require_current(engine, in_use=True)  # its tables are not changed under it
         if self._lock is not None and self.path is not None:
             self._file = DatabaseFile(self.path)
             self._lock.note(self.path)
@@ -127,6 +130,15 @@ class Store:
                 self._lease.take()
             else:
                 self._lease.seek()
+
+    def _has_daemon(self) -> bool:
+        """Whether a daemon has the database, whichever version its tables are of."""
+        if self.path is not None:
+            return use_of(lock_path(self.path), self.path) in (Use.OPEN, Use.REPLACED)
+        if self._engine.dialect.name != "postgresql" or not has_leases(self._engine):
+            return False
+        with reading(self._engine) as db:
+            return holder_of(db)[0] is not None
 
     def close(self) -> None:
         """Release lease and lock, and close all connections."""

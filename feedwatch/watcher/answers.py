@@ -18,15 +18,15 @@ from feedwatch.core.json_forms import stamp
 from feedwatch.core.ledger import Claim, Outcome, outcome_of
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import Context, about, log_move, named
+from feedwatch.watcher.context import Context, about
 from feedwatch.watcher.set_asides import set_others_aside
 
 log = logging.getLogger(__name__)
 
-PAUSED = "submissions paused, queued episodes will wait: %s; tried again at %s"
+PAUSED = "%s paused, queued episodes will wait: %s; tried again at %s"
 # Submitting is not tried again before somebody has acted, only read.
 BLOCKED = (
-    "submissions paused until somebody acts, queued episodes will wait: %s; a read, which shows "
+    "%s paused until somebody acts, queued episodes will wait: %s; a read, which shows "
     "whether it is mended, is tried at %s"
 )
 
@@ -55,7 +55,7 @@ class Answers:
             # The log comes first: should all else fail now, the media id is not lost.
             log.info(
                 "%s: accepted as media id %s",
-                *(named(claimed), media_id),
+                *(context.named(claimed), media_id),
                 extra=about(claimed) | {"media_id": media_id},
             )
         context.journal.append_outcome(claim.token, outcome_of(answer), media_id, context.clock())
@@ -78,7 +78,7 @@ class Answers:
                 # One answer must not stop the others; the lease of its claim leads to `unknown`.
                 log.exception(
                     "%s: the answer could not be recorded: %r",
-                    *(named(claimed), answer),
+                    *(self._context.named(claimed), answer),
                     extra=about(claimed),
                 )
                 reason = f"a bug in feedwatch: {type(error).__name__}"
@@ -143,7 +143,7 @@ class Answers:
         if saved is None:
             self._record_late(claimed, claim, answer)
         elif not isinstance(answer, Accepted):  # that was logged with its media id, by `_submit`
-            log_move(claimed, saved)
+            context.log_move(claimed, saved)
         set_others_aside(context, before, claimed, answer)
         store.breakers.change(
             name,
@@ -153,12 +153,13 @@ class Answers:
         )
         if isinstance(answer, Accepted | Refused):
             if before.reason is not None:
-                log.info("submissions go on")
+                log.info("%s go on", context.submissions_to(name))
         elif after.tripped_until is not None and before.reason != answer.reason:
             needs_person = isinstance(answer, Later) and answer.blocked
             log.log(
                 logging.ERROR if needs_person else logging.WARNING,
                 BLOCKED if needs_person else PAUSED,
+                context.submissions_to(name),
                 answer.reason,
                 stamp(after.tripped_until),
             )
@@ -172,7 +173,7 @@ class Answers:
         context.journal.append_outcome(claim.token, outcome, after.media_id, now)
         saved = context.store.claims.settle(claim.token, outcome, before, after, now)
         if saved is not None:
-            log_move(before, saved)
+            context.log_move(before, saved)
         return saved
 
     def _record_late(self, claimed: Episode, claim: Claim, answer: Answer) -> None:
@@ -193,7 +194,7 @@ class Answers:
                 return
         log.critical(
             "%s: was accepted as media id %s, but is %s by now: see `feedwatch show %d`",
-            *(named(episode), answer.media_id, episode.state, episode.id),
+            *(context.named(episode), answer.media_id, episode.state, episode.id),
             extra=about(episode) | {"media_id": answer.media_id},
         )
 

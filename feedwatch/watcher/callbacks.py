@@ -22,17 +22,20 @@ class Callbacks:
     """The tokens that may call back. Strangers cost no read of the database."""
 
     _store: Store  # from `begin` on
+    _clock: Callable[[], datetime]
 
-    def __init__(self, public_url: str, clock: Callable[[], datetime]) -> None:
-        """`public_url` is the public side's address; `clock` is the loops' own."""
+    def __init__(self, public_url: str) -> None:
+        """`public_url` is the public side's address."""
         self._public_url = public_url.rstrip("/")
-        self._clock = clock
         self._lock = Lock()
         self._heard: dict[bytes, float] = {}  # by hash: when it last had an effect
 
-    def begin(self, store: Store) -> None:
-        """Know the jobs that are under way, too, now that there is a database."""
-        self._store = store
+    def begin(self, store: Store, clock: Callable[[], datetime]) -> None:
+        """Know the jobs that are under way, too, now that there are a database and loops.
+
+        `clock` is the loops' own.
+        """
+        self._store, self._clock = store, clock
         for processor, token in store.episodes.tokens_under_way():
             self._expect(processor, token)
 

@@ -46,6 +46,7 @@ MAX_CONCURRENT_EVALUATIONS = 4  # two of them may wait for slow documents
 MAX_DOCUMENTS = 24  # in memory, to be evaluated
 MANY_QUEUED_CHECKS = 64  # with so many, the database is asked for others less often
 QUERY_INTERVAL = 10.0  # seconds between two of these queries
+START_INTERVAL = 0.02  # seconds in which feeds wait for others: one statement takes them all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,7 @@ class Checks:
         self._evaluator = Evaluator(context.store, parser, lambda: context.clock())
         self._hosts: HostLimiter[QueuedCheck] = HostLimiter()
         self._next_query = 0.0  # for due feeds, while many are queued; by the monotonic clock
+        self._next_start = 0.0  # of requests, by the monotonic clock
         self._under_way: set[int] = set()  # ids of feeds, from queued to recorded
         self._given_up: set[int] = set()  # taken perhaps, not recorded, and not given back yet
         self._peers: frozenset[str] = frozenset()  # when the due feeds were last queued
@@ -178,8 +180,7 @@ class Checks:
                 if self._given_up:
                     self._context.store.feeds.give_back(self._given_up)
                     self._given_up.clear()
-                if self._events.empty():  # else more may start: one statement takes them all
-                    self._start_fetches()
+                self._start_fetches()
             except StoreError as error:
                 self._store_error, self._recovering = error, True
                 self._give_up()
@@ -190,7 +191,9 @@ class Checks:
     def _next_event(self) -> Event | None:
         """Wait for an event; None once a host may be asked or a batch must be written."""
         now = time.monotonic()
-        waits = (self._hosts.wait(now) if self._has_room() else None, self._unchanged.wait(now))
+        start = self._hosts.wait(now) if self._has_room() else None
+        start = max(start, self._next_start - now) if start is not None else None
+        waits = (start, self._unchanged.wait(now))
         try:
             return self._events.get(timeout=min((w for w in waits if w is not None), default=None))
         except Empty:
@@ -234,9 +237,11 @@ class Checks:
 
     def _start_fetches(self) -> None:
         """Start the checks of all feeds whose turn has come, and that are still to be checked."""
-        if not self._has_room():
+        now = time.monotonic()
+        if not self._has_room() or now < self._next_start:
             return
-        turn = self._hosts.take(time.monotonic(), MAX_CONCURRENT_FETCHES - self._fetching)
+        turn = self._hosts.take(now, MAX_CONCURRENT_FETCHES - self._fetching)
+        self._next_start = now + START_INTERVAL if turn else 0.0
         left = {queued.feed: queued.host for queued in turn}
         try:
             for check in self._taken(turn) if turn else ():

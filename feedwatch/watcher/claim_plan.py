@@ -2,7 +2,7 @@
 
 from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import Episode
-from feedwatch.core.ledger import Target, target_of
+from feedwatch.core.ledger import Target, targets_from
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.processors.clocks import moment
@@ -22,7 +22,7 @@ class ClaimPlan:
         self.unasked: Target | None = None  # a podcast that has to be looked up first
         self.passed_over: set[str] = set()  # feeds that the config lacks
         self._podcasts = podcasts
-        self._apis = {processor.name: processor.api}
+        self._apis = context.apis | {processor.name: processor.api}
 
     def __call__(self, episode: Episode) -> Intent | PutOff | None:
         """The episode as claimed; None without its feed in the config, or if it is `unasked`."""
@@ -37,8 +37,8 @@ class ClaimPlan:
         wait = wait_of(episode.published_at, episode.first_seen_at, source, self.now)
         if wait is not None:
             return PutOff(episode_lifecycle.put_off(episode, wait, self.now))
-        target = target_of(episode.step, source, self._apis)
+        target, *later = targets_from(episode.step, source, self._apis)
         if not self._podcasts.is_usable(target):
             self.unasked = self.unasked or target
             return None
-        return Intent(episode_lifecycle.claimed(episode, target.id, self.now), target)
+        return Intent(episode_lifecycle.claimed(episode, target.id, self.now), target, later)

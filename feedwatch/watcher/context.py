@@ -11,7 +11,7 @@ from threading import Event, Lock
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed, Same
 from feedwatch.core.health import CHECKS, spoken
-from feedwatch.core.ledger import Target, target_of
+from feedwatch.core.ledger import Target, targets_from
 from feedwatch.core.masking import shortened
 from feedwatch.core.pipeline import (
     LAST,
@@ -70,11 +70,11 @@ class Plan:
         """The pipeline of each feed, by the feed's name."""
         return {name: source.pipeline for name, source in self.sources.items()}
 
-    def target(self, episode: Episode, apis: Mapping[str, str]) -> Target:
-        """What the next POST for an episode would be for."""
+    def targets(self, episode: Episode, apis: Mapping[str, str]) -> list[Target]:
+        """What the next POST for an episode would be for, and then those of its later steps."""
         source = self.sources.get(episode.feed, FeedConfig(name=episode.feed, url=""))
         step = step_to_claim(source.pipeline, episode.step, episode.source_url)
-        return target_of(step or episode.step, source, apis)
+        return targets_from(step or episode.step, source, apis)
 
     def course(self, episode: Episode) -> Course:
         """What comes of an episode once its step has ended."""
@@ -87,6 +87,11 @@ class Plan:
     def serves(self, source: FeedConfig) -> bool:
         """Whether the feed is served to listeners."""
         return self.serves_feeds and source.served_path is not None
+
+    @cached_property
+    def longest_delay(self) -> timedelta:
+        """The longest submit delay of all feeds."""
+        return max((source.submit_delay for source in self.sources.values()), default=timedelta())
 
     @cached_property
     def longest_interval(self) -> timedelta:
@@ -148,14 +153,29 @@ class Context:
         saved = self.store.episodes.save(before, after, self.clock(), ended)
         if saved is None:
             log.warning(
-                "%s: another process has changed it meanwhile", named(before), extra=about(before)
+                "%s: another process has changed it meanwhile",
+                self.named(before),
+                extra=about(before),
             )
         else:
-            log_move(before, saved)
+            self.log_move(before, saved)
         return saved
 
+    def log_move(self, before: Episode, after: Episode) -> None:
+        """Log a change of state or reason."""
+        log_move(before, after, self.named(after))
 
-def log_move(before: Episode, after: Episode) -> None:
+    def named(self, episode: Episode) -> str:
+        """The episode's name in log lines, with its step where the plan has several APIs."""
+        at = f" at {episode.step}" if len(self.plan.processors) > 1 else ""
+        return named(episode) + at
+
+    def submissions_to(self, processor: str) -> str:
+        """Submissions in log lines, with the API that they go to where the plan has several."""
+        return f"submissions to {processor}" if len(self.plan.processors) > 1 else "submissions"
+
+
+def log_move(before: Episode, after: Episode, name: str) -> None:
     """Log a change of state or reason; nothing for a poll that has changed neither."""
     if (before.state, before.reason) == (after.state, after.reason):
         return
@@ -173,7 +193,7 @@ def log_move(before: Episode, after: Episode) -> None:
     log.log(
         logging.WARNING if is_grave else logging.INFO,
         "%s: %s%s%s",
-        named(after),
+        name,
         how,
         told,
         f": {reason}" if reason else "",

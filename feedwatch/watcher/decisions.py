@@ -34,7 +34,8 @@ from feedwatch.watcher.overview import find_episode, find_feed
 from feedwatch.watcher.tasks import polled_task
 
 POLLED = (State.PROCESSING, State.FAILED)  # whose jobs may turn out to be done
-TargetOf = Callable[[Episode], Target]  # what a POST for an episode is for, by the config
+# What the next POST for an episode is for, and those of its later steps, by the config.
+TargetsOf = Callable[[Episode], Sequence[Target]]
 MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
 CHECK_AT_MOST_EVERY = MINUTE  # of one feed, however often it is said to have changed
 
@@ -140,13 +141,13 @@ def approval(
     ids: Sequence[int],
     feed: str | None,
     now: datetime,
-    target_of: TargetOf,
+    targets_of: TargetsOf,
 ) -> Proposal:
     """Submit held episodes: those with these ids or, where a feed is named, all of that feed."""
     episodes = _held(store, sources, ids, feed)
     require_configured(sources, episodes)
     move = episode_lifecycle.approved
-    return submitting(Action.APPROVE, store, sources, episodes, move, now, target_of, feed)
+    return submitting(Action.APPROVE, store, sources, episodes, move, now, targets_of, feed)
 
 
 def skipping(
@@ -164,7 +165,7 @@ def retrial(
     ids: Sequence[int],
     state: State | None,
     now: datetime,
-    target_of: TargetOf,
+    targets_of: TargetsOf,
 ) -> Proposal:
     """Submit again episodes: those with these ids or, where a state is given, all in that state.
 
@@ -193,7 +194,7 @@ def retrial(
     if remarks and not done and not rest:
         raise RequestError("nothing was done:\n  " + "\n  ".join(remarks))
     move = episode_lifecycle.retried
-    proposal = submitting(Action.RETRY, store, sources, rest, move, now, target_of)
+    proposal = submitting(Action.RETRY, store, sources, rest, move, now, targets_of)
     remarks += proposal.remarks
     return replace(proposal, done=done, ended=ended, remarks=remarks)
 
@@ -332,17 +333,17 @@ def submitting(
     episodes: Sequence[Episode],
     move: Callable[[Episode, datetime, int | None], Episode],
     now: datetime,
-    target_of: TargetOf,
+    targets_of: TargetsOf,
     feed: str | None = None,
 ) -> Proposal:
     """The moves to `queued`, past the claims by which other episodes have paid for these."""
-    paid = {one.id: store.claims.conflict(one, target_of(one)) for one in episodes}
-    cleared = {number: claim.number for number, claim in paid.items() if claim is not None}
+    paid = {one.id: store.claims.conflicts(one, targets_of(one)) for one in episodes}
+    cleared = {one: max(claim.number for claim, _ in found) for one, found in paid.items() if found}
     proposal = proposal_of(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
     remarks = [
-        f"episode {one.id} is paid for and published: {paid_reason(claim, target_of(one).api)}"
+        f"episode {one.id} is paid for and published: {paid_reason(claim, api)}"
         for one in episodes
-        if (claim := paid[one.id]) is not None
+        for claim, api in paid[one.id]
     ]
     configs = {source.name: source for source in sources}
     for one in episodes:

@@ -23,9 +23,11 @@ def due_feeds(
 
     Those of other daemons' hosts are left to them, unless they are late. `due_by` stands for now.
     """
-    now, sources, peers = due_by or context.clock(), context.plan.sources, context.peers
+    now, sources = due_by or context.clock(), context.plan.sources
+    me, peers = context.store.daemon_id, context.peers
+    is_alone = set(peers) <= {me}
     # However many of others' come first, about as many are ours as if there were no others.
-    most = MAX_DUE_FEEDS * len(peers) if peers else limit
+    most = limit if is_alone else MAX_DUE_FEEDS * len(peers)
     longest = horizon(context.plan.longest_interval)
     checker = lru_cache(maxsize=None)(partial(checker_of, daemons=peers))
     return [
@@ -33,5 +35,5 @@ def due_feeds(
         for one in context.store.feeds.due(now, longest, most, but=but)
         if one.name in sources
         and sources[one.name].url == one.url
-        and (not peers or one.is_late or checker(one.host) == context.store.daemon_id)
+        and (is_alone or one.is_late or checker(one.host) == me)
     ][:limit]

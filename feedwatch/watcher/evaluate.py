@@ -20,12 +20,12 @@ from feedwatch.core.identity import Key, KeyKind, keys_of, title_key
 from feedwatch.core.ledger import (
     PERHAPS_PAID,
     decisive_of,
+    first_paid_by,
     import_reason,
     is_for,
     is_met_by,
-    paid_by,
     paid_reason,
-    target_of,
+    targets_from,
     targets_of,
 )
 from feedwatch.core.match_items import ItemMatch, MatchKind, UnchangedItems, match_items
@@ -39,7 +39,7 @@ from feedwatch.store.checks import NewEpisode
 from feedwatch.store.imports import meet_claims
 from feedwatch.store.store import Store
 from feedwatch.watcher.check_log import log_check
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context, log_move
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 from feedwatch.watcher.evaluation import Evaluation, follower
 from feedwatch.watcher.restore import NextImport
 
@@ -128,12 +128,15 @@ def decisions_for(
         feed = replace(feed, hold_if_published_before=coming.doubted_until[feed.name])
     decisions = _decisions(store, feed, source, whole, _known(store, feed, whole), now)
     new, _ = Evaluation(outcome=parsed, decisions=decisions).admissions(feed.name, now)
-    target, targets = target_of(source.pipeline[0].step, source, apis), targets_of(source, apis)
+    coming_for, targets = (
+        targets_from(source.pipeline[0].step, source, apis),
+        targets_of(source, apis),
+    )
     waiting = store.imports.waiting(targets, coming.missing, coming.feeds_of)
     others = [
         claim
         for claim in reversed(coming.missing)
-        if is_for(claim, [target]) and claim.outcome in PERHAPS_PAID
+        if is_for(claim, coming_for) and claim.outcome in PERHAPS_PAID
     ]
     for one in new:
         met = [claim for claim in waiting if is_met_by(claim, one.keys, feed.name)]
@@ -145,11 +148,11 @@ def decisions_for(
                 decision, verdict=Verdict.KNOWN, reason=import_reason(decisive_of(paid))
             )
         elif decision.verdict is Verdict.SUBMIT:
-            conflict = store.claims.conflict_of(one.keys, target)
-            if (conflict := conflict or paid_by(one.keys, others, target)) is not None:
-                claim, state = conflict
+            conflict = store.claims.conflict_of(one.keys, coming_for)
+            if (conflict := conflict or first_paid_by(one.keys, others, coming_for)) is not None:
+                claim, state, api = conflict
                 verdict = Verdict.SKIP if state is State.SKIPPED else Verdict.HOLD
-                reason = paid_reason(claim, target.api)
+                reason = paid_reason(claim, api)
                 decisions[one.place] = replace(decision, verdict=verdict, reason=reason)
             elif (wait := wait_of(decision.item.published_at, now, source, now)) is not None:
                 decisions[one.place] = replace(decision, reason=f"{decision.reason}; {wait.reason}")
@@ -295,7 +298,7 @@ def record(context: Context, check: Check, document: Document, evaluation: Evalu
         decided = [one for place, one in enumerate(evaluation.decisions) if place not in paid]
         log_check(feed, after, decided)
         for before, moved_on in recorded:
-            log_move(before, moved_on)
+            context.log_move(before, moved_on)
         return
     current = store.feeds.get(feed.id)
     # Once another daemon has checked it, with another URL, after a person's decision or in a

@@ -35,13 +35,23 @@ def set_paused(
         store.feeds.add_paused(next(one for one in sources if one.name == feed), now, actor)
 
 
-def pauses(store: Store, sources: Collection[FeedConfig]) -> list[str]:
-    """What a person has paused, of everything or of these feeds, a sentence each."""
+def resting(store: Store) -> list[str]:
+    """The names of the feeds that are paused on their own: `resume` of everything leaves them."""
+    return sorted(one.name for one in store.feeds.all() if one.paused and one.active)
+
+
+def pauses(
+    store: Store, sources: Collection[FeedConfig], concerned: Collection[str] | None = None
+) -> list[str]:
+    """What a person has paused, of everything or of these feeds, a sentence each.
+
+    concerned: only these processors, to which the next POSTs go; None: all that the feeds need.
+    """
     breakers = store.breakers.of(processors_of(sources))
     found = [
         f"nothing is submitted{f' to {name}' if len(breakers) > 1 else ''}: {pause_in_words(one)}"
         for name, one in breakers.items()
-        if one.paused
+        if one.paused and (concerned is None or name in concerned)
     ]
     return found + [
         f"feed {feed.name}: nothing is submitted: {pause_in_words(feed)}"

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from feedwatch.core import circuit_breaker, job_lifecycle
@@ -12,13 +13,14 @@ from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
-from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about, named
+from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about
 from feedwatch.watcher.tasks import polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
 MAX_CONCURRENT_POLLS = 4
+SECOND = timedelta(seconds=1)  # what a daemon's loops wait between two rounds
 
 
 class Polls:
@@ -44,6 +46,17 @@ class Polls:
         for episode in due:
             self._polls.start(episode.id, episode, partial(self._poll, tasks[episode.id]))
         return True
+
+    def pause(self, least: float) -> float:
+        """Seconds between two rounds of a pass: `least` while a poll is under way.
+
+        Else the next poll is what it waits for, and a round that comes early is work for nothing.
+        """
+        if self._polls.ids:
+            return least
+        plan, names = self._context.plan, self._context.processors
+        interval = min((plan.policy_of(name).poll_interval for name in names), default=SECOND)
+        return max(least, min(interval / 10, SECOND).total_seconds())
 
     def close(self) -> None:
         """Wait for the polls that are under way."""
@@ -72,7 +85,7 @@ class Polls:
                 log.warning(
                     "%s: the API answers with the status %r, which its document does not list; "
                     "the job is polled on",
-                    *(named(episode), progress.remote_status),
+                    *(context.named(episode), progress.remote_status),
                     extra=about(episode),
                 )
             if isinstance(progress, Unreachable) and progress.blocked:
@@ -80,11 +93,12 @@ class Polls:
             ended = job_lifecycle.ended_step(episode, after, context.clock(), progress)
             saved = context.move(episode, after, ended)
             if saved is not None and saved.state is State.READY and saved.reason is not None:
-                log.warning("%s: %s", named(saved), saved.reason, extra=about(saved))
+                log.warning("%s: %s", context.named(saved), saved.reason, extra=about(saved))
         except StoreError:
             raise
         except Exception:
-            log.exception("%s: a bug has ended the poll", named(episode), extra=about(episode))
+            name = context.named(episode)
+            log.exception("%s: a bug has ended the poll", name, extra=about(episode))
             context.move(episode, replace(episode, due_at=context.clock() + RETRY_AFTER_BUG))
 
     def _polled(self, episode: Episode, progress: Progress) -> Episode:
@@ -120,4 +134,5 @@ class Polls:
             ),
         )
         if after.reason != before.reason:
-            log.error("submissions paused, queued episodes will wait: %s", reason)
+            what = context.submissions_to(name)
+            log.error("%s paused, queued episodes will wait: %s", what, reason)

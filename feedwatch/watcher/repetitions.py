@@ -14,7 +14,7 @@ from feedwatch.watcher.context import Plan
 from feedwatch.watcher.decisions import (
     Action,
     Proposal,
-    TargetOf,
+    TargetsOf,
     by_id,
     proposal_of,
     require_configured,
@@ -28,7 +28,7 @@ def repetition(
     plan: Plan,
     ids: Sequence[int],
     now: datetime,
-    target_of: TargetOf,
+    targets_of: TargetsOf,
     start: Step | None = None,
 ) -> Proposal:
     """Submit episodes once more, which pays for them again.
@@ -58,7 +58,7 @@ def repetition(
         episodes,
         move,
         now,
-        lambda one: target_of(
+        lambda one: targets_of(
             replace(
                 one,
                 step=start or one.step,

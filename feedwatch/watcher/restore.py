@@ -32,7 +32,7 @@ from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
 from feedwatch.store.store import Store
-from feedwatch.watcher.context import Context, log_move
+from feedwatch.watcher.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
             outcome, job = recorded.outcome, recorded.media_id
             saved = store.claims.settle(known.token, outcome, before, elsewhere, now, media_id=job)
             if saved is not None:
-                log_move(before, saved)
+                context.log_move(before, saved)
         return
     after = ledger_lifecycle.imported(before, ours, now, policy)
     is_under_way = is_its_last and before.state is State.SUBMITTING
@@ -197,4 +197,4 @@ def _settle(context: Context, known: Claim, recorded: Claim) -> None:
         ended=ended_step(before, after, now) if after is not None else None,
     )
     if saved is not None:
-        log_move(before, saved)
+        context.log_move(before, saved)

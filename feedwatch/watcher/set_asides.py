@@ -8,7 +8,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.job import Accepted, Answer, Refused
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.core.printable import counted
-from feedwatch.watcher.context import Context, named
+from feedwatch.watcher.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -47,4 +47,4 @@ def set_others_aside(
             context.store.episodes.save(episode, aside, context.clock())
         if queued:
             number = counted(len(queued), "queued episode")
-            log.error("%s: held with it, %s: %s", named(claimed), number, reason)
+            log.error("%s: held with it, %s: %s", context.named(claimed), number, reason)

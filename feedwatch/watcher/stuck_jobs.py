@@ -1,4 +1,7 @@
-"""Stuck jobs: those that show an error, and for whose end `run --once` waits no longer."""
+"""Stuck jobs: those for whose end `run --once` waits no longer.
+
+They show an error, or are done and their file cannot be read; or nobody can be asked about them.
+"""
 
 from datetime import datetime, timedelta
 
@@ -8,11 +11,11 @@ from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.watcher.context import Context
 
 # A doubt hides what the API says of the job; a pass that does not wait for one loses nothing.
-MAY_BE_STUCK = (Cause.ERROR, Cause.LOST, Cause.DOUBTED)
+MAY_BE_STUCK = (Cause.ERROR, Cause.LOST, Cause.NO_FILE, Cause.DOUBTED)
 
 
 class StuckJobs:
-    """For how long jobs have shown an error: by the database, and as one pass has seen it.
+    """For how long jobs have been wrong: by the database, and as one pass has seen it.
 
     The database knows since when the API says the very same; where the time stamp of an error is
     renewed again and again, only the pass knows.
@@ -24,7 +27,12 @@ class StuckJobs:
 
     def are_all(self) -> bool:
         """Whether every job that is not final is stuck; also where there is none."""
-        live, now = self._context.store.claims.live_jobs(), self._context.clock()
+        now = self._context.clock()
+        live = [
+            one
+            for one in self._context.store.claims.live_jobs()
+            if PROCESSOR_OF[one.step] in self._context.processors  # else nothing can end it
+        ]
         wrong = {one.episode for one in live if one.cause in MAY_BE_STUCK}
         seen = {number: self._first_seen.get(number, self._context.elapsed()) for number in wrong}
         self._first_seen = seen

@@ -21,7 +21,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
 from feedwatch.watcher.answers import BLOCKED, PAUSED, Answers, was_sent
 from feedwatch.watcher.claim_plan import ClaimPlan
-from feedwatch.watcher.context import Context, Plan, about, log_move, named
+from feedwatch.watcher.context import Context, Plan, about
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.tasks import task_of
@@ -201,15 +201,22 @@ class Submissions:
         return failure is None
 
     def _put_off_what_waits(self, name: str, now: datetime) -> None:
-        """Have what waits for its date due then: no claim, which would, is made now."""
-        context = self._context
-        for episode in context.store.episodes.due(State.QUEUED, now, BATCH, steps=steps_of(name)):
-            source = context.plan.sources.get(episode.feed)
-            if source is None:
-                continue
-            wait = wait_of(episode.published_at, episode.first_seen_at, source, now)
-            if wait is not None:
-                context.move(episode, episode_lifecycle.put_off(episode, wait, now))
+        """Have what waits for its date due then: no claim, which would, is made now.
+
+        Only what may be early is looked at, and mostly that is little, however long the queue is.
+        """
+        context, steps, ripe = self._context, steps_of(name), set[int]()
+        due, longest = context.store.episodes.due, context.plan.longest_delay
+        while found := due(State.QUEUED, now, BATCH, but=ripe, steps=steps, early=longest):
+            for episode in found:
+                source = context.plan.sources.get(episode.feed)
+                seen = episode.first_seen_at
+                wait = wait_of(episode.published_at, seen, source, now) if source else None
+                if wait is None or (
+                    context.move(episode, episode_lifecycle.put_off(episode, wait, now)) is None
+                ):
+                    ripe.add(episode.id)
+            context.worked(SUBMISSIONS)
 
     def _has_room(self, name: str) -> bool:
         """Whether the daily limit has room by our own count, which no clock set ahead empties."""
@@ -230,7 +237,8 @@ class Submissions:
         )
         if failure is not None and before.reason != failure.reason:
             said = BLOCKED if after.blocked else PAUSED
-            log.error(said, failure.reason, stamp(after.tripped_until))
+            until = stamp(after.tripped_until)
+            log.error(said, context.submissions_to(name), failure.reason, until)
 
     def _claim(self, processor: Processor) -> Claimed | None:
         """Claim an episode for a processor, and read the config of its feed at the same moment.
@@ -259,7 +267,7 @@ class Submissions:
                 log.warning("feed %s: its queued episodes wait, the config has no such feed", feed)
             self._passed_over |= plan.passed_over
             for before, after in result.others:
-                log_move(before, after)
+                context.log_move(before, after)
             if result.episode is not None and result.claim is not None:
                 self._last = result.claim.token
                 source = plan.sources[result.episode.feed]
@@ -293,7 +301,9 @@ class Submissions:
             except Exception as error:
                 # The request may have left before the bug, so `unknown` is the safe state.
                 log.exception(
-                    "%s: a bug has ended the submission", named(claimed), extra=about(claimed)
+                    "%s: a bug has ended the submission",
+                    context.named(claimed),
+                    extra=about(claimed),
                 )
                 answer = Unknown(f"a bug in feedwatch: {type(error).__name__}: {error}")
         if was_sent(answer):

@@ -87,7 +87,8 @@ def pause(name: str | None) -> Answer:
     """Stop or restart new submissions."""
     word = request.path.rpartition("/")[2]
     set_paused(g.parts, name, g.actor, paused=word == "pause")
-    return done(word)
+    others = pauses.resting(g.parts.store) if word == "resume" and name is None else []
+    return done("resume_but", n=len(others)) if others else done(word)
 
 
 @action.post("/feeds/<name>/check")
@@ -131,19 +132,19 @@ def proposed(parts: Parts, action: Action, number: int) -> Proposal:
     ids, store, sources = [valid_id(number)], parts.store, parts.plan().sources.values()
     match action:
         case Action.APPROVE:
-            return decisions.approval(store, sources, ids, None, at(), parts.target_of)
+            return decisions.approval(store, sources, ids, None, at(), parts.targets_of)
         case Action.SKIP:
             return decisions.skipping(store, sources, ids, None)
         case _:
-            plan, target_of = parts.plan(), parts.target_of
-            return decisions.retrial(store, plan, {}, ids, None, at(), target_of)
+            plan, targets_of = parts.plan(), parts.targets_of
+            return decisions.retrial(store, plan, {}, ids, None, at(), targets_of)
 
 
 def proposed_for(parts: Parts, action: Action, name: str) -> Proposal:
     """What a decision about all held episodes of a feed would do."""
     store, sources = parts.store, parts.plan().sources.values()
     if action is Action.APPROVE:
-        return decisions.approval(store, sources, (), name, at(), parts.target_of)
+        return decisions.approval(store, sources, (), name, at(), parts.targets_of)
     return decisions.skipping(store, sources, (), name)
 
 
@@ -153,7 +154,9 @@ def set_paused(parts: Parts, name: str | None, actor: str, *, paused: bool) -> N
     feed = overview.find_feed(parts.store, sources, name) if name is not None else None
     pauses.set_paused(parts.store, PROCESSORS, sources, feed, at(), actor, paused=paused)
     done = "paused" if paused else "resumed"
-    log.info("%s: new submissions are %s by %s", feed or "all feeds", done, actor)
+    others = pauses.resting(parts.store) if not paused else []
+    every = f"all feeds but {', '.join(others)}" if others else "all feeds"
+    log.info("%s: new submissions are %s by %s", feed or every, done, actor)
 
 
 def confirm(proposal: Proposal) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ from feedwatch.web.pages import at, valid_id
 from feedwatch.web.site import Parts
 
 PROBLEM = "application/problem+json"
+VERSION = re.compile(r'(?:W/)?"[^"]*"')  # an entity tag; a weak one is equal to none
+VERSIONS = re.compile(rf"{VERSION.pattern}(?:\s*,\s*{VERSION.pattern})*")
 v1 = Blueprint("api", __name__)
 
 PARAMETERS = {  # that each function takes
@@ -156,7 +159,7 @@ def proposed_of_steps(wanted: Wanted, number: int) -> Proposal | None:
     if wanted.passing_over:
         return passing_over(store, plan, [number], at())
     if wanted.again or wanted.start is not None:
-        return repetition(store, plan, [number], at(), g.parts.target_of, wanted.start)
+        return repetition(store, plan, [number], at(), g.parts.targets_of, wanted.start)
     return None
 
 
@@ -295,11 +298,12 @@ def whole(parts: Parts, episode: Episode) -> dict[str, Any]:
 
 def version_refused(version: str) -> Response | None:
     """Why the request may not decide about this version; nothing if it may."""
-    given = request.headers.get("If-Match")
-    if given is None:
-        detail = "If-Match is missing: send the version that you have seen, in quotes"
+    given = request.headers.get("If-Match", "").strip()
+    if not VERSIONS.fullmatch(given):
+        # Also `*`, which is true of whatever there is (RFC 9110, 13.1.1): it was not seen.
+        detail = "If-Match names no version: send the one that you have seen, in quotes"
         return problem(428, "precondition required", detail)
-    if given.strip() != f'"{version}"':
+    if f'"{version}"' not in VERSION.findall(given):
         detail = "this has changed since; look at it again"
         return problem(412, "nothing was done", detail, version=version)
     return None

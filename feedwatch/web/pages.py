@@ -23,6 +23,7 @@ from feedwatch.web.site import Parts
 page = Blueprint("page", __name__)
 
 PAGE_SIZE = 50
+MOST_HISTORY = 200  # entries of one episode; the API has all
 FEEDS_PAGE_SIZE = 40
 HIGHEST_ID = 2**63 - 1
 LOCAL_PATH = re.compile(r"/(?![/\\])[\w/?=&.,%+-]*", re.ASCII)
@@ -36,6 +37,7 @@ DONE = {  # what was done, by the word in the address that one is sent to
     "adopt": "Adopted: its job is polled from now on.",
     "pause": "New submissions are paused.",
     "resume": "New submissions are on.",
+    "resume_but": "New submissions are on, but not of what is paused on its own: {feeds}.",
     "check": "The feed is due and will be checked in a moment.",
 }
 
@@ -114,7 +116,8 @@ def show_episode(number: int) -> str:
         "episode.html",
         episode=found,
         allowed=allowed,
-        history=history,
+        history=history[-MOST_HISTORY:],
+        earlier=len(history[:-MOST_HISTORY]),
         known_by=keys,
         placing=overview.placing_of(store, g.parts.plan(), found),
     )
@@ -168,10 +171,10 @@ def local(path: str | None) -> str:
 def said() -> str | None:
     """What the last request did, as the address tells."""
     words = DONE.get(request.args.get("did", ""))
-    number = request.args.get("n", "")
     if words is None:
         return None
-    return words.format(n=counted(valid_number(number or "1"), "episode"))
+    number = valid_number(request.args.get("n", "") or "1")
+    return words.format(n=counted(number, "episode"), feeds=counted(number, "feed"))
 
 
 def valid_number(text: str) -> int:

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from feedwatch.core.health import spoken
 from feedwatch.core.json_forms import short, stamp
 from feedwatch.core.masking import masked
+from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.core.printable import counted
 from feedwatch.core.remarks import in_words, missing_podcast_in_words
 
@@ -110,6 +111,7 @@ def set_up(app: Flask) -> None:
         "link": link,
         "in_words": in_words,
         "missing_podcast": missing_podcast_in_words,
+        "processor": PROCESSOR_OF.__getitem__,
         "counted": counted,
         "cut": cut,
     }

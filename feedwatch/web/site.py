@@ -13,7 +13,7 @@ from feedwatch.core.settings import FeedConfig
 from feedwatch.core.status import Finding
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Plan
-from feedwatch.watcher.decisions import Proposal, TargetOf
+from feedwatch.watcher.decisions import Proposal, TargetsOf
 
 HTTP_PORTS = {"http": 80, "https": 443}
 
@@ -79,7 +79,7 @@ class Parts:
 
     store: Store
     plan: Callable[[], Plan]
-    target_of: TargetOf
+    targets_of: TargetsOf
     adopt: Callable[[int, str, datetime], Proposal]  # asks the media API
     retry: Callable[[int, datetime], Proposal]  # asks it for the job that there is
     dry_run: Callable[[FeedConfig, datetime], DryRun]
