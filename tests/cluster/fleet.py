@@ -3,13 +3,15 @@
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import NoReturn, Self
+
+import psycopg
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
@@ -397,7 +399,18 @@ class Fleet:
                 self.terminate(one)
 
     def fail(self, what: str) -> NoReturn:
-        """Say what did not hold."""
+        """Say what did not hold, and leave behind what the server is at."""
+        activity = (
+            "select clock_timestamp()::text, pid, state, wait_event_type, wait_event,"
+            " clock_timestamp() - xact_start, clock_timestamp() - state_change, query"
+            " from pg_stat_activity where datname is not null order by 2"
+        )
+        with suppress(psycopg.Error):
+            rows = self.server.execute("select * from leaders", self.database)
+            rows += self.server.execute("select * from audit_terms", self.database)
+            rows += self.server.execute(activity, self.database)
+            text = "\n".join(" | ".join(map(str, row)) for row in rows)
+            (self.folder / "server").write_text(text, encoding="utf-8")
         raise Violation(what)
 
 
