@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def _lanes(lanes: int, seed: int, moments: int) -> int:
 
 def _lane(lane: int, seed: int, moments: int) -> int:
     launcher, figures = Launcher(), Figures()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # the servers are stopped
     try:
         with primary() as server:
             number = 0
@@ -83,6 +85,7 @@ def _lane(lane: int, seed: int, moments: int) -> int:
 
 def _scenario(name: str, seed: int) -> int:
     launcher = Launcher()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="feedwatch-cluster-"))
     began = time.monotonic()
     try:

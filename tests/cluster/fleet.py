@@ -234,8 +234,11 @@ class Fleet:
         self._disturb(daemon, "killed", now)
 
     def terminate(self, daemon: Daemon) -> None:
-        """SIGTERM, and wait for the end."""
+        """SIGTERM once it heeds it, and wait for the end."""
         assert daemon.life is not None
+        self.until(
+            lambda: b"ready after" in daemon.log.read_bytes(), f"{daemon.name} does not start"
+        )
         daemon.life.send(signal.SIGTERM)
         self._await_end(daemon, 0)
 
