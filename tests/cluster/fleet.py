@@ -82,6 +82,10 @@ class Daemon:
         logs = sorted(self.workspace.folder.glob("log-*"))
         return "".join(one.read_text(encoding="utf-8", errors="replace") for one in logs)
 
+    def latest(self) -> str:
+        """What its latest life has logged."""
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
     def trapped(self) -> Crumb | None:
         """What its trap has left, if it has closed."""
         return Crumb.read(self.crumb)
@@ -236,9 +240,7 @@ class Fleet:
     def terminate(self, daemon: Daemon) -> None:
         """SIGTERM once it heeds it, and wait for the end."""
         assert daemon.life is not None
-        self.until(
-            lambda: b"ready after" in daemon.log.read_bytes(), f"{daemon.name} does not start"
-        )
+        self.until(lambda: "ready after" in daemon.latest(), f"{daemon.name} does not start")
         daemon.life.send(signal.SIGTERM)
         self._await_end(daemon, 0)
 
