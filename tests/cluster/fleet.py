@@ -274,7 +274,7 @@ class Fleet:
         """Note that a daemon is cut off from now on."""
         return self._disturb(daemon, what, time.time())
 
-    def decide(self, *verbs: list[str]) -> None:
+    def decide(self, *verbs: list[str], may_fail: bool = False) -> None:
         """What a person does by the command, one after another."""
         one = self.daemons[0]
         log = self.folder / "log-person"
@@ -287,7 +287,7 @@ class Fleet:
                 log=log,
             )
         )
-        if not self._launcher.ended(life, SOON) or life.status != 0:
+        if not self._launcher.ended(life, SOON) or not (may_fail or life.status == 0):
             self.fail(f"{verbs} ended with {life.status}: {log.read_text()[-500:]}")
 
     # Looking
@@ -370,8 +370,7 @@ class Fleet:
             self.decide(*(["approve", "--feed", feed, "--yes"] for feed in feeds))
             self.until(self._is_at_rest, "it does not come to rest after an approval", 3 * SOON)
         if settle:
-            self._settle(self.in_state("unknown"))
-            self.until(lambda: not self.in_state("unknown"), "doubts stay")
+            self.until(self._settle, "doubts stay")
             self.until(self._is_at_rest, "it does not come to rest again", 3 * SOON)
 
     def _is_at_rest(self) -> bool:
@@ -380,22 +379,26 @@ class Fleet:
             row.state in ("ready", "unknown", "held") for row in rows.values()
         )
 
-    def _settle(self, guids: set[str]) -> None:
-        """As a person would: what the API has is adopted, the rest is submitted again."""
+    def _settle(self) -> bool:
+        """As a person would: what the API has is adopted, the rest is submitted again.
+
+        Whether nothing is in doubt any more. A late answer may overtake the person.
+        """
         self.until(
             lambda: all(post.is_answered for post in posts(self.sandbox)), "the API works on"
         )
         jobs = {post.what: post.job for post in posts(self.sandbox) if post.job is not None}
         rows, verbs = self.rows(), []
-        for guid in sorted(guids):
+        for guid in sorted(guid for guid, row in rows.items() if row.state == "unknown"):
             job = jobs.get(Paid(title_of(audio(int(guid.removeprefix("guid-")))), "ads"))
             if job is not None:
                 verbs.append(["adopt", str(rows[guid].id), job])
             else:
                 self.retried.add(guid)
                 verbs.append(["retry", "--yes", str(rows[guid].id)])
-        if verbs:
-            self.decide(*verbs)
+        for verb in verbs:
+            self.decide(verb, may_fail=True)
+        return not verbs
 
     def end(self) -> None:
         """SIGTERM for all."""

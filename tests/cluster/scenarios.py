@@ -36,7 +36,7 @@ AT_THE_CLAIM: tuple[Where, ...] = (
 )
 BEFORE_THE_POST: tuple[Where, ...] = (CLAIMED, ("append claim", "after"), ("submit", "before"))
 AT_A_PARTITION = (CLAIMING, CLAIMED, ANSWERED)
-AT_A_FAILOVER: tuple[Where, ...] = (CLAIMED, ANSWERED, ("settle answer/commit", "after"))
+AT_A_FAILOVER = (CLAIMED, ANSWERED)
 
 
 @contextmanager
