@@ -229,6 +229,7 @@ def every(minutes: float, newest: float, count: int = 6) -> list[timedelta]:
         (passes(*every(1, 7, 12)), Use.NONE, ["usually run every 60 s"]),
         (passes(*every(15, 23), *every(15, 683)), Use.NONE, []),  # it rests at night
         (passes(*every(0.04, 23)), Use.NONE, []),  # by hand, in a row
+        (passes(*every(3, 60, 4)), Use.NONE, []),  # likewise, some minutes apart
         (passes(*(age * MINUTE for age in (180, 182, 187, 188, 240, 247))), Use.NONE, []),
         (passes(37 * HOUR, 37 * HOUR + 2 * MINUTE), Use.NONE, ["`run --once` began 37 h ago"]),
         (passes(8 * 24 * HOUR, 15 * 24 * HOUR), Use.NONE, []),  # once a week, perhaps

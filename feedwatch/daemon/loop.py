@@ -237,8 +237,8 @@ class Daemon:
     def _rest(self, until: float) -> None:
         """Wait for the next round of a pass; a stop is noticed meanwhile."""
         until = min(until, time.monotonic() + self._polls.pause(ONCE_TICK_SECONDS))
-        while not self._context.stopping.is_set() and time.monotonic() < until:
-            time.sleep(STOP_NOTICED_SECONDS)
+        while not self._context.stopping.is_set() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, STOP_NOTICED_SECONDS))
 
     def stop(self) -> None:
         """Begin to stop. Safe in a signal handler, since the main thread never waits for the event.
