@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from tests.cluster.audit import audited_claims
 from tests.cluster.fleet import SOON, Fleet, takeover_limit
-from tests.crash.posts import Post, posts, title_of
+from tests.crash.posts import posts, title_of
 from tests.support import audio
 
 DOUBTED_WITHIN = 12.0  # seconds after a claim in which its POST was under way, or its answer read
@@ -42,7 +42,7 @@ def at_the_end(fleet: Fleet) -> None:
             fleet.fail(f"lost: {guid} is {row}")
         if title not in taken or row.media_id != taken[title].job:
             fleet.fail(f"{guid} is ready by the job {row.media_id}, but was taken as {taken}")
-        if row.processed_url != jobs[row.media_id]["url"]:
+        if row.processed_url != jobs[row.media_id or ""]["url"]:
             fleet.fail(f"{guid} is ready, but its file is {row.processed_url}")
     if len(rows) != len(fleet.published):
         fleet.fail(f"nobody published {sorted(rows.keys() - fleet.published.keys())}")
@@ -105,10 +105,3 @@ def takeovers(fleet: Fleet, left: list[float]) -> list[float]:
             fleet.fail(f"no takeover for {min(after, default=0):.1f} s after {moment}")
         found.append(min(after))
     return found
-
-
-def taken_after(fleet: Fleet, moment: float) -> list[Post]:
-    """What reached the API after a moment."""
-    received = {one.time for one in fleet.sandbox.submissions if one.time > moment}
-    number = len(received)
-    return list(posts(fleet.sandbox))[-number:] if number else []

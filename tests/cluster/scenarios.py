@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 from signal import SIGSTOP
@@ -165,14 +164,14 @@ def partitions(folder: Path, launcher: Launcher, seed: int) -> None:
     ways: Mapping[str, Callable[[Proxy], object]] = {
         "frozen": Proxy.freeze,
         "mute": Proxy.mute,
-        "refused": lambda line: line.refuse(),
+        "refused": Proxy.refuse,
     }
     with primary() as server:
         _create(server, "partitions")
         with _proxied(folder, launcher, server, "partitions", seed) as (fleet, lines):
             for way, sever in ways.items():
                 for where in AT_A_PARTITION:
-                    _partition(fleet, lines, partial(sever), way, where)
+                    _partition(fleet, lines, sever, way, where)
             _conclude(fleet)
 
 
