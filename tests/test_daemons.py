@@ -20,11 +20,14 @@ from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database_server
 from feedwatch.store import lease as leases
+from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
 from feedwatch.watcher.overview import daemon_problems, health_of_daemons
+from feedwatch.watcher.submissions import Submissions
 from tests.databases import Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
+from tests.test_ledger import claim_of
 
 SCRYPT_COST = mark.SCRYPT_COST
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -126,6 +129,26 @@ def test_a_slow_answer_is_no_clock_that_was_set(url: str, monkeypatch: pytest.Mo
             patch.setattr(database_server, "boot_seconds", lambda: 100.0)
             store.server.ask(db)
         assert abs(store.now() - before) > timedelta(seconds=30)
+
+
+def test_a_watcher_brings_in_its_journal_as_it_starts_and_where_the_server_is_another_one(
+    url: str, postgresql: Server, tmp_path: Path
+) -> None:
+    with daemon_of(url), daemon_of(url) as watcher:
+        context = context_of(watcher)
+        context.journal = Journal([tmp_path / "claims"], watcher.claims.database_id().id)
+        loop = Submissions(context)
+
+        def imported(token: str) -> bool:
+            assert context.journal.append_claim(claim_of("guid:g", token=token))
+            loop.tick()
+            return token in watcher.claims.by_token([token])
+
+        assert imported("restored")
+        assert not imported("of the same server")
+        assert watcher.server is not None
+        watcher.server.started_at += SECOND  # as a standby has that was promoted
+        assert imported("of another server")
 
 
 # Heartbeats

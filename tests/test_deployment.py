@@ -46,6 +46,7 @@ def test_a_database_url_is_one_that_the_driver_takes_and_has_no_password(url: st
     arguments, options = engine.dialect.create_connect_args(engine.url)
     assert engine.url.password is None
     if engine.dialect.name == "postgresql":
+        options.pop("context", None)  # psycopg's own, and no word to libpq
         assert make_conninfo(*arguments, **options)
 
 

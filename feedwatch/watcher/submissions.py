@@ -124,7 +124,10 @@ class Submissions:
         settles the doubt. `after_failover`: other daemons first get time to bring in what their
         journals have and this server lacks.
         """
+        server = self._context.store.server
+        started_at = server.started_at if server is not None else None
         self._last = compare(self._context)
+        self._compared_on = started_at
         self._answers.presume_lost(self._context.store.episodes.find(states=[State.SUBMITTING]))
         if after_failover:
             log.warning(
@@ -135,14 +138,19 @@ class Submissions:
             self._not_before = self._context.elapsed() + FAILOVER_SECONDS
 
     def _notice_another_server(self) -> None:
-        """Compare ledger and journal after a failover: the last commits may be lost."""
+        """Compare ledger and journal at a watcher's start, and after a failover of the server.
+
+        The last commits may be lost, or an earlier copy put back, and the leader has another
+        journal than this one.
+        """
         context = self._context
         server = context.store.server
         if server is None:
             return
         started_at = server.started_at
-        if self._compared_on not in (None, started_at):
-            log.warning("the database's server is another one, or was restarted: comparing it")
+        if self._compared_on != started_at:
+            if self._compared_on is not None:
+                log.warning("the database's server is another one, or was restarted: comparing it")
             self._last = compare(context, self._last if context.term() is not None else None)
         self._compared_on = started_at
 
