@@ -196,6 +196,20 @@ def test_a_lock_that_is_kept_is_told_after_the_time_limit(
             store.breakers.get("inlet")
 
 
+def test_a_transaction_that_stands_still_is_ended_after_several_rows_at_once_too(
+    store: Store, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = str(settings.BEGIN).replace("30s", "500ms")
+    monkeypatch.setattr(settings, "BEGIN", text(hurried))
+    there = "select 1 from pg_stat_activity where pid = "
+    with pytest.raises(StoreError, match="idle-in-transaction"), store._engine.begin() as db:
+        pid = db.exec_driver_sql("select pg_backend_pid()").scalar()
+        db.exec_driver_sql("create temporary table few (one int)")
+        db.exec_driver_sql("insert into few values (%s)", [(1,), (2,)])
+        wait_for(lambda: not postgresql.execute(f"{there}{pid}"), 20)
+        db.exec_driver_sql("select 1")
+
+
 def test_each_error_of_the_database_is_a_store_error_but_a_broken_constraint(store: Store) -> None:
     for statement in ("select 1/0", "select nothing", "nonsense", "select 'x'::int"):
         with pytest.raises(StoreError, match="see what it says"), store._engine.begin() as db:

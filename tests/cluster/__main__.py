@@ -71,7 +71,7 @@ def _lane(lane: int, seed: int, moments: int) -> int:
                 place = f"{seed}/{lane}/{number}"
                 few = min(MOMENTS_OF_A_WORLD, moments - figures.moments)
                 world = World(folder, launcher, server, place, few)
-                if wrong := _wrong(lambda world=world: world.run()):
+                if wrong := _wrong(world.run):
                     print(f"WRONG: seed {place}: {wrong}\n(the remains are in {folder})")  # noqa: T201
                     return 1
                 figures.add(world.figures)

@@ -126,7 +126,8 @@ class Fleet:
         self._keys, self._urls, self._number = keys or {}, urls, daemons
 
     def __enter__(self) -> Self:
-        for one in (self.sandbox, self.receiver, *self._publishers):
+        self._stack.enter_context(self.sandbox)
+        for one in (self.receiver, *self._publishers):
             self._stack.enter_context(one)
         for feed in FEEDS:
             self._publish(feed)

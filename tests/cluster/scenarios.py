@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from signal import SIGSTOP
 
 from feedwatch.sandbox.faults import Fault
 from tests.cluster import audit, rules
-from tests.cluster.fleet import FEEDS, Daemon, Fleet, Violation, takeover_limit
+from tests.cluster.fleet import FEEDS, SOON, Daemon, Fleet, Violation, takeover_limit
 from tests.cluster.life import TTL
 from tests.cluster.proxy import Proxy
 from tests.cluster.servers import Primary, Standby, primary, standby_of
@@ -87,7 +88,7 @@ def starts(folder: Path, launcher: Launcher, seed: int) -> None:
             server.execute(f"CREATE DATABASE {name}")
             fleet.start()
             fleet.until(
-                lambda fleet=fleet: all("ready after" in one.logged() for one in fleet.daemons),
+                partial(_are_up, fleet),
                 "not all of them start",
             )
             fleet.a_leader()
@@ -122,13 +123,29 @@ def stopped_before_the_post(folder: Path, launcher: Launcher, seed: int) -> None
             (guid,) = fleet.until(lambda: fleet.in_state("unknown"), "no doubt is told")
             row = fleet.rows()[guid]
             fleet.decide(["retry", "--yes", str(row.id)])
-            fleet.until(lambda guid=guid: guid in fleet.in_state("ready"), "it is not sent again")
+            fleet.until(partial(_is_ready, fleet, guid), "it is not sent again")
             fleet.thaw(leader)
             fleet.publish()
             fleet.until(lambda: _is_taken_in(fleet), "not all is submitted")
             time.sleep(2 * TTL)  # what should not come may take so long
             rules.look(fleet)
         _conclude(fleet)
+
+
+def _are_up(fleet: Fleet) -> bool:
+    return all("ready after" in one.logged() for one in fleet.daemons)
+
+
+def _is_ready(fleet: Fleet, guid: str) -> bool:
+    return guid in fleet.in_state("ready")
+
+
+def _are_all_ready(fleet: Fleet) -> bool:
+    return len(fleet.in_state("ready")) == len(fleet.published)
+
+
+def _has_claims(fleet: Fleet, tokens: set[str]) -> bool:
+    return tokens <= _claims(fleet)
 
 
 def _is_taken_in(fleet: Fleet) -> bool:
@@ -269,10 +286,10 @@ def asynchronous_failover(folder: Path, launcher: Launcher, seed: int) -> None:
             _standby(server, name) as standby,
             _proxied(folder / str(number), launcher, server, name, seed) as (fleet, lines),
         ):
-            fleet.until(lambda fleet=fleet: _is_taken_in(fleet), "not all is submitted")
+            fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
             standby.hold_back()
             fleet.publish(3)
-            fleet.until(lambda fleet=fleet: _is_taken_in(fleet), "not all is submitted")
+            fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
             leader = _stop_at(fleet, where)
             claimed = _claims(fleet)
             _fail_over(fleet, lines, server, standby)
@@ -282,7 +299,7 @@ def asynchronous_failover(folder: Path, launcher: Launcher, seed: int) -> None:
             fleet.thaw(leader)
             back = time.monotonic()
             fleet.until(
-                lambda fleet=fleet, lost=lost: lost <= _claims(fleet),
+                partial(_has_claims, fleet, lost),
                 f"of the claims that were lost at {where}, some are not told",
                 TOLD_WITHIN,
             )
@@ -369,8 +386,9 @@ def polls(folder: Path, launcher: Launcher, seed: int) -> None:
                     fleet.publish()
                     time.sleep(0.25)
                 fleet.until(
-                    lambda fleet=fleet: len(fleet.in_state("ready")) == len(fleet.published),
+                    partial(_are_all_ready, fleet),
                     "not all is ready",
+                    3 * SOON,
                 )
                 each = sum(map(len, fleet.sandbox.polls.values())) / len(fleet.published)
                 checks = fleet.checks() / (time.monotonic() - began) / len(FEEDS)
