@@ -377,7 +377,7 @@ class Fleet:
     def _is_at_rest(self) -> bool:
         rows = self.rows()
         return self.published.keys() <= rows.keys() and all(
-            row.state in ("ready", "unknown", "held") for row in rows.values()
+            row.state in ("ready", "unknown", "held", "skipped") for row in rows.values()
         )
 
     def _settle(self) -> bool:
