@@ -36,10 +36,15 @@ test: $(VENV)/installed-dev ## the tests, but for the long ones; WORKERS=n for a
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow and not long"
 
-# First the crash test, which has a lane for each core of its own; then the others, one a core.
-test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, all real feeds and series
+# First the crash tests, which have a lane for each core of their own; then the others, one a core; then
+# PostgreSQL by a pooler, and with the defaults of isolation that a role may have.
+OF_THE_STORE := tests/test_store.py tests/test_ledger.py tests/test_upkeep.py
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, several daemons, all real feeds and series
 	$(PYTEST) -m long tests/test_crash.py
-	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py
+	$(PYTEST) -m long tests/test_cluster.py
+	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py --ignore tests/test_cluster.py
+	for way in pgbouncer "repeatable read" serializable; do \
+	  FEEDWATCH_TESTS_POSTGRESQL="$$way" $(PYTEST) $(IN_PARALLEL) -k postgresql $(OF_THE_STORE) || exit 1; done
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds or quick_with_many_shows or keeps_another_thread_waiting or fraction_of_a_second

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.store import Store
-from tests.databases import POSTGRESQL, SQLITE, Server, in_use, programs, shared_server
+from tests.databases import POSTGRESQL, SQLITE, Server, in_use, missing, shared_server
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
 from tests.test_store import NOW, SOURCE, opened
 
@@ -35,9 +35,9 @@ def _passwords_are_cheap_to_try() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A PostgreSQL server. Where none is installed a test that needs one is skipped, but in CI."""
-    if programs() is None:
+    if (package := missing()) is not None:
         say = pytest.fail if "CI" in os.environ else pytest.skip
-        say("PostgreSQL is not installed: apt install postgresql")
+        say(f"{package} is not installed: apt install {package}")
     base = tmp_path_factory.getbasetemp()
     with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
         yield server

@@ -1,12 +1,16 @@
 """Both databases for the tests of the store: a real SQLite file, or one of a real PostgreSQL.
 
 Debian's server is started once for all of pytest's processes, and forgets all in a power cut.
+FEEDWATCH_TESTS_POSTGRESQL is how it is reached: `pgbouncer`, in transaction mode, or the isolation
+that is its default.
 """
 
 import fcntl
 import os
 import pwd
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +27,8 @@ from feedwatch.store import database
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 INSTALLED = Path("/usr/lib/postgresql")
+PGBOUNCER = "pgbouncer"
+WAY = os.environ.get("FEEDWATCH_TESTS_POSTGRESQL", "")
 USER, PASSWORD = "feedwatch", "pa55word-of-the-tests"
 TEMPLATE = "empty"  # as the migrations leave it
 SETTINGS: Mapping[str, object] = {
@@ -34,6 +40,20 @@ SETTINGS: Mapping[str, object] = {
     "max_connections": 200,
     "listen_addresses": "127.0.0.1",
 }
+POOLER = """
+[databases]
+* = host={folder} port={server}
+[pgbouncer]
+pool_mode = transaction
+unix_socket_dir = {folder}
+listen_port = {port}
+auth_type = trust
+auth_file = {folder}/pgbouncer.users
+max_client_conn = 1000
+default_pool_size = 8
+logfile = {folder}/pgbouncer.log
+pidfile = {folder}/pgbouncer.pid
+"""
 sqlite_only = pytest.mark.parametrize("both_databases", [SQLITE], indirect=True)
 
 
@@ -43,11 +63,31 @@ def programs() -> Path | None:
     return max(found, key=lambda one: int(one.parent.name), default=None)
 
 
+def pgbouncer() -> str | None:
+    """The pooler, if it is installed."""
+    return shutil.which(PGBOUNCER, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+
+
+def missing() -> str | None:
+    """Which package the tests on PostgreSQL lack."""
+    if programs() is None:
+        return "postgresql"
+    return PGBOUNCER if WAY == PGBOUNCER and pgbouncer() is None else None
+
+
+def free_port() -> int:
+    """One on loopback that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Server:
     """A server in a folder of its own, reached by a socket there, or by a port with a password."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object] = SETTINGS) -> None:
         self.folder = folder
+        self._settings = settings
         self._databases: dict[Path, str] = {}
         self._numbers = count()
 
@@ -57,8 +97,10 @@ class Server:
         return int((self.folder / "port").read_text())
 
     def url(self, name: str) -> str:
-        """By the socket, where nobody asks for a password."""
-        return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}&port={self.port}"
+        """By the socket, where nobody asks for a password; by the pooler's, where there is one."""
+        pooler = self.folder / "pooler"
+        port = int(pooler.read_text()) if pooler.exists() else self.port
+        return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}&port={port}"
 
     def url_of(self, path: Path) -> str:
         """The database that stands for an SQLite file: a new one with all tables at first."""
@@ -105,8 +147,21 @@ class Server:
         )
         self._launch()
 
+    def pool(self) -> None:
+        """Have `url` lead to a pgbouncer in transaction mode."""
+        program, port = pgbouncer(), free_port()
+        assert program is not None
+        (self.folder / "pgbouncer.users").write_text(f'"{USER}" ""\n')
+        config = self.folder / "pgbouncer.ini"
+        config.write_text(POOLER.format(folder=self.folder, server=self.port, port=port))
+        self._run(program, "--daemon", "--quiet", config)
+        (self.folder / "pooler").write_text(str(port))
+
     def stop(self) -> None:
         """Stop it at once, and delete its folder."""
+        pooler = self.folder / "pgbouncer.pid"
+        if pooler.exists():
+            os.kill(int(pooler.read_text()), signal.SIGTERM)
         self._run("pg_ctl", f"--pgdata={self._data}", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
 
@@ -116,11 +171,9 @@ class Server:
 
     def _launch(self) -> None:
         """Start the server at a port that is free."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            (self.folder / "port").write_text(str(free.getsockname()[1]))
-        given = {"port": self.port, "unix_socket_directories": self.folder, **SETTINGS}
-        options = " ".join(f"-c {name}={value}" for name, value in given.items())
+        (self.folder / "port").write_text(str(free_port()))
+        given = {"port": self.port, "unix_socket_directories": self.folder, **self._settings}
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
         log = self.folder / "log"
         self._run("pg_ctl", "-w", f"--pgdata={self._data}", f"--log={log}", "-o", options, "start")
 
@@ -164,7 +217,11 @@ def shared_server(together: Path) -> Iterator[Server]:
         number = int(users.read_text()) if users.exists() else 0
         if number == 0:
             noted.write_text(tempfile.mkdtemp(prefix="feedwatch-postgresql-"))
-            Server(Path(noted.read_text())).start()
+            isolation = {"default_transaction_isolation": WAY} if WAY not in ("", PGBOUNCER) else {}
+            server = Server(Path(noted.read_text()), {**SETTINGS, **isolation})
+            server.start()
+            if WAY == PGBOUNCER:
+                server.pool()
         users.write_text(str(number + 1))
     server = Server(Path(noted.read_text()))
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -14,18 +15,22 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from feedwatch.core.circuit_breaker import paused
+from feedwatch.core.episode import Episode
+from feedwatch.core.episode_lifecycle import claimed
 from feedwatch.core.health import Use
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import lease as leases
 from feedwatch.store import postgresql as settings
+from feedwatch.store.claims import Intent
 from feedwatch.store.database import connect, reading
 from feedwatch.store.episodes import move_episode
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
 from tests.databases import PASSWORD, USER, Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
-from tests.test_store import NOW, SOURCE, admit, claim, claim_result
+from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, claim, claim_result
 
 NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=1000)
 
@@ -132,6 +137,24 @@ def test_a_media_id_that_is_just_being_given_to_one_episode_is_given_to_no_other
         assert later.result() is None
 
 
+def test_a_pause_waits_for_a_claim_that_is_being_made_so_none_comes_after_it(
+    store: Store, postgresql: Server
+) -> None:
+    admit(store, 1)
+    waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as thread:
+
+        def pausing_meanwhile(episode: Episode) -> Intent:
+            pause = partial(paused, by="somebody", now=NOW)
+            later = thread.submit(store.breakers.change, "inlet", pause)
+            wait_for(lambda: postgresql.execute(waits) or later.done())
+            assert not later.done()
+            return Intent(claimed(episode, TARGET.id, NOW), TARGET)
+
+        assert store.claims.claim("inlet", NOW, POLICY, pausing_meanwhile).episode is not None
+    assert store.breakers.get("inlet").paused
+
+
 # Errors
 
 
@@ -171,6 +194,21 @@ def test_a_lock_that_is_kept_is_told_after_the_time_limit(
         db.exec_driver_sql("lock table gates")
         with pytest.raises(StoreError, match="another program keeps it locked"):
             store.breakers.get("inlet")
+
+
+def test_a_transaction_that_stands_still_is_ended_after_several_rows_at_once_too(
+    store: Store, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = str(settings.BEGIN).replace("30s", "500ms")
+    monkeypatch.setattr(settings, "BEGIN", text(hurried))
+    there = "select 1 from pg_stat_activity where pid = "
+    with store._engine.connect() as db:
+        pid = db.exec_driver_sql("select pg_backend_pid()").scalar()
+        db.exec_driver_sql("create temporary table few (one int)")
+        db.exec_driver_sql("insert into few values (%s)", [(1,), (2,)])
+        wait_for(lambda: not postgresql.execute(f"{there}{pid}"), 20)
+        with pytest.raises(StoreError, match="idle-in-transaction"):
+            db.exec_driver_sql("select 1")
 
 
 def test_each_error_of_the_database_is_a_store_error_but_a_broken_constraint(store: Store) -> None:

@@ -6,6 +6,7 @@ as pgbouncer, gives each transaction another connection.
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
@@ -82,6 +83,7 @@ def postgresql_engine(url: URL) -> Engine:
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "before_cursor_execute", _replace_nul, retval=True)
+    event.listen(engine, "after_cursor_execute", _end_pipeline)
     return engine
 
 
@@ -114,6 +116,18 @@ def _connect(
     from feedwatch.store.synchronous import SynchronousConnection  # without psycopg no engine is
 
     return SynchronousConnection.connect(*arguments, **options)
+
+
+def _end_pipeline(
+    db: Connection, _cursor: Any, _statement: str, _rows: Any, _context: Any, executemany: bool
+) -> None:
+    """Several rows go by psycopg's pipeline, after which PostgreSQL 15 ends no idle transaction.
+
+    Any other statement mends that; else a leader that is stopped in a claim stays the leader.
+    """
+    if executemany:
+        with closing(db.connection.cursor()) as another:
+            another.execute("SELECT 1")
 
 
 def _begin(db: Connection) -> None:

@@ -60,6 +60,7 @@ class Trap:
     name: str
     side: Side
     nth: int
+    signal: int = signal.SIGKILL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ class Boundaries:
             if self._count == trap.nth:
                 submitter = self._here.submitter
                 self._leave(Crumb(trapped=True, submitter=submitter, doubt=self._doubt))
-                os.kill(os.getpid(), signal.SIGKILL)
+                signal.pthread_kill(threading.get_ident(), trap.signal)
 
     def _leave(self, crumb: Crumb) -> None:
         WRITE(self._crumb, json.dumps(asdict(crumb)).encode())

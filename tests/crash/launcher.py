@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +24,7 @@ from feedwatch.core.post_deadline import Moment
 from feedwatch.daemon.wall_clock import FollowedClock
 from feedwatch.feeds import parser_process
 from feedwatch.processors.clocks import moment
+from feedwatch.store.database import connect
 from feedwatch.store.store import Store
 from tests.crash.boundaries import Boundaries, Crumb, Trap
 
@@ -43,6 +44,8 @@ class Order:
     log: Path
     ahead: timedelta = timedelta()  # of our clock
     plain: bool = False  # the command itself, by a start of Python, with nothing wrapped or tuned
+    tune: Callable[[], object] = int  # called in the life before it begins
+    boundaries: type[Boundaries] = Boundaries
 
 
 @dataclass
@@ -110,6 +113,7 @@ def _serve(pipe: "Connection[Any, Any]") -> NoReturn:
     _prctl(SIGNAL_AT_PARENTS_END, signal.SIGTERM)
     _prctl(ADOPT_ORPHANS, 1)
     Store("sqlite://", processor="any", may_create=True).close()  # now all of it is imported
+    connect("postgresql+psycopg://").dispose()
     gc.collect()
     gc.freeze()
     lives: dict[int, int] = {}
@@ -171,7 +175,8 @@ def _live(order: Order, pipe: "Connection[Any, Any]") -> NoReturn:
         feedwatch.daemon.loop.TICK = TICK
         _set_clock(order.ahead)
         _keep_a_parser()
-        boundaries = Boundaries(order.folder, order.crumb, order.trap)
+        order.tune()
+        boundaries = order.boundaries(order.folder, order.crumb, order.trap)
         boundaries.install()
         status = max(_run(order.config, verb) for verb in order.verbs)
         boundaries.conclude()
