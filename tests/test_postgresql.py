@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -12,25 +12,31 @@ from threading import Barrier
 
 import pytest
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from feedwatch.core.circuit_breaker import paused
-from feedwatch.core.episode import Episode
+from feedwatch.core.episode import Episode, State
 from feedwatch.core.episode_lifecycle import claimed
 from feedwatch.core.health import Use
+from feedwatch.core.identity import Key
+from feedwatch.core.ledger import Outcome
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import lease as leases
 from feedwatch.store import postgresql as settings
+from feedwatch.store.checks import NewEpisode
 from feedwatch.store.claims import Intent
 from feedwatch.store.database import connect, reading
 from feedwatch.store.episodes import move_episode
 from feedwatch.store.errors import StoreError
+from feedwatch.store.following import Moved
+from feedwatch.store.imports import Comparison
 from feedwatch.store.store import Store
 from tests.databases import PASSWORD, USER, Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
-from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, claim, claim_result
+from tests.test_ledger import claim_of
+from tests.test_store import NOW, POLICY, SOURCE, TARGET, admit, claim, claim_result, new_episode
 
 NEVER_ANSWERED = Fault(on="submit", kind="hang_after", seconds=1000)
 
@@ -155,6 +161,32 @@ def test_a_pause_waits_for_a_claim_that_is_being_made_so_none_comes_after_it(
     assert store.breakers.get("inlet").paused
 
 
+def test_an_import_waits_for_a_check_that_admits_episodes_and_finds_them(
+    store: Store, postgresql: Server
+) -> None:
+    """Else neither finds the other's, and the job of a paid episode is followed no more."""
+    (feed,) = store.feeds.all()
+    new = NewEpisode(episode=new_episode(1), keys=[Key.parse("guid:1")], title_key="")
+    paid = claim_of("guid:1", feed="show", target=TARGET, media_id="m", outcome=Outcome.ACCEPTED)
+    waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+    imports: list[Future[Comparison]] = []
+    with ThreadPoolExecutor(1) as thread:
+
+        def beside(_db: Connection, _new: object) -> list[Moved]:
+            feeds_of, apis = {TARGET.id: ["show"]}, {TARGET.processor: TARGET.api}
+            imports.append(
+                thread.submit(store.imports.take_over, [paid], feeds_of, NOW, POLICY, apis)
+            )
+            wait_for(lambda: postgresql.execute(waits))
+            return []
+
+        assert store.checks.record(feed, [new], {}, NOW, paid=beside) is not None
+        done = imports[0].result().done
+    assert (done.imported, done.unmet) == (1, 0)
+    (episode,) = store.episodes.find()
+    assert (episode.state, episode.media_id) == (State.PROCESSING, "m")
+
+
 # Errors
 
 
@@ -194,21 +226,6 @@ def test_a_lock_that_is_kept_is_told_after_the_time_limit(
         db.exec_driver_sql("lock table gates")
         with pytest.raises(StoreError, match="another program keeps it locked"):
             store.breakers.get("inlet")
-
-
-def test_a_transaction_that_stands_still_is_ended_after_several_rows_at_once_too(
-    store: Store, postgresql: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hurried = str(settings.BEGIN).replace("30s", "500ms")
-    monkeypatch.setattr(settings, "BEGIN", text(hurried))
-    there = "select 1 from pg_stat_activity where pid = "
-    with store._engine.connect() as db:
-        pid = db.exec_driver_sql("select pg_backend_pid()").scalar()
-        db.exec_driver_sql("create temporary table few (one int)")
-        db.exec_driver_sql("insert into few values (%s)", [(1,), (2,)])
-        wait_for(lambda: not postgresql.execute(f"{there}{pid}"), 20)
-        with pytest.raises(StoreError, match="idle-in-transaction"):
-            db.exec_driver_sql("select 1")
 
 
 def test_each_error_of_the_database_is_a_store_error_but_a_broken_constraint(store: Store) -> None:

@@ -31,12 +31,11 @@ from feedwatch.store.feed_leases import end_leases
 from feedwatch.store.feeds import add_url_change
 from feedwatch.store.following import Moved, decide_anew, follow, note_absences
 from feedwatch.store.schema import digests, episodes, feeds, history, identities
-from feedwatch.store.sql import chunks
+from feedwatch.store.sql import NEW_MEETS_CLAIMS, chunks, lock_value
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 LATEST = 100  # episodes from which a feed's rhythm is learned
-# All that a check may change of a feed: not what a person, the config or the media API's answers
-# may change meanwhile.
+# All that a check may change of a feed: not what others may change meanwhile.
 OF_OTHERS = {
     *("id", "name", "url", "active", "paused", "paused_at", "paused_by", "version"),
     *("full_reads_requested", "missing_podcast"),
@@ -212,6 +211,8 @@ class CheckStore:
         """
         try:
             with self._engine.begin() as db:
+                if new:
+                    lock_value(db, NEW_MEETS_CLAIMS, shared=True)
                 if db.execute(_UPDATE_CHECKED, _parameters(feed, before or feed)).rowcount != 1:
                     return None
                 end_leases(db, [feed.id], self._daemon_id)

@@ -43,7 +43,7 @@ from feedwatch.store.episodes import fetch_episodes, move_episode, select_episod
 from feedwatch.store.feeds import set_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, identities, imprint
-from feedwatch.store.sql import chunks
+from feedwatch.store.sql import NEW_MEETS_CLAIMS, chunks, lock_value
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ class Imports:
         All that is told of the ledger is read in it, too: a copy may be restored at any instant.
         """
         with self._engine.begin() as db:
+            lock_value(db, NEW_MEETS_CLAIMS)
             known = by_token(db, [one.token for one in recorded])
             missing = [one for one in recorded if finding(one, known) is Finding.MISSING]
             done = Restoration()

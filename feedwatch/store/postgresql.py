@@ -81,6 +81,7 @@ def postgresql_engine(url: URL) -> Engine:
         | {"prepare_threshold": None},
     )
     event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "checkout", _unset_read_only)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "before_cursor_execute", _replace_nul, retval=True)
     event.listen(engine, "after_cursor_execute", _end_pipeline)
@@ -116,6 +117,11 @@ def _connect(
     from feedwatch.store.synchronous import SynchronousConnection  # without psycopg no engine is
 
     return SynchronousConnection.connect(*arguments, **options)
+
+
+def _unset_read_only(connection: Any, _record: Any, _proxy: Any) -> None:
+    """After one that only reads, SQLAlchemy begins with READ WRITE whatever the server has."""
+    connection.read_only = None
 
 
 def _end_pipeline(

@@ -10,6 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from feedwatch.core.schedule import DAY
 
 HORIZON = 2 * DAY  # no due time lies further ahead, unless the clock was set back
+# An import looks for the episodes of its claims, and a check for the claims of its new episodes: at
+# the same time, neither would find the other's.
+NEW_MEETS_CLAIMS = "new episodes meet claims"
 CHUNK = 500  # values in one IN (…): databases limit their number
 
 
@@ -45,13 +48,14 @@ def upsert(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
     db.execute(insert(table).values(values).on_conflict_do_update(index_elements=key, set_=values))
 
 
-def lock_value(db: Connection, value: str) -> None:
+def lock_value(db: Connection, value: str, *, shared: bool = False) -> None:
     """Until this transaction ends, keep others waiting that lock this value.
 
-    SQLite has but one transaction at a time that writes.
+    shared: but for those that share it, too. SQLite has but one transaction at a time that writes.
     """
     if db.dialect.name == "postgresql":
-        db.execute(select(func.pg_advisory_xact_lock(func.hashtext(value))))
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        db.execute(select(lock(func.hashtext(value))))
 
 
 def columns_of(table: Table, *, but: str = "") -> list[Label[Any]]:
