@@ -20,6 +20,8 @@ from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database_server
 from feedwatch.store import lease as leases
+from feedwatch.store.boot import boot_seconds
+from feedwatch.store.errors import NotLeadingError
 from feedwatch.store.journal import Journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context, Plan
@@ -28,6 +30,7 @@ from feedwatch.watcher.submissions import Submissions
 from tests.databases import Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
 from tests.test_ledger import claim_of
+from tests.test_store import SOURCE, admit, claim
 
 SCRYPT_COST = mark.SCRYPT_COST
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -110,11 +113,53 @@ def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(
 
 def test_a_term_on_another_server_is_noticed(url: str, postgresql: Server, name: str) -> None:
     with daemon_of(url) as store:
+        assert not store.has_begun()
         assert not store.begin_term()  # the first one of all
+        assert store.has_begun()
         assert not store.begin_term()
         postgresql.execute("update leaders set server = server - interval '1 day'", name)
         assert store.begin_term()
+        assert store.begin_term()  # until all daemons had time to compare their journals
+        store.confirm_server()
         assert not store.begin_term()
+
+
+def test_nothing_is_claimed_in_a_term_or_on_a_server_that_was_not_begun(
+    url: str, postgresql: Server, name: str
+) -> None:
+    with daemon_of(url) as store:
+        store.feeds.sync([SOURCE], {"show": NOW})
+        admit(store, 1, 2, 3)
+        with pytest.raises(NotLeadingError):
+            claim(store)
+        store.begin_term()
+        assert claim(store) is not None
+        postgresql.execute("update leaders set term = term + 2", name)  # deposed, and elected again
+        with pytest.raises(NotLeadingError):
+            claim(store)
+        store._lease._note(3, boot_seconds())  # type: ignore[union-attr]
+        assert not store.has_begun()
+        with pytest.raises(NotLeadingError):
+            claim(store)
+        store.begin_term()
+        assert claim(store) is not None
+        term, server = store._lease._begun  # type: ignore[union-attr, misc]
+        store._lease._begun = (term, server - SECOND)  # type: ignore[union-attr] # now a standby
+        assert not store.has_begun()
+        with pytest.raises(NotLeadingError):
+            claim(store)
+
+
+def test_a_lease_that_is_too_long_to_be_true_is_free(
+    url: str, postgresql: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TRIED_EVERY", 0.05)
+    with daemon_of(url) as store:
+        postgresql.execute(
+            "update leaders set holder = 'b/1/x', term = 7, until = now() + interval '1 hour'", name
+        )
+        store._lease.renew()  # type: ignore[union-attr]
+        wait_for(lambda: store.term() == 8)
 
 
 def test_a_slow_answer_is_no_clock_that_was_set(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +225,9 @@ def test_each_daemon_knows_its_peers_until_they_are_not_seen_any_more(
         beat(first, one)
         assert one.peers == (first.daemon_id,)
         assert len(health_of_daemons(first, first.now())) == 2
-        postgresql.execute(old % "11 minutes", name)
+        postgresql.execute(f"update daemons set host = 'b' where id = '{second.daemon_id}'", name)
+        assert "not seen for 31 s" in str(daemon_problems(first, first.now(), "elsewhere"))
+        postgresql.execute(old % "25 hours", name)
         beat(first, one)
         assert [one.id for one in first.heartbeats.daemons()] == [first.daemon_id]
         assert first.heartbeats.read(first.now()).keys() == {first.daemon_id}

@@ -343,6 +343,7 @@ def test_who_was_deposed_claims_nothing_and_knows_it(
     url: str, postgresql: Server, name: str, renewed_often: None
 ) -> None:
     with alone(url) as first:
+        first.begin_term()
         first.feeds.sync([SOURCE], {"show": NOW})
         admit(first, 1, 2)
         made = claim_result(first).claim
@@ -361,6 +362,7 @@ def test_one_that_has_run_out_is_renewed_if_nobody_has_taken_it(
     url: str, postgresql: Server, name: str
 ) -> None:
     with alone(url) as store:
+        store.begin_term()
         store.feeds.sync([SOURCE], {"show": NOW})
         admit(store, 1)
         expire(postgresql, name)
@@ -376,6 +378,7 @@ def test_nobody_is_elected_between_the_look_at_the_lease_and_the_claims_commit(
     url: str, postgresql: Server, name: str
 ) -> None:
     with alone(url) as store:
+        store.begin_term()
         with store._engine.begin() as claiming:
             store._lease.require(claiming)  # type: ignore[union-attr]
             with pytest.raises(LockNotAvailable):

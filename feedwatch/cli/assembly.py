@@ -282,6 +282,8 @@ def assembled(
                 reload.establish()
                 replace_marker(context, journal_places(settings, store.path, name="marker"))
                 led_in = term
+            elif reload.is_pending:
+                reload.establish()
 
         context.elected = elected
         if store.server is not None:

@@ -73,13 +73,21 @@ class Reload:
         self._context = context
         self._connect = connect
         self._access_of = access_of
+        self._established: Settings | None = None  # what the database follows
 
     def establish(self) -> None:
         """Have the database follow the config, as the leader alone does."""
-        store, settings, now = self._context.store, self._settings, self._context.clock()
+        store, now = self._context.store, self._context.clock()
         with self._context.steady:
+            settings = self._settings
             store.feeds.sync(settings.sources, first_checks(settings.sources, now))
+            self._established = settings
         keep_documents(store, plan_of(settings), now)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the config was read anew while another daemon led, or nobody knew who."""
+        return self._established is not self._settings
 
     def __call__(self) -> bool:
         """Read, compare, take over. Returns whether the config was accepted. One call at a time."""
@@ -117,21 +125,23 @@ class Reload:
                 name: self._connect(fresh, name) if name in anew else processors[name]
                 for name in access
             }
-        for name in sorted(anew):
+        leads = context.term() is not None
+        for name in sorted(anew) if leads else ():
             store.breakers.change(
                 name, lambda breaker: circuit_breaker.breaker_after_new_access(breaker, now)
             )
         store.feeds.make_due(now, [one.name for one in changed])
+        mark = config_mark(fresh) if context.config_mark else ""
         with context.steady:
-            if context.term() is not None:
+            if leads:
                 # The last thing that can fail is this one transaction.
                 store.feeds.sync(fresh.sources, first_checks(fresh.sources, now))
+                self._established = fresh
+            self._settings = fresh
             formatters.set_up(as_json=fresh.log_format == "json", level=fresh.log_level)
             know({*before.secrets(), *fresh.secrets()})  # also of requests in flight
             # Both at once: what the plan says of feeds holds for the API that it names.
             context.processors, context.plan = processors, plan
-            if context.config_mark:
-                context.config_mark = config_mark(fresh)
-        self._settings = fresh
-        if context.term() is not None:
+            context.config_mark = mark
+        if leads:
             keep_documents(store, plan, now)

@@ -12,7 +12,7 @@ from feedwatch.core.health import HealthRecord, problems
 from feedwatch.core.health import spoken as spoken_length
 
 ALIVE_FOR = timedelta(seconds=30)  # since a daemon was last seen, by the database's clock
-FORGOTTEN_AFTER = timedelta(minutes=10)  # likewise
+FORGOTTEN_AFTER = timedelta(days=1)  # likewise; one that ends in order is forgotten at once
 
 
 class Daemon(NamedTuple):
@@ -39,10 +39,13 @@ class DaemonHealth(NamedTuple):
     daemon: Daemon
     record: HealthRecord | None  # None: it is about to start, or has ended
     last_progress_at: datetime | None  # of the loop whose progress is the oldest
+    has_ended: bool = False
 
     @property
     def problems(self) -> list[str]:
         """Why it makes no progress; empty while it does."""
+        if self.has_ended:
+            return ["not running"]
         if not self.daemon.is_alive:
             return [f"not seen for {spoken_length(self.daemon.unseen_for)}"]
         return ["starting"] if self.record is None else problems(self.record)

@@ -42,7 +42,7 @@ from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
 from feedwatch.daemon.systemd import Manager
 from feedwatch.daemon.wall_clock import EveryInterval, FollowedClock, WallClock
 from feedwatch.net.client import Cancellation
-from feedwatch.store.errors import StoreError
+from feedwatch.store.errors import NotLeadingError, StoreError
 from feedwatch.store.lease import NOT_OURS
 from feedwatch.watcher.alerts import Alerts
 from feedwatch.watcher.checks import Checks
@@ -63,7 +63,6 @@ WEBSUB = "websub"  # likewise, where there is a public side
 ANNOUNCE_SECONDS = 60.0  # for alerts at the end of `run_once`; the next run sends the rest
 OUTAGE_RETRY_AT_MOST = timedelta(minutes=5)  # between two attempts while the database fails
 VITALS_RETRY_AT_MOST = timedelta(seconds=5)  # of the loop that finds out when it works again
-
 
 # What a loop does again and again: whatever is due. False if the round before is not done yet;
 # raises `StoreError`.
@@ -108,7 +107,6 @@ class Daemon:
         server = context.store.server
         self._clock = FollowedClock(server.moment) if server is not None else FollowedClock()
         self._vitals = HeartbeatLoop(self._heartbeat, context)
-        self._term: int | None = None  # of ours, the latest that has begun
         self._outages: dict[str, StoreOutage] = {}
         context.worked, context.clock = self._heartbeat.worked, self._clock.now
         self._stuck_jobs = StuckJobs(context)
@@ -218,7 +216,7 @@ class Daemon:
             self._follow_clock()
             if context.term() is None:
                 raise StoreError(NOT_OURS)
-            self._submissions.tick()
+            self._lead_and_submit()
             if timeout > 0:
                 self._polls.tick()
             progress()
@@ -269,10 +267,16 @@ class Daemon:
 
     def _begin(self) -> None:
         """Put right what the process before has left behind: POSTs under way, a wrong clock."""
-        store, now, term = self._context.store, self._context.clock(), self._context.term()
-        if term is None:
-            return
-        self._begin_term(term)
+        if self._context.term() is not None:
+            self._begin_term()
+
+    def _begin_term(self) -> None:
+        """Take up what the leader alone does, beginning with what others have left behind."""
+        store, now = self._context.store, self._context.clock()
+        self._submissions.save_answers()
+        self._context.elected()
+        is_elsewhere = store.begin_term()
+        self._submissions.recover(after_failover=is_elsewhere)
         ahead = (store.upkeep.last_checked_at() or now) - now
         if ahead > timedelta():
             log.warning(
@@ -280,20 +284,21 @@ class Daemon:
             )
             store.upkeep.follow_clock(now, -ahead, inferred=True)
 
-    def _begin_term(self, term: int) -> None:
-        """Take up what the leader alone does, beginning with what others have left behind."""
-        self._submissions.save_answers()
-        self._context.elected()
-        is_elsewhere = self._context.store.begin_term()
-        self._submissions.recover(after_failover=is_elsewhere)
-        self._term = term
-
     def _lead_and_submit(self) -> bool:
-        """The loop `submissions`; where we were elected, our term begins before it goes on."""
-        term = self._context.term()
-        if term is not None and term != self._term:
-            self._begin_term(term)
-        return self._submissions.tick()
+        """The loop `submissions`; where we were elected, our term begins before it goes on.
+
+        It begins anew on another server: after a failover, of which we may be told by a claim.
+        """
+        context = self._context
+        try:
+            if context.term() is not None:
+                if not context.store.has_begun():
+                    self._begin_term()
+                context.elected()  # where the config was reloaded while nobody knew who leads
+            return self._submissions.tick()
+        except NotLeadingError:
+            context.store.ask_server()
+            return True
 
     def _follow_clock(self) -> None:
         """Go by the wall clock, and have the database follow it, where that was set.

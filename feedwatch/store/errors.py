@@ -3,3 +3,7 @@
 
 class StoreError(Exception):
     """The database cannot be used; the message says why and what to do."""
+
+
+class NotLeadingError(StoreError):
+    """Another daemon leads, or our term has not begun on this server."""

@@ -138,7 +138,7 @@ def _take_over(
         for number in db.scalars(select(claims.c.number).where(claims.c.number.in_(chunk)))
     }
     kept = [claim.number for claim in missing if claim.number not in taken]
-    last = db.scalars(select(imprint.c.claims)).one()
+    last = db.scalars(select(imprint.c.claims).with_for_update()).one()
     db.execute(update(imprint).values(claims=max([last, *kept])))
     decisive: dict[int, Claim] = {}
     imported: list[Claim] = []

@@ -12,13 +12,24 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, inspect, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    and_,
+    func,
+    inspect,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from feedwatch.core.daemons import spoken
 from feedwatch.store.boot import boot_seconds
 from feedwatch.store.database import place_of, reading
-from feedwatch.store.errors import StoreError
+from feedwatch.store.errors import NotLeadingError, StoreError
 from feedwatch.store.schema import leaders
 from feedwatch.store.sql import database_clock, insert_unless_there
 
@@ -33,6 +44,9 @@ NOT_OURS = (
     "the lease of this database has run out, or another feedwatch has taken it over; nothing is "
     "submitted without it"
 )
+
+
+STARTED_AT = func.pg_postmaster_start_time(type_=DateTime(timezone=True))  # of the server
 
 
 class _Row(NamedTuple):
@@ -55,6 +69,7 @@ class Lease:
         self._me = me
         self._ended = Event()
         self._lock = Lock()  # around the next two
+        self._begun: tuple[int, datetime] | None = None  # our latest term, and on which server
         self._term: int | None = None
         self._sure_until = 0.0  # by the clock that nobody sets
         self._keeper: Thread | None = None
@@ -69,15 +84,22 @@ class Lease:
             return self._term if boot_seconds() < self._sure_until else None
 
     def require(self, db: Connection) -> int:
-        """The term of the lease, which stays ours until the transaction ends.
+        """The term that was begun, if it lasts on this server until the transaction ends.
 
-        Raises `StoreError` where it is not ours.
+        Raises `NotLeadingError` where it does not: another term, or another server, begins first.
         """
-        term = self._term
-        ours = select(leaders.c.role).where(self._is_ours(term), leaders.c.until > database_clock())
-        if term is None or db.execute(ours.with_for_update(read=True)).first() is None:
-            raise StoreError(NOT_OURS)
+        if self._begun is None:
+            raise NotLeadingError(NOT_OURS)
+        term, server = self._begun
+        lasts = (leaders.c.until > database_clock()) & (server == STARTED_AT)
+        ours = select(leaders.c.role).where(self._is_ours(term), lasts)
+        if db.execute(ours.with_for_update(read=True)).first() is None:
+            raise NotLeadingError(NOT_OURS)
         return term
+
+    def has_begun(self, server: datetime) -> bool:
+        """Whether what we lead by now is the term that was begun, on this server."""
+        return self._begun == (self.term, server)
 
     def take(self) -> None:
         """Take the lease. One that nobody renews any more is waited for.
@@ -104,21 +126,38 @@ class Lease:
         self._elect()
         self._keep()
 
-    def begin(self, server: datetime) -> bool:
-        """Note on which server our term began; whether the one before began on another one.
+    def begin(self) -> bool:
+        """Begin our term; whether that is on another server than was confirmed last.
 
-        server: when it was started. Raises `StoreError`.
+        Raises `NotLeadingError` where we do not lead, and `StoreError`.
         """
-        with self._engine.begin() as db:
-            self.require(db)
-            before = db.scalars(select(leaders.c.server)).one()
-            db.execute(update(leaders).values(server=server))
-        return before is not None and before != server
+        term = self._term
+        query = select(leaders.c.server, STARTED_AT).where(self._is_ours(term))
+        with reading(self._engine) as db:
+            row = db.execute(query).first()
+        if term is None or row is None:
+            raise NotLeadingError(NOT_OURS)
+        confirmed, server = row
+        self._begun = (term, server)
+        if confirmed is None:
+            self.confirm()
+        return confirmed not in (None, server)
+
+    def confirm(self) -> None:
+        """All daemons have had time to compare their journals with this server's database.
+
+        Until then whoever leads next waits for them as well. Raises `StoreError`.
+        """
+        if self._begun is not None:
+            term, server = self._begun
+            change = update(leaders).where(self._is_ours(term)).values(server=server)
+            with self._engine.begin() as db:
+                db.execute(change)
 
     def _elect(self) -> bool:
         """Take the lease if nobody has it; whether it is ours now."""
         began = boot_seconds()
-        is_free = or_(leaders.c.holder.is_(None), leaders.c.until < database_clock())
+        is_free = or_(leaders.c.holder.is_(None), ~_is_held())
         election = (
             update(leaders)
             .where(leaders.c.role == LEADER, is_free)
@@ -186,6 +225,12 @@ class Lease:
 _FIELDS = (leaders.c.holder, leaders.c.term, leaders.c.until)
 
 
+def _is_held() -> ColumnElement[bool]:
+    """Not run out, nor too long to be true: the clock was set back, or is another server's."""
+    now = database_clock()
+    return and_(leaders.c.until > now, leaders.c.until < now + 2 * TTL)
+
+
 def has_leases(engine: Engine) -> bool:
     """Whether the database has the table of leases."""
     with reading(engine) as db:
@@ -194,6 +239,5 @@ def has_leases(engine: Engine) -> bool:
 
 def holder_of(db: Connection) -> tuple[str | None, int]:
     """Which daemon leads, None if none does; and its term."""
-    leads = leaders.c.until > func.clock_timestamp()
-    row = db.execute(select(leaders.c.holder, leaders.c.term, leads)).one_or_none()
+    row = db.execute(select(leaders.c.holder, leaders.c.term, _is_held())).one_or_none()
     return (row[0] if row[2] else None, row[1]) if row is not None else (None, 0)

@@ -72,6 +72,7 @@ class Store:
         self._lock: FileLock | None = None
         self._file: DatabaseFile | None = None
         self._lease: Lease | None = None
+        self._has_begun = False
         self.server: DatabaseServer | None = None  # of PostgreSQL, for a daemon
         try:
             if alone and self.path is not None:
@@ -158,11 +159,31 @@ class Store:
         """The term in which this process leads; None while another one does, 0 with SQLite."""
         return self._lease.term if self._lease is not None else 0
 
-    def begin_term(self) -> bool:
-        """Whether our term began on another server than the one before it: perhaps a failover."""
+    def has_begun(self) -> bool:
+        """Whether the term in which this process leads has begun, on the server that there is."""
         if self._lease is None or self.server is None:
+            return self._has_begun
+        return self._lease.has_begun(self.server.started_at)
+
+    def begin_term(self) -> bool:
+        """Begin our term; whether it is on another server than was confirmed: after a failover."""
+        self._has_begun = True
+        if self._lease is None:
             return False
-        return self._lease.begin(self.server.started_at)
+        is_elsewhere = self._lease.begin()
+        self.ask_server()
+        return is_elsewhere
+
+    def confirm_server(self) -> None:
+        """All daemons have compared their journals with this server's database, or had time to."""
+        if self._lease is not None:
+            self._lease.confirm()
+
+    def ask_server(self) -> None:
+        """Read which server there is, and its clock, of which the heartbeats ask now and then."""
+        if self.server is not None:
+            with reading(self._engine) as db:
+                self.server.ask(db)
 
     def now(self) -> datetime:
         """The time of day: PostgreSQL's for a daemon, so that all of them have the same."""

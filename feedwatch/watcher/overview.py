@@ -39,7 +39,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
     journal: the places where it may be.
     """
     breakers, daemons = store.breakers.of(plan.processors), health_of_daemons(store, now)
-    use, passes = store.use(), store.passes.last()
+    use, passes = store.use(), _passes(store, daemons)
     progress = [one.last_progress_at for one in daemons if one.daemon.is_alive]
     return Status(
         use=use,
@@ -138,12 +138,20 @@ def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
 def health_of_daemons(store: Store, now: datetime) -> list[DaemonHealth]:
     """How the daemons of the database are doing, as it shows."""
     heartbeats, snapshot = store.heartbeats.read(now), store.statistics.snapshot(now)
+    use = store.use()
     found = []
     for daemon in store.heartbeats.daemons():
         own = heartbeats.get(daemon.id, {})
         progress = [own[name] for name in LOOPS if name in own]
         work = snapshot if daemon.leads else snapshot._replace(job_due_at=None)  # one leads, polls
-        found.append(DaemonHealth(daemon, record_of(own, work), min(progress, default=None)))
+        found.append(
+            DaemonHealth(
+                daemon,
+                record_of(own, work),
+                min(progress, default=None),
+                has_ended=store.path is not None and use is Use.NONE,
+            )
+        )
     return found
 
 
@@ -154,16 +162,26 @@ def daemon_problems(store: Store, now: datetime, host: str | None = None) -> lis
     """
     daemons = health_of_daemons(store, now)
     here = [one for one in daemons if one.daemon.host == host]
-    return _problems(here or daemons, store.passes.last(), store.use(), now)
+    return _problems(here or daemons, _passes(store, daemons), store.use(), now)
+
+
+def _passes(store: Store, daemons: Sequence[DaemonHealth]) -> list[Pass]:
+    """The last runs of `run --once`; none where a daemon is there, beside which one ran."""
+    if store.path is None and any(one.daemon.is_alive for one in daemons):
+        return []
+    return store.passes.last()
 
 
 def _problems(
     daemons: Sequence[DaemonHealth], passes: Sequence[Pass], use: Use, now: datetime
 ) -> list[str]:
-    alive = [one for one in daemons if one.daemon.is_alive]
-    if len(alive) < 2:
-        return problems_shown(alive[0].record if alive else None, passes, now, use)
-    return [f"{spoken(one.daemon.id)}: {what}" for one in alive for what in one.problems]
+    hosts = {one.daemon.host for one in daemons if one.daemon.is_alive}
+    known = [one for one in daemons if one.daemon.is_alive or one.daemon.host not in hosts]
+    if len(known) < 2 and (use is not Use.OPEN or not known or known[0].daemon.is_alive):
+        return problems_shown(known[0].record if known else None, passes, now, use)
+    if use is not Use.OPEN:
+        return problems_shown(None, passes, now, use)
+    return [f"{spoken(one.daemon.id)}: {what}" for one in known for what in one.problems]
 
 
 def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str, Feed]:

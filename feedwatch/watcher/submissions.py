@@ -58,6 +58,7 @@ class Submissions:
         self._stands_still = False  # since the database's file was replaced
         self._compared_on: datetime | None = None  # the server, by when that was started
         self._not_before = 0.0  # nothing is submitted, by `Context.elapsed`
+        self._is_confirmed = True  # the server, once that is over
 
     def tick(self) -> bool:
         """Submit as many episodes as may be submitted now."""
@@ -102,6 +103,9 @@ class Submissions:
             return False
         if context.elapsed() < self._not_before:
             return False
+        if not self._is_confirmed:
+            context.store.confirm_server()
+            self._is_confirmed = True
         if not context.store.episodes.due(State.QUEUED, context.clock(), 1, steps=steps_of(name)):
             return False  # what a POST needs is fetched for one alone
         failure = processor.prepare()
@@ -136,6 +140,7 @@ class Submissions:
                 FAILOVER_SECONDS,
             )
             self._not_before = self._context.elapsed() + FAILOVER_SECONDS
+            self._is_confirmed = False
 
     def _notice_another_server(self) -> None:
         """Compare ledger and journal at a watcher's start, and after a failover of the server.

@@ -16,12 +16,12 @@ class Monitored:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
-        self.term: Callable[[], int | None] = lambda: None
+        self._term: Callable[[], int | None] = lambda: None
         self._record: Callable[[], HealthRecord] | None = None
 
     def begin(self, daemon: Daemon, context: Context) -> None:
         """From now on there is a daemon, about to run on an open database."""
-        self._record, self.term = daemon.health, context.term
+        self._record, self._term = daemon.health, context.term
         self.metrics.read_from(
             daemon.health,
             context.term,
@@ -35,6 +35,13 @@ class Monitored:
     def health(self) -> list[str]:
         """Why the daemon makes no progress. A start is healthy, however long it takes."""
         return problems(self._record()) if self._record is not None else []
+
+    def role(self) -> dict[str, object]:
+        """Whether it leads, and in which term; nothing before there is a daemon."""
+        if self._record is None:
+            return {}
+        term = self._term()
+        return {"role": "leader" if term is not None else "watcher", "term": term}
 
     def unready(self) -> list[str]:
         """Why the daemon does not do its work just now."""
@@ -64,10 +71,7 @@ def monitoring(source: Monitored | Serving) -> Blueprint:
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        role = {}
-        if isinstance(source, Monitored):
-            term = source.term()
-            role = {"role": "leader" if term is not None else "watcher", "term": term}
+        role = source.role() if isinstance(source, Monitored) else {}
         return verdict("ready", source.unready(), role)
 
     @pages.get("/metrics")
