@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 
 from feedwatch.config import mark
 from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
+from feedwatch.core.episode import State
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
+from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.settings import Policy
 from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
@@ -30,7 +33,7 @@ from feedwatch.watcher.submissions import Submissions
 from tests.databases import Server
 from tests.support import Beside, FeedServer, Feedwatch, Workspace, wait_for
 from tests.test_ledger import claim_of
-from tests.test_store import SOURCE, admit, claim
+from tests.test_store import SOURCE, admit, claim, new_episode
 
 SCRYPT_COST = mark.SCRYPT_COST
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -309,3 +312,11 @@ def test_a_daemon_of_an_sqlite_file_leads(feedwatch: Feedwatch, feed_server: Fee
 
     assert feedwatch.while_it_runs(["run"], act).status == 0
     assert "No daemon" not in feedwatch.here("daemons").stdout
+
+
+def test_who_submits_again_what_was_just_submitted_is_warned() -> None:
+    at = NOW - timedelta(minutes=2)
+    episode = replace(new_episode(1), state=State.UNKNOWN, submitted_at=at)
+    assert "0 was submitted 2 min ago" in (perhaps_under_way(episode, NOW) or "")
+    assert perhaps_under_way(episode, NOW + timedelta(minutes=13)) is None
+    assert perhaps_under_way(replace(episode, state=State.FAILED), NOW) is None

@@ -5,9 +5,14 @@ waking what a person has decided about meanwhile. Pure.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from feedwatch.core.episode import Episode, State
+from feedwatch.core.health import spoken
 
 FIRST_BYTE_SECONDS = 10.0
 POST_SECONDS = 60.0  # in all; must stay below episode_lifecycle.LEASE
+MAY_BE_UNDER_WAY = timedelta(minutes=15)  # its process may be cut off, or have been frozen
 CLOCKS_MAY_PART = 5.0  # seconds; beyond it neither clock says how old the claim is
 
 
@@ -33,3 +38,14 @@ def lapsed(claimed: Moment, now: Moment) -> str | None:
     if parted > CLOCKS_MAY_PART:
         return f"the clocks have parted by {parted:.0f} s since the claim"
     return None
+
+
+def perhaps_under_way(episode: Episode, now: datetime) -> str | None:
+    """A warning for who submits an unknown episode again while its POST may be on its way."""
+    at = episode.submitted_at
+    if episode.state is not State.UNKNOWN or at is None or now - at >= MAY_BE_UNDER_WAY:
+        return None
+    return (
+        f"episode {episode.id} was submitted {spoken(now - at)} ago: that POST may still be under "
+        "way in a daemon that does not reach the database"
+    )

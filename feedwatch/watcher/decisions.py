@@ -21,6 +21,7 @@ from feedwatch.core.feed_lifecycle import may_settle
 from feedwatch.core.job import Broken, Lost, Running, Unreachable
 from feedwatch.core.ledger import Outcome, Target, is_alike, paid_reason
 from feedwatch.core.pipeline import PROCESSOR_OF, EndedStep, StepOutcome
+from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.printable import listed
 from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig
@@ -177,11 +178,10 @@ def retrial(
     sources = plan.sources.values()
     episodes = store.episodes.find(states=[state]) if state else by_id(store, ids)
     require_configured(sources, episodes)
-    # Before any job is read, of which something may be written down.
+    # Before any job is read, as something may be written down.
     decided = [one for one in episodes if one.state is not State.PROCESSING]
     proposal_of(Action.RETRY, decided, partial(episode_lifecycle.retried, now=now))
-    done, rest, remarks = [], [], []
-    ended: dict[int, EndedStep] = {}
+    done, rest, remarks, ended = [], [], [], dict[int, EndedStep]()
     for episode in episodes:
         found = _after_reading(store, plan, processors, episode, now)
         if isinstance(found, str):
@@ -196,6 +196,8 @@ def retrial(
     move = episode_lifecycle.retried
     proposal = submitting(Action.RETRY, store, sources, rest, move, now, targets_of)
     remarks += proposal.remarks
+    if store.path is None:  # of several daemons one may not reach the database
+        remarks += filter(None, (perhaps_under_way(one, now) for one in rest))
     return replace(proposal, done=done, ended=ended, remarks=remarks)
 
 
