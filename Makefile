@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long coverage lint build image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long test-cluster coverage lint build image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -36,15 +36,17 @@ test: $(VENV)/installed-dev ## the tests, but for the long ones; WORKERS=n for a
 test-fast: $(VENV)/installed-dev ## all but the slow ones
 	$(PYTEST) -m "not slow and not long"
 
-# First the crash tests, which have a lane for each core of their own; then the others, one a core; then
+# First the crash test, which has a lane for each core of its own; then the others, one a core; then
 # PostgreSQL by a pooler, and with the defaults of isolation that a role may have.
 OF_THE_STORE := tests/test_store.py tests/test_ledger.py tests/test_upkeep.py
-test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, several daemons, all real feeds and series
+test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, all real feeds and series
 	$(PYTEST) -m long tests/test_crash.py
-	$(PYTEST) -m long tests/test_cluster.py
 	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py --ignore tests/test_cluster.py
 	for way in pgbouncer "repeatable read" serializable; do \
 	  FEEDWATCH_TESTS_POSTGRESQL="$$way" $(PYTEST) $(IN_PARALLEL) -k postgresql $(OF_THE_STORE) || exit 1; done
+
+test-cluster: $(VENV)/installed-dev ## several daemons on one database: killed, frozen, cut off, their server replaced
+	$(PYTEST) -m long tests/test_cluster.py
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds or quick_with_many_shows or keeps_another_thread_waiting or fraction_of_a_second
