@@ -708,3 +708,26 @@ def test_feeds_are_made_due_all_or_some_of_them(store: Store) -> None:
     assert [feed.name for feed in store.feeds.due(NOW, 2 * DAY, 9)] == ["f1"]
     store.feeds.make_due(NOW)
     assert len(store.feeds.due(NOW, 2 * DAY, 9)) == 3
+
+
+def test_a_check_writes_over_no_doubt_that_came_while_it_ran(store: Store) -> None:
+    store.feeds.sync([SOURCE], {"show": NOW})
+    (before,) = store.feeds.all()
+    store.claims.hold_everything(NOW, episode_lifecycle.doubted)
+    after = replace(before, checked_at=NOW, success_at=NOW)
+    assert store.checks.record(after, [], {}, NOW, before=before) is None
+    store.checks.record_unchanged([(before, after)])
+    (doubted,) = store.feeds.all()
+    assert (doubted.hold_if_published_before, doubted.checked_at) == (NOW, None)
+    assert store.checks.record(replace(doubted, checked_at=NOW), [], {}, NOW, before=doubted) == []
+
+
+def test_a_move_by_an_older_reading_of_the_episode_is_none(store: Store) -> None:
+    store.feeds.sync([SOURCE], {"show": NOW})
+    (before,) = admit(store, 1)
+    saved = store.episodes.save(before, replace(before, due_at=NOW), NOW)
+    assert saved is not None
+    assert store.episodes.save(before, replace(before, reason="older"), NOW) is None
+    assert store.episodes.save(saved, replace(saved, reason="newer"), NOW) is not None
+    (found,) = store.episodes.find()
+    assert (found.reason, found.due_at) == ("newer", NOW)
