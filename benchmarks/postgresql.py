@@ -65,6 +65,11 @@ def server_cpu(one: Server) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def seconds_of(process: str) -> float:
+    """Seconds of CPU of a process, and of those of its children that have ended."""
+    return sum(_ticks(process)) / os.sysconf("SC_CLK_TCK")
+
+
 def _ticks(process: str) -> tuple[int, int]:
     """Of the process itself, and of those of its children that have ended."""
     words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
