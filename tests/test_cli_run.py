@@ -17,6 +17,7 @@ import pytest
 from feedwatch.daemon.loop import STOP_SECONDS
 from feedwatch.net.client import SILENCE_SECONDS
 from feedwatch.sandbox.faults import Fault
+from feedwatch.sandbox.server import Sandbox
 from tests.support import LONG, Ended, FeedServer, Feedwatch, Running, Scene, scene, wait_for
 
 Stage = tuple[Scene, Future[Ended]]
@@ -164,3 +165,12 @@ def test_demo_shows_an_episode_become_ready_with_no_config_and_no_key(tmp_path: 
     assert "ads: ready" in ended.stdout
     assert "Submissions in all: 2, one for each of enhance,ads" in ended.stdout
     assert re.search(r"https://processed\S+", ended.stdout)
+
+
+def test_a_timeout_without_once_is_refused_before_anything_is_watched(
+    feedwatch: Feedwatch, sandbox: Sandbox, feed_server: FeedServer
+) -> None:
+    ended = feedwatch.here("run", "--timeout", "5")
+    assert ended.status == 2
+    assert "--timeout goes with --once" in ended.stderr
+    assert not sandbox.submissions

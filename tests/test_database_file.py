@@ -104,7 +104,7 @@ def test_a_url_of_no_database_and_one_without_its_driver_are_told(
         database.connect("postgresql://me:p@ss:w0rd@h/d")
     assert "w0rd" not in str(told.value)
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StoreError, match="needs the package 'psycopg', which comes with"):
+    with pytest.raises(StoreError, match="pip install 'feedwatch"):
         database.connect("postgresql+psycopg://h/x")
 
 

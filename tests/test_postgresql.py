@@ -248,6 +248,20 @@ def test_a_connection_that_was_cut_is_made_anew(
     assert len(store.feeds.all()) == 1
 
 
+@pytest.mark.parametrize("rest", ["fw:p@ss/1@127.0.0.1:5432/fw", "p@ss@127.0.0.1/fw"])
+def test_a_password_that_is_not_encoded_is_told_and_not_shown(rest: str) -> None:
+    with pytest.raises(StoreError, match="an @ too many; in a password @ : / are written") as told:
+        connect(f"postgresql+psycopg://feedwatch:{rest}")
+    assert "ss" not in str(told.value).replace("password", "")
+
+
+def test_a_url_that_names_no_database_is_refused() -> None:
+    for url in ("postgresql://u:p@127.0.0.1", "postgresql+psycopg://u@127.0.0.1:5432/"):
+        with pytest.raises(StoreError, match="it names no database"):
+            connect(url)
+    connect("postgresql://?service=feedwatch").dispose()
+
+
 def test_another_driver_and_a_missing_one_are_told(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,7 +458,7 @@ def test_a_deposed_daemon_checks_feeds_and_leads_again_once_nobody_does(
     renewed_often: None,
 ) -> None:
     workspace.set(DATABASE_URL=url, CHECK_INTERVAL="1s", FIRST_RUN="all")
-    taken = "update leaders set holder = 'b/1/x', term = term + 1, until = now() + interval '9 min'"
+    taken = "update leaders set holder = 'b/1/x', term = term + 1, until = now() + interval '40 s'"
     episodes = "select state from episodes order by id"
 
     def act(running: Beside) -> None:

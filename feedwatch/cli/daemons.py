@@ -38,7 +38,7 @@ def _row(one: DaemonHealth) -> dict[str, object]:
         "role": "leader" if daemon.leads else "watcher",
         "version": daemon.version,
         "config": daemon.config_mark[:8],
-        "clock": f"{ahead:+.1f} s" if ahead is not None else "",
+        "clock": f"{round(ahead, 1) + 0.0:+.1f} s" if ahead is not None else "",
         "started": short(daemon.started_at),
         "last progress": short(one.last_progress_at),
         "health": "; ".join(one.problems) or "well",

@@ -271,7 +271,9 @@ def _health_in_words(status: Status) -> Iterator[str]:
     if len(status.daemons) > 1:
         led_by = [daemons.spoken(one.daemon.id) for one in status.daemons if one.daemon.leads]
         leader = f"led by {led_by[0]}" if led_by else "none of them leads"
-        yield f"daemons      {len(status.daemons)}, {leader}: `feedwatch daemons`"
+        alive = sum(one.daemon.is_alive for one in status.daemons)
+        gone = f", {len(status.daemons) - alive} not seen any more" * (alive < len(status.daemons))
+        yield f"daemons      {alive}{gone}, {leader}: `feedwatch daemons`"
 
 
 def _print_status(status: Status, now: datetime) -> None:

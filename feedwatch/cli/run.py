@@ -12,6 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from feedwatch import __version__
 from feedwatch.cli.assembly import Surroundings, assembled, heartbeat_url
@@ -52,6 +53,9 @@ log = logging.getLogger("feedwatch")
 @click.pass_obj
 def run(config: Path | None, *, once: bool, timeout: float) -> None:
     """Watch the feeds, in the foreground, until SIGTERM or SIGINT."""
+    given = click.get_current_context().get_parameter_source("timeout")
+    if not once and given is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--timeout goes with --once: a daemon waits for all jobs")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: sys.exit(0))
     if not once:

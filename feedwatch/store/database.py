@@ -232,6 +232,6 @@ def _pending(db: Connection) -> str | None:
     if current is not None and current not in revisions:
         raise StoreError(
             f"the database was written by a newer feedwatch (revision {current}); "
-            "upgrade feedwatch, or put back the copy that was made before the upgrade"
+            "upgrade feedwatch, or put back a copy from before the upgrade"
         )
     return revisions[-1] if revisions[-1] != current else None

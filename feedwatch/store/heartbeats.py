@@ -57,7 +57,11 @@ class HeartbeatStore:
                 return Peers((self._me,), self._me, config_mark)
             if self._server is not None:
                 self._server.ask(db)
-            gone = daemons.c.seen_at < database_clock() - FORGOTTEN_AFTER
+            # What takes its place on its machine, or a restore has brought back, is not missed.
+            here = (daemons.c.host == ours["host"]) & (
+                daemons.c.seen_at < database_clock() - ALIVE_FOR
+            )
+            gone = here | (daemons.c.seen_at < database_clock() - FORGOTTEN_AFTER)
             forgotten = list(db.scalars(select(daemons.c.id).where(gone)))
             if forgotten:
                 db.execute(delete(heartbeats).where(heartbeats.c.daemon.in_(forgotten)))

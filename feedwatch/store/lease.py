@@ -123,7 +123,8 @@ class Lease:
 
     def seek(self) -> None:
         """Take the lease if nobody has it, or else once it is free. Raises `StoreError`."""
-        self._elect()
+        if self._elect():
+            log.info("this daemon leads, in term %d", self._term)
         self._keep()
 
     def begin(self) -> bool:

@@ -42,6 +42,8 @@ BEGIN_MIGRATION = text(
 )
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
+NOT_ENCODED = "there is an @ too many; in a password @ : / are written as %40 %3A %2F"
+NO_NAME = "it names no database: …@HOST/NAME"
 ACCESS = "see that FEEDWATCH_DATABASE_URL has the right user, password and name of the database"
 LOCKED = "another program keeps it locked; end that program"
 SHUT_DOWN = "it is tried again; see that the server runs"
@@ -65,12 +67,16 @@ ADVICE: Mapping[str, str] = {  # by SQLSTATE, or by its class, the first two cha
 
 
 def postgresql_engine(url: URL) -> Engine:
-    """An engine for PostgreSQL. Raises `StoreError` where the URL is of another one."""
+    """An engine for PostgreSQL. Raises `StoreError` where the URL is wrong or of another one."""
     if url.drivername not in ("postgresql", DRIVER):
         raise StoreError(
             f"FEEDWATCH_DATABASE_URL is not usable: it begins with {url.drivername}://, and "
             f"besides SQLite there is only {DRIVER}://"
         )
+    if "@" in f"{url.host}{url.database}":  # and what follows it is a part of the password
+        raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {NOT_ENCODED}")
+    if not (url.database or url.query.keys() & {"dbname", "service"}):
+        raise StoreError(f"FEEDWATCH_DATABASE_URL is not usable: {NO_NAME}")
     engine = create_engine(
         url.set(drivername=DRIVER),
         # Pinned: a role's default may be another one, under which a claim that waited would fail.
