@@ -50,8 +50,9 @@ class Publisher(FeedServer):
         self.over.wait(0.01)
         with self._lock:
             self._now[host] -= 1
+            answer = replace(super()._answer_to(path, headers), delay=self.delay)
             self.answers += 1
-            return replace(super()._answer_to(path, headers), delay=self.delay)
+            return answer
 
 
 class Daemon:
@@ -138,6 +139,8 @@ def know_each_other(daemons: list[Daemon]) -> None:
 
 def to_the_end(daemons: list[Daemon]) -> None:
     wait_for(lambda: False not in [one.is_done() for one in daemons])
+    # A tick that is taken up later would find what is due then.
+    wait_for(lambda: True not in [one.checks._tick_pending for one in daemons])
 
 
 def the_feed(daemon: Daemon) -> Feed:

@@ -175,7 +175,7 @@ def test_a_right_secret_in_place_of_a_wrong_one_is_tried_at_once(world: Scene) -
     configure(world, "enhance,ads", MEDIAAPIS_SECRET="wr0ng-secret", POLL_INTERVAL="1h")
 
     def give_the_right_one(daemon: Beside) -> None:
-        daemon.until(lambda: "submissions paused" in daemon.stderr, "the refusal")
+        daemon.until(lambda: "submissions to mediaapis paused" in daemon.stderr, "the refusal")
         configure(world, "enhance,ads")
         assert "config: FEEDWATCH_MEDIAAPIS_SECRET changed" in reload(daemon)
         daemon.until(lambda: posts(world), "the submission")

@@ -113,7 +113,7 @@ def _serve(pipe: "Connection[Any, Any]") -> NoReturn:
     _prctl(SIGNAL_AT_PARENTS_END, signal.SIGTERM)
     _prctl(ADOPT_ORPHANS, 1)
     Store("sqlite://", processor="any", may_create=True).close()  # now all of it is imported
-    connect("postgresql+psycopg://").dispose()
+    connect("postgresql+psycopg:///any").dispose()
     gc.collect()
     gc.freeze()
     lives: dict[int, int] = {}
