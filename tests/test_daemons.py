@@ -108,7 +108,7 @@ def test_one_leads_and_another_takes_over_as_soon_as_it_ends(
 def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "TTL", SECOND / 5)
+    monkeypatch.setattr(leases, "TTL", 4 * SECOND)
     with daemon_of(url) as store:  # renewed every five seconds
         assert store.term() == 1
         wait_for(lambda: store.term() is None)

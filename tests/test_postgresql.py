@@ -458,7 +458,7 @@ def test_a_deposed_daemon_checks_feeds_and_leads_again_once_nobody_does(
     renewed_often: None,
 ) -> None:
     workspace.set(DATABASE_URL=url, CHECK_INTERVAL="1s", FIRST_RUN="all")
-    taken = "update leaders set holder = 'b/1/x', term = term + 1, until = now() + interval '40 s'"
+    taken = "update leaders set holder = 'b/1/x', term = term + 1, until = now() + interval '55 s'"
     episodes = "select state from episodes order by id"
 
     def act(running: Beside) -> None:
