@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from feedwatch.config.values import pipeline
+from feedwatch.core import episode_lifecycle
 from feedwatch.core.episode import State
 from feedwatch.core.job import Later
 from feedwatch.core.ledger import Outcome
@@ -24,6 +25,7 @@ from feedwatch.watcher.pauses import set_paused
 from feedwatch.watcher.repetitions import passing_over, repetition
 from tests.helper_api import Helper, HelperApi, Job
 from tests.support import PODCAST, item
+from tests.test_store import NOW, new_episode
 from tests.world import World, world
 
 BOTH, ALL = pipeline("enhance,ads"), pipeline("diagnose,enhance,ads")
@@ -510,6 +512,14 @@ def test_a_restored_database_takes_over_the_step_that_was_paid_last(
 def test_a_pipeline_that_makes_no_sense_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         pipeline(text)
+
+
+def test_what_a_person_repeats_begins_with_no_step_that_a_later_config_puts_before_it() -> None:
+    """That step may be paid for already, and nobody asked for it."""
+    ready = replace(new_episode(1), state=State.READY, step=Step.ADS, media_id="m", claim=1)
+    queued = episode_lifecycle.sent_again(ready, NOW, start=Step.ADS)
+    for later in (ALL, pipeline("enhance?,ads"), pipeline("ads")):
+        assert episode_lifecycle.placed(queued, later, NOW) == queued
 
 
 def test_what_comes_next_follows_from_the_config_of_now() -> None:

@@ -287,7 +287,8 @@ def sent_again(
     queued = moved(replace(episode, step=step), State.QUEUED, reason, due_at=now)
     if is_first:
         address = url or episode.enclosure_url
-        queued = replace(queued, enclosure_url=address, source_url=None)
+        # By name: a step that a later config puts before this one was not asked for.
+        queued = replace(queued, enclosure_url=address, source_url=address)
     else:
         source_url = input_of(episode) if step is episode.step else episode.enclosure_url
         queued = replace(queued, source_url=source_url)

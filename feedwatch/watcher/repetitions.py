@@ -62,7 +62,7 @@ def repetition(
             replace(
                 one,
                 step=start or one.step,
-                source_url=None if is_first(one) else one.enclosure_url,
+                source_url=one.enclosure_url,
             )
         ),
     )
