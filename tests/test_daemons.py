@@ -229,7 +229,7 @@ def test_each_daemon_knows_its_peers_until_they_are_not_seen_any_more(
         postgresql.execute(old % "31 seconds", name)
         beat(first, one)
         assert one.peers == (first.daemon_id,)
-        assert len(health_of_daemons(first, first.now())) == 2
+        assert len(health_of_daemons(first, first.now(), first.use())) == 2
         assert "not seen for 31 s" in str(daemon_problems(first, first.now(), "elsewhere"))
         postgresql.execute(old % "25 hours", name)
         beat(first, one)

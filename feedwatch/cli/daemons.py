@@ -23,7 +23,7 @@ def daemons(config: Path | None, *, as_json: bool) -> None:
     """
     settings, now = read_settings(config, needs_feeds=False), datetime.now(UTC)
     with opened(settings) as store:
-        found = health_of_daemons(store, now)
+        found = health_of_daemons(store, now, store.use())
     if as_json:
         print_json([daemon_json(one) for one in found])
         return

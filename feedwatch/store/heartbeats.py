@@ -70,7 +70,7 @@ class HeartbeatStore:
             alive = dict(
                 db.execute(select(daemons.c.id, daemons.c.config_mark).where(lately)).all()
             )
-            leader, _ = holder_of(db)
+            leader = holder_of(db)
             return Peers(tuple(sorted(alive)), leader, alive.get(leader or ""))
 
     def end(self) -> None:
@@ -116,7 +116,7 @@ class HeartbeatStore:
             if self._is_sqlite:
                 now, leader = None, None
             else:
-                now, leader = db.scalars(select(database_clock())).one(), holder_of(db)[0]
+                now, leader = db.scalars(select(database_clock())).one(), holder_of(db)
         return [
             Daemon(
                 **{name: value for name, value in row.items() if name != "seen_at"},
@@ -131,4 +131,4 @@ class HeartbeatStore:
         lately = daemons.c.seen_at >= database_clock() - ALIVE_FOR
         with reading(self._engine) as db:
             found = db.execute(select(daemons.c.id).where(lately).limit(1)).first()
-            return found is not None or holder_of(db)[0] is not None
+            return found is not None or holder_of(db) is not None

@@ -238,7 +238,6 @@ def has_leases(engine: Engine) -> bool:
         return inspect(db).has_table(leaders.name)
 
 
-def holder_of(db: Connection) -> tuple[str | None, int]:
-    """Which daemon leads, None if none does; and its term."""
-    row = db.execute(select(leaders.c.holder, leaders.c.term, _is_held())).one_or_none()
-    return (row[0] if row[2] else None, row[1]) if row is not None else (None, 0)
+def holder_of(db: Connection) -> str | None:
+    """Which daemon leads; None if none does."""
+    return db.scalars(select(leaders.c.holder).where(_is_held())).one_or_none()

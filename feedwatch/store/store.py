@@ -139,7 +139,7 @@ class Store:
         if self._engine.dialect.name != "postgresql" or not has_leases(self._engine):
             return False
         with reading(self._engine) as db:
-            return holder_of(db)[0] is not None
+            return holder_of(db) is not None
 
     def close(self) -> None:
         """Release lease and lock, and close all connections."""

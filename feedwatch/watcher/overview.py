@@ -38,8 +38,9 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
 
     journal: the places where it may be.
     """
-    breakers, daemons = store.breakers.of(plan.processors), health_of_daemons(store, now)
-    use, passes = store.use(), _passes(store, daemons)
+    breakers, use = store.breakers.of(plan.processors), store.use()
+    daemons = health_of_daemons(store, now, use)
+    passes = _passes(store, daemons)
     progress = [one.last_progress_at for one in daemons if one.daemon.is_alive]
     return Status(
         use=use,
@@ -135,10 +136,9 @@ def only_at_a_sandbox(store: Store, apis: Mapping[str, str]) -> str | None:
     )
 
 
-def health_of_daemons(store: Store, now: datetime) -> list[DaemonHealth]:
-    """How the daemons of the database are doing, as it shows."""
+def health_of_daemons(store: Store, now: datetime, use: Use) -> list[DaemonHealth]:
+    """How the daemons of the database are doing, as it shows; `use` is that of the store."""
     heartbeats, snapshot = store.heartbeats.read(now), store.statistics.snapshot(now)
-    use = store.use()
     found = []
     for daemon in store.heartbeats.daemons():
         own = heartbeats.get(daemon.id, {})
@@ -160,9 +160,10 @@ def daemon_problems(store: Store, now: datetime, host: str | None = None) -> lis
 
     Of several daemons only those on the machine `host`, if any of them is.
     """
-    daemons = health_of_daemons(store, now)
+    use = store.use()
+    daemons = health_of_daemons(store, now, use)
     here = [one for one in daemons if one.daemon.host == host]
-    return _problems(here or daemons, _passes(store, daemons), store.use(), now)
+    return _problems(here or daemons, _passes(store, daemons), use, now)
 
 
 def _passes(store: Store, daemons: Sequence[DaemonHealth]) -> list[Pass]:
