@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from feedwatch.config import mark
-from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
+from feedwatch.core.daemons import DIFFERS_FOR, Daemon, DaemonHealth, checker_of
 from feedwatch.core.episode import State
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.settings import Policy
-from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
+from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database_server
 from feedwatch.store import lease as leases
