@@ -21,6 +21,7 @@ from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store.errors import StoreError
 from feedwatch.store.store import Store
+from tests.empty_database import empty_database
 from tests.support import FeedServer, Feedwatch, Workspace, item, wait_for
 
 # One daemon
@@ -252,6 +253,7 @@ def test_a_database_replaced_under_the_daemon_stops_submissions_and_says_so(
 def opened(tmp_path: Path) -> Iterator[Store]:
     """A database that is open in this process alone, and keeps changes in its WAL."""
     path = tmp_path / "feedwatch.db"
+    shutil.copy(empty_database(), path)
     store = Store(f"sqlite:///{path}", processor="inlet", may_create=True, alone=True)
     shutil.copy(path, tmp_path / "copy.db")
     store.heartbeats.end()

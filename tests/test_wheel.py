@@ -2,24 +2,35 @@
 
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
 import pytest
 
 from feedwatch import __version__
-from tests.support import ROOT, Scene
+from tests.support import ROOT, Scene, one_in
 
 UNREACHABLE = ("No matching distribution found", "Could not find a version", "ConnectionError")
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command in a virtual environment that holds the wheel and what it depends on."""
+@pytest.fixture(
+    scope="module", params=one_in(2, [False, True]), ids=["alone", "with what it needs"]
+)
+def installed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """The command in a virtual environment that holds the wheel; what it needs is there or here.
+
+    To build it apart from all that is here and to fetch what it depends on takes most of the time.
+    """
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python")]
     options = ["--quiet", "--no-compile", "--disable-pip-version-check"]
+    if not request.param:
+        options += ["--no-deps", "--no-build-isolation"]
+        # A folder that is named in a .pth file has its own .pth files ignored: no checkout's.
+        (packages,) = folder.glob("lib/python3*/site-packages")
+        (packages / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     done = subprocess.run(
         [*pip, "install", *options, str(ROOT)], capture_output=True, text=True, check=False
     )
