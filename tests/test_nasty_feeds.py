@@ -1,6 +1,6 @@
 """The parser over feeds as real hosts serve them, and over documents that break parsers.
 
-By two workers at once: all that is nasty, and of the real feeds every sixth; all of these in the
+By two workers at once: all that is nasty, and of the real feeds every twelfth; all of these in the
 longer run.
 """
 
@@ -89,7 +89,7 @@ def nasty(real_feeds: Corpus) -> list[Result]:
     return list(parse_all(real_feeds, real_feeds.files("nasty")))
 
 
-@pytest.fixture(scope="module", params=one_in(2, [6, 1]))
+@pytest.fixture(scope="module", params=one_in(2, [12, 1]))
 def real(real_feeds: Corpus, request: pytest.FixtureRequest) -> list[Result]:
     return list(parse_all(real_feeds, real_feeds.files("real", every=request.param)))
 

@@ -24,20 +24,25 @@ def installed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     """
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python")]
-    options = ["--quiet", "--no-compile", "--disable-pip-version-check"]
-    if not request.param:
-        options += ["--no-deps", "--no-build-isolation"]
+    install = ["--python", str(folder / "bin/python"), "install", "--no-compile"]
+    if request.param:
+        pip(*install, str(ROOT))
+    else:
+        pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(ROOT))
+        (wheel,) = folder.glob("*.whl")
+        pip(*install, "--no-deps", str(wheel))
         # A folder that is named in a .pth file has its own .pth files ignored: no checkout's.
         (packages,) = folder.glob("lib/python3*/site-packages")
         (packages / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    done = subprocess.run(
-        [*pip, "install", *options, str(ROOT)], capture_output=True, text=True, check=False
-    )
+    return folder / "bin/feedwatch"
+
+
+def pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if any(words in done.stderr for words in UNREACHABLE):
         pytest.skip("the dependencies cannot be fetched here")
     assert done.returncode == 0, done.stderr
-    return folder / "bin/feedwatch"
 
 
 @pytest.mark.slow
