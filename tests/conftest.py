@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from flask import Flask
 from hypothesis import settings
 from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database
+from feedwatch.store import postgresql as postgresql_database
 from feedwatch.store.store import Store
 from tests.databases import POSTGRESQL, SQLITE, Server, in_use, missing, shared_server
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
@@ -45,18 +48,19 @@ def _statements_are_compiled_once() -> Iterator[None]:
 
     SQLAlchemy's cache is an engine's own, and knows a statement by its dialect, too.
     """
-    shared: LRUCache[Any, Any] = LRUCache(5000)
-    create = database.create_engine
+    compiled: LRUCache[Any, Any] = LRUCache(5000)
 
     def create_engine(*args: Any, **options: Any) -> Engine:
-        engine = create(*args, **options)
-        engine._compiled_cache = shared
+        engine = sqlalchemy.create_engine(*args, **options)
+        engine._compiled_cache = compiled
         return engine
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "create_engine", create_engine)
-        patch.setattr(SQLiteDialect_pysqlite, "__eq__", lambda one, other: type(one) is type(other))
-        patch.setattr(SQLiteDialect_pysqlite, "__hash__", lambda one: hash(type(one)))
+        for module in (database, postgresql_database):
+            patch.setattr(module, "create_engine", create_engine)
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+            patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
         yield
 
 
