@@ -1,7 +1,7 @@
 """The parser over feeds as real hosts serve them, and over documents that break parsers.
 
-By two workers at once: all that is nasty and not huge, and every twelfth real feed; all of these in the
-longer run.
+By two workers at once: all that is nasty and not huge, and every twelfth real feed; all of these
+in the longer run.
 """
 
 import os
