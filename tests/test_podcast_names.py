@@ -89,7 +89,7 @@ def test_the_form_is_the_form_of_itself() -> None:
 
 
 def test_an_entry_of_the_api_counts_once_and_with_id_and_name_only() -> None:
-    entries = [
+    entries: list[dict[str, object]] = [
         {"id": "p-1", "name": "One"},
         {"id": "p-1", "name": "One"},
         {"id": "p-2"},
