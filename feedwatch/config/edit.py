@@ -41,7 +41,7 @@ class _Line(NamedTuple):
     @property
     def feed(self) -> str | None:
         """The feed that its key is of."""
-        return _feed_of(self.key or "")
+        return feed_of(self.key or "")
 
     @property
     def blank(self) -> str:
@@ -58,7 +58,7 @@ class _Line(NamedTuple):
         """Whether it is a comment that is no disabled key of something else."""
         comment = self.comment
         return comment is not None and (
-            not comment.startswith(PREFIX) or _feed_of(comment) == name.lower()
+            not comment.startswith(PREFIX) or feed_of(comment) == name.lower()
         )
 
 
@@ -189,7 +189,7 @@ def _blank_lines(text: str) -> str:
     return found[0] if found is not None else ""
 
 
-def _feed_of(key: str) -> str | None:
+def feed_of(key: str) -> str | None:
     """The feed's name in a key; None if it is of no feed."""
     return key.removeprefix(FEEDS).partition("__")[0].lower() if key.startswith(FEEDS) else None
 

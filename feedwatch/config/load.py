@@ -75,7 +75,7 @@ def load(
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
         missing = f"there is no config file, neither ./config.env nor {SYSTEM_FILE}"
-        hint = "name one by --config, or write one: config.example.env is one to start from"
+        hint = "name one by --config, or write one by `feedwatch init`"
         raise ConfigError(
             [f"{missing}, and nothing in the environment: {KEY_KEY} is missing; {hint}"]
         )
