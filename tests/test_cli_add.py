@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,14 @@ from feedwatch.sandbox.server import Sandbox
 from tests.shared_parser import SharedParser
 from tests.support import (
     KEY,
+    LONG,
     Ended,
     FeedServer,
     Feedwatch,
     Scene,
     Workspace,
     rss,
+    scene,
     wait_for,
 )
 
@@ -55,6 +58,13 @@ def new(world: Scene) -> str:
     """The address of a feed that the config does not have, with three episodes."""
     serve(world.feeds, "Another show")
     return world.feeds.url_of(NEW)
+
+
+@pytest.fixture
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A world whose jobs are not final as long as a test takes."""
+    with scene(tmp_path_factory.mktemp("slow"), job_seconds=LONG) as world:
+        yield world
 
 
 def serve(feeds: FeedServer, title: str, path: str = NEW) -> None:
@@ -373,13 +383,12 @@ def test_remove_takes_the_block_out_and_says_what_becomes_of_its_episodes(
 
 
 def test_remove_says_that_queued_episodes_are_not_submitted_and_jobs_polled_on(
-    feedwatch: Feedwatch, workspace: Workspace, feed_server: FeedServer, sandbox: Sandbox
+    slow: Scene,
 ) -> None:
-    sandbox.job_seconds = 1000
-    workspace.set(MAX_CONCURRENT_JOBS=1)
-    feed_server.publish(1, 2)
-    feedwatch.once("--timeout", "0")
-    ended = feedwatch.here("remove", "show", "--yes")
+    slow.workspace.set(MAX_CONCURRENT_JOBS=1)
+    slow.feeds.publish(1, 2)
+    slow.feedwatch.once("--timeout", "0")
+    ended = slow.feedwatch.here("remove", "show", "--yes")
     assert (
         "1 queued are not submitted; the 1 job under way, paid for, are polled on" in ended.stdout
     )
@@ -411,7 +420,7 @@ def test_a_daemon_takes_over_what_is_added_and_removed(
     ended = feedwatch.here("remove", "another_show", "--yes")
     assert f"`kill -HUP {daemon.pid}`" in ended.stdout
     daemon.send(signal.SIGHUP)
-    daemon.until(lambda: "feed another_show" in daemon.stderr, "the reload")
+    daemon.until(lambda: daemon.stderr.count("config: read anew") == 2, "the reload")
     # The last feed is not given up.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(take_over, "SECONDS", 1.0)
@@ -420,13 +429,11 @@ def test_a_daemon_takes_over_what_is_added_and_removed(
     assert daemon.stop().status == 0
 
 
-def test_a_process_that_the_signal_would_end_gets_none(
-    feedwatch: Feedwatch, sandbox: Sandbox, new: str
-) -> None:
-    sandbox.job_seconds = 1000
-    once = feedwatch.start("run", "--once")
-    once.until(lambda: sandbox.taken, "the first episode")
-    ended = feedwatch.here("add", new, "--yes", "--reload")
+def test_a_process_that_the_signal_would_end_gets_none(slow: Scene) -> None:
+    serve(slow.feeds, "Another show")
+    once = slow.feedwatch.start("run", "--once")
+    once.until(lambda: slow.sandbox.taken, "the first episode")
+    ended = slow.feedwatch.here("add", slow.feeds.url_of(NEW), "--yes", "--reload")
     assert (ended.status, "cannot be told for certain" in ended.stderr) == (1, True)
     assert "systemctl reload feedwatch" in ended.stdout
     assert once.alive
