@@ -87,47 +87,49 @@ def add(
     )
     keys = address_keys(url) | ({"FIRST_RUN": first_run} if first_run else {})
     with opened(settings) as store:
-        found = _found(settings, store, keys, name, asks=asks)
+        found = _found(settings, path, store, keys, name, asks=asks)
         name = name or _free_name(settings, store, found)
         _describe(found, name)
         if (one := _podcast(settings, found, podcast, asks=asks)) is not None:
             keys |= {"PODCAST_ID": one.id}
             _warn_of_others(settings, one)
         keys = _keys_of(found.source, keys)
-        drafted = _drafted(settings, name, keys)
-        _foretell(drafted, store, name, found)
-        tell(f"\nInto {path}:\n")
-        tell(with_feed("", name, keys, printable(found.parsed.title)))
+        drafted, source = _drafted(path, name, keys)
+        _foretell(drafted, store, source, found)
+        title = printable(found.parsed.title)
+        tell(f"\nInto {path}:\n\n{with_feed('', name, keys, title)}")
         confirm("Add it?", given=yes)
-        change_config(
-            path,
-            lambda text: with_feed(text, name, keys, printable(found.parsed.title)),
-            os.environ,
-        )
+        change_config(path, lambda text: with_feed(text, name, keys, title), os.environ)
         tell(f"{path} has the feed {name.lower()}.")
         take_over(store, name.lower(), is_in=True, reload=reload)
 
 
-def _drafted(settings: Settings, name: str, keys: Mapping[str, str]) -> Settings:
-    """The settings as they would be with a block for the feed; its secrets are masked from now."""
-    assert settings.path is not None  # noqa: S101 - asked at the beginning
-    text = with_feed(settings.path.read_bytes().decode(), name, keys)
-    drafted = load(settings.path, os.environ, needs_key=True, text=text)
+def _drafted(path: Path, name: str, keys: Mapping[str, str]) -> tuple[Settings, FeedConfig]:
+    """The settings as they would be with a block for the feed, and the feed.
+
+    Its secrets are masked from now on.
+    """
+    text = with_feed(path.read_bytes().decode(), name, keys)
+    drafted = load(path, os.environ, needs_key=True, text=text)
     know(drafted.secrets())
-    return drafted
+    return drafted, next(one for one in drafted.sources if one.name == name.lower())
 
 
 def _found(
-    settings: Settings, store: Store, keys: Mapping[str, str], name: str | None, *, asks: bool
+    settings: Settings,
+    path: Path,
+    store: Store,
+    keys: Mapping[str, str],
+    name: str | None,
+    *,
+    asks: bool,
 ) -> Found:
     """Look at the feed, as it is by this config. Ends the program where it is there already."""
     called = (name or _unused("feed", _names(settings, store))).lower()
     if settings.source(called) is not None:
         stop(f"a feed is named {called!r} already: {_where(settings, called)}", USAGE)
     _refuse_known(settings, [keys["URL"]])
-    drafted = _drafted(settings, called, {"PODCAST_ID": NOT_YET_FOUND, **keys})
-    source = drafted.source(called)
-    assert source is not None  # noqa: S101 - it has just been put in
+    drafted, source = _drafted(path, called, {"PODCAST_ID": NOT_YET_FOUND, **keys})
 
     def which(links: Sequence[FeedLink]) -> FeedLink:
         said = [f"{link.title or 'without a title'}: {link.url}" for link in links]
@@ -256,10 +258,8 @@ def _warn_of_others(settings: Settings, podcast: Podcast) -> None:
             say(f"Mind that the feed {one.name} has the same podcast: {where}")
 
 
-def _foretell(settings: Settings, store: Store, name: str, found: Found) -> None:
+def _foretell(settings: Settings, store: Store, source: FeedConfig, found: Found) -> None:
     """Say what the first check would submit, by the rules of `check`."""
-    source = settings.source(name.lower())
-    assert source is not None  # noqa: S101 - the draft has it
     feed, now = configured_feeds(store, [source])[source.name], datetime.now(UTC)
     coming = coming_import(settings, store)
     decisions = result_of(settings, store, feed, source, found.look, coming, now)[1]

@@ -171,7 +171,11 @@ def create_config(path: Path, text: str, environ: Mapping[str, str]) -> Settings
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            _write(stream.fileno(), text.encode())
+            try:
+                _write(stream.fileno(), text.encode())
+            except OSError:
+                path.unlink()  # a part of it would only be in the way
+                raise
     except FileExistsError:
         raise ConfigError([f"there is a config file {path} already; it stays as it is"]) from None
     except OSError as error:
