@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.shared_parser import SharedParser
 from tests.support import (
     KEY,
     LONG,
+    PATIENCE,
     Ended,
     FeedServer,
     Feedwatch,
@@ -390,7 +394,8 @@ def test_remove_says_that_queued_episodes_are_not_submitted_and_jobs_polled_on(
     slow.feedwatch.once("--timeout", "0")
     ended = slow.feedwatch.here("remove", "show", "--yes")
     assert (
-        "1 queued are not submitted; the 1 job under way, paid for, are polled on" in ended.stdout
+        "; those queued (1) are not submitted; jobs under way (1), which are paid for, are polled on."
+        in ended.stdout
     )
 
 
@@ -501,11 +506,25 @@ def test_init_asks_on_a_terminal(
 
 def test_a_typed_key_is_not_seen(feedwatch: Feedwatch, workspace: Workspace) -> None:
     workspace.config.unlink()
-    ended = feedwatch.on_terminal(
-        "init", "--api-url", "http://127.0.0.1:9", typed=f"{KEY}\n\n", env={"NO_PROXY": "*"}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        feedwatch.command("init", "--api-url", "http://127.0.0.1:9"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=feedwatch.environment(),
+        start_new_session=True,
     )
-    assert ended.status == 0, ended.stdout
-    assert "could not be asked" in ended.stdout
+    os.close(theirs)
+    said = b""
+    for prompt, answer in ((b"shown): ", KEY), (b"feedwatch.db]: ", ""), (b"the daemon", "")):
+        while prompt not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0, said
+    assert KEY.encode() not in said
+    assert b"could not be asked" in said
     assert KEY in workspace.config.read_text()
 
 

@@ -53,6 +53,6 @@ def _episodes(store: Store, feed: str) -> str:
     states = counts.by_state
     kept = f"Its {counted(sum(states.values()), 'episode')} ({in_words(states)}) stay known"
     queued, live = states.get(State.QUEUED, 0), sum(states.get(one, 0) for one in LIVE)
-    told = [f"{queued} queued are not submitted"] if queued else []
-    told += [f"the {counted(live, 'job')} under way, paid for, are polled on"] if live else []
+    told = [f"those queued ({queued}) are not submitted"] if queued else []
+    told += [f"jobs under way ({live}), which are paid for, are polled on"] if live else []
     return "; ".join([kept, *told]) + "."
