@@ -393,10 +393,8 @@ def test_remove_says_that_queued_episodes_are_not_submitted_and_jobs_polled_on(
     slow.feeds.publish(1, 2)
     slow.feedwatch.once("--timeout", "0")
     ended = slow.feedwatch.here("remove", "show", "--yes")
-    assert (
-        "; those queued (1) are not submitted; jobs under way (1), which are paid for, are polled on."
-        in ended.stdout
-    )
+    assert "; those queued (1) are not submitted; " in ended.stdout
+    assert "; jobs under way (1), which are paid for, are polled on." in ended.stdout
 
 
 def test_a_feed_of_the_environment_is_not_in_the_file_to_be_removed(
