@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import click
 
 from feedwatch.cli.ask import choose, may_ask
-from feedwatch.cli.assembly import api, feed_client
+from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import coming_import, result_of
+from feedwatch.cli.choose_podcast import podcast_for
 from feedwatch.cli.find_feed import address_keys, find_feed
 from feedwatch.cli.output import USAGE, confirm, print_table, say, stop, tell, yes
 from feedwatch.cli.settings import opened, read_settings
@@ -21,15 +22,13 @@ from feedwatch.cli.take_over import reload_option, take_over
 from feedwatch.config.edit import change_config, with_feed
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
-from feedwatch.core.admission import Decision, Verdict
+from feedwatch.core.admission import Verdict
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.identity import comparable
-from feedwatch.core.job import Later
 from feedwatch.core.json_forms import short
 from feedwatch.core.masking import know
 from feedwatch.core.pipeline import Step
-from feedwatch.core.podcast_names import Ambiguous, Podcast, match_podcast, podcasts_in
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.settings import FeedConfig, feed_key
 from feedwatch.feeds.feed_links import FeedLink
@@ -90,9 +89,13 @@ def add(
         found = _found(settings, path, store, keys, name, asks=asks)
         name = name or _free_name(settings, store, found)
         _describe(found, name)
-        if (one := _podcast(settings, found, podcast, asks=asks)) is not None:
-            keys |= {"PODCAST_ID": one.id}
-            _warn_of_others(settings, one)
+        if podcast is not None or Step.ADS in {one.step for one in found.source.pipeline}:
+            chosen = podcast_for(settings, found.parsed.title, podcast, asks=asks)
+            keys |= {"PODCAST_ID": chosen.id}
+            tell(f"podcast   {printable(chosen.name)} ({chosen.id})")
+            for one in (one for one in settings.sources if one.podcast_id == chosen.id):
+                where = _where(settings, one.name)
+                say(f"Mind that the feed {one.name} has the same podcast: {where}")
         keys = _keys_of(found.source, keys)
         drafted, source = _drafted(path, name, keys)
         _foretell(drafted, store, source, found)
@@ -192,11 +195,15 @@ def _free_name(settings: Settings, store: Store, found: Found) -> str:
 
 def _keys_of(source: FeedConfig, keys: Mapping[str, str]) -> dict[str, str]:
     """The keys of its block, by where it was found."""
-    order = {"URL": source.url, "PODCAST_ID": keys.get("PODCAST_ID", "")}
-    if source.username:
-        order |= {"USERNAME": source.username, "PASSWORD": source.password or ""}
-    order["FIRST_RUN"] = keys.get("FIRST_RUN", "")
-    return {key: value for key, value in order.items() if value}
+    found = address_keys(source.url)
+    wanted = {
+        "URL": found["URL"],
+        "PODCAST_ID": keys.get("PODCAST_ID"),
+        "USERNAME": found.get("USERNAME", source.username),
+        "PASSWORD": found.get("PASSWORD", source.password),
+        "FIRST_RUN": keys.get("FIRST_RUN"),
+    }
+    return {key: value for key, value in wanted.items() if value}
 
 
 def _describe(found: Found, name: str) -> None:
@@ -218,46 +225,6 @@ def _describe(found: Found, name: str) -> None:
     tell(f"rhythm    {rhythm}")
 
 
-def _podcast(settings: Settings, found: Found, given: str | None, *, asks: bool) -> Podcast | None:
-    """The podcast that its episodes go to; None where no step of its pipeline needs one."""
-    if given is None and Step.ADS not in {one.step for one in found.source.pipeline}:
-        return None
-    with api(settings, Cancellation()) as inlet:
-        entries = inlet.podcasts()
-    if isinstance(entries, Later):
-        if given is None:
-            stop(f"the podcasts cannot be listed: {entries.reason}; name one by --podcast ID")
-        say(f"Whether there is a podcast {given} is not known: {entries.reason}")
-        return Podcast(given, given)
-    podcasts, title = podcasts_in(entries), found.parsed.title
-    if given is not None:
-        same = [one for one in podcasts if one.id == given]
-        hint = "`feedwatch podcasts` lists those that it reaches"
-        return same[0] if same else stop(f"the API key reaches no podcast {given}: {hint}", USAGE)
-    match = match_podcast(title, podcasts)
-    if isinstance(match, Podcast):
-        return match
-    if isinstance(match, Ambiguous):
-        likely, answers = match.podcasts, list(match.podcasts)
-        why = f"{len(likely)} podcasts of the API are named {title!r}"
-    else:
-        likely, why = match.near, f"no podcast of the API is named {title!r}"
-        answers = [*likely, *(one for one in podcasts if one not in likely)]
-    if asks and answers:
-        say(f"{why[:1].upper()}{why[1:]}.")
-        return answers[choose("Which podcast", [f"{one.name} ({one.id})" for one in answers])]
-    near = "".join(f"; {one.name} is {one.id}" for one in likely)
-    return stop(f"{why}: name one by --podcast ID, `feedwatch podcasts` lists them{near}", USAGE)
-
-
-def _warn_of_others(settings: Settings, podcast: Podcast) -> None:
-    tell(f"podcast   {printable(podcast.name)} ({podcast.id})")
-    for one in settings.sources:
-        if one.podcast_id == podcast.id:
-            where = _where(settings, one.name)
-            say(f"Mind that the feed {one.name} has the same podcast: {where}")
-
-
 def _foretell(settings: Settings, store: Store, source: FeedConfig, found: Found) -> None:
     """Say what the first check would submit, by the rules of `check`."""
     feed, now = configured_feeds(store, [source])[source.name], datetime.now(UTC)
@@ -272,11 +239,14 @@ def _foretell(settings: Settings, store: Store, source: FeedConfig, found: Found
         tell(f"It holds {counted(held, 'episode')} until you approve them.")
     if not due:
         tell("What is published from then on is submitted; --first-run says what else.")
-    print_table([_row(one) for one in due[:MAX_LISTED]])
+    rows = [
+        {
+            "published": short(one.item.published_at),
+            "title": one.item.title,
+            "reason": one.reason,
+        }
+        for one in due[:MAX_LISTED]
+    ]
+    print_table(rows)
     if len(due) > MAX_LISTED:
         tell(f"and {len(due) - MAX_LISTED} more")
-
-
-def _row(decision: Decision) -> dict[str, object]:
-    published = short(decision.item.published_at)
-    return {"published": published, "title": decision.item.title, "reason": decision.reason}

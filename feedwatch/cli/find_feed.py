@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -87,17 +87,13 @@ def _of_apple(http: httpx.Client, show: str, apple: str) -> Address:
     try:
         answer = json.loads(found.body)
         entries = answer["results"]
-        feed_url = http_url(next(one["feedUrl"] for one in entries if _has_feed(one)))
+        feed_url = http_url(next(one["feedUrl"] for one in entries if "feedUrl" in one))
     except StopIteration:
         known = "names no feed of it" if entries else "does not know it"
         stop(f"Apple's look-up {known}: the show {show}; {instead}")
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         stop(f"Apple's look-up answered with something else than a show; {instead}")
     return Address(url=feed_url, scope=found.scope or 0)
-
-
-def _has_feed(entry: object) -> bool:
-    return isinstance(entry, Mapping) and isinstance(entry.get("feedUrl"), str)
 
 
 def _elsewhere(source: FeedConfig, url: str) -> FeedConfig:

@@ -222,7 +222,10 @@ def _replace(file: Path, before: bytes, after: bytes) -> None:
     renamed over it, and a refusal would leave `add` without use there. A crash in between may then
     leave a part of the text. So it is too where an access list would be lost.
     """
-    if ACCESS_LIST in _attributes(file):
+    attributes: list[str] = []
+    with suppress(OSError, AttributeError):  # a file system without them, or not Linux
+        attributes = os.listxattr(file)
+    if ACCESS_LIST in attributes:
         _write_into(file, before, after)
         return
     try:
@@ -231,12 +234,6 @@ def _replace(file: Path, before: bytes, after: bytes) -> None:
         if error.errno not in NOT_REPLACEABLE:
             raise
         _write_into(file, before, after)
-
-
-def _attributes(file: Path) -> list[str]:
-    with suppress(OSError, AttributeError):  # a file system without them, or not Linux
-        return os.listxattr(file)
-    return []
 
 
 def _rename_over(file: Path, before: bytes, after: bytes) -> None:
