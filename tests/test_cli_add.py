@@ -98,7 +98,7 @@ def test_add_shows_the_feed_and_writes_its_block(
     )
     assert "episodes  3" in ended.stdout
     assert "podcast   Another show (podcast-2)" in ended.stdout
-    assert "Its first check submits 0 episodes" in ended.stdout
+    assert "Its first check submits nothing: " in ended.stdout
     assert "No daemon runs" in ended.stdout
     assert feedwatch.once().status == 0
     assert len(sandbox.taken) == 1  # the other feed's

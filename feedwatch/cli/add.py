@@ -234,11 +234,11 @@ def _foretell(settings: Settings, store: Store, source: FeedConfig, found: Found
     held = sum(one.verdict is Verdict.HOLD for one in decisions)
     if feed.baseline_at is not None:
         tell("\nA feed of this name was watched before: what it has seen stays known.")
-    tell(f"\nIts first check submits {counted(len(due), 'episode')}, each of which is paid for.")
+    new = "what is published from then on is; --first-run says what else"
+    paid = f"submits {counted(len(due), 'episode')}, each of which is paid for"
+    tell(f"\nIts first check {paid if due else f'submits nothing: {new}'}.")
     if held:
         tell(f"It holds {counted(held, 'episode')} until you approve them.")
-    if not due:
-        tell("What is published from then on is submitted; --first-run says what else.")
     rows = [
         {
             "published": short(one.item.published_at),
