@@ -386,7 +386,7 @@ def test_remove_takes_the_block_out_and_says_what_becomes_of_its_episodes(
     assert feedwatch.here("remove", "show", "--yes").status == 2
 
 
-def test_remove_says_that_queued_episodes_are_not_submitted_and_jobs_polled_on(
+def test_remove_says_that_queued_episodes_wait_and_jobs_go_on(
     slow: Scene,
 ) -> None:
     slow.workspace.set(MAX_CONCURRENT_JOBS=1)
@@ -410,7 +410,7 @@ def test_a_feed_of_the_environment_is_not_in_the_file_to_be_removed(
 # The daemon
 
 
-def test_a_daemon_takes_over_what_is_added_and_removed(
+def test_a_running_feedwatch_takes_over_what_is_added_and_removed(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox, new: str
 ) -> None:
     workspace.set(MAX_CONCURRENT_JOBS=9)
@@ -432,7 +432,7 @@ def test_a_daemon_takes_over_what_is_added_and_removed(
     assert daemon.stop().status == 0
 
 
-def test_a_process_that_the_signal_would_end_gets_none(slow: Scene) -> None:
+def test_what_the_signal_would_end_gets_none(slow: Scene) -> None:
     serve(slow.feeds, "Another show")
     once = slow.feedwatch.start("run", "--once")
     once.until(lambda: slow.sandbox.taken, "the first episode")
