@@ -216,7 +216,9 @@ def test_without_the_api_the_podcast_must_be_named(
 def test_a_pipeline_without_ads_needs_no_podcast(
     feedwatch: Feedwatch, workspace: Workspace, new: str
 ) -> None:
-    workspace.set(PIPELINE="diagnose", MEDIAAPIS_KEY="app-key", MEDIAAPIS_SECRET="app-secret")
+    place = "example.com/{feed}/{id}-{token}.mp3"
+    workspace.set(MEDIAAPIS_OUTPUT=f"https://{place}", MEDIAAPIS_PUBLIC_URL=f"https://{place}")
+    workspace.set(PIPELINE="enhance", MEDIAAPIS_KEY="app-key", MEDIAAPIS_SECRET="app-secret")
     workspace.set(FEEDS__SHOW__PIPELINE="ads")
     ended = feedwatch.here("add", new, "--yes")
     assert ended.status == 0, ended.output

@@ -1,47 +1,35 @@
 """`add`: a feed is looked at, and its block written into the config."""
 
 import os
-import re
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from unicodedata import normalize
-from urllib.parse import urlsplit
 
 import click
 
 from feedwatch.cli.ask import choose, may_ask
 from feedwatch.cli.assembly import feed_client
-from feedwatch.cli.check import coming_import, result_of
 from feedwatch.cli.choose_podcast import podcast_for
-from feedwatch.cli.find_feed import address_keys, find_feed
-from feedwatch.cli.output import USAGE, confirm, print_table, say, stop, tell, yes
+from feedwatch.cli.find_feed import address_keys, block_of, find_feed
+from feedwatch.cli.known_feeds import free_name, names_of, place_of, refuse_known, unused
+from feedwatch.cli.output import USAGE, confirm, say, stop, tell, yes
+from feedwatch.cli.preview_feed import describe, foretell
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.cli.take_over import reload_option, take_over
 from feedwatch.config.edit import change_config, with_feed
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
-from feedwatch.core.admission import Verdict
-from feedwatch.core.episode import State
-from feedwatch.core.feed import Feed, ParsedFeed
-from feedwatch.core.identity import comparable
-from feedwatch.core.json_forms import short
+from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.masking import know
 from feedwatch.core.pipeline import Step
-from feedwatch.core.printable import counted, printable
-from feedwatch.core.settings import FeedConfig, feed_key
+from feedwatch.core.printable import printable
+from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.feed_links import FeedLink
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.net.client import Cancellation
-from feedwatch.store.listings import Published
 from feedwatch.store.store import Store
 from feedwatch.watcher.look import Look
-from feedwatch.watcher.overview import configured_feeds
-from feedwatch.web.rhythm import words
 
-MAX_LISTED = 10  # episodes that the first run submits
-LONGEST_NAME = 40
 NOT_YET_FOUND = "to-be-found"  # the podcast, while the feed is looked at
 
 
@@ -87,18 +75,18 @@ def add(
     keys = address_keys(url) | ({"FIRST_RUN": first_run} if first_run else {})
     with opened(settings) as store:
         found = _found(settings, path, store, keys, name, asks=asks)
-        name = name or _free_name(settings, store, found)
-        _describe(found, name)
+        name = name or free_name(settings, store, found.source, found.parsed.title)
+        describe(found.source, found.parsed, name)
         if podcast is not None or Step.ADS in {one.step for one in found.source.pipeline}:
             chosen = podcast_for(settings, found.parsed.title, podcast, asks=asks)
             keys |= {"PODCAST_ID": chosen.id}
             tell(f"podcast   {printable(chosen.name)} ({chosen.id})")
             for one in (one for one in settings.sources if one.podcast_id == chosen.id):
-                where = _where(settings, one.name)
+                where = place_of(settings, one.name)
                 say(f"Mind that the feed {one.name} has the same podcast: {where}")
-        keys = _keys_of(found.source, keys)
+        keys = block_of(found.source, keys)
         drafted, source = _drafted(path, name, keys)
-        _foretell(drafted, store, source, found)
+        foretell(drafted, store, source, found.look)
         title = printable(found.parsed.title)
         tell(f"\nInto {path}:\n\n{with_feed('', name, keys, title)}")
         confirm("Add it?", given=yes)
@@ -128,10 +116,10 @@ def _found(
     asks: bool,
 ) -> Found:
     """Look at the feed, as it is by this config. Ends the program where it is there already."""
-    called = (name or _unused("feed", _names(settings, store))).lower()
+    called = (name or unused("feed", names_of(settings, store))).lower()
     if settings.source(called) is not None:
-        stop(f"a feed is named {called!r} already: {_where(settings, called)}", USAGE)
-    _refuse_known(settings, [keys["URL"]])
+        stop(f"a feed is named {called!r} already: {place_of(settings, called)}", USAGE)
+    refuse_known(settings, [keys["URL"]])
     drafted, source = _drafted(path, called, {"PODCAST_ID": NOT_YET_FOUND, **keys})
 
     def which(links: Sequence[FeedLink]) -> FeedLink:
@@ -145,108 +133,5 @@ def _found(
     with feed_client(drafted, Cancellation()) as http, Parser() as parser:
         found = Found(*find_feed(http, parser, source, which))
     document = found.look.document
-    _refuse_known(settings, [found.source.url, document.url if document else ""])
+    refuse_known(settings, [found.source.url, document.url if document else ""])
     return found
-
-
-def _refuse_known(settings: Settings, urls: Collection[str]) -> None:
-    """End where a feed of the config has one of these addresses, however it is spelt."""
-    wanted = {_without_login(url) for url in urls}
-    for one in settings.sources:
-        if _without_login(one.url) in wanted:
-            stop(f"the feed {one.name!r} has this address already: {_where(settings, one.name)}")
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return comparable(bare.geturl(), whole_query=True)
-
-
-def _where(settings: Settings, name: str) -> str:
-    """Where the config has a feed: a variable of the environment overrides the file."""
-    key = feed_key(name, "URL")
-    return f"{key} in {'the environment' if key in os.environ else settings.path}"
-
-
-def _names(settings: Settings, store: Store) -> set[str]:
-    """The names that feeds have, or had."""
-    return {one.name for one in (*settings.sources, *store.feeds.all())}
-
-
-def _unused(name: str, names: Collection[str]) -> str:
-    number, free = 1, name
-    while free in names:
-        number += 1
-        free = f"{name}_{number}"
-    return free
-
-
-def _free_name(settings: Settings, store: Store, found: Found) -> str:
-    """The name that it had when it was in the config before, else one made of its title."""
-    known = {_without_login(one.url): one.name for one in store.feeds.all()}
-    before = known.get(_without_login(found.source.url))
-    if before is not None and settings.source(before) is None:
-        return before
-    plain = normalize("NFKD", found.parsed.title).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "_", plain)[:LONGEST_NAME].strip("_") or "feed"
-    return _unused(name, _names(settings, store))
-
-
-def _keys_of(source: FeedConfig, keys: Mapping[str, str]) -> dict[str, str]:
-    """The keys of its block, by where it was found."""
-    found = address_keys(source.url)
-    wanted = {
-        "URL": found["URL"],
-        "PODCAST_ID": keys.get("PODCAST_ID"),
-        "USERNAME": found.get("USERNAME", source.username),
-        "PASSWORD": found.get("PASSWORD", source.password),
-        "FIRST_RUN": keys.get("FIRST_RUN"),
-    }
-    return {key: value for key, value in wanted.items() if value}
-
-
-def _describe(found: Found, name: str) -> None:
-    """What the feed is, in a few lines."""
-    now, parsed = datetime.now(UTC), found.parsed
-    playable = [one for one in parsed.items if one.enclosure_url is not None]
-    dates = sorted(one.published_at for one in playable if one.published_at is not None)
-    rhythm = words(
-        [Published(at=at, state=State.SKIPPED) for at in dates],
-        Feed(name=name, url=found.source.url),
-        now,
-    )
-    others = len(parsed.items) - len(playable)
-    beside = f", and {counted(others, 'item')} without audio or video" if others else ""
-    tell(f"title     {printable(parsed.title) or '(none)'}")
-    tell(f"name      {name.lower()}")
-    tell(f"feed      {found.source.url}")
-    tell(f"episodes  {len(playable)}{beside}")
-    tell(f"rhythm    {rhythm}")
-
-
-def _foretell(settings: Settings, store: Store, source: FeedConfig, found: Found) -> None:
-    """Say what the first check would submit, by the rules of `check`."""
-    feed, now = configured_feeds(store, [source])[source.name], datetime.now(UTC)
-    coming = coming_import(settings, store)
-    decisions = result_of(settings, store, feed, source, found.look, coming, now)[1]
-    due = [one for one in decisions if one.verdict is Verdict.SUBMIT]
-    held = sum(one.verdict is Verdict.HOLD for one in decisions)
-    if feed.baseline_at is not None:
-        tell("\nA feed of this name was watched before: what it has seen stays known.")
-    new = "what is published from then on is; --first-run says what else"
-    paid = f"submits {counted(len(due), 'episode')}, each of which is paid for"
-    tell(f"\nIts first check {paid if due else f'submits nothing: {new}'}.")
-    if held:
-        tell(f"It holds {counted(held, 'episode')} until you approve them.")
-    rows = [
-        {
-            "published": short(one.item.published_at),
-            "title": one.item.title,
-            "reason": one.reason,
-        }
-        for one in due[:MAX_LISTED]
-    ]
-    print_table(rows)
-    if len(due) > MAX_LISTED:
-        tell(f"and {len(due) - MAX_LISTED} more")
