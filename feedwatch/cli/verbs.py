@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -30,6 +31,7 @@ VERBS = {  # the module of each verb, and the first sentence of its help
     "pause": ("decide", "Stop new submissions."),
     "podcasts": ("doctor", "List the podcasts that the API key reaches, with their ids."),
     "prune": ("maintenance", "Delete old lines of the history of finished episodes."),
+    "refresh": ("refresh", "Have feeds checked now: those named or, without a name, all."),
     "resume": ("decide", "Restart new submissions."),
     "retry": ("decide", "Submit failed, unknown or skipped episodes again."),
     "run": ("run", "Watch the feeds, in the foreground, until SIGTERM or SIGINT."),
@@ -50,7 +52,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 def verb(name: str) -> click.Command:
     """A verb of `VERBS`. Imports its module."""
-    command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
+    module, attribute = VERBS[name][0], f"{name}_" if iskeyword(name) else name
+    command: click.Command = getattr(import_module(f"feedwatch.cli.{module}"), attribute)
     gc.freeze()  # nor is any of it garbage later: not even the process's end looks through it
     gc.enable()  # see `app.main`
     return command
