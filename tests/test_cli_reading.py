@@ -297,7 +297,7 @@ READING: dict[str, list[str]] = {
     "status": [],
 }
 ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
-ACTING |= {"sandbox", "skip", "web"}
+ACTING |= {"sandbox", "skip", "web", "add", "init", "remove"}
 
 
 def test_every_verb_that_reads_has_json_and_writes_one_document(feedwatch: Feedwatch) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from feedwatch.config.key_names import FEED_NAME
+from feedwatch.core.feed import Feed
 from feedwatch.core.import_plan import Entry, Outcome, Outline, free_name, import_plan
 from feedwatch.core.podcast_names import Podcast
 from feedwatch.core.settings import FeedConfig
@@ -19,8 +20,15 @@ def outline(title: str, url: str | None = None, podcast_id: str | None = None) -
     return Outline(url=address, titles=(title,), podcast_id=podcast_id)
 
 
-def plan(*outlines: Outline, sources: tuple[FeedConfig, ...] = (KNOWN,)) -> list[Entry]:
-    return import_plan(outlines, sources, PODCASTS, lambda url: url.startswith("http"))
+def plan(
+    *outlines: Outline,
+    sources: tuple[FeedConfig, ...] = (KNOWN,),
+    remembered: tuple[Feed, ...] = (),
+) -> list[Entry]:
+    def is_address(url: str) -> bool:
+        return url.startswith("http")
+
+    return import_plan(outlines, sources, remembered, PODCASTS, is_address)
 
 
 def only(entry: Outline) -> Entry:
@@ -41,6 +49,7 @@ def test_a_new_feed_goes_to_the_podcast_of_its_name_and_gets_a_name_of_its_title
         "https://a.example/kno%77n.xml",
         "https://a.example/known.xml/",
         "https://a.example/known.xml#top",
+        "https://me:secret@a.example/known.xml",
     ],
 )
 def test_a_configured_feed_is_known_however_its_address_is_spelt(url: str) -> None:
@@ -137,3 +146,11 @@ def test_a_name_is_valid_free_and_told_by_the_title(title: str, name: str) -> No
 def test_a_feed_without_title_and_host_gets_a_name_all_the_same() -> None:
     assert free_name("…", "https://例え.example", ()) == "example"
     assert free_name("…", "https://例え", ("feed",)) == "feed_2"
+
+
+def test_a_feed_of_a_former_config_gets_its_name_back_and_no_other_feed_gets_it() -> None:
+    gone = Feed(name="the_daily", url="https://a.example/TheDaily.xml", active=False)
+    (found,) = plan(outline("The Daily"), remembered=(gone,))
+    assert found.name == "the_daily"
+    (found,) = plan(outline("The Daily", "https://b.example/f"), remembered=(gone,))
+    assert found.name == "the_daily_2"

@@ -12,6 +12,7 @@ from itertools import count
 from typing import NamedTuple
 from unicodedata import normalize
 
+from feedwatch.core.feed import Feed
 from feedwatch.core.identity import comparable
 from feedwatch.core.podcast_names import Ambiguous, Podcast, Unmatched, match_podcast
 from feedwatch.core.settings import FeedConfig
@@ -54,17 +55,21 @@ class Entry:
 def import_plan(
     outlines: Sequence[Outline],
     sources: Collection[FeedConfig],
+    remembered: Collection[Feed],
     podcasts: Sequence[Podcast],
     is_address: Callable[[str], bool],
 ) -> list[Entry]:
     """What becomes of each feed of a list, in its order.
 
-    sources: the feeds that are configured. is_address: whether a config takes this text for a
-    feed's URL.
+    sources: the feeds that are configured; remembered: those of former configs, too.
+    is_address: whether a config takes this text for a feed's URL.
     """
     known = {address_key(one.url): f"configured as feed {one.name}" for one in sources}
     fed = {one.podcast_id: one.name for one in sources if one.podcast_id}
-    taken, entries = {one.name for one in sources}, []
+    taken = {one.name for one in sources}
+    former = {address_key(one.url): one.name for one in remembered if one.name not in taken}
+    taken |= {one.name for one in remembered}
+    entries = []
     for outline in outlines:
         key = address_key(outline.url)
         if not is_address(outline.url):
@@ -83,7 +88,10 @@ def import_plan(
             entries.append(Entry(outline=outline, outcome=Outcome.NEW, podcast=found))
     for place, entry in enumerate(entries := without_rivals(entries)):
         if entry.outcome is Outcome.NEW:
-            name = free_name(entry.outline.title, entry.outline.url, taken)
+            # By its former name it is the same feed; by the name of another it would be that one.
+            name = former.get(address_key(entry.outline.url)) or free_name(
+                entry.outline.title, entry.outline.url, taken
+            )
             taken.add(name)
             entries[place] = replace(entry, name=name)
     return entries
@@ -131,8 +139,12 @@ def without_rivals(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def address_key(url: str) -> str:
-    """A feed's address as addresses are compared; many servers take it with "/" and without."""
-    return comparable(url, whole_query=True).rstrip("/")
+    """A feed's address as addresses are compared, without user and password.
+
+    Many servers take it with "/" at its end and without.
+    """
+    host, slash, path = comparable(url, whole_query=True).partition("/")
+    return f"{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
 
 
 def free_name(title: str, url: str, taken: Collection[str]) -> str:
