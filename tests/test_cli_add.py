@@ -242,13 +242,13 @@ def test_user_and_password_of_an_address_have_keys_of_their_own_and_are_not_show
 def test_a_name_is_made_of_the_title_and_found_again(
     feedwatch: Feedwatch, feed_server: FeedServer, new: str
 ) -> None:
-    serve(feed_server, "Тест")
-    assert "the feed feed." in feedwatch.here("add", new, "--yes", "--podcast", "podcast-3").stdout
+    ended = feedwatch.here("add", new, "--yes", "--podcast", "podcast-3", "--name", "mine")
+    assert "the feed mine." in ended.stdout
     assert feedwatch.once().status == 0
-    assert feedwatch.here("remove", "feed", "--yes").status == 0
+    assert feedwatch.here("remove", "mine", "--yes").status == 0
     serve(feed_server, "Ünited — Show!")
     ended = feedwatch.here("add", new, "--yes", "--podcast", "podcast-3")
-    assert "the feed feed." in ended.stdout
+    assert "the feed mine." in ended.stdout
     assert "A feed of this name was watched before" in ended.stdout
     serve(feed_server, "Ünited — Show!", "/other.xml")
     other = feed_server.url_of("/other.xml")

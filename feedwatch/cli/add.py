@@ -11,7 +11,7 @@ from feedwatch.cli.ask import choose, may_ask
 from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.choose_podcast import podcast_for
 from feedwatch.cli.find_feed import address_keys, block_of, find_feed
-from feedwatch.cli.known_feeds import free_name, names_of, place_of, refuse_known, unused
+from feedwatch.cli.known_feeds import name_for, names_of, place_of, refuse_known
 from feedwatch.cli.output import USAGE, confirm, say, stop, tell, yes
 from feedwatch.cli.preview_feed import describe, foretell
 from feedwatch.cli.settings import opened, read_settings
@@ -20,6 +20,7 @@ from feedwatch.config.edit import change_config, with_feed
 from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.core.feed import ParsedFeed
+from feedwatch.core.import_plan import free_name
 from feedwatch.core.masking import know
 from feedwatch.core.pipeline import Step
 from feedwatch.core.printable import printable
@@ -75,7 +76,7 @@ def add(
     keys = address_keys(url) | ({"FIRST_RUN": first_run} if first_run else {})
     with opened(settings) as store:
         found = _found(settings, path, store, keys, name, asks=asks)
-        name = name or free_name(settings, store, found.source, found.parsed.title)
+        name = name or name_for(settings, store, found.source, found.parsed.title)
         describe(found.source, found.parsed, name)
         if podcast is not None or Step.ADS in {one.step for one in found.source.pipeline}:
             chosen = podcast_for(settings, found.parsed.title, podcast, asks=asks)
@@ -116,7 +117,7 @@ def _found(
     asks: bool,
 ) -> Found:
     """Look at the feed, as it is by this config. Ends the program where it is there already."""
-    called = (name or unused("feed", names_of(settings, store))).lower()
+    called = (name or free_name("feed", keys["URL"], names_of(settings, store))).lower()
     if settings.source(called) is not None:
         stop(f"a feed is named {called!r} already: {place_of(settings, called)}", USAGE)
     refuse_known(settings, [keys["URL"]])

@@ -10,12 +10,11 @@ from feedwatch.core.episode import LIVE, State
 from feedwatch.core.feed import Feed, ParsedFeed
 from feedwatch.core.json_forms import short
 from feedwatch.core.printable import counted, printable
+from feedwatch.core.rhythm import Published, rhythm_in_words
 from feedwatch.core.settings import FeedConfig
-from feedwatch.store.listings import Published
 from feedwatch.store.store import Store
 from feedwatch.watcher.look import Look
 from feedwatch.watcher.overview import configured_feeds
-from feedwatch.web.rhythm import words
 
 MAX_LISTED = 10  # episodes that the first check submits
 
@@ -25,7 +24,7 @@ def describe(source: FeedConfig, parsed: ParsedFeed, name: str) -> None:
     now = datetime.now(UTC)
     playable = [one for one in parsed.items if one.enclosure_url is not None]
     dates = sorted(one.published_at for one in playable if one.published_at is not None)
-    rhythm = words(
+    rhythm = rhythm_in_words(
         [Published(at=at, state=State.SKIPPED) for at in dates],
         Feed(name=name, url=source.url),
         now,
