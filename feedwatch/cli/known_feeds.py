@@ -26,7 +26,7 @@ def place_of(settings: Settings, name: str) -> str:
 
 def names_of(settings: Settings, store: Store) -> set[str]:
     """The names that feeds have, or had."""
-    return {one.name for one in (*settings.sources, *store.feeds.all())}
+    return {one.name for one in settings.sources} | {one.name for one in store.feeds.all()}
 
 
 def name_for(settings: Settings, store: Store, source: FeedConfig, title: str) -> str:
