@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.shared_parser import SharedParser
 from tests.support import (
     KEY,
     LONG,
+    PATIENCE,
     Ended,
     FeedServer,
     Feedwatch,
@@ -94,7 +98,7 @@ def test_add_shows_the_feed_and_writes_its_block(
     )
     assert "episodes  3" in ended.stdout
     assert "podcast   Another show (podcast-2)" in ended.stdout
-    assert "Its first check submits 0 episodes" in ended.stdout
+    assert "Its first check submits nothing: " in ended.stdout
     assert "No daemon runs" in ended.stdout
     assert feedwatch.once().status == 0
     assert len(sandbox.taken) == 1  # the other feed's
@@ -212,7 +216,9 @@ def test_without_the_api_the_podcast_must_be_named(
 def test_a_pipeline_without_ads_needs_no_podcast(
     feedwatch: Feedwatch, workspace: Workspace, new: str
 ) -> None:
-    workspace.set(PIPELINE="diagnose", MEDIAAPIS_KEY="app-key", MEDIAAPIS_SECRET="app-secret")
+    place = "example.com/{feed}/{id}-{token}.mp3"
+    workspace.set(MEDIAAPIS_OUTPUT=f"https://{place}", MEDIAAPIS_PUBLIC_URL=f"https://{place}")
+    workspace.set(PIPELINE="enhance", MEDIAAPIS_KEY="app-key", MEDIAAPIS_SECRET="app-secret")
     workspace.set(FEEDS__SHOW__PIPELINE="ads")
     ended = feedwatch.here("add", new, "--yes")
     assert ended.status == 0, ended.output
@@ -236,13 +242,13 @@ def test_user_and_password_of_an_address_have_keys_of_their_own_and_are_not_show
 def test_a_name_is_made_of_the_title_and_found_again(
     feedwatch: Feedwatch, feed_server: FeedServer, new: str
 ) -> None:
-    serve(feed_server, "Тест")
-    assert "the feed feed." in feedwatch.here("add", new, "--yes", "--podcast", "podcast-3").stdout
+    ended = feedwatch.here("add", new, "--yes", "--podcast", "podcast-3", "--name", "mine")
+    assert "the feed mine." in ended.stdout
     assert feedwatch.once().status == 0
-    assert feedwatch.here("remove", "feed", "--yes").status == 0
+    assert feedwatch.here("remove", "mine", "--yes").status == 0
     serve(feed_server, "Ünited — Show!")
     ended = feedwatch.here("add", new, "--yes", "--podcast", "podcast-3")
-    assert "the feed feed." in ended.stdout
+    assert "the feed mine." in ended.stdout
     assert "A feed of this name was watched before" in ended.stdout
     serve(feed_server, "Ünited — Show!", "/other.xml")
     other = feed_server.url_of("/other.xml")
@@ -382,16 +388,15 @@ def test_remove_takes_the_block_out_and_says_what_becomes_of_its_episodes(
     assert feedwatch.here("remove", "show", "--yes").status == 2
 
 
-def test_remove_says_that_queued_episodes_are_not_submitted_and_jobs_polled_on(
+def test_remove_says_that_queued_episodes_wait_and_jobs_go_on(
     slow: Scene,
 ) -> None:
     slow.workspace.set(MAX_CONCURRENT_JOBS=1)
     slow.feeds.publish(1, 2)
     slow.feedwatch.once("--timeout", "0")
     ended = slow.feedwatch.here("remove", "show", "--yes")
-    assert (
-        "1 queued are not submitted; the 1 job under way, paid for, are polled on" in ended.stdout
-    )
+    assert "; those queued (1) are not submitted; " in ended.stdout
+    assert "; jobs under way (1), which are paid for, are polled on." in ended.stdout
 
 
 def test_a_feed_of_the_environment_is_not_in_the_file_to_be_removed(
@@ -407,7 +412,7 @@ def test_a_feed_of_the_environment_is_not_in_the_file_to_be_removed(
 # The daemon
 
 
-def test_a_daemon_takes_over_what_is_added_and_removed(
+def test_a_running_feedwatch_takes_over_what_is_added_and_removed(
     feedwatch: Feedwatch, workspace: Workspace, sandbox: Sandbox, new: str
 ) -> None:
     workspace.set(MAX_CONCURRENT_JOBS=9)
@@ -429,7 +434,7 @@ def test_a_daemon_takes_over_what_is_added_and_removed(
     assert daemon.stop().status == 0
 
 
-def test_a_process_that_the_signal_would_end_gets_none(slow: Scene) -> None:
+def test_what_the_signal_would_end_gets_none(slow: Scene) -> None:
     serve(slow.feeds, "Another show")
     once = slow.feedwatch.start("run", "--once")
     once.until(lambda: slow.sandbox.taken, "the first episode")
@@ -501,11 +506,25 @@ def test_init_asks_on_a_terminal(
 
 def test_a_typed_key_is_not_seen(feedwatch: Feedwatch, workspace: Workspace) -> None:
     workspace.config.unlink()
-    ended = feedwatch.on_terminal(
-        "init", "--api-url", "http://127.0.0.1:9", typed=f"{KEY}\n\n", env={"NO_PROXY": "*"}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        feedwatch.command("init", "--api-url", "http://127.0.0.1:9"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=feedwatch.environment(),
+        start_new_session=True,
     )
-    assert ended.status == 0, ended.stdout
-    assert "could not be asked" in ended.stdout
+    os.close(theirs)
+    said = b""
+    for prompt, answer in ((b"shown): ", KEY), (b"feedwatch.db]: ", ""), (b"the daemon", "")):
+        while prompt not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0, said
+    assert KEY.encode() not in said
+    assert b"could not be asked" in said
     assert KEY in workspace.config.read_text()
 
 

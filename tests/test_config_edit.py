@@ -294,6 +294,8 @@ def test_a_full_disk_leaves_the_file_as_it_was(
         with pytest.raises(ConfigError, match=r"cannot be changed: .*No space left"):
             change_config(config, lambda text: with_feed(text, "new", NEW), {})
         assert config.read_text() == TWO
+    with pytest.raises(ConfigError, match="No space left"):
+        create_config(config.parent / "other.env", with_feed(TWO, "new", NEW), {})
     assert [one.name for one in config.parent.iterdir()] == ["config.env"]
 
 

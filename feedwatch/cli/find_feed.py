@@ -43,6 +43,19 @@ def address_keys(url: str) -> dict[str, str]:
     return {key: value for key, value in keys.items() if value}
 
 
+def block_of(source: FeedConfig, keys: Mapping[str, str]) -> dict[str, str]:
+    """The keys of its block, by where it was found."""
+    found = address_keys(source.url)
+    wanted = {
+        "URL": found["URL"],
+        "PODCAST_ID": keys.get("PODCAST_ID"),
+        "USERNAME": found.get("USERNAME", source.username),
+        "PASSWORD": found.get("PASSWORD", source.password),
+        "FIRST_RUN": keys.get("FIRST_RUN"),
+    }
+    return {key: value for key, value in wanted.items() if value}
+
+
 def find_feed(
     http: httpx.Client,
     parser: DocumentParser,
@@ -57,7 +70,7 @@ def find_feed(
     """
     moved = None
     if (show := APPLE_PODCASTS.match(source.url)) is not None:
-        moved = _of_apple(http, show[1], apple)
+        moved = feed_of_apple(http, show[1], apple)
         source = _elsewhere(source, moved.url)
     looked = look(http, parser, source, moved, is_first=True)
     page = looked.document
@@ -75,7 +88,7 @@ def find_feed(
     return source, looked, looked.outcome
 
 
-def _of_apple(http: httpx.Client, show: str, apple: str) -> Address:
+def feed_of_apple(http: httpx.Client, show: str, apple: str) -> Address:
     """Where the feed of a show is, by Apple's public look-up."""
     instead = "give the feed's own address"
     url = f"{apple}/lookup?id={show}"
@@ -87,17 +100,13 @@ def _of_apple(http: httpx.Client, show: str, apple: str) -> Address:
     try:
         answer = json.loads(found.body)
         entries = answer["results"]
-        feed_url = http_url(next(one["feedUrl"] for one in entries if _has_feed(one)))
+        feed_url = http_url(next(one["feedUrl"] for one in entries if "feedUrl" in one))
     except StopIteration:
         known = "names no feed of it" if entries else "does not know it"
         stop(f"Apple's look-up {known}: the show {show}; {instead}")
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         stop(f"Apple's look-up answered with something else than a show; {instead}")
     return Address(url=feed_url, scope=found.scope or 0)
-
-
-def _has_feed(entry: object) -> bool:
-    return isinstance(entry, Mapping) and isinstance(entry.get("feedUrl"), str)
 
 
 def _elsewhere(source: FeedConfig, url: str) -> FeedConfig:

@@ -64,7 +64,7 @@ def send_hangup(store: Store) -> int | None:
     with suppress(OSError, AttributeError):  # it has ended, is another user's, or this is no Linux
         process = os.pidfd_open(number)  # first: whoever is looked at then is who gets the signal
         try:
-            if _has_open(number, lock) and _expects_hangup(number):
+            if _expects_hangup(number, lock):
                 signal.pidfd_send_signal(process, signal.SIGHUP)
                 return number
         finally:
@@ -84,17 +84,12 @@ def _holder(store: Store) -> int | None:
     return None
 
 
-def _has_open(process: int, file: Path) -> bool:
-    wanted = file.stat()
-    return any(
-        os.path.samestat(wanted, one.stat())
-        for one in Path(f"/proc/{process}/fd").iterdir()
-        if one.exists()
-    )
-
-
-def _expects_hangup(process: int) -> bool:
-    """Whether it catches SIGHUP, or has it wait until it can (proc_pid_status(5))."""
+def _expects_hangup(process: int, lock: Path) -> bool:
+    """Whether it has the lock open, and catches SIGHUP or has it wait (proc_pid_status(5))."""
+    wanted = lock.stat()
+    files = [one for one in Path(f"/proc/{process}/fd").iterdir() if one.exists()]
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     masks = [line.split()[1] for line in status if line.startswith(("SigCgt:", "SigBlk:"))]
-    return any(int(mask, 16) >> (signal.SIGHUP - 1) & 1 for mask in masks)
+    return any(os.path.samestat(wanted, one.stat()) for one in files) and any(
+        int(mask, 16) >> (signal.SIGHUP - 1) & 1 for mask in masks
+    )

@@ -171,7 +171,11 @@ def create_config(path: Path, text: str, environ: Mapping[str, str]) -> Settings
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            _write(stream.fileno(), text.encode())
+            try:
+                _write(stream.fileno(), text.encode())
+            except OSError:
+                path.unlink()  # a part of it would only be in the way
+                raise
     except FileExistsError:
         raise ConfigError([f"there is a config file {path} already; it stays as it is"]) from None
     except OSError as error:
@@ -218,7 +222,10 @@ def _replace(file: Path, before: bytes, after: bytes) -> None:
     renamed over it, and a refusal would leave `add` without use there. A crash in between may then
     leave a part of the text. So it is too where an access list would be lost.
     """
-    if ACCESS_LIST in _attributes(file):
+    attributes: list[str] = []
+    with suppress(OSError, AttributeError):  # a file system without them, or not Linux
+        attributes = os.listxattr(file)
+    if ACCESS_LIST in attributes:
         _write_into(file, before, after)
         return
     try:
@@ -227,12 +234,6 @@ def _replace(file: Path, before: bytes, after: bytes) -> None:
         if error.errno not in NOT_REPLACEABLE:
             raise
         _write_into(file, before, after)
-
-
-def _attributes(file: Path) -> list[str]:
-    with suppress(OSError, AttributeError):  # a file system without them, or not Linux
-        return os.listxattr(file)
-    return []
 
 
 def _rename_over(file: Path, before: bytes, after: bytes) -> None:

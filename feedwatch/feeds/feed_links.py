@@ -43,9 +43,6 @@ class _Links(HTMLParser):
         if tag == "base" and href:
             self._base = url
         is_feed = given.get("type", "").partition(";")[0].strip().lower() in TYPES
-        if tag == "link" and "alternate" in relations and is_feed and _is_of_the_web(url):
+        is_of_the_web = url.startswith(("http://", "https://"))
+        if tag == "link" and "alternate" in relations and is_feed and is_of_the_web:
             self.found.append(FeedLink(url, one_line(given.get("title", ""), limit=LONGEST_TITLE)))
-
-
-def _is_of_the_web(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
