@@ -29,7 +29,7 @@ FEED = Feed(name="show", url="https://a.example/f", expected_by=TUESDAY + 14 * D
 def test_a_weekly_show_is_one_row_of_signs_and_what_is_expected_follows() -> None:
     drawn = calendar(WEEKLY, FEED, NOW, 60, ASCII)
     assert drawn == [
-        "     Jun   Jul     Aug       Sep     Oct     Nov       Dec",
+        "     Jun       Jul     Aug       Sep     Oct     Nov",
         "Mon  . . . . . . . . . . . . . . . . . . . . . . . . . ? ?",
         "Tue  o o o o o o o o o o o o o o o o o o o o o o o o o ? ?",
         "Wed  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
