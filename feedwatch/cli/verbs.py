@@ -63,6 +63,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sandbox": ("sandbox", "Run a local stand-in for the media API that follows its contract."),
     },
 }
+STATUSES = {
+    0: "done",
+    1: "failed",
+    2: "usage or configuration",
+    3: "some feeds failed",
+    4: "something waits for a person",
+    5: "unhealthy",
+}
 VERBS = {name: row for verbs in GROUPS.values() for name, row in verbs.items()}
 
 
@@ -124,8 +132,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands=[click.Command(name, short_help=summary) for name, (_, summary) in VERBS.items()],
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 some feeds failed, "
-    "4 something waits for a person, 5 unhealthy.",
+    epilog=f"Exit status: {', '.join(f'{number} {text}' for number, text in STATUSES.items())}.",
 )
 @click.option(
     "--config",
