@@ -292,11 +292,23 @@ READING: dict[str, list[str]] = {
     "export": [],
     "feeds": [],
     "healthcheck": [],
+    "log": [],
     "podcasts": [],
     "show": ["1"],
     "status": [],
 }
-ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
+ACTING = {
+    "adopt",
+    "approve",
+    "backup",
+    "completion",
+    "demo",
+    "pause",
+    "prune",
+    "resume",
+    "retry",
+    "run",
+}
 ACTING |= {"sandbox", "skip", "web"}
 
 

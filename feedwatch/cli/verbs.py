@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from feedwatch import __version__
+from feedwatch.cli.feed_name import FEED
 from feedwatch.cli.output import FAILED, USAGE, say
 from feedwatch.config.errors import ConfigError
 from feedwatch.store.errors import StoreError
@@ -37,6 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "check",
             "Dry run: fetch the feeds and say what would happen to each item, and why.",
         ),
+        "log": ("log", "Show what happened, newest last."),
         "daemons": (
             "daemons",
             "List the daemons on this database: role, version, clock, progress.",
@@ -54,6 +56,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "resume": ("decide", "Restart new submissions."),
     },
     "Look after it": {
+        "completion": (
+            "completion",
+            "Write the script that completes feedwatch's verbs, options and feeds in a shell.",
+        ),
         "backup": ("maintenance", "Copy the SQLite database to a file, while the daemon runs."),
         "prune": ("maintenance", "Delete old lines of the history of finished episodes."),
         "export": ("export", "Write the processed URLs of all ready episodes to standard output."),
@@ -84,6 +90,9 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 def verb(name: str) -> click.Command:
     """A verb of `VERBS`. Imports its module."""
     command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
+    for param in command.params:
+        if param.metavar in ("FEED", "[FEED]..."):
+            param.type = FEED  # which a shell completes
     gc.freeze()  # nor is any of it garbage later: not even the process's end looks through it
     gc.enable()  # see `app.main`
     return command
@@ -125,6 +134,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that is called, in place of the stub that stands for it in the help."""
         name, command, rest = super().resolve_command(ctx, args)
+        if ctx.resilient_parsing and rest[-1:] == ["--feed"]:  # a shell asks for feeds: no module
+            return name, click.Command(name, params=[click.Option(["--feed"], type=FEED)]), rest
         return name, verb(name) if name in VERBS else command, rest
 
 
