@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,11 +162,14 @@ def test_follow_goes_on_with_what_others_write_and_ends_well(
     past = feedwatch.here("log").stdout
 
     def act(running: Beside) -> None:
+        def has(text: str) -> bool:
+            return text in running.stdout
+
         running.until(lambda: running.stdout == past, what="the past")
         with beside(workspace) as store:
             for reason in ("one", "two"):
                 happen(store, reason)
-                running.until(lambda text=reason: text in running.stdout, what="what is new")
+                running.until(partial(has, reason), what="what is new")
 
     ended = feedwatch.while_it_runs(["log", "--follow"], act)
     assert (ended.status, ended.stderr) == (0, "")
