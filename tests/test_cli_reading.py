@@ -292,13 +292,14 @@ READING: dict[str, list[str]] = {
     "export": [],
     "feeds": [],
     "healthcheck": [],
+    "log": [],
     "podcasts": [],
     "rhythm": ["show"],
     "show": ["1"],
     "status": [],
 }
 ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
-ACTING |= {"sandbox", "skip", "web", "add", "init", "remove", "import", "refresh"}
+ACTING |= {"sandbox", "skip", "web", "add", "init", "remove", "import", "refresh", "completion"}
 
 
 def test_every_verb_that_reads_has_json_and_writes_one_document(feedwatch: Feedwatch) -> None:

@@ -50,7 +50,16 @@ class Exact(str):
 
 def print_json(document: Any) -> None:
     """One document on standard output."""
-    text = json.dumps(masked_document(document), ensure_ascii=False, indent=2)
+    _print_json(document, indent=2)
+
+
+def print_json_line(document: Any) -> None:
+    """One of a stream of documents, each of them a line."""
+    _print_json(document, indent=None)
+
+
+def _print_json(document: Any, indent: int | None) -> None:
+    text = json.dumps(masked_document(document), ensure_ascii=False, indent=indent)
     # Half a surrogate pair is JSON as an escape only.
     click.echo(SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from feedwatch.core.circuit_breaker import CircuitBreaker, next_read
 from feedwatch.core.daemons import DaemonHealth
-from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
+from feedwatch.core.episode import Episode, EpisodeCounts, Event, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval
@@ -104,6 +104,18 @@ def history_json(entry: HistoryEntry) -> dict[str, Any]:
         "reason": entry.reason,
         "actor": entry.actor,
         "step": entry.step.value if entry.step is not None else None,
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An entry of the history, with its episode."""
+    return {
+        "id": event.id,
+        "episode": event.episode_id,
+        "feed": event.feed,
+        "title": event.title,
+        "previous": event.previous.value if event.previous is not None else None,
+        **history_json(event.entry),
     }
 
 
