@@ -47,7 +47,7 @@ PATIENCE = 300.0  # seconds that a test waits for what should come soon: only a 
 LONG = 1000.0  # seconds that no test waits for: longer than pytest's own limit
 ROOT = Path(feedwatch.__file__).parent.parent
 PARSERS = ["feedwatch.cli.assembly.Parsers"]  # where the verbs make one
-PARSERS += [f"feedwatch.cli.{verb}.Parser" for verb in ("check", "doctor", "export", "web")]
+PARSERS += [f"feedwatch.cli.{verb}.Parser" for verb in ("add", "check", "doctor", "export", "web")]
 FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
 
 

@@ -293,11 +293,12 @@ READING: dict[str, list[str]] = {
     "feeds": [],
     "healthcheck": [],
     "podcasts": [],
+    "rhythm": ["show"],
     "show": ["1"],
     "status": [],
 }
 ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
-ACTING |= {"sandbox", "skip", "web"}
+ACTING |= {"sandbox", "skip", "web", "add", "init", "remove", "import", "refresh"}
 
 
 def test_every_verb_that_reads_has_json_and_writes_one_document(feedwatch: Feedwatch) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from feedwatch.store.errors import StoreError
 from feedwatch.watcher.errors import RequestError, UnknownFeedError
 
 VERBS = {  # the module of each verb, and the first sentence of its help
+    "add": ("add", "Add a feed to the config, after a look at it."),
     "adopt": ("decide", "Say that an unknown submission was taken, and that MEDIA_ID is its job."),
     "approve": ("decide", "Let held episodes be submitted."),
     "backup": ("maintenance", "Copy the SQLite database to a file, while the daemon runs."),
@@ -27,11 +29,16 @@ VERBS = {  # the module of each verb, and the first sentence of its help
     "export": ("export", "Write the processed URLs of all ready episodes to standard output."),
     "feeds": ("inspect", "List the feeds: state, last success, next check, failures."),
     "healthcheck": ("healthcheck", "Is the daemon making progress? The exit status says it."),
+    "import": ("opml", "Add the feeds of an OPML file to the config."),
+    "init": ("init", "Write a first config."),
     "pause": ("decide", "Stop new submissions."),
     "podcasts": ("doctor", "List the podcasts that the API key reaches, with their ids."),
     "prune": ("maintenance", "Delete old lines of the history of finished episodes."),
+    "refresh": ("refresh", "Have feeds checked now: those named or, without a name, all."),
+    "remove": ("remove", "Take a feed out of the config."),
     "resume": ("decide", "Restart new submissions."),
     "retry": ("decide", "Submit failed, unknown or skipped episodes again."),
+    "rhythm": ("rhythm", "Show when a feed's episodes came, and when the next one is expected."),
     "run": ("run", "Watch the feeds, in the foreground, until SIGTERM or SIGINT."),
     "sandbox": ("sandbox", "Run a local stand-in for the media API that follows its contract."),
     "show": ("inspect", "Show an episode: every field, and every decision about it."),
@@ -50,7 +57,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 def verb(name: str) -> click.Command:
     """A verb of `VERBS`. Imports its module."""
-    command: click.Command = getattr(import_module(f"feedwatch.cli.{VERBS[name][0]}"), name)
+    module, attribute = VERBS[name][0], f"{name}_" if iskeyword(name) else name
+    command: click.Command = getattr(import_module(f"feedwatch.cli.{module}"), attribute)
     gc.freeze()  # nor is any of it garbage later: not even the process's end looks through it
     gc.enable()  # see `app.main`
     return command
@@ -87,9 +95,9 @@ class LazyGroup(click.Group):
 def cli(context: click.Context, config: Path | None) -> None:
     """Watch podcast feeds and have each new episode processed, exactly once.
 
-    First steps: `feedwatch demo` shows it at work, with no key and no network. Then write a config
-    (see config.example.env), let `feedwatch doctor` look at it, `feedwatch check` say what would
-    happen, and start `feedwatch run`.
+    First steps: `feedwatch demo` shows it at work, with no key and no network. `feedwatch init`
+    writes a config, `feedwatch add URL` adds a feed to it. Let `feedwatch doctor` look at it,
+    `feedwatch check` say what would happen, and start `feedwatch run`.
     """
     context.obj = config
 

@@ -23,7 +23,7 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     if named is not None:
         if not _is_file(named):
             whose = "--config" if given is not None else CONFIG_KEY
-            hint = f"see {whose}, or write it: config.example.env is one to start from"
+            hint = f"see {whose}, or write it by `feedwatch init`"
             raise ConfigError([f"there is no config file {named}; {hint}"])
         return named
     return next((path for path in (Path("config.env"), SYSTEM_FILE) if _is_file(path)), None)

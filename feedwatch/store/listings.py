@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, and_, func, or_, select
 
 from feedwatch.core.episode import Episode, HistoryEntry, State
+from feedwatch.core.rhythm import Published
 from feedwatch.store.database import reading
 from feedwatch.store.episodes import fetch_episodes, history_entry, select_episodes
 from feedwatch.store.schema import episodes, feeds, history
@@ -25,14 +26,6 @@ class Event:
     feed: str
     title: str
     entry: HistoryEntry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """When an episode was published, and what has become of it."""
-
-    at: datetime
-    state: State
 
 
 class Listings:

@@ -22,6 +22,7 @@ from feedwatch.core.masking import masked_document
 from feedwatch.core.pipeline import ORDER, Step
 from feedwatch.store.listings import Event
 from feedwatch.watcher import decisions, overview
+from feedwatch.watcher.check_requests import request_check
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.repetitions import passing_over, repetition
@@ -188,7 +189,7 @@ def pause(name: str | None) -> Response:
 def check(name: str) -> Response:
     """Make a feed due: its publisher says that it has changed."""
     sources = g.parts.plan().sources
-    due_at = decisions.request_check(g.parts.store, sources, name.lower(), at())
+    due_at = request_check(g.parts.store, sources, name.lower(), at())
     return answer({"feed": name.lower(), "due_at": stamp(due_at)}, 202)
 
 
