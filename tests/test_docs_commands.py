@@ -26,7 +26,7 @@ from tests.shell_blocks import (
     lines,
     programs,
 )
-from tests.support import PATIENCE, ROOT, Scene
+from tests.support import KEY, PATIENCE, PODCAST, ROOT, Scene
 
 
 class Elsewhere(NamedTuple):
@@ -235,8 +235,21 @@ class Reader:
             )
             assert ended.status == 0, ended
             return
+        if name == "init":
+            self._init(fitted)
+            return
         ended = self._feedwatch.here(*fitted)
         assert ended.status in WAITS_OR_IS_ILL, (args, ended.output)
+
+    def _init(self, args: Sequence[str]) -> None:
+        """Write a first config, in a folder that has none, with the answers as options."""
+        folder = self._root / "home"
+        folder.mkdir()
+        (folder / "key.txt").write_text(f"{KEY}\n")
+        answers = ("--api-key-file", "key.txt", "--api-url", self._world.sandbox.url)
+        ended = self._feedwatch.here(*args, *answers, config=False, folder=folder)
+        assert ended.status == 0, ended.output
+        assert (folder / "config.env").stat().st_mode & 0o777 == 0o600
 
     def _fitted(self, args: Sequence[str]) -> list[str]:
         """The arguments, with what there is here in the places of what a reader has."""
@@ -246,6 +259,10 @@ class Reader:
         assert name in VERBS, f"feedwatch {name}"
         rest = [SYSTEM_FOLDER.sub(f"{self._root}/", word.strip("'\"")) for word in rest]
         rest = [str(self._episode_for(name)) if AN_ID.fullmatch(word) else word for word in rest]
+        if name == "add":
+            self._world.feeds.publish(21, 22, path="/new.xml")
+            rest = [self._world.feeds.url_of("/new.xml") if "://" in one else one for one in rest]
+            rest += ["--name", "new", "--podcast", PODCAST]
         yes = ["--yes"] if name in ASKING and "--yes" not in rest else []
         return [name, *rest, *yes, *OPTIONS_OF_VERBS.get(name, ())]
 
