@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-cluster coverage lint build image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long test-cluster coverage lint build deb image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -64,6 +64,9 @@ build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet --no-isolation
 	@$(BIN)/python -m zipfile --list dist/*.whl | grep '^feedwatch/py.typed ' > /dev/null || \
 	  { echo "the wheel lacks py.typed: those who import feedwatch would lose its types"; exit 1; }
+
+deb: build/feedwatch.1 ## the Debian package, in dist/, on Debian 12
+	VERSION=$(VERSION) packaging/debian/build.sh
 
 image: ## the container image feedwatch:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag feedwatch:$(VERSION) .
