@@ -4,6 +4,7 @@ import base64
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ import pytest
 
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle, job_lifecycle
+from feedwatch.core.daemons import DIFFERS_FOR, Daemon
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.job import Accepted, Unknown
@@ -108,6 +110,31 @@ def test_a_key_that_a_poll_finds_refused_is_told_within_five_seconds(told: Told)
     told.world.later(seconds=3)
     assert told.tell()[-1:] == ["trouble.began"]
     assert "401" in told.receiver.events[-1].text
+
+
+def test_two_configs_are_told_once_they_have_lasted(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"unseen_for": timedelta(), "clock_offset": 0.0, "started_at": told.world.now}
+    ours, other = (
+        Daemon(id=f"{host}/1/f", host=host, version="1", config_mark=host, leads=leads, **kinds)  # type: ignore[arg-type]
+        for host, leads in (("a", True), ("b", False))
+    )
+    now, both = time.monotonic(), [ours, other]
+    monkeypatch.setattr(told.world.store.heartbeats, "daemons", lambda: both)
+    said = []
+    for later, daemons in ((0, [ours, other]), (100, [ours]), (150, [ours, other])):
+        both[:] = daemons
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        told.world.later(seconds=3)
+        said.append(list(told.tell()))
+    assert said == [[], [], []], "the second time it has begun anew"
+    monkeypatch.setattr(time, "monotonic", lambda: now + 150 + DIFFERS_FOR)
+    told.world.later(seconds=3)
+    assert told.tell() == ["trouble.began"]
+    both[:] = [ours]
+    told.world.later(seconds=3)
+    assert told.tell() == ["trouble.began", "trouble.ended"]
 
 
 # What is ready

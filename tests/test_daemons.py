@@ -12,14 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from feedwatch.config import mark
-from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
+from feedwatch.core.daemons import DIFFERS_FOR, Daemon, DaemonHealth, checker_of
 from feedwatch.core.episode import State
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.settings import Policy
-from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
+from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database_server
 from feedwatch.store import lease as leases
@@ -49,6 +50,9 @@ def url(postgresql: Server, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def name(url: str) -> str:
     return url.partition("@/")[2].partition("?")[0]
+
+
+LOCKED_FOR = 10.0  # seconds after which PostgreSQL gives up a statement that waits for a lock
 
 
 def daemon_of(url: str) -> "closing[Store]":
@@ -103,6 +107,25 @@ def test_one_leads_and_another_takes_over_as_soon_as_it_ends(
         with daemon_of(url) as watcher:
             second_to_end.close()
             wait_for(lambda: watcher.term() == 2)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "update leaders set until = until",  # at an election or a renewal
+        "select role from leaders for share",  # at a claim
+        "update gates set failures = failures",  # at an answer
+    ],
+)
+def test_a_start_waits_for_no_daemon_that_was_stopped_in_a_transaction(url: str, held: str) -> None:
+    with daemon_of(url) as first:
+        with first._engine.begin() as db:
+            db.execute(text("update leaders set until = '2000-01-01'"))
+        with first._engine.begin() as stopped:
+            stopped.execute(text(held))
+            began = time.monotonic()
+            with daemon_of(url):
+                assert time.monotonic() - began < LOCKED_FOR
 
 
 def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(

@@ -26,6 +26,7 @@ from feedwatch.feeds.scan.cache import SeenItems
 from feedwatch.feeds.scan.split import LONGEST_PIECE
 from feedwatch.feeds.well_formed import is_well_formed, packed, unpacked, well_formed
 from tests.feeds_corpus import Corpus, real_feeds
+from tests.pace import slowness
 
 __all__ = ["real_feeds"]
 
@@ -50,7 +51,7 @@ def delays_nobody(act: Callable[[], object]) -> None:
     delays: list[float] = []
     while not delays or delays[-1] >= MOST_DELAY:
         assert len(delays) < RUNS, f"another thread waited for {delays} s"
-        delays.append(delay_by(act))
+        delays.append(delay_by(act) / slowness())
 
 
 def delay_by(act: Callable[[], object]) -> float:

@@ -20,6 +20,7 @@ from feedwatch.core.settings import Policy
 from feedwatch.store import journal
 from feedwatch.store.journal import Journal, places
 from feedwatch.store.store import Store
+from tests.pace import slowness
 from tests.support import LONG
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -280,7 +281,7 @@ def test_ten_thousand_lines_are_read_in_a_fraction_of_a_second(path: Path) -> No
     for _ in range(5):
         began = process_time()
         assert len(one.read()) == 5_000
-        times.append(process_time() - began)
+        times.append((process_time() - began) / slowness())
     assert min(times) <= 0.3  # twice of what it takes: other processes share the caches
 
 

@@ -136,10 +136,10 @@ def test_claims_of_its_own_do_not_stop_it_and_both_of_them_stop_its_double(ready
     ready.submit()
     double = ready.episode("double")
     assert double.state is State.HELD
-    ((first, _),) = ready.store.claims.conflicts(double, [target(ready)])
+    ((first, _),) = ready.store.claims.conflicts([(double, [target(ready)])])[double.id]
     send_again(ready)
     finish(ready)
-    ((second, _),) = ready.store.claims.conflicts(double, [target(ready)])
+    ((second, _),) = ready.store.claims.conflicts([(double, [target(ready)])])[double.id]
     assert second.number > first.number
     assert (ready.episode().state, ready.episode("double").state) == (State.READY, State.HELD)
     assert len(ready.sandbox.submissions) == 2

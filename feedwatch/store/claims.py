@@ -48,9 +48,9 @@ from feedwatch.store.errors import StoreError
 from feedwatch.store.feeds import set_doubt
 from feedwatch.store.lease import Lease
 from feedwatch.store.limits import (
+    conflicts,
     first_paid,
     jobs_in_flight,
-    paid_already,
     refusals_in_a_row,
     submissions_since,
 )
@@ -206,15 +206,15 @@ class ClaimStore:
         with self._engine.begin() as db:
             db.execute(update(claims).where(claims.c.token == recorded.token).values(values))
 
-    def conflicts(self, episode: Episode, targets: Sequence[Target]) -> list[tuple[Claim, str]]:
-        """The newest claim for another episode that has paid for this one, by target, if any.
+    def conflicts(
+        self, wanted: Sequence[tuple[Episode, Sequence[Target]]]
+    ) -> dict[int, list[tuple[Claim, str]]]:
+        """For each episode, by its id, what others have paid for: the newest claim and its API.
 
-        Each with the API of its target.
+        One for each of its targets that is paid for.
         """
         with reading(self._engine) as db:
-            keys = fetch_keys(db, episode.id)
-            found = [(paid_already(db, episode, keys, one), one.api) for one in targets]
-        return [(paid[0], api) for paid, api in found if paid is not None]
+            return conflicts(db, wanted)
 
     def conflict_of(
         self, keys: Collection[Key], targets: Sequence[Target]

@@ -298,6 +298,16 @@ def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
     return sorted(Key.parse(text) for text in db.scalars(query))
 
 
+def keys_of(db: Connection, ids: Sequence[int]) -> dict[int, list[Key]]:
+    """The keys by which each of these episodes is known."""
+    found: dict[int, list[Key]] = {one: [] for one in ids}
+    for chunk in chunks(found):
+        query = select(identities.c.episode_id, identities.c.key)
+        for owner, text in db.execute(query.where(identities.c.episode_id.in_(chunk))):
+            found[owner].append(Key.parse(text))
+    return found
+
+
 def move_episode(
     db: Connection,
     before: Episode,

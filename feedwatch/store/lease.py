@@ -159,9 +159,12 @@ class Lease:
         """Take the lease if nobody has it; whether it is ours now."""
         began = boot_seconds()
         is_free = or_(leaders.c.holder.is_(None), ~_is_held())
+        # Who holds the row's lock leads, is elected just now, or was stopped in its transaction: a
+        # start would wait for that, and give up. It is tried again soon.
+        free = select(leaders.c.role).where(leaders.c.role == LEADER, is_free)
         election = (
             update(leaders)
-            .where(leaders.c.role == LEADER, is_free)
+            .where(leaders.c.role.in_(free.with_for_update(skip_locked=True)))
             .values(holder=self._me, term=leaders.c.term + 1, until=database_clock() + TTL)
             .returning(leaders.c.term)
         )

@@ -3,7 +3,8 @@
 They are asked for within the transaction of a claim.
 """
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -14,7 +15,9 @@ from feedwatch.core.ledger import PERHAPS_PAID, Claim, Target, key_hash, paid_by
 from feedwatch.core.pipeline import Step, steps_of
 from feedwatch.core.schedule import DAY
 from feedwatch.store.claim_rows import fetch_claims, select_claims
+from feedwatch.store.episodes import keys_of
 from feedwatch.store.schema import claim_keys, claims, episodes, feeds, history
+from feedwatch.store.sql import chunks
 
 IS_OVERDUE = and_(episodes.c.state == State.PROCESSING, episodes.c.overdue)
 
@@ -102,16 +105,59 @@ def paid_already(
     db: Connection, episode: Episode | None, keys: Collection[Key], target: Target
 ) -> tuple[Claim, State] | None:
     """The claim of another episode that has paid for one with `keys`; see `paid_by`."""
-    hashes = {key_hash(key) for key in keys}
-    numbers = select(claim_keys.c.number).where(
-        claim_keys.c.processor == target.processor,
-        claim_keys.c.target == target.id,
-        claim_keys.c.key.in_(hashes),
-    )
-    query = select_claims().where(claims.c.number.in_(numbers), claims.c.outcome.in_(PERHAPS_PAID))
-    if episode is not None:
-        query = query.where(
-            claims.c.episode_id.is_distinct_from(episode.id),
-            claims.c.number > (episode.cleared_claim or 0),
+    return _paid_by_others(episode, keys, _claims_by_key(db, keys, target), target)
+
+
+def conflicts(
+    db: Connection, wanted: Sequence[tuple[Episode, Sequence[Target]]]
+) -> dict[int, list[tuple[Claim, str]]]:
+    """For many episodes at once, by id: of each target that is paid for the claim and the API."""
+    keys = keys_of(db, [episode.id for episode, _ in wanted])
+    of_target: defaultdict[Target, set[Key]] = defaultdict(set)
+    for episode, targets in wanted:
+        for target in targets:
+            of_target[target].update(keys[episode.id])
+    claimed = {target: _claims_by_key(db, all_, target) for target, all_ in of_target.items()}
+    return {
+        episode.id: [
+            (paid[0], target.api)
+            for target in targets
+            if (paid := _paid_by_others(episode, keys[episode.id], claimed[target], target))
+        ]
+        for episode, targets in wanted
+    }
+
+
+def _claims_by_key(
+    db: Connection, keys: Collection[Key], target: Target
+) -> Mapping[str, list[Claim]]:
+    """By hash of a key: the claims for a target that have perhaps paid for what has this key."""
+    found: defaultdict[str, list[Claim]] = defaultdict(list)
+    for hashes in chunks({key_hash(key) for key in keys}):
+        numbers = select(claim_keys.c.number).where(
+            claim_keys.c.processor == target.processor,
+            claim_keys.c.target == target.id,
+            claim_keys.c.key.in_(hashes),
         )
-    return paid_by(keys, reversed(fetch_claims(db, query)), target)
+        paid = claims.c.number.in_(numbers), claims.c.outcome.in_(PERHAPS_PAID)
+        for claim in fetch_claims(db, select_claims().where(*paid)):
+            for key in set(hashes).intersection(claim.keys):
+                found[key].append(claim)
+    return found
+
+
+def _paid_by_others(
+    episode: Episode | None,
+    keys: Collection[Key],
+    claimed: Mapping[str, Sequence[Claim]],
+    target: Target,
+) -> tuple[Claim, State] | None:
+    rivals = {claim.number: claim for key in keys for claim in claimed.get(key_hash(key), ())}
+    if episode is not None:
+        cleared = episode.cleared_claim or 0
+        rivals = {
+            number: claim
+            for number, claim in rivals.items()
+            if claim.episode_id != episode.id and number > cleared
+        }
+    return paid_by(keys, [rivals[number] for number in sorted(rivals, reverse=True)], target)

@@ -339,7 +339,7 @@ def submitting(
     feed: str | None = None,
 ) -> Proposal:
     """The moves to `queued`, past the claims by which other episodes have paid for these."""
-    paid = {one.id: store.claims.conflicts(one, targets_of(one)) for one in episodes}
+    paid = store.claims.conflicts([(one, targets_of(one)) for one in episodes])
     cleared = {one: max(claim.number for claim, _ in found) for one, found in paid.items() if found}
     proposal = proposal_of(action, episodes, lambda one: move(one, now, cleared.get(one.id)), feed)
     remarks = [
