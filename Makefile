@@ -68,6 +68,7 @@ build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	@$(BIN)/python -m zipfile --list dist/*.whl | grep '^feedwatch/py.typed ' > /dev/null || \
 	  { echo "the wheel lacks py.typed: those who import feedwatch would lose its types"; exit 1; }
 
+deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 deb: build/feedwatch.1 ## the Debian package, in dist/, on Debian 12
 	VERSION=$(VERSION) packaging/debian/build.sh
 

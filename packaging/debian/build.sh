@@ -2,7 +2,7 @@
 # The Debian package of `make deb`: the program and its locked dependencies in /usr/lib/feedwatch, a virtual
 # environment of Debian 12's own Python. The same sources and SOURCE_DATE_EPOCH give the same bytes.
 #
-#   VERSION=0.1.0 packaging/debian/build.sh    → dist/feedwatch_0.1.0_ARCHITECTURE.deb
+#   VERSION=0.1.0 SOURCE_DATE_EPOCH=1796083200 packaging/debian/build.sh → dist/feedwatch_0.1.0_ARCHITECTURE.deb
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 umask 022
@@ -12,7 +12,7 @@ PYTHON=${DEB_PYTHON:-/usr/bin/python3.11}
     echo "make deb builds for Debian 12's Python, and $PYTHON is not it: apt install python3-venv, on Debian 12" >&2
     exit 1
 }
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:?is the time that all files get: git log -1 --format=%ct}
 # A version of Python's, 1.0.dev1 or 1.0rc1, as Debian sorts it: before 1.0.
 version=$(sed -E 's/\.?(dev|a|b|rc)([0-9]+)$/~\1\2/' <<< "$VERSION")
 architecture=$(dpkg --print-architecture)
@@ -102,7 +102,7 @@ size=$(du --apparent-size -sk --exclude DEBIAN "$root" | cut -f1)
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" \
     $here/control.in > "$root/DEBIAN/control"
 (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum > DEBIAN/md5sums)
-find "$root" -newermt "@$SOURCE_DATE_EPOCH" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 mkdir -p dist
 package=dist/feedwatch_${version}_$architecture.deb

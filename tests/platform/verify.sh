@@ -30,6 +30,7 @@ for what; do
     case $what in
     systemd)
         "$PLATFORM/systemd-run.sh" --no-start --max-exposure 1.5 \
+            --unit systemd/feedwatch-once.service --unit systemd/feedwatch-once.timer \
             --after-reboot tests/platform/systemd.sh . systemd/feedwatch.service tests/platform/systemd.sh
         ;;
     deb)
