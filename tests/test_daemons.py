@@ -128,6 +128,26 @@ def test_a_start_waits_for_no_daemon_that_was_stopped_in_a_transaction(url: str,
                 assert time.monotonic() - began < LOCKED_FOR
 
 
+def test_a_daemon_whose_loops_hang_leads_no_more_and_leads_on_where_they_go_on(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leases, "RENEWED_EVERY", 0.01)
+    monkeypatch.setattr(leases, "TRIED_EVERY", 0.01)
+    with daemon_of(url) as first:
+        first.feed_lease()
+        monkeypatch.setattr(leases, "FED_FOR", 0.0)
+        first.feed_lease()
+        wait_for(lambda: "the loops hang" in caplog.text)
+        with first._engine.begin() as db:
+            db.execute(text("update leaders set until = '2000-01-01'"))
+        with daemon_of(url) as second:
+            assert second.term() == 2
+        monkeypatch.setattr(leases, "FED_FOR", LOCKED_FOR)
+        first.feed_lease()
+        wait_for(lambda: first.term() == 3)
+        assert caplog.text.count("the loops hang") == 1
+
+
 def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
