@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-cluster coverage lint build man image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long test-cluster coverage lint build deb man image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -74,6 +74,10 @@ build/feedwatch.1: $(VENV)/installed contrib/manual.py config.example.env $(wild
 	@mkdir -p $(@D)
 	$(BIN)/python contrib/manual.py > $@.new
 	@mv $@.new $@
+
+deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+deb: build/feedwatch.1 ## the Debian package, in dist/, on Debian 12
+	VERSION=$(VERSION) packaging/debian/build.sh
 
 image: ## the container image feedwatch:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag feedwatch:$(VERSION) .

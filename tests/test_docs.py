@@ -322,7 +322,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 
 
 def text_files() -> Iterator[tuple[str, str]]:
-    folders = ("feedwatch", "tests", "docs", "systemd", ".github", ".ci")
+    folders = ("feedwatch", "tests", "docs", "systemd", "packaging", ".github", ".ci")
     inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
     for path in [*ROOT.iterdir(), *inside]:
         ours = path.is_file() and "__pycache__" not in path.parts and path.name != ".git"
