@@ -3,6 +3,8 @@
 `make screens` writes these files anew; the diff is then to be read.
 """
 
+import io
+import logging
 import os
 import re
 import shutil
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from feedwatch.cli.progress import progress
 from feedwatch.cli.screen import STYLES
+from feedwatch.cli.times import Times
 from feedwatch.core.admission import Verdict
 from feedwatch.core.daemons import Daemon, DaemonHealth
 from feedwatch.core.episode import State
@@ -27,7 +31,7 @@ from feedwatch.core.feed import FeedState
 from feedwatch.core.health import HealthRecord
 from feedwatch.core.settings import FeedConfig
 from tests.page_site import NOW, PageSite
-from tests.support import Scene, item, scene
+from tests.support import ROOT, Scene, Terminal, item, scene
 
 SCREENS = Path(__file__).parent / "screens"
 FOLDER = "/srv/feedwatch2"  # as long as the real one, which has another name each time
@@ -105,11 +109,13 @@ def _fill(world: Scene, database: Path) -> None:
         site.add(replace(one, processed_url=ADDRESS_OF_FILE if state is State.READY else None))
     gone = "the server answered 404 Not Found"
     _record(site, "broken", failures=3, error=gone, checked_at=NOW - timedelta(minutes=3))
+    since = NOW - timedelta(days=365)
+    _record(site, "show", baseline_at=since, success_at=since, checked_at=since, item_count=7)
     site.store.close()
-    world.workspace.set(FEEDS__SHOW__FIRST_RUN=None)
     for name in names:
         podcast = "podcast-1" if name == "show" else PLACEHOLDER
-        world.workspace.add_feed(name, world.feeds.url_of(f"/{name}.xml"), podcast)
+        url = world.feeds.url_of(f"/{name}.xml")
+        world.workspace.add_feed(name, url, podcast, FIRST_RUN="latest:2")
     world.feeds.publish(
         *(item(number, title=title) for number, (title, _) in enumerate(TITLES, 1)),
         item(40, title="Episode 40: 新しい", when=NOW - timedelta(hours=1)),
@@ -190,6 +196,7 @@ def rendered(screens: Scene, columns: int, style: str, monkeypatch: pytest.Monke
             ended = screens.feedwatch.here(*verb, columns=columns, env=env)
             text += f"$ feedwatch {' '.join(verb)}\n{ended.stdout}[{ended.status}]\n\n"
     text = text.replace(str(screens.workspace.folder), FOLDER)
+    text = re.sub(r"\d+ s off the API's", "0 s off the API's", text)
     return re.sub(r"127\.0\.0\.1:\d{5}", ADDRESS, text)
 
 
@@ -204,3 +211,69 @@ def berlin() -> Iterator[None]:
         finally:
             patch.undo()
             time.tzset()
+
+
+def test_the_readme_shows_the_lines_that_there_are() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    screen = (SCREENS / "200-plain.txt").read_text(encoding="utf-8")
+    status = re.compile(r"^\$ feedwatch status\n((?:\w.*\n)+)", re.MULTILINE)
+    ours, theirs = status.search(readme), status.search(screen)
+    assert ours is not None
+    assert theirs is not None
+    labels = [[line.split()[0] for line in one[1].splitlines()] for one in (ours, theirs)]
+    assert labels[0] == labels[1]
+    heads = re.findall(r"^decision .*", screen, re.MULTILINE)
+    assert {
+        " ".join(head.split()) for head in re.findall(r"^decision .*", readme, re.MULTILINE)
+    } <= {" ".join(head.split()) for head in heads}
+
+
+def test_a_local_time_has_its_offset_and_one_that_no_zone_reaches_is_in_utc() -> None:
+    local, utc = Times(local=True), Times(local=False)
+    summer = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with berlin():
+        assert local.cell(NOW) == "2026-11-21 13:00+01:00"
+        assert local.spoken(summer) == "2026-07-01 14:00+02:00"
+        assert local.exact(summer) == "2026-07-01 14:00:00+02:00"
+        assert local.exact(datetime.max.replace(tzinfo=UTC)).endswith("Z")
+    assert (utc.cell(NOW), utc.spoken(NOW)) == ("2026-11-21 12:00", "2026-11-21 12:00Z")
+    assert (utc.cell(None), utc.spoken(None), utc.exact(None)) == ("-", "-", "-")
+
+
+def test_a_feed_that_only_this_config_has_is_said_to_be_checked_by_nobody(
+    screens: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedwatch.watcher.overview.health_of_daemons", _daemons)
+    screens.workspace.add_feed("ours_alone", "https://example.org/feed.xml")
+    try:
+        lines = screens.feedwatch.here("feeds").stdout.splitlines()
+    finally:
+        for key in ("URL", "PODCAST_ID"):
+            screens.workspace.set(**{f"FEEDS__OURS_ALONE__{key}": None})
+    told = [line for line in lines if "nobody checks it" in line]
+    assert [line.split()[0] for line in told] == ["ours_alone"]
+    assert "process 1234 on host-1.example" in told[0]
+
+
+def test_progress_shows_on_a_terminal_and_lets_the_log_stand_whole_above_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = io.BytesIO()
+    error = Terminal(raw, encoding="utf-8", write_through=True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stderr", error)
+    handler, root = logging.StreamHandler(error), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with progress("at work", 2) as line:
+            line.say("show", 1)
+            root.warning("a line %s", "x" * 300)
+            with line.hidden():
+                error.write("a finding\n")
+        assert handler.stream is error
+    finally:
+        root.removeHandler(handler)
+    text = ANSI.sub("", raw.getvalue().decode())
+    assert f"a line {'x' * 300}\n" in text
+    assert "1/2 show" in text
