@@ -40,19 +40,22 @@ test-fast: $(VENV)/installed-dev ## all but the slow ones
 # PostgreSQL by a pooler, and with the defaults of isolation that a role may have.
 OF_THE_STORE := tests/test_store.py tests/test_ledger.py tests/test_upkeep.py
 test-long: $(VENV)/installed-dev ## what `make test` leaves out: 560 kills, 100 restores, all real feeds and series
-	$(PYTEST) -m long tests/test_crash.py
-	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py --ignore tests/test_cluster.py
+	failed=0; $(PYTEST) -m long tests/test_crash.py || failed=1; \
+	$(PYTEST) -m long --numprocesses $$(nproc) --dist worksteal --ignore tests/test_crash.py || failed=1; \
 	for way in pgbouncer "repeatable read" serializable; do \
-	  FEEDWATCH_TESTS_POSTGRESQL="$$way" $(PYTEST) $(IN_PARALLEL) -k postgresql $(OF_THE_STORE) || exit 1; done
+	  FEEDWATCH_TESTS_POSTGRESQL="$$way" $(PYTEST) $(IN_PARALLEL) -k postgresql $(OF_THE_STORE) || failed=1; \
+	done; exit $$failed
 
-test-cluster: $(VENV)/installed-dev ## several daemons on one database: killed, frozen, cut off, their server replaced
-	$(PYTEST) -m long tests/test_cluster.py
+MOMENTS := 2000
+test-cluster: $(VENV)/installed-dev ## several daemons on one database, killed and frozen at MOMENTS moments
+	$(BIN)/python -m tests.cluster --moments $(MOMENTS)
 
 # Tracing makes Python code two to three times as slow: tests of its speed run without.
 TIMED := take_less_than_two_seconds or quick_with_many_shows or keeps_another_thread_waiting or fraction_of_a_second
 coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reach; the floor is in pyproject.toml
-	$(PYTEST) --numprocesses $$(nproc) --dist worksteal -k "$(TIMED)"
-	$(PYTEST) $(IN_PARALLEL) -k "not ($(TIMED))" --cov --cov-report=term:skip-covered
+	failed=0; $(PYTEST) --numprocesses $$(nproc) --dist worksteal -k "$(TIMED)" || failed=1; \
+	$(PYTEST) $(IN_PARALLEL) -k "not ($(TIMED))" --cov --cov-report=term:skip-covered || failed=1; \
+	exit $$failed
 
 screens: $(VENV)/installed-dev ## writes tests/screens anew: what people see on a terminal; read the diff
 	FEEDWATCH_TESTS_SCREENS=1 $(PYTEST) tests/test_screens.py

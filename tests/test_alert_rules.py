@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from feedwatch.core import circuit_breaker, events, feed_lifecycle, json_forms
 from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.daemons import Daemon
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.feed import Failed, Feed, Gone, Remark, RemarkKind
@@ -72,6 +74,48 @@ FAILING = Trouble(kind="failing", feed="show", text="down")
 
 
 # What is wrong
+
+
+def daemon(name: str, mark: str = "a", *, leads: bool = False, **more: Any) -> Daemon:
+    values: dict[str, Any] = {"unseen_for": timedelta(seconds=3), "clock_offset": 0.01} | more
+    return Daemon(
+        id=f"{name}/7/f0",
+        host=name,
+        version="1",
+        config_mark=mark,
+        started_at=NOW,
+        leads=leads,
+        **values,
+    )
+
+
+def of_daemons(*daemons: Daemon) -> list[Trouble]:
+    return current_troubles([], WORKING, [], daemons=daemons)
+
+
+def test_daemons_whose_config_is_not_the_leaders_are_a_trouble() -> None:
+    leader, other, third = daemon("one", leads=True), daemon("two", "b"), daemon("three", "c")
+    assert of_daemons(leader, daemon("four")) == []
+    (trouble,) = of_daemons(leader, other)
+    assert trouble.kind == "config"
+    assert "process 7 on two and process 7 on one, which leads, have two configs" in trouble.text
+    (grown,) = of_daemons(leader, other, third)
+    assert grown.version > trouble.version
+    assert of_daemons(leader, other._replace(unseen_for=HOUR)) == []
+    assert of_daemons(other, third) == [], "nobody leads just now"
+
+
+@pytest.mark.parametrize(
+    ("offset", "is_wrong"),
+    [(59, False), (-61, True), (75, True), (None, False)],
+)
+def test_a_daemon_whose_clock_is_far_off_is_a_trouble(
+    offset: float | None, *, is_wrong: bool
+) -> None:
+    found = of_daemons(daemon("one", leads=True), daemon("two", clock_offset=offset))
+    assert [one.kind for one in found] == ["clock"] * is_wrong
+    for one in found:
+        assert f"process 7 on two is {abs(offset or 0)} s off" in one.text
 
 
 def test_where_all_is_well_there_is_no_trouble() -> None:
@@ -164,10 +208,11 @@ def test_every_kind_has_words_for_its_end() -> None:
     silent = replace(feeds[0], error=None, silent_since=NOW, missing_podcast="p", remarks=remarks)
     feeds.append(silent)
     lost = [LostPodcast(feed="show", podcast_id="p", jobs=2)]
+    daemons = [daemon("one", leads=True), daemon("two", "b", clock_offset=99.0)]
     kinds = {
         trouble.kind
         for breaker in gates
-        for trouble in current_troubles(feeds, {"inlet": breaker}, waiting, lost)
+        for trouble in current_troubles(feeds, {"inlet": breaker}, waiting, lost, daemons)
     }
     assert kinds == OVER.keys()
 

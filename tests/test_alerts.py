@@ -4,6 +4,7 @@ import base64
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -13,8 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from feedwatch.cli.assembly import notify_channels
+from feedwatch.cli.settings import channel_names
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle, job_lifecycle
+from feedwatch.core.daemons import DIFFERS_FOR, Daemon
 from feedwatch.core.episode import State
 from feedwatch.core.events import Event
 from feedwatch.core.job import Accepted, Unknown
@@ -108,6 +112,31 @@ def test_a_key_that_a_poll_finds_refused_is_told_within_five_seconds(told: Told)
     told.world.later(seconds=3)
     assert told.tell()[-1:] == ["trouble.began"]
     assert "401" in told.receiver.events[-1].text
+
+
+def test_two_configs_are_told_once_they_have_lasted(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"unseen_for": timedelta(), "clock_offset": 0.0, "started_at": told.world.now}
+    ours, other = (
+        Daemon(id=f"{host}/1/f", host=host, version="1", config_mark=host, leads=leads, **kinds)  # type: ignore[arg-type]
+        for host, leads in (("a", True), ("b", False))
+    )
+    now, both = time.monotonic(), [ours, other]
+    monkeypatch.setattr(told.world.store.heartbeats, "daemons", lambda: both)
+    said = []
+    for later, daemons in ((0, [ours, other]), (100, [ours]), (150, [ours, other])):
+        both[:] = daemons
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        told.world.later(seconds=3)
+        said.append(list(told.tell()))
+    assert said == [[], [], []], "the second time it has begun anew"
+    monkeypatch.setattr(time, "monotonic", lambda: now + 150 + DIFFERS_FOR)
+    told.world.later(seconds=3)
+    assert told.tell() == ["trouble.began"]
+    both[:] = [ours]
+    told.world.later(seconds=3)
+    assert told.tell() == ["trouble.began", "trouble.ended"]
 
 
 # What is ready
@@ -426,6 +455,21 @@ def test_a_daemon_says_at_its_start_which_channel_cannot_work(
 ) -> None:
     workspace.set(NOTIFY_COMMAND="no-such-program")
     assert "notifications by command will not work" in feedwatch.once().stderr
+
+
+def test_each_channel_is_known_by_one_name(workspace: Workspace) -> None:
+    keys = {
+        "NOTIFY_COMMAND": "true",
+        "NOTIFY_WEBHOOK_URL": "https://hook.example",
+        "NOTIFY_WEBHOOK_SECRET": SECRET,
+        "NOTIFY_APPRISE_URLS": "json://one.example json://other.example",
+    }
+    workspace.set(**keys)
+    settings = load(workspace.config, {})
+    with notify_channels(settings, Cancellation()) as channels:
+        names = [channel.name for channel in channels]
+    assert sorted(names) == sorted(channel_names(settings))
+    assert len(set(names)) == 4
 
 
 def test_without_a_channel_nothing_is_kept(feedwatch: Feedwatch, workspace: Workspace) -> None:

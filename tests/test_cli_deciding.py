@@ -228,11 +228,15 @@ def mended(feedwatch: Feedwatch, sandbox: Sandbox, workspace: Workspace) -> Feed
 
 
 def test_retry_takes_over_a_job_that_is_done_and_pays_nothing(
-    mended: Feedwatch, sandbox: Sandbox
+    mended: Feedwatch, sandbox: Sandbox, workspace: Workspace
 ) -> None:
     (media_id,) = sandbox.jobs
     sandbox.set_status(media_id, "READY")
+    workspace.set(NOTIFY_COMMAND="true")
     ended = mended.here("retry", 1)
+    with closing(sqlite3.connect(workspace.database)) as db:
+        (event,) = db.execute("select body from outbox where channel = 'command'").fetchall()
+    assert "episode.ready" in event[0], "it is told, whoever has made the episode ready"
     assert ended.status == 0, "nothing is submitted, so nothing is asked"
     assert "ready" in ended.output
     assert mended.states() == {"guid-1": "ready"}

@@ -12,14 +12,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from feedwatch.cli.assembly import assembled
 from feedwatch.config import mark
-from feedwatch.core.daemons import Daemon, DaemonHealth, checker_of
+from feedwatch.config.load import load
+from feedwatch.core.daemons import DIFFERS_FOR, Daemon, DaemonHealth, checker_of
 from feedwatch.core.episode import State
+from feedwatch.core.events import event
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.settings import Policy
-from feedwatch.daemon.heartbeat import DIFFERS_FOR, Heartbeat, HeartbeatLoop
+from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.sandbox.server import Sandbox
 from feedwatch.store import database_server
 from feedwatch.store import lease as leases
@@ -49,6 +53,9 @@ def url(postgresql: Server, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def name(url: str) -> str:
     return url.partition("@/")[2].partition("?")[0]
+
+
+LOCKED_FOR = 10.0  # seconds after which PostgreSQL gives up a statement that waits for a lock
 
 
 def daemon_of(url: str) -> "closing[Store]":
@@ -103,6 +110,45 @@ def test_one_leads_and_another_takes_over_as_soon_as_it_ends(
         with daemon_of(url) as watcher:
             second_to_end.close()
             wait_for(lambda: watcher.term() == 2)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "update leaders set until = until",  # at an election or a renewal
+        "select role from leaders for share",  # at a claim
+        "update gates set failures = failures",  # at an answer
+    ],
+)
+def test_a_start_waits_for_no_daemon_that_was_stopped_in_a_transaction(url: str, held: str) -> None:
+    with daemon_of(url) as first:
+        with first._engine.begin() as db:
+            db.execute(text("update leaders set until = '2000-01-01'"))
+        with first._engine.begin() as stopped:
+            stopped.execute(text(held))
+            began = time.monotonic()
+            with daemon_of(url):
+                assert time.monotonic() - began < LOCKED_FOR
+
+
+def test_a_daemon_whose_loops_hang_leads_no_more_and_leads_on_where_they_go_on(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leases, "RENEWED_EVERY", 0.01)
+    monkeypatch.setattr(leases, "TRIED_EVERY", 0.01)
+    with daemon_of(url) as first:
+        first.feed_lease()
+        monkeypatch.setattr(leases, "FED_FOR", 0.0)
+        first.feed_lease()
+        wait_for(lambda: "the loops hang" in caplog.text)
+        with first._engine.begin() as db:
+            db.execute(text("update leaders set until = '2000-01-01'"))
+        with daemon_of(url) as second:
+            assert second.term() == 2
+        monkeypatch.setattr(leases, "FED_FOR", LOCKED_FOR)
+        first.feed_lease()
+        wait_for(lambda: first.term() == 3)
+        assert caplog.text.count("the loops hang") == 1
 
 
 def test_a_lease_that_cannot_be_renewed_is_lost_by_our_own_clock(
@@ -270,6 +316,19 @@ def test_two_configs_are_told_once_and_not_at_once(
         monkeypatch.setattr(time, "monotonic", lambda: now + 999.0)
         loop.tick()
         assert caplog.text.count("two daemons, two configs") == 1
+
+
+def test_who_has_just_been_elected_keeps_the_events_of_what_it_polls_before_its_term_begins(
+    url: str, workspace: Workspace
+) -> None:
+    workspace.set(DATABASE_URL=url, NOTIFY_COMMAND="true")
+    told = event("episode.ready", "an episode", NOW, "it is ready", {})
+    settings = load(workspace.config, {})
+    with daemon_of(url), assembled(settings, must_lead=False) as (_, context):
+        assert context.term() is None
+        with context.store._engine.begin() as db:
+            context.store.outbox.put(db, told, NOW)
+        assert context.store.outbox.oldest("command") is not None
 
 
 # The whole

@@ -347,17 +347,22 @@ def test_a_loop_that_hangs_stops_the_feeding_and_its_end_starts_it_again(
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
         with assembled(load(workspace.config, {})) as (daemon, context):
             context.journal = HookedJournal(hang)
+            fed: list[bool] = []
+            monkeypatch.setattr(context.store, "feed_lease", lambda: fed.append(True))
             life = threading.Thread(target=daemon.run)
             life.start()
             try:
                 assert hangs.wait(PATIENCE)
                 wait_for(lambda: is_hung(daemon.health()), what="the notice")
                 drain(manager)
+                fed.clear()
                 manager.settimeout(PATIENCE)
                 told = [manager.recv(1000) for _ in range(2)]
                 assert all(b"STATUS=submissions: nothing finished for" in one for one in told)
+                assert not fed, "the lease"
                 end.set()
                 wait_for(lambda: b"WATCHDOG=1" in drain(manager), what="the feeding")
+                assert fed
             finally:
                 end.set()
                 daemon.stop()

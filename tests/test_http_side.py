@@ -383,7 +383,12 @@ def metrics_of(store: Store, term: int | None = 3) -> str:
     metrics = Metrics()
     figures = partial(store.statistics.figures, ["inlet"])
     metrics.read_from(
-        lambda: HEALTHY, lambda: term, lambda _: Policy(), figures, lambda: datetime.now(UTC)
+        lambda: HEALTHY,
+        lambda: term,
+        lambda _: Policy(),
+        figures,
+        lambda: datetime.now(UTC),
+        lambda: ("0123456789abcdef", 1.5),
     )
     return metrics.page().decode()
 
@@ -437,6 +442,8 @@ def test_only_the_leader_has_figures_of_the_whole_database(store: Store) -> None
     leader, watcher = values(metrics_of(store)), values(metrics_of(store, term=None))
     assert (leader["feedwatch_leader",], leader["feedwatch_leader_term",]) == (1, 3)
     assert watcher["feedwatch_leader",] == 0
+    assert watcher["feedwatch_config_info", "01234567"] == 1
+    assert watcher["feedwatch_clock_offset_seconds",] == 1.5
     assert {name for name, *_ in leader} - {name for name, *_ in watcher} > {
         "feedwatch_feeds",
         "feedwatch_episodes",

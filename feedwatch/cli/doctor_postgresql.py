@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from feedwatch.core.daemons import OFFSET_WRONG
 from feedwatch.core.status import Finding
 from feedwatch.store.replication import Replication, Standby
 
 CLOCK, REPLICATION = "clock and database", "replication"
 OFFSET_TOLD = 2.0  # seconds
-OFFSET_WRONG = 60.0  # seconds
 SYNCHRONOUS = ("on", "remote_apply")  # those of `synchronous_commit` that feedwatch leaves alone
 
 

@@ -13,6 +13,8 @@ from feedwatch.core.health import spoken as spoken_length
 
 ALIVE_FOR = timedelta(seconds=30)  # since a daemon was last seen, by the database's clock
 FORGOTTEN_AFTER = timedelta(days=1)  # likewise; one that ends in order is forgotten at once
+DIFFERS_FOR = 120.0  # seconds that configs may differ before it is said: a rollout takes its time
+OFFSET_WRONG = 60.0  # seconds that a clock may be off: what NTP keeps is off by milliseconds
 
 
 class Daemon(NamedTuple):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from feedwatch.core.daemons import Peers, spoken
+from feedwatch.core.daemons import DIFFERS_FOR, Peers, spoken
 from feedwatch.core.health import (
     LOOPS,
     START,
@@ -25,7 +25,6 @@ from feedwatch.watcher.context import Context
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
-DIFFERS_FOR = 120.0  # seconds that configs may differ before it is said: a rollout takes its time
 
 
 class Heartbeat:

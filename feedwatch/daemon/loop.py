@@ -9,9 +9,9 @@
           → SIGHUP: the config is reloaded, in a thread of its own
           → SIGTERM or SIGINT: nothing new begins, requests in flight are finished → end
 
-The main thread never waits for a loop: it reads the heartbeat of each, feeds systemd's watchdog
-only while none is hung, and has all loops run at once where the wall clock was set. All state is in
-the database, so `run_once` calls the same loops and ends.
+The main thread never waits for a loop: it reads the heartbeat of each, feeds systemd's watchdog and
+the lease only while none is hung, and has all loops run at once where the wall clock was set. All
+state is in the database, so `run_once` calls the same loops and ends.
 """
 
 import logging
@@ -36,9 +36,9 @@ from feedwatch.core.health import (
     spoken,
 )
 from feedwatch.core.printable import counted
-from feedwatch.core.schedule import backoff
 from feedwatch.daemon.heartbeat import Heartbeat, HeartbeatLoop
 from feedwatch.daemon.outward_heartbeat import OutwardHeartbeat
+from feedwatch.daemon.store_outage import StoreOutage
 from feedwatch.daemon.systemd import Manager
 from feedwatch.daemon.wall_clock import EveryInterval, FollowedClock, WallClock
 from feedwatch.net.client import Cancellation
@@ -173,6 +173,7 @@ class Daemon:
             record, snapshot = self._heartbeat.record(), self._heartbeat.snapshot
             if not is_hung(record):
                 self._manager.feed()
+                self._context.store.feed_lease()
             if snapshot is not None:  # a line for `systemctl status`
                 facts = problems(record) or [
                     counted(snapshot.feeds, "feed"),
@@ -365,36 +366,3 @@ class Daemon:
                     outage.end()
 
         return tick
-
-
-class StoreOutage:
-    """A database that fails: logged when it begins, changes and ends, and retried with backoff."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.error = ""
-        self._failures = 0  # in a row
-        self._retry_at = 0.0  # by the monotonic clock
-
-    def backs_off(self) -> bool:
-        """Whether it is too early for another attempt."""
-        return time.monotonic() < self._retry_at
-
-    def failed(self, error: StoreError, first: timedelta, most: timedelta) -> None:
-        """An attempt has failed; the wait for the next one grows from `first` to `most`."""
-        if self.error != str(error):
-            log.error("%s stand still: %s", self._name, error)
-        self.error = str(error)
-        self._failures += 1
-        wait = backoff(self._failures, first=first, most=most, key=self._name)
-        self._retry_at = time.monotonic() + wait.total_seconds()
-
-    def retry(self) -> None:
-        """Make the next attempt at once."""
-        self._retry_at = 0.0
-
-    def end(self) -> None:
-        """An attempt has succeeded."""
-        if self.error:
-            log.info("%s go on: the database works again", self._name)
-        self.error, self._failures = "", 0

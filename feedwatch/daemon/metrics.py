@@ -109,12 +109,15 @@ class Metrics:
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
         clock: Callable[[], datetime],
+        identity: Callable[[], tuple[str, float | None]],
     ) -> None:
         """From now on there are gauges, too: of the loops, the limits, and `Store.figures`.
 
+        `identity` has the config mark, and how many seconds the clock is ahead of the database's.
+
         Figures of the whole database come only from the daemon that leads, so that sums are right.
         """
-        self._registry.register(_Gauges(record, term, policy_of, figures, clock))
+        self._registry.register(_Gauges(record, term, policy_of, figures, clock, identity))
 
     def page(self) -> bytes:
         """All of them, as Prometheus reads them."""
@@ -179,11 +182,13 @@ class _Gauges:
         policy_of: Callable[[str], Policy],
         figures: Callable[..., Figures],
         clock: Callable[[], datetime],
+        identity: Callable[[], tuple[str, float | None]],
     ) -> None:
         self._record = record
         self._term = term
         self._policy_of = policy_of
         self._clock = clock
+        self._identity = identity
         self._count = figures
         self._lock = threading.Lock()
         self._figures: Figures | None = None
@@ -198,6 +203,11 @@ class _Gauges:
         record = self._record()
         yield _gauge("build_info", "1, with the version.", 1, version=__version__)
         yield _gauge("healthy", "1 if the daemon makes progress.", int(not problems(record)))
+        mark, ahead = self._identity()
+        yield _gauge("config_info", "1, with the mark of the config.", 1, mark=mark[:8])
+        if ahead is not None:
+            text = "How far this machine's clock is ahead of the database's."
+            yield _gauge("clock_offset_seconds", text, ahead)
         ages = _family(
             "loop_finished_age_seconds", "Since each loop last finished a round.", "loop"
         )

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from feedwatch.core.alert import Alert, AlertKey, LostPodcast, Trouble, Waiting
 from feedwatch.core.circuit_breaker import CircuitBreaker
+from feedwatch.core.daemons import DIFFERS_FOR, OFFSET_WRONG, Daemon, spoken
 from feedwatch.core.episode import State
 from feedwatch.core.events import Change, Event, event
 from feedwatch.core.feed import ErrorKind, Feed, RemarkKind
@@ -26,6 +27,8 @@ FAILED_SUBMISSIONS = 12  # in a row, about three quarters of an hour: an outage 
 AGAIN = timedelta(hours=1)  # between two events about one trouble that grows
 # What ends by itself may come again by itself: it is over only once it has not come for so long.
 ENDS_BY_ITSELF = ("failing", "gone", "blocked", "stopped", "podcast", "lost")
+# What a rollout, or a step of a clock, brings for a moment is announced only once it has lasted.
+ANNOUNCED_AFTER = {"config": DIFFERS_FOR, "clock": DIFFERS_FOR}  # seconds
 CALM = {kind: timedelta(minutes=10) for kind in ENDS_BY_ITSELF}
 OVER = {
     "held": "no episode is held any more",
@@ -44,6 +47,8 @@ OVER = {
     "lost": "the API knows its jobs again",
     "blocked": "submissions are possible again",
     "stopped": "submissions are possible again",
+    "config": "all daemons have the leader's config",
+    "clock": "the clocks of all daemons are right",
 }
 
 
@@ -52,10 +57,12 @@ def current_troubles(
     breakers: Mapping[str, CircuitBreaker],
     waiting: Collection[Waiting],
     lost: Collection[LostPodcast] = (),
+    daemons: Collection[Daemon] = (),
 ) -> list[Trouble]:
     """Everything that needs a person, the gravest first; `breakers` by their processors' names."""
     found: list[Trouble | None] = []
     found += [_of_breaker(name, breaker) for name, breaker in breakers.items()]
+    found += [*_of_daemons([one for one in daemons if one.is_alive])]
     active = [feed for feed in feeds if feed.active]
     found += [*map(_of_podcast, active), *map(_of_lost, lost)]
     found += [*map(_of_waiting, waiting), *map(_of_feed, active)]
@@ -123,6 +130,34 @@ def _of_breaker(name: str, breaker: CircuitBreaker) -> Trouble | None:
         text = f"{what} stop, {breaker.failures} attempts in a row failed: {breaker.reason}"
         return Trouble(kind="stopped", feed=None, text=text, processor=processor)
     return None
+
+
+def _of_daemons(daemons: Collection[Daemon]) -> Iterator[Trouble]:
+    leader = next((one for one in daemons if one.leads), None)
+    others = [one for one in daemons if leader and one.config_mark != leader.config_mark]
+    if leader and others:
+        yield Trouble(
+            kind="config",
+            feed=None,
+            text=f"{_named(others)} and {spoken(leader.id)}, which leads, have two configs: a feed "
+            "that only one of them has is checked by that one alone, and submitted as the leader "
+            "has it; put one config everywhere and reload it, see `feedwatch daemons`",
+            version=f"{len(others):05}",
+        )
+    wrong = [one for one in daemons if abs(one.clock_offset or 0.0) > OFFSET_WRONG]
+    if wrong:
+        seconds = max(abs(one.clock_offset or 0.0) for one in wrong)
+        yield Trouble(
+            kind="clock",
+            feed=None,
+            text=f"the clock of {_named(wrong)} is {seconds:.0f} s off the database's; set the one "
+            "that is wrong, by NTP for example, see `feedwatch daemons`",
+            version=f"{len(wrong):05}",
+        )
+
+
+def _named(daemons: Collection[Daemon]) -> str:
+    return ", ".join(spoken(one.id) for one in daemons)
 
 
 def _of_podcast(feed: Feed) -> Trouble | None:

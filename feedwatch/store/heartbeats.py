@@ -29,6 +29,11 @@ class HeartbeatStore:
         self._server = server
         self._is_sqlite = engine.dialect.name == "sqlite"
 
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds this machine's clock is ahead of the database's; None with SQLite."""
+        return self._server.ahead if self._server is not None else None
+
     def write(self, moments: Mapping[str, datetime], now: datetime, config_mark: str = "") -> Peers:
         """Replace this daemon's heartbeats by these, of the clock that says `now`.
 
@@ -43,7 +48,7 @@ class HeartbeatStore:
             "config_mark": config_mark,
             "started_at": moments.get(START, now),
             "seen_at": now if self._is_sqlite else database_clock(),
-            "clock_offset": self._server.ahead if self._server is not None else None,
+            "clock_offset": self.clock_offset,
         }
         with self._engine.begin() as db:
             if self._is_sqlite:

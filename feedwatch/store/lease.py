@@ -40,6 +40,7 @@ TTL = timedelta(seconds=30)
 SURE_FOR = 5 / 6  # of it by our own clock, after which it counts as lost
 RENEWED_EVERY = 5.0  # seconds
 TRIED_EVERY = 0.5  # seconds, while another one leads
+FED_FOR = 15.0  # seconds; half of systemd's watchdog, which ends the same daemon
 NOT_OURS = (
     "the lease of this database has run out, or another feedwatch has taken it over; nothing is "
     "submitted without it"
@@ -72,6 +73,7 @@ class Lease:
         self._begun: tuple[int, datetime] | None = None  # our latest term, and on which server
         self._term: int | None = None
         self._sure_until = 0.0  # by the clock that nobody sets
+        self._fed_until: float | None = None  # by the same; None: the loops do not run yet
         self._keeper: Thread | None = None
         with engine.begin() as db:  # a restore of the data alone may lack the row
             nobodys = {"role": LEADER, "term": 0, "until": datetime(2000, 1, 1, tzinfo=UTC)}
@@ -159,9 +161,12 @@ class Lease:
         """Take the lease if nobody has it; whether it is ours now."""
         began = boot_seconds()
         is_free = or_(leaders.c.holder.is_(None), ~_is_held())
+        # Who holds the row's lock leads, is elected just now, or was stopped in its transaction: a
+        # start would wait for that, and give up. It is tried again soon.
+        free = select(leaders.c.role).where(leaders.c.role == LEADER, is_free)
         election = (
             update(leaders)
-            .where(leaders.c.role == LEADER, is_free)
+            .where(leaders.c.role.in_(free.with_for_update(skip_locked=True)))
             .values(holder=self._me, term=leaders.c.term + 1, until=database_clock() + TTL)
             .returning(leaders.c.term)
         )
@@ -182,6 +187,13 @@ class Lease:
         elif not self._ended.is_set():
             self._note(None, began)
             log.warning("another feedwatch has taken over: it leads, this one checks feeds")
+
+    def feed(self) -> None:
+        """The loops make progress. From the first time on, the lease is not kept without it.
+
+        So another daemon leads where all of this one hangs but the thread that keeps the lease.
+        """
+        self._fed_until = boot_seconds() + FED_FOR
 
     def _keep(self) -> None:
         """Renew the lease from now on, or try to get it."""
@@ -211,7 +223,14 @@ class Lease:
             self._sure_until = began + SURE_FOR * TTL.total_seconds()
 
     def _keep_until_ended(self) -> None:
+        was_fed = True
         while not self._ended.wait(RENEWED_EVERY if self._term is not None else TRIED_EVERY):
+            is_fed = self._fed_until is None or boot_seconds() < self._fed_until
+            if was_fed and not is_fed:
+                log.warning("the loops hang, or were stopped: another daemon may lead by now")
+            was_fed = is_fed
+            if not is_fed:
+                continue
             try:
                 if self._term is not None:
                     self.renew()

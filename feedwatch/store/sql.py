@@ -36,7 +36,13 @@ def chunks(values: Collection[Any]) -> Iterator[list[Any]]:
 
 
 def insert_unless_there(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
-    """Insert a row, but where there is one with its key, which another process may just insert."""
+    """Insert a row, but where there is one with its key, which another process may just insert.
+
+    It is looked for first: PostgreSQL's ON CONFLICT waits for whoever changes that row just then.
+    """
+    key = (column == values[column.name] for column in table.primary_key)
+    if db.execute(select(*table.primary_key).where(*key)).first() is not None:
+        return
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
     db.execute(insert(table).values(values).on_conflict_do_nothing())
 

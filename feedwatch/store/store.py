@@ -159,6 +159,11 @@ class Store:
         """The term in which this process leads; None while another one does, 0 with SQLite."""
         return self._lease.term if self._lease is not None else 0
 
+    def feed_lease(self) -> None:
+        """The daemon's loops make progress; see `Lease.feed`."""
+        if self._lease is not None:
+            self._lease.feed()
+
     def has_begun(self) -> bool:
         """Whether the term in which this process leads has begun, on the server that there is."""
         if self._lease is None or self.server is None:

@@ -1,15 +1,22 @@
 """The loop `alerts`: notice troubles, and deliver the events in the outbox by every channel."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from feedwatch.core.alert import Alert, AlertKey, Trouble
 from feedwatch.core.schedule import backoff
 from feedwatch.net.client import Cancellation
 from feedwatch.notify import Channel
-from feedwatch.notify.alert_rules import FAILED_FOR, current_troubles, transitions
+from feedwatch.notify.alert_rules import (
+    ANNOUNCED_AFTER,
+    FAILED_FOR,
+    current_troubles,
+    transitions,
+)
 from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.worker_pool import WorkerPool
@@ -58,6 +65,7 @@ class Alerts:
             max(len(channels), 1), "notify"
         )
         self._troubles_at: datetime | None = None  # when they were last looked for
+        self._first_seen: dict[AlertKey, float] = {}  # of the troubles that there were then
 
     def tick(self) -> bool:
         """Record the deliveries that have ended, look for troubles, and start what is due."""
@@ -72,8 +80,11 @@ class Alerts:
                 store.breakers.of(self._context.plan.processors),
                 store.statistics.waiting(now - FAILED_FOR),
                 store.statistics.lost_podcasts(),
+                store.heartbeats.daemons(),
             )
-            store.outbox.record(list(transitions(current, store.outbox.alerts(), now)), now)
+            alerts = store.outbox.alerts()
+            lasting = self._lasting(current, alerts)
+            store.outbox.record(list(transitions(lasting, alerts, now)), now)
             for entry in store.outbox.drop_before(now - GIVEN_UP_AFTER):
                 log.error(
                     "given up after %d days: %s could not be delivered via %s: %s",
@@ -85,6 +96,19 @@ class Alerts:
                 number, entry, lambda one: self._health_of(one).channel.deliver(one.event)
             )
         return True
+
+    def _lasting(
+        self, current: Sequence[Trouble], alerts: Mapping[AlertKey, Alert]
+    ) -> list[Trouble]:
+        """The troubles that are announced already, or have lasted as long as their kind must."""
+        now = time.monotonic()
+        self._first_seen = {one.key: self._first_seen.get(one.key, now) for one in current}
+        return [
+            one
+            for one in current
+            if one.key in alerts
+            or now - self._first_seen[one.key] >= ANNOUNCED_AFTER.get(one.kind, 0.0)
+        ]
 
     def is_idle(self) -> bool:
         """Whether nothing is under way and nothing is due."""

@@ -66,6 +66,7 @@ def status(store: Store, plan: Plan, now: datetime, journal: Iterable[Path] = ()
             breakers,
             store.statistics.waiting(now - FAILED_FOR),
             store.statistics.lost_podcasts(),
+            store.heartbeats.daemons(),
         ),
         undelivered=store.outbox.stuck(),
         waiting=store.episodes.find(states=[State.HELD, State.UNKNOWN], limit=MAX_WAITING),

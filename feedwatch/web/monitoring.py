@@ -30,6 +30,7 @@ class Monitored:
                 context.plan.processors, *args, **named
             ),
             lambda: context.clock(),
+            lambda: (context.config_mark, context.store.heartbeats.clock_offset),
         )
 
     def health(self) -> list[str]:

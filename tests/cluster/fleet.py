@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from signal import SIGKILL
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -16,7 +17,7 @@ import psycopg
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
 from tests.cluster.audit import Election, elections
-from tests.cluster.life import TTL, Armed, set_trap, tune
+from tests.cluster.life import TTL, Armed, disarm, set_trap, tune
 from tests.crash.boundaries import Crumb, Trap
 from tests.crash.launcher import Launcher, Life, Order
 from tests.crash.posts import Paid, posts, title_of
@@ -144,7 +145,7 @@ class Fleet:
     ) -> None:
         for one in self.daemons:
             if one.life is not None:
-                one.life.send(signal.SIGKILL)
+                one.life.send(SIGKILL)
                 self._launcher.ended(one.life, SOON)
         self._stack.close()
 
@@ -206,7 +207,8 @@ class Fleet:
         """Begin a life of each, all of them without one."""
         for one in daemons or self.daemons:
             one.lives += 1
-            set_trap(one.crumb, None)
+            one.crumb.write_bytes(b"")
+            disarm(one.crumb)
             one.life = self._launcher.start(
                 Order(
                     folder=one.workspace.folder,
@@ -221,21 +223,20 @@ class Fleet:
             one.pids.append(one.life.pid)
 
     def alive(self, daemon: Daemon) -> bool:
-        """Whether it runs, or is stopped; one that has ended by itself is a violation."""
-        if daemon.life is not None and self._launcher.ended(daemon.life, 0):
-            self.fail(f"{daemon.name} ended by itself with {daemon.life.status}")
-        return daemon.life is not None
-
-    def has_ended(self, daemon: Daemon, within: float) -> bool:
-        """Whether it dies within so many seconds."""
-        return daemon.life is not None and self._launcher.ended(daemon.life, within)
+        """Whether it lives, or lies in its trap; one that has ended otherwise is a violation."""
+        life = daemon.life
+        if life is None:
+            return False
+        if self._launcher.ended(life, 0) and not (daemon.trapped() and life.status == -SIGKILL):
+            self.fail(f"{daemon.name} ended by itself with {life.status}")
+        return True
 
     def kill(self, daemon: Daemon) -> None:
         """SIGKILL, if it has not killed itself."""
         assert daemon.life is not None
         now = time.time()
-        daemon.life.send(signal.SIGKILL)
-        self._await_end(daemon, -signal.SIGKILL)
+        daemon.life.send(SIGKILL)
+        self._await_end(daemon, -SIGKILL)
         self._disturb(daemon, "killed", now)
 
     def terminate(self, daemon: Daemon) -> None:
@@ -349,7 +350,7 @@ class Fleet:
         published = time.monotonic()
         while daemon.trapped() is None:
             if time.monotonic() > end:
-                set_trap(daemon.crumb, None)
+                disarm(daemon.crumb)
                 return daemon.trapped() is not None
             if time.monotonic() - published > 0.7:
                 self.publish()

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from random import Random
 from signal import SIGKILL, SIGSTOP
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from tests.cluster import audit, rules
 from tests.cluster.fleet import Daemon, Fleet, takeover_limit
-from tests.cluster.life import TTL, set_trap
+from tests.cluster.life import TTL, disarm, set_trap
 from tests.crash.boundaries import SIDES, Trap
 from tests.crash.launcher import Launcher
 from tests.crash.posts import posts
@@ -88,6 +89,10 @@ class Figures:
         )
 
 
+def _is_ready(daemon: Daemon) -> bool:
+    return "ready after" in daemon.latest()
+
+
 def _spread(seconds: list[float]) -> str:
     if not seconds:
         return "none"
@@ -135,7 +140,7 @@ class World:
             fleet.start(victim)
         kind = random.choices((KILL, STOP, END, HEIR), (5, 3, 2, 1))[0]
         if kind == HEIR:
-            self._kill_the_heir(leader)
+            self._kill_the_heir()
             return
         if kind == END:
             time.sleep(random.uniform(0, 0.6))
@@ -175,10 +180,15 @@ class World:
         else:
             self.figures.missed += 1
 
-    def _kill_the_heir(self, leader: Daemon) -> None:
+    def _kill_the_heir(self) -> None:
         """End the leader, and kill the next one as it begins to lead."""
         fleet = self._fleet
-        heirs = [one for one in fleet.daemons if one is not leader and one.life is not None]
+        living = [one for one in fleet.daemons if one.life is not None]
+        for one in living:
+            fleet.until(partial(_is_ready, one), f"{one.name} does not start")
+        time.sleep(2 * TTL)  # who leads lives, by then; and at its start a daemon compares as well
+        leader = fleet.a_leader(within=takeover_limit())
+        heirs = [one for one in living if one is not leader]
         side = self._random.choice(SIDES)
         for one in heirs:
             set_trap(one.crumb, Trap(name="compare", side=side, nth=1))
@@ -189,8 +199,9 @@ class World:
                 fleet.fail("nobody has begun to lead after a SIGTERM")
             time.sleep(0.01)
         for one in heirs:
-            set_trap(one.crumb, None)
-        killed = [one for one in heirs if fleet.has_ended(one, 0.1)]
+            disarm(one.crumb)
+        time.sleep(0.1)  # one may be on its way into its trap
+        killed = [one for one in heirs if one.trapped() is not None]
         for one in killed:
             fleet.kill(one)
         self.figures.moments += 2

@@ -104,10 +104,18 @@ def cell_of(crumb: Path) -> Path:
     return crumb.with_name("trap")
 
 
-def set_trap(crumb: Path, trap: Trap | None) -> None:
-    """Set a trap in a daemon that lives, or take it away; what it has left before is forgotten."""
+def set_trap(crumb: Path, trap: Trap) -> None:
+    """Set a trap in a daemon that lives; what an earlier one has left is forgotten."""
     crumb.write_bytes(b"")
-    given = json.dumps(asdict(trap)).encode() if trap is not None else b""
+    _write(crumb, json.dumps(asdict(trap)).encode())
+
+
+def disarm(crumb: Path) -> None:
+    """Take the trap away; what it has left stays, as of one that closes just now."""
+    _write(crumb, b"")
+
+
+def _write(crumb: Path, given: bytes) -> None:
     cell = os.open(cell_of(crumb), os.O_WRONLY | os.O_CREAT, 0o600)
     os.pwrite(cell, given.ljust(CELL), 0)
     os.close(cell)

@@ -280,33 +280,47 @@ def unconfirmed_claims(folder: Path, launcher: Launcher, seed: int) -> None:
 def asynchronous_failover(folder: Path, launcher: Launcher, seed: int) -> None:
     """A standby that lacks the last claims takes over: the journal of who made them has them."""
     for number, where in enumerate(AT_A_FAILOVER):
-        name = f"async{number}"
-        with (
-            primary() as server,
-            _standby(server, name) as standby,
-            _proxied(folder / str(number), launcher, server, name, seed) as (fleet, lines),
-        ):
-            fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
-            standby.hold_back()
-            fleet.publish(3)
-            fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
-            leader = _stop_at(fleet, where)
-            claimed = _claims(fleet)
-            _fail_over(fleet, lines, server, standby)
-            lost = claimed - _claims(fleet)
-            if not lost:
-                fleet.fail(f"no claim was lost at {where}: the scenario shows nothing")
-            fleet.thaw(leader)
-            back = time.monotonic()
-            fleet.until(
-                partial(_has_claims, fleet, lost),
-                f"of the claims that were lost at {where}, some are not told",
-                TOLD_WITHIN,
-            )
-            told = time.monotonic() - back
-            rules.look(fleet)
-            _conclude(fleet)
-            print(f"{where}: {len(lost)} claims lost, told {told:.1f} s after")  # noqa: T201
+        _lose_claims(folder / str(number), launcher, seed, where, to_another=False)
+
+
+def asynchronous_failover_to_another(folder: Path, launcher: Launcher, seed: int) -> None:
+    """The same, and by then another one leads: it waits for the journals of the others."""
+    for number, where in enumerate(AT_A_FAILOVER):
+        _lose_claims(folder / str(number), launcher, seed, where, to_another=True)
+
+
+def _lose_claims(
+    folder: Path, launcher: Launcher, seed: int, where: Where, *, to_another: bool
+) -> None:
+    name = f"async{folder.name}"
+    with (
+        primary() as server,
+        _standby(server, name) as standby,
+        _proxied(folder, launcher, server, name, seed) as (fleet, lines),
+    ):
+        fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
+        standby.hold_back()
+        fleet.publish(3)
+        fleet.until(partial(_is_taken_in, fleet), "not all is submitted")
+        leader = _stop_at(fleet, where)
+        claimed = _claims(fleet)
+        _fail_over(fleet, lines, server, standby)
+        lost = claimed - _claims(fleet)
+        if not lost:
+            fleet.fail(f"no claim was lost at {where}: the scenario shows nothing")
+        if to_another:
+            fleet.a_leader(leader, within=takeover_limit())
+        fleet.thaw(leader)
+        back = time.monotonic()
+        fleet.until(
+            partial(_has_claims, fleet, lost),
+            f"of the claims that were lost at {where}, some are not told",
+            TOLD_WITHIN,
+        )
+        told = time.monotonic() - back
+        rules.look(fleet)
+        _conclude(fleet)
+        print(f"{where}: {len(lost)} claims lost, told {told:.1f} s after")  # noqa: T201
 
 
 def _claims(fleet: Fleet) -> set[str]:
@@ -417,6 +431,7 @@ ALL: Mapping[str, Callable[[Path, Launcher, int], None]] = {
         synchronous_failover,
         unconfirmed_claims,
         asynchronous_failover,
+        asynchronous_failover_to_another,
         limits,
         polls,
     )
