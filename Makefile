@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-cluster coverage lint build deb man image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long test-cluster coverage screens lint build deb man image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -56,6 +56,9 @@ coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reac
 	failed=0; $(PYTEST) --numprocesses $$(nproc) --dist worksteal -k "$(TIMED)" || failed=1; \
 	$(PYTEST) $(IN_PARALLEL) -k "not ($(TIMED))" --cov --cov-report=term:skip-covered || failed=1; \
 	exit $$failed
+
+screens: $(VENV)/installed-dev ## writes tests/screens anew: what people see on a terminal; read the diff
+	FEEDWATCH_TESTS_SCREENS=1 $(PYTEST) tests/test_screens.py
 
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
