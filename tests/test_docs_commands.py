@@ -38,7 +38,7 @@ class Elsewhere(NamedTuple):
 
 
 SYSTEMD, CONTAINER = "tests/platform/systemd.sh", "tests/platform/container.sh"
-VERIFY = "tests/platform/verify.sh"
+VERIFY, DEB = "tests/platform/verify.sh", "tests/platform/deb.sh"
 ELSEWHERE = (
     # The README's two commands, and what installs.
     Elsewhere("make (demo|test)", "tests/platform/bare_debian.sh", '"make demo" "make test"'),
@@ -53,6 +53,13 @@ ELSEWHERE = (
     ),
     Elsewhere("install -m 0640 -g .*", SYSTEMD, "install -m 0640 -o root -g feedwatch-config"),
     Elsewhere("systemctl enable --now feedwatch", VERIFY, "systemd-run.sh"),
+    Elsewhere("systemctl (en|dis)able --now feedwatch.*", DEB, "enable -q --now feedwatch"),
+    Elsewhere("systemctl list-timers .*", "only shows when the next round is"),
+    Elsewhere("journalctl -u feedwatch-once", "only reads"),
+    # The Debian package, by the same.
+    Elsewhere("apt install .*", DEB, "dpkg --install /srv/now.deb"),
+    Elsewhere("apt remove feedwatch", DEB, "dpkg --remove feedwatch"),
+    Elsewhere("apt purge feedwatch", DEB, "dpkg --purge feedwatch"),
     Elsewhere("systemctl start feedwatch", SYSTEMD, 'systemctl start "$UNIT"'),
     Elsewhere("systemctl stop feedwatch", SYSTEMD, 'systemctl stop "$UNIT"'),
     Elsewhere("systemctl restart feedwatch", SYSTEMD, 'systemctl restart "$UNIT"'),
@@ -175,6 +182,7 @@ class Reader:
             (self._stubs / name).chmod(0o700)
         self._state = self._root / "var/lib/feedwatch"
         self._state.mkdir(parents=True)
+        self._added = 0  # feeds
         self._live_a_little()
 
     def _live_a_little(self) -> None:
@@ -260,9 +268,11 @@ class Reader:
         rest = [SYSTEM_FOLDER.sub(f"{self._root}/", word.strip("'\"")) for word in rest]
         rest = [str(self._episode_for(name)) if AN_ID.fullmatch(word) else word for word in rest]
         if name == "add":
-            self._world.feeds.publish(21, 22, path="/new.xml")
-            rest = [self._world.feeds.url_of("/new.xml") if "://" in one else one for one in rest]
-            rest += ["--name", "new", "--podcast", PODCAST]
+            self._added += 1
+            path = f"/new{self._added}.xml"
+            self._world.feeds.publish(21, 22, path=path)
+            rest = [self._world.feeds.url_of(path) if "://" in one else one for one in rest]
+            rest += ["--name", f"new{self._added}", "--podcast", PODCAST]
         yes = ["--yes"] if name in ASKING and "--yes" not in rest else []
         return [name, *rest, *yes, *OPTIONS_OF_VERBS.get(name, ())]
 

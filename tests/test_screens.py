@@ -192,9 +192,9 @@ def rendered(screens: Scene, columns: int, style: str, monkeypatch: pytest.Monke
     env |= {"NO_COLOR": "1"} if style == "plain" else {}
     text = ""
     with berlin():
-        for verb in VERBS:
-            ended = screens.feedwatch.here(*verb, columns=columns, env=env)
-            text += f"$ feedwatch {' '.join(verb)}\n{ended.stdout}[{ended.status}]\n\n"
+        for call in VERBS:
+            ended = screens.feedwatch.here(*call, columns=columns, env=env)
+            text += f"$ feedwatch {' '.join(call)}\n{ended.stdout}[{ended.status}]\n\n"
     text = text.replace(str(screens.workspace.folder), FOLDER)
     text = re.sub(r"\d+ s off the API's", "0 s off the API's", text)
     return re.sub(r"127\.0\.0\.1:\d{5}", ADDRESS, text)
@@ -244,7 +244,7 @@ def test_a_feed_that_only_this_config_has_is_said_to_be_checked_by_nobody(
     screens: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("feedwatch.watcher.overview.health_of_daemons", _daemons)
-    screens.workspace.add_feed("ours_alone", "https://example.org/feed.xml")
+    screens.workspace.add_feed("ours_alone", "http://127.0.0.1:9/feed.xml")
     try:
         lines = screens.feedwatch.here("feeds").stdout.splitlines()
     finally:
