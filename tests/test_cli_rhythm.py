@@ -36,8 +36,8 @@ def test_a_weekly_show_is_one_row_of_signs_and_what_is_expected_follows() -> Non
         "Thu  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
         "Fri  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
         "Sat  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
-        "Sun  . . . . . . . . . . . . . . . . . . . . . . . .   ?",
-        "                                            this week ^",
+        "Sun  . . . . . . . . . . . . . . . . . . . . . . . . ? ?",
+        "                                           this week ^",
     ]
 
 

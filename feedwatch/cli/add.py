@@ -23,7 +23,7 @@ from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.import_plan import free_name
 from feedwatch.core.masking import know
 from feedwatch.core.pipeline import Step
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import counted, printable
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.feed_links import FeedLink
 from feedwatch.feeds.parser_process import Parser
@@ -129,7 +129,7 @@ def _found(
             return links[choose("Which feed", said)]
         for line in said:
             say(f"  {line}")
-        return stop(f"the page names {len(links)} feeds: give the address of one", USAGE)
+        return stop(f"the page names {counted(len(links), 'feed')}: give the address of one", USAGE)
 
     with feed_client(drafted, Cancellation()) as http, Parser() as parser:
         found = Found(*find_feed(http, parser, source, which))

@@ -47,7 +47,7 @@ def log(config: Path | None, *, follow: bool, feed: str | None, limit: int, as_j
     With --follow --json each line is one JSON object.
     """
     settings = read_settings(config, needs_feeds=False)
-    show = _show_json if as_json else _show
+    show = (lambda event: print_json_line(event_json(event))) if as_json else _show
     stopping = threading.Event()
     if follow:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,10 +110,6 @@ def _require_a_reader() -> None:
     output.register(STDOUT, 0)
     if any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0)):
         raise BrokenPipeError
-
-
-def _show_json(event: Event) -> None:
-    print_json_line(event_json(event))
 
 
 def _show(event: Event) -> None:

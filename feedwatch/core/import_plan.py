@@ -15,6 +15,7 @@ from unicodedata import normalize
 from feedwatch.core.feed import Feed
 from feedwatch.core.identity import comparable
 from feedwatch.core.podcast_names import Ambiguous, Podcast, Unmatched, match_podcast
+from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 
 LONGEST_NAME = 40  # characters of a feed's name that is made of a title
@@ -133,7 +134,8 @@ def without_rivals(entries: Sequence[Entry]) -> list[Entry]:
         if podcast is None or numbers[podcast] == 1 or entry.outline.podcast_id is not None:
             kept.append(entry)
         else:
-            why = f"{numbers[podcast]} feeds of this file have the name of podcast {podcast.id}"
+            feeds = counted(numbers[podcast], "feed")
+            why = f"{feeds} of this file have the name of podcast {podcast.id}"
             kept.append(replace(entry, outcome=Outcome.LEFT, podcast=None, why=why))
     return kept
 
