@@ -165,7 +165,9 @@ def parsed(args: Sequence[str]) -> click.Context:
             context, [*context._protected_args, *context.args]
         )
         assert command is not None
-        return command.make_context(name, rest, parent=context)
+        made = command.make_context(name, rest, parent=context)
+        made.close()  # the files that it has opened
+        return made
 
 
 class Reader:
