@@ -82,9 +82,10 @@ def add(
             chosen = podcast_for(settings, found.parsed.title, podcast, asks=asks)
             keys |= {"PODCAST_ID": chosen.id}
             tell(f"podcast   {printable(chosen.name)} ({chosen.id})")
-            for one in (one for one in settings.sources if one.podcast_id == chosen.id):
-                where = place_of(settings, one.name)
-                say(f"Mind that the feed {one.name} has the same podcast: {where}")
+            same = [one.name for one in settings.sources if one.podcast_id == chosen.id]
+            if same:
+                of = f"{counted(len(same), 'feed')} in {path}"
+                say(f"Mind that this podcast has {of} already: {', '.join(same)}.")
         keys = block_of(found.source, keys)
         drafted, source = _drafted(path, name, keys)
         foretell(drafted, store, source, found.look)

@@ -243,7 +243,7 @@ def confirm(question: str, *, given: bool) -> None:
     if given:
         return
     if not sys.stdin.isatty():
-        stop("this can't be undone and there is no terminal to ask on: add --yes", USAGE)
+        stop("nothing was done: there is no terminal to ask on; add --yes", USAGE)
     if not click.confirm(masked(question), err=True):
         say("Nothing was done.")
         sys.exit(FAILED)

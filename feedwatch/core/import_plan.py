@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import count
 from typing import NamedTuple
 from unicodedata import normalize
+from urllib.parse import urlsplit
 
 from feedwatch.core.feed import Feed
 from feedwatch.core.identity import comparable
@@ -30,8 +31,8 @@ class Outline(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What to call it."""
-        return self.titles[0] if self.titles else self.url
+        """What to call it: without a title by its host, since an address may hold a password."""
+        return self.titles[0] if self.titles else urlsplit(self.url).hostname or ""
 
 
 class Outcome(StrEnum):
