@@ -223,8 +223,11 @@ def tell(text: str, hang: int = len(GAP)) -> None:
 
 
 def say(text: str) -> None:
-    """Print progress or a remark on standard error, secrets masked."""
-    click.echo(masked(text), err=True)
+    """Print progress or a remark on standard error, secrets masked.
+
+    What strangers wrote stands in many of them, so no control code works in any.
+    """
+    click.echo("\n".join(map(printable, masked(text).split("\n"))), err=True)
 
 
 def shows_progress() -> bool:
