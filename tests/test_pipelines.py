@@ -12,7 +12,7 @@ import pytest
 from feedwatch.cli.sandbox import mediaapis_lines
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import APP_SECRET
-from tests.support import Beside, Running, Scene, audio, scene
+from tests.support import Beside, Running, Scene, audio, scene, wait_for
 from tests.test_reload import reload
 
 
@@ -124,10 +124,14 @@ def test_an_optional_step_that_fails_hands_on_the_audio_that_it_was_given(
 def test_a_file_that_nobody_can_read_is_not_handed_on(world: Scene) -> None:
     configure(world, "enhance,ads")
     world.sandbox.faults.add(Fault("submit", "output_missing", api="mediaapis"))
-    world.feedwatch.once("--timeout", 1)
-    episode = world.feedwatch.episode()
-    assert (episode["state"], episode["step"]) == ("processing", "enhance")
-    assert episode["reason"] == "Success, but the output cannot be read: 404"
+
+    def reason() -> Any:
+        world.feedwatch.once("--timeout", 1)
+        episode = world.feedwatch.episode()
+        assert (episode["state"], episode["step"]) == ("processing", "enhance")
+        return episode["reason"]
+
+    assert wait_for(reason) == "Success, but the output cannot be read: 404"
     assert posts(world) == ["enhance"]
 
 

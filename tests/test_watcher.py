@@ -16,11 +16,13 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.feed import Feed
 from feedwatch.core.job import Accepted, Answer
 from feedwatch.core.settings import OnUnknown, Rules
+from feedwatch.net.client import client
 from feedwatch.processors.clocks import moment
+from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
-from tests.support import LONG, PATIENCE, PODCAST, item, one_in, wait_for
+from tests.support import KEY, LONG, PATIENCE, PODCAST, item, one_in, wait_for
 from tests.world import World
 from tests.world import world as a_world
 
@@ -228,6 +230,25 @@ def test_a_process_reads_before_its_first_post_so_that_a_wrong_key_costs_nothing
     world.sandbox.faults.add(Fault("any", "status", status=401, times=None))
     world.submit()
     assert (posts(world), reads(world)) == (0, 1)
+
+
+def test_another_key_is_tried_at_once_though_a_request_by_the_old_one_tripped_the_breaker_later(
+    world: World,
+) -> None:
+    world.policy = replace(world.policy, poll_interval=timedelta(hours=1))
+    world.restart()
+    world.feeds.publish(1)
+    world.check()
+    world.sandbox.faults.add(Fault("any", "status", status=401))
+    for _ in range(3):
+        world.submit()
+        world.later(minutes=1)
+    assert (posts(world), reads(world)) == (0, 1), "it waits"
+    access = {"authorization": f"Token {KEY}"}
+    with client(world.cancellation, base_url=world.sandbox.url, headers=access) as api:
+        world.context.processors = {"inlet": Inlet(api)}  # and nothing else of a reload
+        world.submit()
+    assert (posts(world), reads(world)) == (1, 2)
 
 
 def test_a_refused_episode_fails_alone(world: World) -> None:

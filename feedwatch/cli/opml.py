@@ -82,10 +82,10 @@ def import_(
                 for one in load(path, os.environ, text=text).sources
                 if one.name == new[-1].name.lower()
             )
-            pays = "episodes that it holds already, each of which is paid for: FIRST_RUN says which"
-            nothing = "nothing that it holds already"
+            held = "that it holds already"
+            pays = f"episodes {held}, each of which is paid for: FEEDWATCH_FIRST_RUN says which"
             is_none = drafted.rules.first_run == FirstRun()
-            tell(f"The first check of each submits {nothing if is_none else pays}.")
+            tell(f"The first check of each submits {f'nothing {held}' if is_none else pays}.")
             confirm(f"Add {counted(len(new), 'feed')} to {path}?", given=yes)
             change_config(path, lambda text: with_new_feeds(text, new, more), os.environ)
             tell(f"{path} has {counted(len(new), 'feed')} more.")

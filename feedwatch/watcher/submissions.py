@@ -48,6 +48,7 @@ class Submissions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._proven: dict[str, Processor] = {}  # those whose safe reads have succeeded here
+        self._tried: dict[str, Processor] = {}  # the last ones of which safe reads were tried
         self._podcasts = PodcastLookups(context)
         self._answers = Answers(context)
         self._plan: Plan | None = None  # by which what waits was last asked for
@@ -194,7 +195,10 @@ class Submissions:
         if breaker.paused:
             return False
         self._put_off_what_waits(name, now)
-        if circuit_breaker.is_tripped(breaker, now):
+        # Another key or URL may mend what blocks, and is tried at once: a request by the one before
+        # may have ended after the reload, and tripped the breaker again.
+        is_tried = not breaker.blocked or self._tried.get(name) is processor
+        if is_tried and circuit_breaker.is_tripped(breaker, now):
             return False
         # Nothing else notices that what blocks us was mended, if nothing is to be submitted.
         steps = steps_of(name)
@@ -202,6 +206,7 @@ class Submissions:
             return False
         feeds = [one for one in context.plan.sources.values() if name in processors_of([one])]
         some_target = target_id(steps[-1], feeds[0]) if feeds else ""
+        self._tried[name] = processor
         failure = processor.probe(*(store.claims.latest_job(name) or (some_target, None)))
         context.worked(SUBMISSIONS)  # it may have taken long, and so may the next API's
         if failure is not None and context.stopping.is_set():
