@@ -13,6 +13,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds import parse
+from feedwatch.feeds.hashes import hashed
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.watcher.context import Check, Context, Plan
@@ -69,7 +70,7 @@ class Way:
         """Take a document in; returns how many items feedparser had to read."""
         self.now += timedelta(minutes=15)
         before = self.parser.items
-        document = Document(body=body, url=self.source.url)
+        document = hashed(Document(body=body, url=self.source.url), self.source.rules)
         (feed,) = self.store.feeds.all()
         if self.full:
             reading = self.reader.evaluate_items(feed, self.source, document, None)

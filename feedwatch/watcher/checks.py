@@ -29,8 +29,8 @@ from feedwatch.core.schedule import horizon
 from feedwatch.core.served import KeptDocument
 from feedwatch.feeds.document_parser import PackingParser
 from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.hashes import hashed
 from feedwatch.feeds.pages import with_pages
-from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 from feedwatch.watcher.due_feeds import due_feeds
@@ -388,7 +388,7 @@ class Checks:
             return fetched
         if fetched.unread_page is not None and self._context.stopping.is_set():
             return Failed("feedwatch stopped")  # we broke it off: the first run is not over yet
-        document = replace(fetched, body_hash=body_hash(fetched, check.source.rules))
+        document = hashed(fetched, check.source.rules)
         needed_again = feed.full_reads_requested != feed.full_reads_done
         if needed_again or document.body_hash != feed.body_hash:
             return document
