@@ -1,5 +1,6 @@
 """The fast scan of a document and its whole parse lead to the same episodes."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -251,6 +252,21 @@ def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
         show.check()
     (feed,) = show.store.feeds.all()
     assert (feed.error, feed.success_at) == (None, show.now)
+
+
+def test_a_body_that_comes_packed_in_another_way_is_known_by_both_ways(show: World) -> None:
+    body, marks = show.feeds.publish(1, 2), []
+    for level in (9, 1, 1):
+        packed = gzip.compress(body, level, mtime=level)
+        show.feeds.answer(body=packed, headers={"Content-Encoding": "gzip", "ETag": str(level)})
+        show.check()
+        (feed,) = show.store.feeds.all()
+        assert (feed.error, feed.etag, feed.last_full_fetch_at) == (None, str(level), show.now)
+        marks.append(feed.body_hash or b"")
+        show.later(days=2)
+    assert marks[0][:16] == marks[1][:16] != marks[0]
+    assert marks[0] != marks[1] == marks[2]
+    assert feed.recent_checks == "css"
 
 
 def test_a_skipped_episode_that_is_retried_gets_its_description_before_it_is_submitted(

@@ -157,6 +157,7 @@ class Document:
     moved: Address | None = None  # where permanent redirects, and no others, have led
     body_hash: bytes | None = None  # what the same document is recognised by next time
     rest_hash: bytes | None = None  # of its bytes from the first item on
+    packed_hash: bytes | None = None  # of the bytes that came, and of how they are read
 
 
 @dataclass(frozen=True, kw_only=True)

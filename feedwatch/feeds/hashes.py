@@ -1,6 +1,7 @@
 """Hashes by which a document is recognised, each with all that says how it is read. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 
@@ -35,11 +36,31 @@ def first_item(body: bytes) -> int:
 def hashed(document: Document, rules: Rules) -> Document:
     """The document with its hashes, each byte of it hashed once.
 
-    That of the whole document holds as long as it would be read in one way.
+    `body_hash` begins with that of the body, which holds as long as it would be read in one way;
+    behind it stands the `packed_hash`, where there is one.
     """
     body, start = memoryview(document.body), first_item(document.body)
     rest = sha256(body[start:]).digest()
     whole = sha256(cache_key_of(rules, repr(document.charset).encode()))
     whole.update(body[:start])
     whole.update(rest)
-    return replace(document, body_hash=whole.digest()[:KEY_BYTES], rest_hash=rest)
+    found = whole.digest()[:KEY_BYTES] + (document.packed_hash or b"")
+    return replace(document, body_hash=found, rest_hash=rest)
+
+
+def is_same_body(one: bytes | None, other: bytes | None) -> bool:
+    """Whether two documents are the same to the byte, by what `hashed` says of them."""
+    return one is not None and other is not None and one[:KEY_BYTES] == other[:KEY_BYTES]
+
+
+def packed_hash(pieces: Iterable[bytes], rules: Rules, read_as: tuple[object, ...]) -> bytes:
+    """Hash of a body as it came, and of all that says how it is read."""
+    found = sha256(cache_key_of(rules, repr(read_as).encode()))
+    for piece in pieces:
+        found.update(piece)
+    return found.digest()[:KEY_BYTES]
+
+
+def packed_hash_in(body_hash: bytes | None) -> bytes | None:
+    """The `packed_hash` of the document that has this `body_hash`; None if it has none."""
+    return (body_hash or b"")[KEY_BYTES:] or None
