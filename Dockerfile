@@ -1,7 +1,8 @@
 # feedwatch as a container; docs/install.md says how to run it.
-ARG PYTHON=3.13-slim-bookworm
+# The digest is that of all architectures; dependabot raises it (.github/dependabot.yml).
+FROM python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8 AS base
 
-FROM python:${PYTHON} AS build
+FROM base AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements requirements
@@ -18,7 +19,7 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/feedwatch/bin/pip check \
     && /opt/feedwatch/bin/pip uninstall --yes --quiet pip
 
-FROM python:${PYTHON}
+FROM base
 # `make image` gives both; feedwatch/__init__.py is the one place that states a version.
 ARG VERSION=unknown
 ARG REVISION=unknown

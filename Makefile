@@ -16,7 +16,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' feedwatch/__init__.py)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-cluster coverage lint build image lock bench verify-platform verify-bare version release-notes clean
+.PHONY: help demo test test-fast test-long test-cluster coverage screens lint build deb man image lock bench verify-platform verify-bare version release-notes clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -57,6 +57,9 @@ coverage: $(VENV)/installed-dev ## all tests, and how much of the code they reac
 	$(PYTEST) $(IN_PARALLEL) -k "not ($(TIMED))" --cov --cov-report=term:skip-covered || failed=1; \
 	exit $$failed
 
+screens: $(VENV)/installed-dev ## writes tests/screens anew: what people see on a terminal; read the diff
+	FEEDWATCH_TESTS_SCREENS=1 $(PYTEST) tests/test_screens.py
+
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +70,17 @@ build: $(VENV)/installed-dev ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet --no-isolation
 	@$(BIN)/python -m zipfile --list dist/*.whl | grep '^feedwatch/py.typed ' > /dev/null || \
 	  { echo "the wheel lacks py.typed: those who import feedwatch would lose its types"; exit 1; }
+
+man: build/feedwatch.1 ## the manual page, build/feedwatch.1
+
+build/feedwatch.1: $(VENV)/installed contrib/manual.py config.example.env $(wildcard feedwatch/cli/*.py)
+	@mkdir -p $(@D)
+	$(BIN)/python contrib/manual.py > $@.new
+	@mv $@.new $@
+
+deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+deb: build/feedwatch.1 ## the Debian package, in dist/, on Debian 12
+	VERSION=$(VERSION) packaging/debian/build.sh
 
 image: ## the container image feedwatch:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag feedwatch:$(VERSION) .

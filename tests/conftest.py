@@ -4,11 +4,21 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
+from flask import Flask
 from hypothesis import settings
+from jinja2 import FileSystemBytecodeCache
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from feedwatch.sandbox.server import Sandbox
+from feedwatch.store import database
+from feedwatch.store import postgresql as postgresql_database
 from feedwatch.store.store import Store
 from tests.databases import POSTGRESQL, SQLITE, Server, in_use, missing, shared_server
 from tests.support import FeedServer, Feedwatch, Scene, Workspace, scene
@@ -29,6 +39,37 @@ def _passwords_are_cheap_to_try() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feedwatch.web.auth.SCRYPT_COST", 2)
         patch.setattr("feedwatch.config.mark.SCRYPT_COST", 2)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _statements_are_compiled_once() -> Iterator[None]:
+    """Not once for each database: that takes a good part of many tests.
+
+    SQLAlchemy's cache is an engine's own, and knows a statement by its dialect, too.
+    """
+    compiled: LRUCache[Any, Any] = LRUCache(5000)
+
+    def create_engine(*args: Any, **options: Any) -> Engine:
+        engine = sqlalchemy.create_engine(*args, **options)
+        engine._compiled_cache = compiled
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (database, postgresql_database):
+            patch.setattr(module, "create_engine", create_engine)
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+            patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not once for each application."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": cache})
         yield
 
 

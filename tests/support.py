@@ -47,7 +47,7 @@ PATIENCE = 300.0  # seconds that a test waits for what should come soon: only a 
 LONG = 1000.0  # seconds that no test waits for: longer than pytest's own limit
 ROOT = Path(feedwatch.__file__).parent.parent
 PARSERS = ["feedwatch.cli.assembly.Parsers"]  # where the verbs make one
-PARSERS += [f"feedwatch.cli.{verb}.Parser" for verb in ("check", "doctor", "export", "web")]
+PARSERS += [f"feedwatch.cli.{verb}.Parser" for verb in ("add", "check", "doctor", "export", "web")]
 FIRST_DAY = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)  # when episode 0 was published
 
 
@@ -387,6 +387,14 @@ class Running:
         self._process.wait()
 
 
+class Terminal(io.TextIOWrapper):
+    """A standard stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is none, and nothing else of one is there."""
+        return True
+
+
 class Beside:
     """A verb that runs in this process, as a thread beside it sees it."""
 
@@ -467,12 +475,14 @@ class Feedwatch:
         config: bool = True,
         folder: Path | None = None,
         main: Callable[[], None] = app.main,
+        columns: int | None = None,
     ) -> Ended:
-        """Run a verb in this process, to its end."""
+        """Run a verb in this process, to its end; with `columns`, on a terminal so wide."""
         self._workspace.make_tables(args)
         argv = [str(arg) for arg in self._arguments(args, config=config)]
         out, err = io.BytesIO(), io.BytesIO()
-        text_out = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
+        kind = io.TextIOWrapper if columns is None else Terminal
+        text_out = kind(out, encoding="utf-8", write_through=True)
         text_err = io.TextIOWrapper(err, encoding="utf-8", write_through=True)
         with ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -480,6 +490,8 @@ class Feedwatch:
                 patch.delenv(name)
             for name, value in self.environment(env).items():
                 patch.setenv(name, value)
+            if columns is not None:
+                patch.setenv("COLUMNS", str(columns))
             patch.setattr(sys, "argv", ["feedwatch", *argv])
             for place in PARSERS:
                 patch.setattr(place, SharedParser)

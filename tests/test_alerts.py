@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from feedwatch.cli.assembly import notify_channels
+from feedwatch.cli.settings import channel_names
 from feedwatch.config.load import load
 from feedwatch.core import episode_lifecycle, job_lifecycle
 from feedwatch.core.daemons import DIFFERS_FOR, Daemon
@@ -453,6 +455,21 @@ def test_a_daemon_says_at_its_start_which_channel_cannot_work(
 ) -> None:
     workspace.set(NOTIFY_COMMAND="no-such-program")
     assert "notifications by command will not work" in feedwatch.once().stderr
+
+
+def test_each_channel_is_known_by_one_name(workspace: Workspace) -> None:
+    keys = {
+        "NOTIFY_COMMAND": "true",
+        "NOTIFY_WEBHOOK_URL": "https://hook.example",
+        "NOTIFY_WEBHOOK_SECRET": SECRET,
+        "NOTIFY_APPRISE_URLS": "json://one.example json://other.example",
+    }
+    workspace.set(**keys)
+    settings = load(workspace.config, {})
+    with notify_channels(settings, Cancellation()) as channels:
+        names = [channel.name for channel in channels]
+    assert sorted(names) == sorted(channel_names(settings))
+    assert len(set(names)) == 4
 
 
 def test_without_a_channel_nothing_is_kept(feedwatch: Feedwatch, workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from feedwatch.sandbox.faults import Fault
 from feedwatch.sandbox.server import Sandbox
-from tests.support import FeedServer, Feedwatch, Scene, Workspace, audio, scene, wait_for
+from tests.support import FeedServer, Feedwatch, Scene, Workspace, audio, one_in, scene, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +228,15 @@ def mended(feedwatch: Feedwatch, sandbox: Sandbox, workspace: Workspace) -> Feed
 
 
 def test_retry_takes_over_a_job_that_is_done_and_pays_nothing(
-    mended: Feedwatch, sandbox: Sandbox
+    mended: Feedwatch, sandbox: Sandbox, workspace: Workspace
 ) -> None:
     (media_id,) = sandbox.jobs
     sandbox.set_status(media_id, "READY")
+    workspace.set(NOTIFY_COMMAND="true")
     ended = mended.here("retry", 1)
+    with closing(sqlite3.connect(workspace.database)) as db:
+        (event,) = db.execute("select body from outbox where channel = 'command'").fetchall()
+    assert "episode.ready" in event[0], "it is told, whoever has made the episode ready"
     assert ended.status == 0, "nothing is submitted, so nothing is asked"
     assert "ready" in ended.output
     assert mended.states() == {"guid-1": "ready"}
@@ -441,7 +445,7 @@ def test_a_decision_with_an_edited_config_changes_no_feed_and_adds_none(
         assert db.execute("select * from feeds").fetchall() == before
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume"])
+@pytest.mark.parametrize("verb", one_in(2, ["pause", "resume"]))
 def test_a_verb_with_an_edited_config_changes_nothing_that_the_daemon_watches(
     feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace, sandbox: Sandbox, verb: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -117,3 +119,50 @@ def test_rss_of_a_feed_that_cannot_be_fetched_is_an_error_and_no_document(
     ended = two_feeds.here("export", "--format", "rss", "--feed", "show")
     assert (ended.status, ended.stdout) == (1, "")
     assert "500" in ended.stderr
+
+
+def outlines(document: bytes) -> list[dict[str, str]]:
+    """The attributes of each feed of an OPML file."""
+    return [dict(one.attrib) for one in ET.fromstring(document).findall("body/outline")]
+
+
+def test_opml_has_each_configured_feed_and_asks_neither_the_database_nor_anybody_else(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
+) -> None:
+    workspace.set(CHECK_INTERVAL="15m")
+    workspace.add_feed("other", "https://example.org/?a=1&b=2", "podcast-2")
+    ended = feedwatch.here("export", "--format", "opml")
+    assert (ended.status, ended.stderr) == (0, "")
+    podcast = "{urn:feedwatch:opml}podcast"
+    other = {"text": "other", "title": "other", "type": "rss", podcast: "podcast-2"}
+    show = {"text": "show", "title": "show", "type": "rss", podcast: "podcast-1"}
+    assert outlines(ended.raw) == [
+        other | {"xmlUrl": "https://example.org/?a=1&b=2"},
+        show | {"xmlUrl": feed_server.url},
+    ]
+    assert not workspace.database.exists()
+    assert feed_server.count() == 0
+    only = feedwatch.here("export", "--format", "opml", "--feed", "show")
+    assert [one["text"] for one in outlines(only.raw)] == ["show"]
+    assert feedwatch.here("export", "--format", "opml", "--feed", "nosuch").status == 2
+
+
+def test_no_credential_of_a_private_feed_leaves_by_opml_and_what_is_left_out_is_told(
+    feedwatch: Feedwatch, workspace: Workspace
+) -> None:
+    workspace.set(CHECK_INTERVAL="15m")
+    workspace.add_feed("login", "https://listener:pass-phrase@example.org:8443/f")
+    workspace.add_feed("basic", "https://example.org/b", USERNAME="me", PASSWORD="pass-phrase")
+    headers = json.dumps({"Authorization": "Bearer pass-phrase"})
+    workspace.add_feed("bearer", "https://example.org/h", HEADERS=headers)
+    workspace.add_feed("token", "https://example.org/f?auth=pass-phrase-of-mine")
+    ended = feedwatch.here("export", "--format", "opml")
+    assert ended.status == 3
+    urls = {one["text"]: one["xmlUrl"] for one in outlines(ended.raw)}
+    assert urls["login"] == "https://example.org:8443/f"
+    assert urls.keys() == {"basic", "bearer", "login", "show"}
+    assert "pass-phrase" not in ended.output
+    assert "listener" not in ended.output
+    for name in ("login", "basic", "bearer"):
+        assert f"feed {name}: private; its user, password and header fields" in ended.stderr
+    assert "feed token: left out" in ended.stderr

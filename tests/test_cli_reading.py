@@ -250,10 +250,14 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(lived: Feedwatch) -> Non
 
 
 def test_progress_is_shown_on_a_terminal_and_not_with_no_color(
-    feedwatch: Feedwatch, feed_server: FeedServer
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
 ) -> None:
-    progress = re.compile(r"^1 (queued|processing|ready)", re.MULTILINE)
-    assert progress.search(feedwatch.on_terminal("run", "--once").stdout)
+    progress = re.compile(r" 1 (queued|processing|ready)$", re.MULTILINE)
+    shown = feedwatch.on_terminal("run", "--once").stdout
+    assert progress.search(shown)
+    log = [line for line in re.split(r"[\r\n]|\x1b\[\S*?[A-Za-z]", shown) if " INFO " in line]
+    assert log[-1].endswith(f"database {workspace.database}")  # wider than the terminal, and whole
+    assert all(STAMP.match(line) for line in log)
     feed_server.publish(1, 2)
     ended = feedwatch.on_terminal("run", "--once", env={"NO_COLOR": "1"})
     assert ended.status == 0
@@ -292,12 +296,14 @@ READING: dict[str, list[str]] = {
     "export": [],
     "feeds": [],
     "healthcheck": [],
+    "log": [],
     "podcasts": [],
+    "rhythm": ["show"],
     "show": ["1"],
     "status": [],
 }
 ACTING = {"adopt", "approve", "backup", "demo", "pause", "prune", "resume", "retry", "run"}
-ACTING |= {"sandbox", "skip", "web"}
+ACTING |= {"sandbox", "skip", "web", "add", "init", "remove", "import", "refresh", "completion"}
 
 
 def test_every_verb_that_reads_has_json_and_writes_one_document(feedwatch: Feedwatch) -> None:

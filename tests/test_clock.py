@@ -28,7 +28,7 @@ from feedwatch.daemon.wall_clock import EveryInterval, FollowedClock
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import feeds
-from tests.support import LONG, PATIENCE, Feedwatch, Running, Scene, scene, wait_for
+from tests.support import LONG, PATIENCE, Feedwatch, Running, Scene, one_in, scene, wait_for
 from tests.world import World
 from tests.world import world as world_of
 
@@ -83,8 +83,10 @@ def slow(tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.mark.parametrize(
     "steps",
-    [(-2 * HOUR,), (2 * HOUR, 0), (400 * DAY, 0), (-20_000 * DAY,), (80_000 * DAY, -HOUR)],
-    ids=["two hours back", "ahead and back", "a year and back", "to 1971", "to 2245 and back"],
+    one_in(
+        5, [(2 * HOUR, 0), (-2 * HOUR,), (400 * DAY, 0), (-20_000 * DAY,), (80_000 * DAY, -HOUR)]
+    ),
+    ids=["ahead and back", "two hours back", "a year and back", "to 1971", "to 2245 and back"],
 )
 def test_a_clock_that_is_set_stops_no_loop_and_piles_up_nothing(
     slow: Scene, library: Path, tmp_path: Path, steps: tuple[int, ...]
@@ -110,7 +112,9 @@ def test_a_clock_that_is_set_stops_no_loop_and_piles_up_nothing(
     assert "overdue" not in ended.stderr
 
 
-@pytest.mark.parametrize("step", [-HOUR, HOUR, 400 * DAY], ids=["back", "ahead", "a year ahead"])
+@pytest.mark.parametrize(
+    "step", one_in(3, [-HOUR, HOUR, 400 * DAY]), ids=["back", "ahead", "a year ahead"]
+)
 def test_health_is_as_old_as_it_was_before_the_daemon_notices_that_the_clock_was_set(
     feedwatch: Feedwatch, world: Scene, library: Path, tmp_path: Path, step: int
 ) -> None:
@@ -193,7 +197,9 @@ def test_what_is_due_comes_as_soon_as_before_the_clock_was_set_back(one: World) 
     assert not is_tripped(breaker, one.now + 4 * MINUTE)
 
 
-STEPS = [timedelta(hours=5), timedelta(days=400), timedelta(hours=-5), timedelta(days=-400)]
+STEPS = one_in(
+    3, [timedelta(hours=5), timedelta(days=400), timedelta(hours=-5), timedelta(days=-400)]
+)
 
 
 def set_clock(one: World, step: timedelta) -> None:

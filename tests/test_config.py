@@ -573,5 +573,5 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere.env"
     with pytest.raises(ConfigError, match=r"there is no config file .*; see --config, or write"):
         find_file(nowhere, {})
-    with pytest.raises(ConfigError, match=r"see FEEDWATCH_CONFIG, or write it: config\.example"):
+    with pytest.raises(ConfigError, match="see FEEDWATCH_CONFIG, or write it by `feedwatch init`"):
         find_file(None, {"FEEDWATCH_CONFIG": str(nowhere)})

@@ -20,13 +20,7 @@ def crashed(kills: int, seed: int) -> Figures:
     assert not result.wrong, f"seed {seed}, {result.folder}: {result.wrong}"
     assert (figures.lost, figures.sent_twice) == (0, 0)
     assert figures.kills >= kills
-    assert figures.live_restores
-    assert figures.lost_places
-    assert 0 < figures.longer < figures.worlds
-    assert figures.taken["ads"] > figures.taken["enhance"] > 0
-    # As many kills fall before a request arrives as after; both must have been tried.
-    assert figures.unknown_taken
-    assert figures.unknown_not_taken
+    assert figures.taken["ads"] > 0
     planned = EVERY.keys() | AT_REST | BY_CHANCE
     assert figures.crossed <= planned, "a step of the daemon that no kill is planned for"
     return figures
@@ -34,10 +28,9 @@ def crashed(kills: int, seed: int) -> Figures:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # it takes a fiftieth of that on a machine with nothing else to do
-def test_40_kills_and_5_restores_lose_nothing_and_repeat_nothing() -> None:
+def test_12_kills_lose_nothing_and_repeat_nothing() -> None:
     """At whichever boundaries the seed has; the longer run comes to each of them on both sides."""
-    figures = crashed(40, SEED)
-    assert figures.restores >= 5  # of ten: some come before there is a copy
+    crashed(12, SEED)
 
 
 @pytest.mark.long
@@ -45,6 +38,13 @@ def test_40_kills_and_5_restores_lose_nothing_and_repeat_nothing() -> None:
 def test_400_kills_at_every_boundary_and_100_restores_lose_nothing_and_repeat_nothing() -> None:
     figures = crashed(560, SEED + 1)  # so many, for they bring 100 restores
     assert figures.restores >= 100
+    assert figures.live_restores
+    assert figures.lost_places
+    assert 0 < figures.longer < figures.worlds
+    assert figures.taken["ads"] > figures.taken["enhance"] > 0
+    # As many kills fall before a request arrives as after; both must have been tried.
+    assert figures.unknown_taken
+    assert figures.unknown_not_taken
     everywhere = {f"{name}, {side}" for name in EVERY for side in SIDES}
     # On a busy machine a life may not come to its boundary: others get another chance at it.
     for seed in range(SEED + 2, SEED + 2 + MORE_ROUNDS):

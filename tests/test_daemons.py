@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from feedwatch.cli.assembly import assembled
 from feedwatch.config import mark
+from feedwatch.config.load import load
 from feedwatch.core.daemons import DIFFERS_FOR, Daemon, DaemonHealth, checker_of
 from feedwatch.core.episode import State
+from feedwatch.core.events import event
 from feedwatch.core.health import START, VITALS, HealthRecord, LoopHealth, unready
 from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.settings import Policy
@@ -313,6 +316,19 @@ def test_two_configs_are_told_once_and_not_at_once(
         monkeypatch.setattr(time, "monotonic", lambda: now + 999.0)
         loop.tick()
         assert caplog.text.count("two daemons, two configs") == 1
+
+
+def test_who_has_just_been_elected_keeps_the_events_of_what_it_polls_before_its_term_begins(
+    url: str, workspace: Workspace
+) -> None:
+    workspace.set(DATABASE_URL=url, NOTIFY_COMMAND="true")
+    told = event("episode.ready", "an episode", NOW, "it is ready", {})
+    settings = load(workspace.config, {})
+    with daemon_of(url), assembled(settings, must_lead=False) as (_, context):
+        assert context.term() is None
+        with context.store._engine.begin() as db:
+            context.store.outbox.put(db, told, NOW)
+        assert context.store.outbox.oldest("command") is not None
 
 
 # The whole

@@ -79,6 +79,23 @@ def test_a_compose_file_fits_the_image_and_lets_it_write_nowhere_else(path: Path
         assert SECRET_NAME in service["secrets"]
 
 
+def in_megabytes(limit: str) -> int:
+    return int(limit[:-1]) * {"m": 1, "g": 1024}[limit[-1]]
+
+
+@pytest.mark.parametrize("path", [COMPOSE, CLUSTER], ids=lambda path: str(path.name))
+def test_no_service_takes_the_whole_machine_or_fills_its_disk(path: Path) -> None:
+    (whole,) = documents(path)
+    for service in whole["services"].values():
+        # docs/performance.md: 132 MB at 10,000 feeds, and the parser's process beside it.
+        assert 256 <= in_megabytes(service["mem_limit"]) <= 1024
+        assert service["cpus"] <= 2
+        assert service["pids_limit"] <= 200
+        log = service["logging"]
+        assert log["driver"] == "json-file"
+        assert in_megabytes(log["options"]["max-size"]) * int(log["options"]["max-file"]) <= 100
+
+
 def test_the_daemons_of_a_cluster_differ_in_name_and_journal_alone() -> None:
     (whole,) = documents(CLUSTER)
     first, second = daemons(CLUSTER).values()
@@ -96,8 +113,6 @@ def test_the_daemons_of_a_cluster_differ_in_name_and_journal_alone() -> None:
     assert used == set(whole["secrets"])
     for service in whole["services"].values():
         assert service["restart"] == "unless-stopped"
-        assert service["mem_limit"]
-        assert service["logging"]["options"]["max-size"]
         assert service["healthcheck"]
         assert "ports" not in service, "nothing of it is reached from outside unless somebody asks"
 

@@ -433,7 +433,7 @@ def dying(point: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("examples", one_in(2, [12, 40]))
+@pytest.mark.parametrize("examples", one_in(2, [6, 40]))
 def test_in_any_history_nothing_is_submitted_twice_and_nothing_is_lost(examples: int) -> None:
     run_state_machine_as_test(
         Histories,

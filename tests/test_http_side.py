@@ -38,7 +38,7 @@ from feedwatch.web.server import (
     HttpSide,
 )
 from feedwatch.web.site import Access, Site
-from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, wait_for
+from tests.support import PATIENCE, Beside, Feedwatch, Running, Workspace, one_in, wait_for
 from tests.test_health import NOW
 from tests.test_store import opened
 
@@ -268,7 +268,7 @@ def hung_up(client: socket.socket) -> bool:
 
 
 @LISTENERS
-@pytest.mark.parametrize("step", [0, 10**7, -(10**7)], ids=["no step", "ahead", "back"])
+@pytest.mark.parametrize("step", one_in(3, [-(10**7), 10**7, 0]), ids=["back", "ahead", "no step"])
 def test_clients_that_send_a_byte_now_and_then_are_hung_up_on_whatever_the_clock(
     listener: Listening, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ from feedwatch.store.store import Store
 from feedwatch.watcher.tasks import polled_task
 from tests.databases import sqlite_only
 from tests.empty_database import empty_database
+from tests.support import one_in
 from tests.test_store import (
     NOW,
     POLICY,
@@ -537,12 +538,16 @@ def test_an_answer_that_comes_while_its_item_was_not_met_yet_is_found_by_the_ite
     )
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.NOT_TAKEN])
-@pytest.mark.parametrize("state", [State.QUEUED, State.UNKNOWN, State.PROCESSING, State.READY])
+ANSWERED = (Outcome.ACCEPTED, Outcome.REFUSED, Outcome.NOT_TAKEN)
+DECIDED = (State.QUEUED, State.UNKNOWN, State.PROCESSING, State.READY)
+
+
+@pytest.mark.parametrize("case", one_in(3, product(ANSWERED, DECIDED)), ids=str)
 def test_an_answer_in_the_journal_alone_moves_what_is_not_submitting_only_to_its_job(
-    watched: World, tmp_path: Path, outcome: Outcome, state: State
+    watched: World, tmp_path: Path, case: tuple[Outcome, State]
 ) -> None:
     """A process that has ended may have written it after the episode was decided otherwise."""
+    outcome, state = case
     claimed = watched.submissions._claim(watched.context.processors["inlet"])
     assert claimed is not None
     before = watched.episode()

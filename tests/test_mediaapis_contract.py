@@ -13,7 +13,7 @@ from schemathesis.schemas import BaseSchema
 
 from feedwatch.sandbox.server import Sandbox
 from tests.described import assert_described, operations
-from tests.support import ROOT
+from tests.support import ROOT, one_in
 
 CONTRACT = ROOT / "tests/contract/mediaapis.openapi.yaml"
 LOGIN = ("sandbox-app-key", "sandbox-app-secret")
@@ -57,6 +57,7 @@ def schema() -> BaseSchema:
     return schemathesis.openapi.from_path(CONTRACT)
 
 
+@pytest.mark.parametrize("examples", one_in(2, [15, 60]))
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_keeps_to_the_contract(
     operation: str,
@@ -64,8 +65,10 @@ def test_every_operation_keeps_to_the_contract(
     sandbox: Sandbox,
     client: httpx.Client,
     jobs: dict[str, str],
+    examples: int,
 ) -> None:
-    assert_described(schema, operation, keeps_to_it, 60, sandbox=sandbox, client=client, jobs=jobs)
+    known = {"sandbox": sandbox, "client": client, "jobs": jobs}
+    assert_described(schema, operation, keeps_to_it, examples, **known)
 
 
 def keeps_to_it(

@@ -230,7 +230,7 @@ PIECES = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", one_in(4, range(17)))
+@pytest.mark.parametrize("seed", one_in(17, range(17)))
 def test_both_ways_agree_on_mutated_documents(seed: int) -> None:
     """On 1,200 of each seed; the longer run makes them twenty thousand."""
     dice = random.Random(seed)

@@ -263,7 +263,7 @@ def pairs_of(body: bytes, items: Sequence[Item]) -> list[Pair]:
 
 def test_what_the_fast_scan_reads_another_reader_reads_too(real_feeds: Corpus) -> None:
     fields, read = AGREEMENTS.keys() - {"description"}, 0
-    for path in real_feeds.files("real")[::4]:
+    for path in real_feeds.files("real")[::8]:
         outline = split.split(Document(body=path.read_bytes(), url=URL))
         if outline is None:
             continue
@@ -273,7 +273,7 @@ def test_what_the_fast_scan_reads_another_reader_reads_too(real_feeds: Corpus) -
         pairs = pairs_of(path.read_bytes(), [one for one in looked.items if one is not None])
         assert not list(unexplained(pairs, fields, Counter())), path.name
         read += len(pairs)
-    assert read > 3000
+    assert read > 1500
 
 
 @pytest.mark.long

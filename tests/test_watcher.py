@@ -20,7 +20,7 @@ from feedwatch.processors.clocks import moment
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
 from feedwatch.store.lock import REPLACED
-from tests.support import LONG, PATIENCE, PODCAST, item, wait_for
+from tests.support import LONG, PATIENCE, PODCAST, item, one_in, wait_for
 from tests.world import World
 from tests.world import world as a_world
 
@@ -108,13 +108,14 @@ def test_after_a_doubtful_answer_a_read_succeeds_before_the_next_post(world: Wor
     assert sorted(world.states().values()) == [State.PROCESSING, State.UNKNOWN]
 
 
-def test_an_api_that_reads_well_and_takes_nothing_is_asked_ever_less_often(world: World) -> None:
+@pytest.mark.parametrize("minutes", one_in(2, [5, 1]))
+def test_an_api_that_reads_well_and_takes_nothing_is_asked_ever_less_often(
+    world: World, minutes: int
+) -> None:
     world.feeds.publish(*range(40, 0, -1))
     world.check()
     world.sandbox.faults.add(Fault("submit", "status", status=502, times=None))
-    for _ in range(24 * 60):
-        world.submit()
-        world.later(minutes=1)
+    run_on(world, rounds=24 * 60 // minutes, minutes=minutes)
     assert list(world.states().values()).count(State.UNKNOWN) <= 13
 
 
@@ -316,14 +317,15 @@ def test_a_gateways_page_for_one_episode_is_one_post_and_the_others_go_on(world:
     assert "403: <html>blocked" in (world.episode().reason or "")
 
 
+@pytest.mark.parametrize("minutes", one_in(2, [5, 1]))
 @pytest.mark.parametrize(("body", "unknown"), [(ODD, 0), (PAGE, 14)])
 def test_odd_answers_for_everybody_stop_the_queue_and_hold_nobody(
-    world: World, body: str, unknown: int
+    world: World, body: str, unknown: int, minutes: int
 ) -> None:
     world.feeds.publish(*range(40, 0, -1))
     world.check()
     world.sandbox.faults.add(Fault("submit", "status", status=400, body=body, times=None))
-    run_on(world, rounds=24 * 60, minutes=1)
+    run_on(world, rounds=24 * 60 // minutes, minutes=minutes)
     states = list(world.states().values())
     assert states.count(State.HELD) == 0
     assert states.count(State.UNKNOWN) <= unknown

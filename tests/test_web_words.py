@@ -16,8 +16,8 @@ from feedwatch.core import masking
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
 from feedwatch.core.pipeline import PipelineStep, Step
+from feedwatch.core.rhythm import WEEKS, Published, gaps, rhythm_in_words
 from feedwatch.core.settings import FeedConfig, FirstRun, FutureDated, OnReplaced, Rules
-from feedwatch.store.listings import Published
 from feedwatch.web import rhythm
 from feedwatch.web.show_text import cut, finalize, link, moment, paragraphs, shown
 from feedwatch.web.words import feed_in_words
@@ -137,18 +137,18 @@ def published(*days_ago: float, hour: int = 9) -> list[Published]:
 )
 def test_a_rhythm_is_told_in_words(days_ago: Any, words: str) -> None:
     feed = Feed(name="show", url="https://a.example/f")
-    assert rhythm.words(published(*days_ago), feed, NOW).startswith(words)
+    assert rhythm_in_words(published(*days_ago), feed, NOW).startswith(words)
 
 
 @pytest.mark.parametrize(("ahead", "verb"), [(2, "next expected by"), (-2, "was expected by")])
 def test_it_is_told_when_the_next_episode_is_expected(ahead: int, verb: str) -> None:
     feed = Feed(name="show", url="https://a.example/f", expected_by=NOW + ahead * DAY)
-    assert verb in rhythm.words(published(*range(4, 60, 7)), feed, NOW)
+    assert verb in rhythm_in_words(published(*range(4, 60, 7)), feed, NOW)
 
 
 def test_the_picture_has_gaps_days_without_reading_and_what_is_expected() -> None:
     weekly = published(*(n for n in range(4, 120, 7) if n not in (32, 39, 46)))
-    assert [(gap.end - gap.begin).days for gap in rhythm.gaps(weekly)] == [28]
+    assert [(gap.end - gap.begin).days for gap in gaps(weekly)] == [28]
     feed = Feed(
         name="show", url="https://a.example/f", expected_by=NOW + 3 * DAY, skip_days=0b1100000
     )
@@ -156,7 +156,7 @@ def test_the_picture_has_gaps_days_without_reading_and_what_is_expected() -> Non
     assert drawn.count('class="gap"') == 1
     assert drawn.count('class="expected"') == 1
     (days,) = re.findall('class="skipped-day" d="([^"]*)"', drawn)
-    assert days.count("M") == pytest.approx(2 * rhythm.WEEKS, abs=2)
+    assert days.count("M") == pytest.approx(2 * WEEKS, abs=2)
 
 
 @pytest.mark.parametrize("a_day", [1, 4, 24])

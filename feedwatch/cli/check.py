@@ -1,5 +1,6 @@
 """`check`: what would happen to each item, without doing it."""
 
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +19,18 @@ from feedwatch.cli.output import (
     print_json,
     print_table,
     say,
-    shows_progress,
     stop,
     tell,
 )
+from feedwatch.cli.progress import progress
+from feedwatch.cli.screen import HEAD, painted
 from feedwatch.cli.settings import journal_places, opened, read_settings
+from feedwatch.cli.times import Times, local_times
 from feedwatch.config.keys import Settings
+from feedwatch.config.problems import placeholder_key, placeholders
 from feedwatch.core.admission import Decision, Verdict
-from feedwatch.core.feed import Failed, Feed, Gone, NotModified, ParsedFeed
-from feedwatch.core.json_forms import short, stamp
+from feedwatch.core.feed import Failed, Feed, FeedState, Gone, NotModified, ParsedFeed
+from feedwatch.core.json_forms import stamp
 from feedwatch.core.printable import counted
 from feedwatch.core.redirects import address_of
 from feedwatch.core.settings import FeedConfig
@@ -41,6 +45,9 @@ from feedwatch.watcher.pauses import pauses
 from feedwatch.watcher.restore import NextImport, next_import
 
 MAX_CONCURRENT_CHECKS = 8
+LISTED = (Verdict.SUBMIT, Verdict.HOLD)
+MAX_LISTED = 20  # items of a feed that are to be submitted or held, and are listed one by one
+ITS_OWN = re.compile(r"\d+|'[^']*'")  # what a reason says of one item alone
 
 # A feed, what becomes of its items, and why there are none if it could not be checked.
 Result = tuple[FeedConfig, Sequence[Decision], str | None]
@@ -48,12 +55,17 @@ Result = tuple[FeedConfig, Sequence[Decision], str | None]
 
 @click.command()
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
+@click.option("--all", "each", is_flag=True, help="Each item, also those that are nothing new.")
+@local_times
 @as_json
 @click.pass_obj
-def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
+def check(
+    config: Path | None, *, feeds: Sequence[str], each: bool, times: Times, as_json: bool
+) -> None:
     """Dry run: fetch the feeds and say what would happen to each item, and why.
 
-    Writes nothing and submits nothing.
+    Lists what would be submitted or held; of all other items, for each reason, how many there are
+    and the first of them. --json has all of them. Writes nothing and submits nothing.
     """
     settings = read_settings(config, to_watch=True)
     sources = [chosen(settings, name) for name in feeds] or list(settings.sources)
@@ -63,10 +75,15 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
         coming = coming_import(settings, store)
         if (sandboxed := only_at_a_sandbox(store, apis_of(settings))) is not None:
             say(f"{sandboxed}; {OWN_DATABASE}")
+        for left in (*placeholder_key(settings.api_key, settings.api_url), *placeholders(sources)):
+            say(left)
         for pause in pauses(store, sources):
             say(pause)
         results: list[Result] = []
-        with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
+        with (
+            progress("fetching the feeds", len(sources)) as line,
+            ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool,
+        ):
             looks = pool.map(
                 lambda source: look(
                     http,
@@ -81,30 +98,71 @@ def check(config: Path | None, *, feeds: Sequence[str], as_json: bool) -> None:
                 feed = known[source.name]
                 now = datetime.now(UTC)
                 results.append(result_of(settings, store, feed, source, looked, coming, now))
-                if shows_progress():
-                    say(f"{len(results)}/{len(sources)} {source.name}")
+                line.say(source.name, len(results))
     if as_json:
         print_json([_check_json(*result) for result in results])
-    for source, found, error in results if not as_json else ():
-        if error is not None:
-            tell(f"{source.name}: {error}")
-            continue
-        totals = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
-        numbers = ", ".join(f"{number} {verdict}" for verdict, number in totals.items())
-        tell(f"{source.name}: {counted(len(found), 'item')}, of these {numbers}")
-        rows = [
-            {
-                "decision": one.verdict,
-                "published": short(one.item.published_at),
-                "title": one.item.title,
-                "reason": one.reason,
-            }
-            for one in found
-        ]
-        print_table(rows)
+    else:
+        _print_results(results, times, each=each)
     failed = sum(error is not None for _, _, error in results)
     if failed:
         sys.exit(FAILED if failed == len(results) else PARTLY)
+
+
+def _print_results(results: Sequence[Result], times: Times, *, each: bool) -> None:
+    """Each feed by itself, and the sums of several."""
+    left_out = False
+    for source, found, error in results:
+        if error is not None:
+            tell(f"{painted(source.name, FeedState.FAILING)}: {error}")
+            continue
+        tell(f"{painted(source.name, HEAD)}: {_sums(found)}")
+        groups = [[one] for one in found] if each else _grouped(found)
+        left_out |= len(groups) < len(found)
+        print_table([_row(group, times, names_number=not each) for group in groups])
+    if len(results) > 1:
+        everything = [one for _, found, _ in results for one in found]
+        failed = sum(error is not None for _, _, error in results)
+        failing = f", {failed} failing" if failed else ""
+        tell(f"{counted(len(results), 'feed')}{failing}: {_sums(everything)}")
+    if left_out:
+        say("`feedwatch check --all` lists each item")
+
+
+def _sums(found: Sequence[Decision]) -> str:
+    totals = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
+    numbers = (
+        painted(f"{number} {verdict}", verdict) if number else f"{number} {verdict}"
+        for verdict, number in totals.items()
+    )
+    return f"{counted(len(found), 'item')}, of these {', '.join(numbers)}"
+
+
+def _grouped(found: Sequence[Decision]) -> list[list[Decision]]:
+    """What would be submitted or held one by one, unless it is much, and all else by its reason.
+
+    Reasons that differ in numbers or in quoted words alone are one.
+    """
+    listed = [one for one in found if one.verdict in LISTED]
+    alone = listed if len(listed) <= MAX_LISTED else []
+    by_reason: dict[tuple[Verdict, str], list[Decision]] = {}
+    for one in found if not alone else (one for one in found if one.verdict not in LISTED):
+        by_reason.setdefault((one.verdict, ITS_OWN.sub("", one.reason)), []).append(one)
+    order = list(Verdict)
+    rest = sorted(by_reason.values(), key=lambda group: order.index(group[0].verdict))
+    return [*([one] for one in alone), *rest]
+
+
+def _row(group: Sequence[Decision], times: Times, *, names_number: bool) -> dict[str, object]:
+    """A row of the table: one item, or the first of several."""
+    first, others = group[0], len(group) > 1
+    number = {"items": len(group)} if names_number else {}
+    return {
+        "decision": first.verdict,
+        **number,
+        times.column("published"): times.cell(first.item.published_at),
+        "title": f"for example: {first.item.title}" if others else first.item.title,
+        "reason": first.reason,
+    }
 
 
 def coming_import(settings: Settings, store: Store) -> NextImport:

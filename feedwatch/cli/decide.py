@@ -10,6 +10,7 @@ import click
 
 from feedwatch.cli.assembly import processors, targets_by
 from feedwatch.cli.output import EPISODE_ID, USAGE, confirm, say, stop, tell, yes
+from feedwatch.cli.progress import progress
 from feedwatch.cli.reload import plan_of
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
@@ -119,12 +120,13 @@ def retry(
             option = "--again is for ready episodes" if again else "--from is for single episodes"
             stop(f"{option}: name their ids, without --state", USAGE)
         plan, targets_of = plan_of(settings), targets_by(settings)
-        if again or start:
-            step = Step(start) if start else None
-            proposal = repetition(store, plan, ids, now, targets_of, step)
-        else:
-            in_state = State(state) if state else None
-            proposal = decisions.retrial(store, plan, apis, ids, in_state, now, targets_of)
+        with progress("asking the media API for the jobs that there were"):
+            if again or start:
+                step = Step(start) if start else None
+                proposal = repetition(store, plan, ids, now, targets_of, step)
+            else:
+                in_state = State(state) if state else None
+                proposal = decisions.retrial(store, plan, apis, ids, in_state, now, targets_of)
         _remark(proposal)
         if not proposal.moves and proposal.done:
             _carry_out(store, settings, proposal, now, "queued")

@@ -17,6 +17,8 @@ from feedwatch.cli.doctor_mediaapis import mediaapis_findings
 from feedwatch.cli.doctor_postgresql import postgresql_findings
 from feedwatch.cli.obstacles import mend_at, mend_for
 from feedwatch.cli.output import FAILED, as_json, print_json, print_table, stop, tell
+from feedwatch.cli.progress import progress
+from feedwatch.cli.screen import painted
 from feedwatch.cli.settings import journal_places, opened, read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.config.problems import placeholder_key, placeholders
@@ -61,13 +63,13 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
     """
     settings = read_settings(config, needs_key=True)
     findings = []
-    for finding in findings_of(settings, notify=notify):
-        findings.append(finding)
-        if not as_json:
-            verdict = "warn" if finding.may_stay else "ok  " if finding.ok else "FAIL"
-            tell(f"{verdict}  {finding.check}: {finding.found}")
-            if finding.mend:
-                tell(f"      → {finding.mend}")
+    with progress("looking at the config") as line:
+        for finding in findings_of(settings, notify=notify):
+            findings.append(finding)
+            if not as_json:
+                with line.hidden():
+                    _tell_finding(finding)
+            line.say(f"{len(findings)} checked, last: {finding.check}")
     if as_json:
         print_json(
             [
@@ -77,6 +79,15 @@ def doctor(config: Path | None, *, notify: bool, as_json: bool) -> None:
         )
     if not all(finding.ok for finding in findings):
         sys.exit(FAILED)
+
+
+def _tell_finding(finding: Finding) -> None:
+    verdict = "warn" if finding.may_stay else "ok" if finding.ok else "FAIL"
+    tell(
+        f"{painted(verdict, verdict)}{' ' * (6 - len(verdict))}{finding.check}: {finding.found}", 6
+    )
+    if finding.mend:
+        tell(f"      → {finding.mend}", 8)
 
 
 def findings_of(settings: Settings, *, notify: bool) -> Iterator[Finding]:

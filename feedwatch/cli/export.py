@@ -10,6 +10,7 @@ import click
 
 from feedwatch.cli.assembly import feed_client
 from feedwatch.cli.check import chosen, error_of
+from feedwatch.cli.opml import write_opml
 from feedwatch.cli.output import USAGE, print_json, say, stop
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.config.keys import Settings
@@ -50,16 +51,19 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])([ ]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "json", "rss"]),
+    type=click.Choice(["csv", "json", "rss", "opml"]),
     default="csv",
     show_default=True,
-    help="rss: the feed as published, each ready enclosure replaced by its processed URL.",
+    help="rss: the feed as published, each ready enclosure replaced by its processed URL. "
+    "opml: the feeds of the config, for other programs.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--feed", metavar="FEED", help="Of this feed only. rss is always of one feed.")
 @click.pass_obj
 def export(config: Path | None, *, form: str, feed: str | None) -> None:
     """Write the processed URLs of all ready episodes to standard output.
+
+    With --format opml, the feeds of the config, without the credentials of private ones.
 
     One that was sent again keeps the URL that it had until its new job is done. Each row of the CSV
     is about the job that has made its URL.
@@ -69,6 +73,9 @@ def export(config: Path | None, *, form: str, feed: str | None) -> None:
         if len(settings.sources) != 1:
             stop("a document is of one feed: add --feed FEED", USAGE)
         feed = settings.sources[0].name
+    if form == "opml":
+        write_opml([chosen(settings, feed)] if feed is not None else settings.sources)
+        return
     with opened(settings) as store:
         name = find_feed(store, settings.sources, feed) if feed is not None else None
         processed = store.episodes.find(feed=name, processed=True)

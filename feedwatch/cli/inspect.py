@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from feedwatch.cli.output import (
     tell,
 )
 from feedwatch.cli.reload import plan_of
+from feedwatch.cli.screen import HEAD, painted
 from feedwatch.cli.settings import journal_places, opened, read_settings
+from feedwatch.cli.times import Times, local_times
 from feedwatch.core import daemons
 from feedwatch.core.circuit_breaker import as_one
 from feedwatch.core.episode import Episode, State, is_lost
+from feedwatch.core.feed import Feed, FeedState
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval, spoken
 from feedwatch.core.json_forms import (
@@ -33,8 +37,6 @@ from feedwatch.core.json_forms import (
     feed_json,
     processor_json,
     remark,
-    short,
-    stamp,
     status_json,
     submissions_in_words,
     totals,
@@ -47,21 +49,25 @@ from feedwatch.core.status import Status
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
+FIELD, LINE = 21, 13  # cells before what is said: of an episode by `show`, by `status`
+
 
 @click.command()
+@local_times
 @as_json
 @click.pass_obj
-def feeds(config: Path | None, *, as_json: bool) -> None:
+def feeds(config: Path | None, *, times: Times, as_json: bool) -> None:
     """List the feeds: state, last success, next check, failures.
 
     Also when the last new episode came, and how many episodes are held.
     """
-    settings = read_settings(config)
+    settings, now = read_settings(config), datetime.now(UTC)
     with opened(settings) as store:
         breakers = store.breakers.of(processors_of(settings.sources))
         breaker, by_feed = as_one(breakers), store.statistics.by_feed()
         known, url_changes = configured_feeds(store, settings.sources), store.feeds.url_changes()
         served, subscribed = store.documents.all(), store.subscriptions.by_feed()
+        leader = overview.leader_without(store, known.values(), now)
     if as_json:
         print_json(
             [
@@ -77,16 +83,28 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
         {
             "feed": name,
             "state": feed_state(feed, breaker),
-            "last success": short(feed.success_at),
-            "last new": short(feed.last_new_at),
-            "next check": short(feed.due_at),
+            times.column("last success"): times.cell(feed.success_at),
+            times.column("last new"): times.cell(feed.last_new_at),
+            times.column("next check"): times.cell(feed.due_at),
             "failures": feed.failures,
             "held": counts(by_feed.get(name))["held"],
-            "remark": remark(feed),
+            "remark": "; ".join(
+                filter(None, (_unwatched(feed, leader), remark(feed, times.spoken)))
+            ),
         }
         for name, feed in known.items()
     ]
     print_table(rows, "No feed is configured.")
+
+
+def _unwatched(feed: Feed, leader: str | None) -> str | None:
+    """That nobody checks a feed, since the config of the daemon that leads lacks it."""
+    if leader is None or not overview.is_unwatched(feed):
+        return None
+    return (
+        f"nobody checks it: the daemon's config ({daemons.spoken(leader)}) has no such feed; let "
+        "it have the same config, and reload it"
+    )
 
 
 @click.command()
@@ -95,10 +113,17 @@ def feeds(config: Path | None, *, as_json: bool) -> None:
     "--state", type=click.Choice([state.value for state in State]), help="In this state only."
 )
 @click.option("--limit", type=WholeNumber(1, 2**63 - 1), metavar="N", help="At most so many.")
+@local_times
 @as_json
 @click.pass_obj
 def episodes(
-    config: Path | None, *, feed: str | None, state: str | None, limit: int | None, as_json: bool
+    config: Path | None,
+    *,
+    feed: str | None,
+    state: str | None,
+    limit: int | None,
+    times: Times,
+    as_json: bool,
 ) -> None:
     """List the episodes, newest first."""
     settings = read_settings(config)
@@ -116,7 +141,7 @@ def episodes(
             "id": episode.id,
             "feed": episode.feed,
             "state": episode.state,
-            "published": short(episode.published_at),
+            times.column("published"): times.cell(episode.published_at),
             "title": episode.title,
             "reason or processed URL": (
                 Exact(episode.processed_url or "")
@@ -131,9 +156,10 @@ def episodes(
 
 @click.command()
 @click.argument("episode_id", type=EPISODE_ID, metavar="ID")
+@local_times
 @as_json
 @click.pass_obj
-def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
+def show(config: Path | None, *, episode_id: int, times: Times, as_json: bool) -> None:
     """Show an episode: every field, and every decision about it.
 
     Each decision with its time and reason.
@@ -149,27 +175,37 @@ def show(config: Path | None, *, episode_id: int, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
+    moments = {name: getattr(episode, name, None) for name in document if name.endswith("_at")}
+    told = {name: times.exact(one) for name, one in moments.items() if isinstance(one, datetime)}
     for name, value in document.items():
         if value is not None and name not in ("known_by", "steps", "history", "served"):
-            lines = [printable(line) for line in str(value).split("\n")]
-            click.echo(f"{name + ':':<20} " + ("\n" + " " * 21).join(lines))
+            lines = [printable(line) for line in str(told.get(name, value)).split("\n")]
+            if name == "state":
+                lines = [painted(episode.state, episode.state)]
+            _tell_field(name, ("\n" + " " * FIELD).join(lines))
     if placing is not None:
         said = [placing.url or "as published", *([placing.reason] if placing.reason else [])]
-        tell(f"{'served feed:':<20} {printable('; '.join(said))}")
+        _tell_field("served feed", printable("; ".join(said)))
     tell("known by:")
     for key in document["known_by"]:
-        tell(f"  {printable(key)}")
-    if document["steps"]:
+        tell(f"  {printable(key)}", 4)
+    if ended:
         tell("steps that have ended:")
-    for one in document["steps"]:
-        tell(printable(f"  {one['finished_at'] or '-'}  {_in_line(one)}"))
+    for one, step in zip(document["steps"], ended, strict=True):
+        tell(printable(f"  {times.exact(step.finished_at)}  {_in_line(one)}"), 4)
     tell("history:")
-    several = len({entry["step"] for entry in document["history"] if entry["step"]}) > 1
-    for entry in document["history"]:
-        at = f"{entry['step'] or '':<8}  " if several else ""
-        tell(f"  {entry['at']}  {entry['state']:<10}  {at}{entry['reason'] or ''}".rstrip())
+    several = len({entry.step for entry in history if entry.step}) > 1
+    for entry in history:
+        at = f"{entry.step or '':<8}  " if several else ""
+        state = painted(entry.state, entry.state) + " " * (10 - len(entry.state))
+        reason = printable(entry.reason or "")
+        tell(f"  {times.exact(entry.at)}  {state}  {at}{reason}".rstrip(), 4)
     if hint := _hint(episode, course):
-        tell(f"\n{hint}")
+        tell(f"\n{hint}", 0)
+
+
+def _tell_field(name: str, value: str) -> None:
+    tell(f"{name + ':':<{FIELD - 1}} {value}", FIELD)
 
 
 def _in_line(step: Mapping[str, Any]) -> str:
@@ -223,9 +259,10 @@ def _hint(episode: Episode, course: Course = LAST) -> str | None:
 
 
 @click.command()
+@local_times
 @as_json
 @click.pass_obj
-def status(config: Path | None, *, as_json: bool) -> None:
+def status(config: Path | None, *, times: Times, as_json: bool) -> None:
     """Show the daemon's health, counts by state, what needs a person.
 
     Ends with status 4 if something waits for a person: an episode, or all that a feed or everybody
@@ -241,87 +278,108 @@ def status(config: Path | None, *, as_json: bool) -> None:
         where = {"config": config_file, "database": {"place": place, "exists": is_made}}
         print_json(status_json(current) | where)
     else:
-        tell(f"config       {config_file or 'the environment'}")
-        tell(
-            f"database     {place}{'' if is_made else ', not there yet: `feedwatch run` makes it'}"
-        )
-        _print_status(current, now)
+        missing = "" if is_made else ", not there yet: `feedwatch run` makes it"
+        _tell_line("config", config_file or "the environment")
+        _tell_line("database", f"{place}{missing}")
+        _print_status(current, now, times)
     if current.needs_a_person:
         sys.exit(WAITING)
 
 
-def _last_pass(passes: Sequence[Pass]) -> str:
+def _tell_line(name: str, value: str) -> None:
+    tell(f"{name:<{LINE}}{value}", LINE)
+
+
+def _last_pass(passes: Sequence[Pass], times: Times) -> str:
     """When it began, what came of it, and how often there is one."""
     last, interval = passes[0], pass_interval(passes)
     how = "not ended"
     if last.status is not None:
         how = f"ended after {last.seconds or 0:.0f} s with status {last.status}"
     every = f", every {spoken(interval)}" if interval is not None else ""
-    return f"the last one began {stamp(last.began_at)}, {how}{every}"
+    return f"the last one began {times.exact(last.began_at)}, {how}{every}"
 
 
-def _health_in_words(status: Status) -> Iterator[str]:
+def _tell_health(status: Status, times: Times) -> None:
     """A line, and another one where there are several daemons."""
-    health = "; ".join(status.problems)
+    health = painted("; ".join(status.problems), FeedState.FAILING)
     if status.passes:
-        yield f"run --once   {health or 'in time'}; {_last_pass(status.passes)}"
+        well = painted("in time", FeedState.OK)
+        _tell_line("run --once", f"{health or well}; {_last_pass(status.passes, times)}")
     else:
-        progress = stamp(status.last_progress_at)
-        yield f"daemon       {health or 'running'}" + f", last progress {progress}" * bool(progress)
+        progress = f", last progress {times.exact(status.last_progress_at)}"
+        well = painted("running", FeedState.OK)
+        _tell_line("daemon", (health or well) + progress * (status.last_progress_at is not None))
     if len(status.daemons) > 1:
         led_by = [daemons.spoken(one.daemon.id) for one in status.daemons if one.daemon.leads]
         leader = f"led by {led_by[0]}" if led_by else "none of them leads"
         alive = sum(one.daemon.is_alive for one in status.daemons)
         gone = f", {len(status.daemons) - alive} not seen any more" * (alive < len(status.daemons))
-        yield f"daemons      {alive}{gone}, {leader}: `feedwatch daemons`"
+        _tell_line("daemons", f"{alive}{gone}, {leader}: `feedwatch daemons`")
 
 
-def _print_status(status: Status, now: datetime) -> None:
-    for line in _health_in_words(status):
-        tell(line)
+def _tell_submissions(status: Status, now: datetime, times: Times) -> None:
+    """A line for each media API."""
     for api in status.processors:
         submissions = processor_json(api)
         name = f"{api.name}: " if len(status.processors) > 1 else ""
-        state = submissions_in_words(api.breaker, api.next_due_at, now)
-        tell(
-            f"submissions  {name}{state}; {submissions['last_24_hours']} of "
+        state = submissions_in_words(api.breaker, api.next_due_at, now, times.spoken)
+        is_stopped = FeedState.PAUSED if submissions["paused"] else FeedState.FAILING
+        state = painted(state, FeedState.OK if submissions["open"] else is_stopped)
+        _tell_line(
+            "submissions",
+            f"{name}{state}; {submissions['last_24_hours']} of "
             f"{submissions['per_day']} in 24 hours, {submissions['live_jobs']} of "
-            f"{counted(submissions['max_concurrent_jobs'], 'job')} live"
+            f"{counted(submissions['max_concurrent_jobs'], 'job')} live",
         )
-    tell(f"episodes     {in_words(totals(status.counts)) or 'none'}")
-    failing = sum(feed.error is not None for feed in status.feeds)
-    paused = sum(feed_state(feed, status.breaker) == "paused" for feed in status.feeds)
+
+
+def _print_status(status: Status, now: datetime, times: Times) -> None:
+    _tell_health(status, times)
+    _tell_submissions(status, now, times)
+    _tell_line("episodes", in_words(totals(status.counts), painted) or "none")
+    states = Counter(feed_state(feed, status.breaker) for feed in status.feeds)
+    failing = f"{sum(feed.error is not None for feed in status.feeds)} failing"
+    paused = f"{states[FeedState.PAUSED]} paused"
     silent = sum(feed.silent_since is not None for feed in status.feeds)
-    tell(
-        f"feeds        {len(status.feeds)}, of these {failing} failing, {paused} paused"
-        + (f", {silent} silent" if silent else "")
+    _tell_line(
+        "feeds",
+        f"{len(status.feeds)}, of these "
+        + (failing if failing[0] == "0" else painted(failing, FeedState.FAILING))
+        + ", "
+        + (painted(paused, FeedState.PAUSED) if states[FeedState.PAUSED] else paused)
+        + (f", {silent} silent" if silent else ""),
     )
     for feed in status.feeds:
-        if noted := remark(feed):
-            tell(f"  {feed.name}: {noted}")
+        if noted := remark(feed, times.spoken):
+            name = painted(feed.name, feed_state(feed, status.breaker))
+            tell(f"  {name}: {noted}", 4)
     if status.unserved is not None and (status.unserved.unplaced or status.unserved.waiting):
-        tell(
-            f"served feeds {counted(status.unserved.unplaced, 'ready episode')} without an item, "
-            f"{status.unserved.waiting} waiting for the length of the file: `feedwatch show ID`"
+        _tell_line(
+            "served feeds",
+            f"{counted(status.unserved.unplaced, 'ready episode')} without an item, "
+            f"{status.unserved.waiting} waiting for the length of the file: `feedwatch show ID`",
         )
     if status.push is not None:
         errors = "".join(f"; {error}" for error in status.push.errors)
-        tell(
-            f"push         {status.push.subscribed} of "
-            f"{counted(status.push.named, 'feed')} with a hub subscribed{errors}"
+        _tell_line(
+            "push",
+            f"{status.push.subscribed} of "
+            f"{counted(status.push.named, 'feed')} with a hub subscribed{errors}",
         )
     for one in status.undelivered:
-        tell(f"undelivered  {counted(one.events, 'event')} via {one.channel}: {one.error}")
+        _tell_line("undelivered", f"{counted(one.events, 'event')} via {one.channel}: {one.error}")
     if all(status.journal.values()):
-        tell(
-            "journal      no place of it can be written by this user, so a lost or restored "
-            "database would not be noticed: see `feedwatch doctor`"
+        _tell_line(
+            "journal",
+            "no place of it can be written by this user, so a lost or restored "
+            "database would not be noticed: see `feedwatch doctor`",
         )
     if status.troubles:
-        tell("\nTroubles:")
+        tell(painted("\nTroubles:", HEAD))
     for trouble in status.troubles:
         tell(f"- {printable(trouble.text)}")
     if status.waiting:
-        tell("\nThese wait for a person (`feedwatch show ID` says more):")
+        tell(painted("\nThese wait for a person (`feedwatch show ID` says more):", HEAD))
         columns = ("id", "feed", "state", "title", "reason")
         print_table([{name: getattr(one, name) for name in columns} for one in status.waiting])

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from feedwatch.cli.output import USAGE, confirm, say, stop, yes
+from feedwatch.cli.progress import progress
 from feedwatch.cli.settings import opened, read_settings
 from feedwatch.core.printable import counted
 
@@ -39,7 +40,8 @@ def backup(config: Path | None, *, path: str, force: bool) -> None:
             stop(f"{copy} is the database itself", USAGE)
         if copy.exists() and not force:
             stop(f"{copy} is there already; choose another name, or add --force to replace it")
-        size = store.upkeep.back_up(copy)
+        with progress(f"copying to {copy}"):
+            size = store.upkeep.back_up(copy)
         say(
             f"to put it back: stop the daemon, delete {store.path}-wal and -shm, copy it to "
             f"{store.path}"

@@ -16,7 +16,8 @@ from click.core import ParameterSource
 
 from feedwatch import __version__
 from feedwatch.cli.assembly import Surroundings, assembled, heartbeat_url
-from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say, shows_progress
+from feedwatch.cli.output import FAILED, PARTLY, WAITING, Number, in_words, say
+from feedwatch.cli.progress import Line, progress
 from feedwatch.cli.settings import read_settings
 from feedwatch.config.keys import Settings
 from feedwatch.config.problems import placeholders
@@ -29,7 +30,7 @@ from feedwatch.daemon import memory
 from feedwatch.daemon.loop import Daemon
 from feedwatch.net.client import Cancellation
 from feedwatch.notify.heartbeat_url import HeartbeatUrl, Signal
-from feedwatch.store.store import Store
+from feedwatch.store.statistics import Statistics
 from feedwatch.watcher.context import Context
 from feedwatch.watcher.overview import configured_feeds
 from feedwatch.watcher.pauses import pauses
@@ -109,7 +110,9 @@ def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: flo
         first.start()  # the pass does not wait for it
         signal_at_end, status = Signal.DOWN, FAILED
         try:
-            settled = daemon.run_once(timeout, Progress(context.store))
+            with progress("checking the feeds") as line:
+                statistics = context.store.statistics
+                settled = daemon.run_once(timeout, lambda: _show_states(line, statistics))
             status = _status_of_once(settings, context, begun, settled=settled)
             context.store.passes.end(number, time.monotonic() - began, status)
             # A feed that fails, or an episode that waits for somebody, is told by other means.
@@ -119,6 +122,11 @@ def _run_once(settings: Settings, daemon: Daemon, context: Context, timeout: flo
             if not daemon.interrupted:
                 _tell(heartbeat, signal_at_end, f"run --once ended with status {status}")
     return 0 if daemon.interrupted else status
+
+
+def _show_states(line: Line, statistics: Statistics) -> None:
+    if line.is_shown:
+        line.say(in_words(statistics.by_state()) or "checking the feeds")
 
 
 def _tell(heartbeat: HeartbeatUrl | None, what: Signal, message: str = "") -> None:
@@ -166,20 +174,3 @@ def _status_of_once(settings: Settings, context: Context, begun: datetime, *, se
     if failed:
         say(f"{counted(failed, 'episode')} failed: see `feedwatch episodes --state failed`")
     return FAILED if stopped or resting or failed else 0
-
-
-class Progress:
-    """Lines on a terminal's standard error while `run --once` works; none elsewhere."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._shown = ""
-
-    def __call__(self) -> None:
-        """Print how many episodes are in each state, if that has changed."""
-        if not shows_progress():
-            return
-        line = in_words(self._store.statistics.by_state())
-        if line != self._shown:
-            say(line)
-            self._shown = line

@@ -10,6 +10,7 @@ from feedwatch.config.load import load
 from feedwatch.config.locate import find_file
 from feedwatch.core.masking import know
 from feedwatch.logs import formatters
+from feedwatch.notify.names import COMMAND, WEBHOOK, apprise_name
 from feedwatch.processors import INLET
 from feedwatch.store.journal import places
 from feedwatch.store.store import Store
@@ -50,7 +51,15 @@ def opened(
         alone=alone,
         must_lead=must_lead,
     )
+    store.outbox.put_for(channel_names(settings))
     return closing(store)
+
+
+def channel_names(settings: Settings) -> list[str]:
+    """What the channels of the config are called, without what they need to deliver."""
+    names = [COMMAND] if settings.notify_command else []
+    names += map(apprise_name, settings.notify_apprise_urls)
+    return [*names, WEBHOOK] if settings.notify_webhook_url is not None else names
 
 
 def journal_places(settings: Settings, database: Path | None, name: str = "claims") -> list[Path]:

@@ -4,6 +4,7 @@ import json
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,22 +63,23 @@ def load(
     needs_feeds: bool = True,
     needs_web: bool = True,
     to_watch: bool = False,
+    text: str | None = None,
 ) -> Settings:
     """Read the file and the environment, which overrides it. Raises `ConfigError`.
 
     Without `needs_key`, a missing API key, or a secret that this user cannot read, is no error.
     Without `needs_feeds`, the feeds' blocks are ignored; without `needs_web`, the secrets of the
     page and the API. With `to_watch`, there must be a feed, and a key that is needed must be more
-    than a placeholder, unless the API is on this machine.
+    than a placeholder, unless the API is on this machine. With `text`, as if the file said that.
     """
     problems: list[str] = []
     if path is None and not any(key.startswith(PREFIX) for key in environ):
         missing = f"there is no config file, neither ./config.env nor {SYSTEM_FILE}"
-        hint = "name one by --config, or write one: config.example.env is one to start from"
+        hint = "name one by --config, or write one by `feedwatch init`"
         raise ConfigError(
             [f"{missing}, and nothing in the environment: {KEY_KEY} is missing; {hint}"]
         )
-    given = _read_file(path, problems) if path is not None else {}
+    given = _read_file(path, text, problems) if path is not None else {}
     given |= {
         key: value
         for key, value in environ.items()
@@ -117,7 +119,7 @@ def load(
     if problems:
         raise ConfigError(problems)
     warnings = [*respelt_feeds(keys.feeds), *short_secrets(keys.feeds)]
-    if path is not None and path.stat().st_mode & stat.S_IROTH:
+    if path is not None and text is None and path.stat().st_mode & stat.S_IROTH:
         warnings.append(
             f"the config file {path} can be read by everybody on this machine: chmod o-r {path}"
         )
@@ -171,9 +173,10 @@ def _made(kind: type[Made], values: Mapping[str, Any]) -> Made:
     return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
 
 
-def _read_file(path: Path, problems: list[str]) -> dict[str, str]:
+def _read_file(path: Path, text: str | None, problems: list[str]) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8-sig") as stream:
+        given = StringIO(text.removeprefix("\ufeff"), newline=None) if text is not None else None
+        with given or path.open(encoding="utf-8-sig") as stream:
             bindings = list(dotenv_parser().parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"the config file {path} cannot be read: {error}"]) from error

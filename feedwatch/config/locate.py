@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from feedwatch.config.errors import ConfigError
-from feedwatch.config.key_names import CONFIG_KEY, DATABASE_KEY, DATABASE_URL, SYSTEM_FILE
+from feedwatch.config.key_names import CONFIG_KEY, DATABASE_KEY, DATABASE_URL, PREFIX, SYSTEM_FILE
 
 # Without a query, an escape or a driver: what else an SQLite URL may say is SQLAlchemy's business.
+_URL_OF_FEED = re.compile(rf"{PREFIX}FEEDS__(.+)__URL")
 _PLAIN_SQLITE = re.compile(r"sqlite:///([^?%#\s:]+)")
 
 
@@ -23,7 +24,7 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     if named is not None:
         if not _is_file(named):
             whose = "--config" if given is not None else CONFIG_KEY
-            hint = f"see {whose}, or write it: config.example.env is one to start from"
+            hint = f"see {whose}, or write it by `feedwatch init`"
             raise ConfigError([f"there is no config file {named}; {hint}"])
         return named
     return next((path for path in (Path("config.env"), SYSTEM_FILE) if _is_file(path)), None)
@@ -36,11 +37,7 @@ def sqlite_path(file: Path | None, environ: Mapping[str, str]) -> Path | None:
     """
     url = environ.get(DATABASE_KEY, "")
     if file is not None and DATABASE_KEY not in environ:
-        try:
-            with file.open(encoding="utf-8-sig") as stream:
-                bindings = list(dotenv_parser().parse_stream(stream))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"the config file {file} cannot be read: {error}"]) from error
+        bindings = _bindings(file)
         found = [one.value or "" for one in bindings if one.key == DATABASE_KEY]
         if len(found) > 1 or any(one.error for one in bindings):
             return None
@@ -48,6 +45,25 @@ def sqlite_path(file: Path | None, environ: Mapping[str, str]) -> Path | None:
     plain = _PLAIN_SQLITE.fullmatch(url.strip() or DATABASE_URL)
     folder = file.resolve().parent if file is not None else Path.cwd()
     return folder / plain[1] if plain is not None else None
+
+
+def feed_names(file: Path | None, environ: Mapping[str, str]) -> list[str]:
+    """The names of the feeds in this config, whatever else may be wrong with it.
+
+    Raises `ConfigError` if the config cannot be read.
+    """
+    bindings = _bindings(file) if file is not None else []
+    keys = [*(one.key or "" for one in bindings), *environ]
+    return sorted({match[1].lower() for key in keys if (match := _URL_OF_FEED.fullmatch(key))})
+
+
+def _bindings(file: Path) -> list[Any]:
+    """The lines of a config file, as dotenv parses them."""
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            return list(dotenv_parser().parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"the config file {file} cannot be read: {error}"]) from error
 
 
 def dotenv_parser() -> Any:

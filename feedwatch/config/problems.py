@@ -35,8 +35,8 @@ LONGEST_WORD = 16  # characters of an unknown key that may be shown: it might be
 
 
 NO_FEED = (
-    f"no feed is configured: set {FEED_BLOCK}URL and {FEED_BLOCK}PODCAST_ID (see "
-    "config.example.env)"
+    f"no feed is configured: `feedwatch add URL` adds one, or set {FEED_BLOCK}URL and "
+    f"{FEED_BLOCK}PODCAST_ID"
 )
 # What config.example.env and the documentation have in the places of real values.
 PLACEHOLDER_KEY = re.compile(

@@ -148,6 +148,18 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Event:
+    """An entry of the history, with the episode that it is about."""
+
+    id: int
+    episode_id: int
+    feed: str
+    title: str
+    previous: State | None  # None: the episode was new
+    entry: HistoryEntry
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpisodeCounts:
     """The episodes of one feed, counted."""
 

@@ -1,12 +1,12 @@
 """JSON forms of episodes and feeds: what `--json`, events and the API give to programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from feedwatch.core.circuit_breaker import CircuitBreaker, next_read
 from feedwatch.core.daemons import DaemonHealth
-from feedwatch.core.episode import Episode, EpisodeCounts, HistoryEntry, State
+from feedwatch.core.episode import Episode, EpisodeCounts, Event, HistoryEntry, State
 from feedwatch.core.feed import Feed, UrlChange
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.health import Pass, pass_interval
@@ -51,6 +51,15 @@ def stamp(moment: datetime | None) -> str | None:
 def short(moment: datetime | None) -> str:
     """A time for tables: to the minute, in UTC."""
     return moment.strftime("%Y-%m-%d %H:%M") if moment is not None else "-"
+
+
+def utc(moment: datetime | None) -> str:
+    """A time in a sentence: to the minute, in UTC, and saying so."""
+    return f"{short(moment)}Z" if moment is not None else "-"
+
+
+# How a sentence for people writes a time.
+Spoken = Callable[[datetime | None], str]
 
 
 def whole_episode_json(
@@ -104,6 +113,18 @@ def history_json(entry: HistoryEntry) -> dict[str, Any]:
         "reason": entry.reason,
         "actor": entry.actor,
         "step": entry.step.value if entry.step is not None else None,
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An entry of the history, with its episode."""
+    return {
+        "id": event.id,
+        "episode": event.episode_id,
+        "feed": event.feed,
+        "title": event.title,
+        "previous": event.previous.value if event.previous is not None else None,
+        **history_json(event.entry),
     }
 
 
@@ -165,20 +186,20 @@ def feed_json(
     }
 
 
-def remark(feed: Feed) -> str | None:
+def remark(feed: Feed, spoken: Spoken = utc) -> str | None:
     """What a person should know of a feed, in a sentence or two; None if nothing."""
-    pause = pause_in_words(feed) if feed.paused else None
-    return "; ".join([*filter(None, (pause, _condition(feed))), *in_words(feed)]) or None
+    pause = pause_in_words(feed, spoken) if feed.paused else None
+    return "; ".join([*filter(None, (pause, _condition(feed, spoken))), *in_words(feed)]) or None
 
 
-def _condition(feed: Feed) -> str | None:
+def _condition(feed: Feed, spoken: Spoken) -> str | None:
     if feed.error is not None:
         return feed.error
     if feed.missing_podcast is not None:
         return missing_podcast_in_words(feed.name, feed.missing_podcast)
     if feed.silent_since is not None:
-        expected = short(feed.expected_by)
-        return f"answers, but has brought nothing new for long: expected by {expected}Z"
+        expected = spoken(feed.expected_by)
+        return f"answers, but has brought nothing new for long: expected by {expected}"
     if feed.moved_url is not None:
         return f"moved for good to {feed.moved_url}: set {feed_key(feed.name, 'URL')} to it"
     if feed.repaired:
@@ -186,20 +207,22 @@ def _condition(feed: Feed) -> str | None:
     return None
 
 
-def pause_in_words(paused: Feed | CircuitBreaker) -> str:
+def pause_in_words(paused: Feed | CircuitBreaker, spoken: Spoken = utc) -> str:
     """Since when and by whom, and what ends it."""
-    since = f" since {short(paused.paused_at)}Z" if paused.paused_at is not None else ""
+    since = f" since {spoken(paused.paused_at)}" if paused.paused_at is not None else ""
     option = f" --feed {paused.name}" if isinstance(paused, Feed) else ""
     return f"paused{since} by {paused.paused_by or 'a person'}; `feedwatch resume{option}` ends it"
 
 
-def submissions_in_words(breaker: CircuitBreaker, due_at: datetime | None, now: datetime) -> str:
+def submissions_in_words(
+    breaker: CircuitBreaker, due_at: datetime | None, now: datetime, spoken: Spoken = utc
+) -> str:
     """Whether submissions may leave, and if not: why, and what ends that.
 
     `due_at`: when an episode is to be submitted next; None if none is.
     """
     if breaker.paused:
-        return pause_in_words(breaker)
+        return pause_in_words(breaker, spoken)
     if (when := next_read(breaker, due_at, now)) is None:
         return "open"
     if breaker.blocked:

@@ -48,9 +48,12 @@ def well_formed(given: Document) -> bytes | None:
     if says <= {"utf-8", "utf8", ""} and b"\0" not in plain and is_well_formed(plain):
         return plain  # expat would read UTF-16, too
     decoded = feed_document(given)
-    if isinstance(decoded, Failed):
-        return None
-    text = DECLARATION.sub(b"", decoded.body, count=1).decode("utf-8", "replace")
+    return made_well_formed(decoded.body) if not isinstance(decoded, Failed) else None
+
+
+def made_well_formed(document: bytes) -> bytes | None:
+    """The same of a document in UTF-8, whatever it is about."""
+    text = DECLARATION.sub(b"", document, count=1).decode("utf-8", "replace")
     begin = DOCTYPE_BEGIN.search(text)  # only there: to look for its end from each is quadratic
     if begin is not None and (doctype := DOCTYPE.match(text, begin.start())) is not None:
         text = text[: begin.start()] + text[doctype.end() :]

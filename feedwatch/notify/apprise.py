@@ -9,12 +9,11 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
-from zlib import crc32
 
 from feedwatch.core.events import Event
 from feedwatch.net.client import Cancellation
 from feedwatch.notify import process
+from feedwatch.notify.names import apprise_name
 
 LOOK = {"episode.ready": "success", "trouble.ended": "success", "test": "info"}  # else "warning"
 
@@ -28,8 +27,8 @@ class Apprise:
 
     @property
     def name(self) -> str:
-        """The service, and a hash that tells two addresses of one service apart."""
-        return f"apprise {urlsplit(self.url).scheme[:32]} {crc32(self.url.encode()):08x}"
+        """By its address."""
+        return apprise_name(self.url)
 
     def complaint(self) -> str | None:
         """Whether Apprise can read the address."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from feedwatch.core.events import Event, to_json
 from feedwatch.net.client import Cancellation
 from feedwatch.notify import process
+from feedwatch.notify.names import COMMAND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class Command:
 
     words: Sequence[str] = field(repr=False)  # may hold a token
     cancellation: Cancellation
-    name: str = "command"
+    name: str = COMMAND
 
     def complaint(self) -> str | None:
         """Whether there is such a program."""

@@ -10,6 +10,7 @@ import httpx
 from feedwatch.core.events import Event, to_json
 from feedwatch.core.masking import shortened
 from feedwatch.net.client import deadline, described
+from feedwatch.notify.names import WEBHOOK
 
 SECONDS = 15.0
 
@@ -21,7 +22,7 @@ class Webhook:
     http: httpx.Client = field(repr=False)
     url: str = field(repr=False)  # may carry a token
     secret: bytes = field(repr=False)
-    name: str = "webhook"
+    name: str = WEBHOOK
 
     def complaint(self) -> str | None:
         """Nothing: only an event can show whether the receiver works."""

@@ -5,34 +5,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
 
-from feedwatch.core.episode import Episode, HistoryEntry, State
+from feedwatch.core.episode import Episode, Event, State
+from feedwatch.core.rhythm import Published
 from feedwatch.store.database import reading
 from feedwatch.store.episodes import fetch_episodes, history_entry, select_episodes
 from feedwatch.store.schema import episodes, feeds, history
 from feedwatch.store.statistics import counts
 
+WINDOW = 10_000  # entries at the history's end, any of which may be missing at the first look
 _NEWEST = func.coalesce(episodes.c.published_at, episodes.c.first_seen_at)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
-    """An entry of the history, with the episode that it is about."""
+class HistoryEnd:
+    """The ids of the entries above `floor`, and the last one with its time."""
 
-    id: int
-    episode_id: int
-    feed: str
-    title: str
-    entry: HistoryEntry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """When an episode was published, and what has become of it."""
-
-    at: datetime
-    state: State
+    floor: int
+    ids: frozenset[int]
+    last: int = 0
+    last_at: datetime | None = None
+    is_other: bool = False  # than that of which an earlier one was taken
 
 
 class Listings:
@@ -108,9 +102,18 @@ class Listings:
         return found
 
     def events(
-        self, limit: int, *, after: int | None = None, feed: str | None = None
+        self,
+        limit: int | None = None,
+        *,
+        after: int | None = None,
+        above: int | None = None,
+        feed: str | None = None,
     ) -> list[Event]:
-        """The history of all episodes, newest first; `after`: older than the event of this id."""
+        """The history of all episodes, newest first.
+
+        after: only what is older than the event with this id.
+        above: only what is newer than the event with this id.
+        """
         query = (
             select(
                 history.c.id,
@@ -118,6 +121,7 @@ class Listings:
                 feeds.c.name,
                 episodes.c.title,
                 history.c.at,
+                history.c.previous,
                 history.c.state,
                 history.c.reason,
                 history.c.actor,
@@ -130,6 +134,8 @@ class Listings:
         )
         if after is not None:
             query = query.where(history.c.id < after)
+        if above is not None:
+            query = query.where(history.c.id > above)
         if feed is not None:
             query = query.where(feeds.c.name == feed)
         with reading(self._engine) as db:
@@ -139,10 +145,41 @@ class Listings:
                     episode_id=row.episode_id,
                     feed=row.name,
                     title=row.title,
+                    previous=State(row.previous) if row.previous is not None else None,
                     entry=history_entry(row.at, row.state, row.reason, row.actor, row.step),
                 )
                 for row in db.execute(query)
             ]
+
+    def history_end(self, before: HistoryEnd | None = None) -> HistoryEnd:
+        """The end of the history: its last entries, or those above the floor that it had `before`.
+
+        `before` itself if nothing has changed.
+        """
+        number = history.c.id
+        with reading(self._engine) as db:
+            is_other = before is not None and _written_at(db, before.last) != before.last_at
+            if before is None or is_other:
+                below = select(number).order_by(number.desc()).offset(WINDOW).limit(1)
+                known, floor = HistoryEnd(floor=0, ids=frozenset()), db.scalar(below) or 0
+            else:
+                known, floor = before, before.floor
+                summary = select(func.count(), func.coalesce(func.sum(number), 0))
+                if db.execute(summary.where(number > floor)).one() == (
+                    len(known.ids),
+                    sum(known.ids),
+                ):
+                    return known
+            ids = frozenset(db.scalars(select(number).where(number > floor)))
+            last = max(ids, default=known.last)
+            return HistoryEnd(
+                floor=floor, ids=ids, last=last, last_at=_written_at(db, last), is_other=is_other
+            )
+
+
+def _written_at(db: Connection, entry: int) -> datetime | None:
+    """The time of an entry of the history, if it is there."""
+    return db.scalar(select(history.c.at).where(history.c.id == entry))
 
 
 def _of(query: Select[Any], feed: str | None, states: Collection[State]) -> Select[Any]:

@@ -37,12 +37,20 @@ class Outbox:
         self._engine = engine
         self._channels: Sequence[str] = ()
 
+    def put_for(self, channels: Sequence[str]) -> None:
+        """Keep each event for these channels from now on; without any, no event is kept.
+
+        Each process does that before it writes anything: whoever makes an episode ready, be it a
+        verb or a daemon that has just been elected, puts its event here.
+        """
+        self._channels = channels
+
     def open(self, channels: Sequence[str]) -> int:
-        """Deliver by these channels from now on; without any, no event is kept.
+        """Deliver by these channels from now on, as the one that leads.
 
         Events for other channels, which the config no longer has, are dropped; returns how many.
         """
-        self._channels = channels
+        self.put_for(channels)
         stale = outbox.c.channel.not_in(channels)
         with reading(self._engine) as db:
             dropped = db.scalars(select(func.count()).select_from(outbox).where(stale)).one()

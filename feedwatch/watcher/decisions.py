@@ -23,14 +23,13 @@ from feedwatch.core.ledger import Outcome, Target, is_alike, paid_reason
 from feedwatch.core.pipeline import PROCESSOR_OF, EndedStep, StepOutcome
 from feedwatch.core.post_deadline import perhaps_under_way
 from feedwatch.core.printable import listed
-from feedwatch.core.schedule import MINUTE
 from feedwatch.core.settings import FeedConfig
 from feedwatch.core.submit_waits import wait_of
 from feedwatch.processors import Processor
 from feedwatch.store.journal import existing_journal
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Plan
-from feedwatch.watcher.errors import NotFoundError, RequestError
+from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.overview import find_episode, find_feed
 from feedwatch.watcher.tasks import polled_task
 
@@ -38,7 +37,6 @@ POLLED = (State.PROCESSING, State.FAILED)  # whose jobs may turn out to be done
 # What the next POST for an episode is for, and those of its later steps, by the config.
 TargetsOf = Callable[[Episode], Sequence[Target]]
 MEDIA_ID = re.compile(r"[A-Za-z0-9_-]+")
-CHECK_AT_MOST_EVERY = MINUTE  # of one feed, however often it is said to have changed
 
 
 class Action(StrEnum):
@@ -305,27 +303,6 @@ def carry_out(
     return store.episodes.decide(
         moves, now, actor=actor, settled_feed=proposal.feed, ended=proposal.ended
     )
-
-
-def request_check(
-    store: Store, sources: Mapping[str, FeedConfig], name: str, now: datetime
-) -> datetime:
-    """Make a feed due: its publisher or a person says that it has changed. Returns when it is.
-
-    That is at once, or a minute after its last check.
-    """
-    feed = store.feeds.named(name)
-    if name not in sources or feed is None:
-        raise NotFoundError(f"the config has no feed {name!r}, or it was not read yet")
-    earliest = now
-    if feed.checked_at is not None and feed.checked_at <= now:
-        earliest = max(now, feed.checked_at + CHECK_AT_MOST_EVERY)
-    # A check that is under way may have missed the change: one that is due already is due anew.
-    due_at = earliest
-    if feed.due_at is not None and feed.due_at > now:
-        due_at = min(earliest, feed.due_at)
-    store.feeds.make_due(due_at, [name])
-    return due_at
 
 
 def submitting(

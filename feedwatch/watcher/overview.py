@@ -195,6 +195,20 @@ def configured_feeds(store: Store, sources: Collection[FeedConfig]) -> dict[str,
     }
 
 
+def is_unwatched(feed: Feed) -> bool:
+    """Whether no daemon on this database checks it: the one that leads has no such feed."""
+    return not feed.id or not feed.active
+
+
+def leader_without(store: Store, feeds: Iterable[Feed], now: datetime) -> str | None:
+    """The daemon that leads, where its config lacks one of `feeds`; None where none runs."""
+    if not any(map(is_unwatched, feeds)):
+        return None
+    found = health_of_daemons(store, now, store.use())
+    running = (one.daemon for one in found if one.daemon.is_alive and not one.has_ended)
+    return next((one.id for one in running if one.leads), None)
+
+
 def find_feed(store: Store, sources: Collection[FeedConfig], name: str) -> str:
     """The name of a feed that the config has, or had when it was checked.
 

@@ -25,8 +25,8 @@ from feedwatch.net.address_scope import Scope
 from feedwatch.net.client import TooPrivateError, deadline, described, limit_scope
 from feedwatch.store.store import Store
 from feedwatch.watcher import overview
+from feedwatch.watcher.check_requests import request_check
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.decisions import request_check
 from feedwatch.watcher.errors import NotFoundError
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.pipeline import PROCESSORS
 from feedwatch.core.printable import counted
 from feedwatch.watcher import decisions, overview, pauses
+from feedwatch.watcher.check_requests import request_check
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import NotFoundError, RequestError
 from feedwatch.web.pages import at, local, render, valid_id
@@ -94,7 +95,7 @@ def pause(name: str | None) -> Answer:
 @action.post("/feeds/<name>/check")
 def check(name: str) -> Answer:
     """Make a feed due."""
-    decisions.request_check(g.parts.store, g.parts.plan().sources, name.lower(), at())
+    request_check(g.parts.store, g.parts.plan().sources, name.lower(), at())
     return done("check")
 
 

@@ -12,16 +12,16 @@ from flask import Blueprint, Response, g, request
 from feedwatch.core.episode import Episode, State
 from feedwatch.core.json_forms import (
     episode_json,
+    event_json,
     feed_json,
-    history_json,
     stamp,
     status_json,
     whole_episode_json,
 )
 from feedwatch.core.masking import masked_document
 from feedwatch.core.pipeline import ORDER, Step
-from feedwatch.store.listings import Event
 from feedwatch.watcher import decisions, overview
+from feedwatch.watcher.check_requests import request_check
 from feedwatch.watcher.decisions import Action, Proposal
 from feedwatch.watcher.errors import RequestError
 from feedwatch.watcher.repetitions import passing_over, repetition
@@ -188,7 +188,7 @@ def pause(name: str | None) -> Response:
 def check(name: str) -> Response:
     """Make a feed due: its publisher says that it has changed."""
     sources = g.parts.plan().sources
-    due_at = decisions.request_check(g.parts.store, sources, name.lower(), at())
+    due_at = request_check(g.parts.store, sources, name.lower(), at())
     return answer({"feed": name.lower(), "due_at": stamp(due_at)}, 202)
 
 
@@ -273,12 +273,6 @@ def episodes_page(states: list[State], since: datetime | None = None) -> dict[st
     )
     more = str(found[limit - 1].id) if len(found) > limit else None
     return {"items": [with_version(one) for one in found[:limit]], "next": more}
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """An entry of the history, with its episode."""
-    about = {"id": event.id, "episode": event.episode_id, "feed": event.feed, "title": event.title}
-    return about | history_json(event.entry)
 
 
 def with_version(episode: Episode) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from feedwatch.core.feed import Feed
 from feedwatch.core.feed_lifecycle import feed_state
 from feedwatch.core.json_forms import counts, remark, submissions_in_words
 from feedwatch.core.printable import counted
+from feedwatch.core.rhythm import SPAN, came, gaps, rhythm_in_words
 from feedwatch.watcher import overview
 from feedwatch.watcher.decisions import Action, is_possible, version_of
 from feedwatch.web import rhythm, words
@@ -214,8 +215,8 @@ def feeds_shown(parts: Parts, now: datetime) -> dict[str, Any]:
         found.sort(key=lambda feed: -held.get(feed.name, 0))
     number = after() or 0
     shown = found[number : number + FEEDS_PAGE_SIZE]
-    published = store.listings.published([one.name for one in shown], now - rhythm.SPAN)
-    out_of = {name: rhythm.came(found, now) for name, found in published.items()}
+    published = store.listings.published([one.name for one in shown], now - SPAN)
+    out_of = {name: came(found, now) for name, found in published.items()}
     rows = [
         {
             "feed": feed,
@@ -251,7 +252,7 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
     store, sources = parts.store, parts.plan().sources
     name = overview.find_feed(store, sources.values(), name)
     feed = store.feeds.named(name) or Feed(name=name, url=sources[name].url)
-    published = store.listings.published([name], now - rhythm.SPAN).get(name, [])
+    published = store.listings.published([name], now - SPAN).get(name, [])
     held = store.episodes.find(feed=name, states=[State.HELD])
     return {
         "feed": feed,
@@ -260,8 +261,8 @@ def feed_shown(parts: Parts, name: str, now: datetime) -> dict[str, Any]:
         "remark": remark(feed),
         "rules": words.feed_in_words(sources[name]) if name in sources else [],
         "picture": rhythm.picture(published, feed, now),
-        "rhythm": rhythm.words(published, feed, now),
-        "gaps": rhythm.gaps(rhythm.came(published, now)),
+        "rhythm": rhythm_in_words(published, feed, now),
+        "gaps": gaps(came(published, now)),
         "published": published[-PAGE_SIZE:][::-1],
         "checks": rhythm.checks(feed),
         "check_words": [rhythm.CHECK_WORDS[mark] for mark in feed.recent_checks or ""],

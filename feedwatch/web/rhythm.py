@@ -1,29 +1,19 @@
-"""The rhythm of a feed as a picture and in words: when its episodes came, and when one is due."""
+"""The rhythm of a feed as a picture: when its episodes came, and when one is due."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
-from statistics import median
+from datetime import datetime
 
 from markupsafe import Markup
 
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
-from feedwatch.core.health import spoken
-from feedwatch.core.json_forms import short
 from feedwatch.core.printable import counted
+from feedwatch.core.rhythm import AHEAD, SPAN, WEEKS, Published, came, gaps, rhythm_in_words
 from feedwatch.core.schedule import DAY
-from feedwatch.store.listings import Published
 
-WEEKS = 26
-SPAN = timedelta(weeks=WEEKS)
-AHEAD = timedelta(weeks=4)  # of the time to come, at most
 WIDTH, HEIGHT, LEFT, TOP = 640, 120, 34, 6
 STRIP_HEIGHT = 16
-LEAST_FOR_WORDS = 5  # episodes
-WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 CHECK_WORDS = {"c": "changed", "s": "unchanged", "n": "not modified (304)", "f": "failed"}
 # How an episode of each state is drawn: by shape and by colour.
 CLASSES = {State.READY: "done", State.HELD: "open", State.UNKNOWN: "open", State.FAILED: "bad"}
@@ -33,55 +23,6 @@ HOUR_HEIGHT = 5  # pixels; dots that are no further apart touch
 # below 8 kB, however many episodes there are.
 CELLS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # pixels
 MOST_OF_DOTS = 3000  # bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """A time without episodes that was longer than the rhythm."""
-
-    begin: datetime
-    end: datetime
-
-
-def words(published: Sequence[Published], feed: Feed, now: datetime) -> str:
-    """The rhythm in one sentence."""
-    times = [one.at for one in came(published, now)]
-    parts = [_habit(times)]
-    if times:
-        parts.append(f"last episode {spoken(now - times[-1])} ago")
-    if feed.expected_by is not None:
-        verb = "next expected by" if feed.expected_by > now else "was expected by"
-        parts.append(f"{verb} {short(feed.expected_by)} UTC")
-    return "; ".join(parts)
-
-
-def came(published: Sequence[Published], now: datetime) -> Sequence[Published]:
-    """Those that are out: what is dated ahead of now is still to come."""
-    return [one for one in published if one.at <= now]
-
-
-def _habit(times: Sequence[datetime]) -> str:
-    days = sorted({moment.date() for moment in times})
-    if len(days) < LEAST_FOR_WORDS:
-        return "no rhythm known yet"
-    gap = median((later - earlier).days for earlier, later in pairwise(days))
-    habit = {1: "daily", 7: "weekly", 14: "every two weeks"}.get(round(gap))
-    habit = habit or f"about every {round(gap)} days"
-    day, number = Counter(moment.weekday() for moment in times).most_common(1)[0]
-    if number > 0.6 * len(times):
-        habit += f", {WEEKDAYS[day]}"
-    return f"{habit} about {round(median(moment.hour for moment in times)):02d}:00 UTC"
-
-
-def gaps(published: Sequence[Published]) -> list[Gap]:
-    """The times without episodes that were more than twice as long as usual."""
-    times = [one.at for one in published]
-    lengths = [(later - earlier) / DAY for earlier, later in pairwise(times)]
-    lengths = [length for length in lengths if length > 0.5]  # several on one day are a burst
-    if len(lengths) < LEAST_FOR_WORDS:
-        return []
-    longest = 2.5 * median(lengths) * DAY
-    return [Gap(begin=one, end=other) for one, other in pairwise(times) if other - one > longest]
 
 
 def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup:
@@ -113,7 +54,7 @@ def picture(published: Sequence[Published], feed: Feed, now: datetime) -> Markup
         parts.append(label.format(y(hour) + 9, hour, LEFT, y(hour), WIDTH))
     shown = [one for one in published if one.at <= end]
     parts += _dots([(x(one.at), y(one.at.hour, one.at.minute), one.state) for one in shown])
-    title = words(published, feed, now)
+    title = rhythm_in_words(published, feed, now)
     return Markup(
         '<svg class="rhythm" role="img" viewBox="0 0 {} {}" aria-labelledby="rt rd">'
         '<title id="rt">{}</title><desc id="rd">{} in {} weeks, by day and by hour</desc>'

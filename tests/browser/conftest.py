@@ -46,7 +46,8 @@ def address(site: PageSite) -> Iterator[str]:
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A browser of its own, without any cookie."""
-    context = chromium.new_context()
+    # Axe would measure the colours of a button on its way from one scheme to the other.
+    context = chromium.new_context(reduced_motion="reduce")
     context.set_default_timeout(PATIENCE * 1000)
     yield context
     context.close()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.cluster.audit import audited_claims
-from tests.cluster.fleet import SOON, Fleet, takeover_limit
+from tests.cluster.fleet import SOON, Fleet, Violation, takeover_limit
 from tests.crash.posts import posts, title_of
 from tests.support import audio
 
@@ -78,11 +78,15 @@ def _wrong_doubts(fleet: Fleet) -> Iterator[str]:
 def _wrong_events(fleet: Fleet) -> Iterator[str]:
     """Each is told once, or again if a daemon died before it knew that it was told."""
 
-    def told() -> bool:
+    def untold() -> set[str]:
         events = [one for one in fleet.receiver.events if one.type == "episode.ready"]
-        return len({one.data["episode"]["guid"] for one in events}) >= len(fleet.published)
+        return fleet.published.keys() - {one.data["episode"]["guid"] for one in events}
 
-    fleet.until(told, "not every end is told", SOON)
+    try:
+        fleet.until(lambda: not untold(), "not every end is told", SOON)
+    except Violation as violation:
+        rows = fleet.server.execute("select * from outbox order by id", fleet.database)
+        raise Violation(f"{violation}: {untold()}; the outbox has {rows}") from violation
     times = Counter(one.id for one in fleet.receiver.events)
     again = sum(number - 1 for number in times.values())
     if again > 2 * len(fleet.disturbances):

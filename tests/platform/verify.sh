@@ -3,11 +3,11 @@
 # engine. What boots those is not part of this project: PLATFORM is a folder with systemd-run.sh and
 # container-run.sh, each of which takes the checkout and a check script.
 #
-#   PLATFORM=/path/to/folder tests/platform/verify.sh [systemd] [container] [compose] [cluster]
+#   PLATFORM=/path/to/folder tests/platform/verify.sh [systemd] [deb] [container] [compose] [cluster]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${PLATFORM:?is the folder of systemd-run.sh and container-run.sh}"
-[ $# -gt 0 ] || set -- systemd container compose
+[ $# -gt 0 ] || set -- systemd deb container compose
 
 cc -shared -fPIC -o tests/platform/clock.so tests/clock.c # it moves the clock of a process
 work=$(mktemp -d)
@@ -30,7 +30,21 @@ for what; do
     case $what in
     systemd)
         "$PLATFORM/systemd-run.sh" --no-start --max-exposure 1.5 \
+            --unit systemd/feedwatch-once.service --unit systemd/feedwatch-once.timer \
             --after-reboot tests/platform/systemd.sh . systemd/feedwatch.service tests/platform/systemd.sh
+        ;;
+    deb)
+        rm -f dist/feedwatch_*.deb
+        make --silent deb
+        now=$(echo dist/feedwatch_*.deb)
+        if command -v lintian > /dev/null; then lintian --allow-root --fail-on error,warning "$now"; fi
+        # The one that is upgraded: the same with a lower version.
+        dpkg-deb --raw-extract "$now" "$work/before"
+        sed -i 's/^Version: .*/Version: 0.0.1/' "$work/before/DEBIAN/control"
+        dpkg-deb -Znone --build "$work/before" "$work/before.deb" > /dev/null
+        "$PLATFORM/systemd-run.sh" --install tests/platform/deb-world.sh \
+            --file "$work/before.deb:/srv/before.deb" --file "$now:/srv/now.deb" \
+            tests/platform tests/platform/publisher.service tests/platform/deb.sh
         ;;
     container)
         "$PLATFORM/container-run.sh" --tag feedwatch:check --no-run . tests/platform/container.sh
