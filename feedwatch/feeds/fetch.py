@@ -1,7 +1,6 @@
 """Fetches a feed: one conditional GET, bounded in time and in size."""
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -194,7 +193,11 @@ def _document(
         moved=moved,
     )
     pieces = response.iter_raw()
-    begin, is_all = _held(pieces)
+    begin, size = [], 0
+    while size <= MOST_HELD and (piece := next(pieces, None)) is not None:
+        begin.append(piece)
+        size += len(piece)
+    is_all = size <= MOST_HELD
     if is_all:
         coding = response.headers.get("content-encoding")
         read_as = (coding, document.charset, document.url, sorted(named.items()))
@@ -207,17 +210,6 @@ def _document(
         return Failed(f"larger than {MAX_BYTES // 1_000_000} MB")
     links = links_of(body, document.url, named)
     return replace(document, body=body, hints=hints_of(body), links=links)
-
-
-def _held(pieces: Iterator[bytes]) -> tuple[list[bytes], bool]:
-    """The begin of a body as it comes, and whether that is all of it."""
-    begin, size = [], 0
-    for piece in pieces:
-        begin.append(piece)
-        size += len(piece)
-        if size > MOST_HELD:
-            return begin, False
-    return begin, True
 
 
 def _named(response: httpx.Response) -> dict[str, str]:

@@ -113,7 +113,16 @@ def changed_items(
     """
     mark = _mark(document, cache.rules)
     if mark == cache.mark != NO_MARK:
-        return _unchanged(cache)
+        count = len(cache.seen)
+        return ChangedItems(
+            parsed=ParsedFeed(title="", items=(), unchanged=count, repaired=cache.has_malformed),
+            keys=(),
+            unchanged=summary(cache.seen.values()),
+            is_same=True,
+            _cache=cache,
+            _mark=mark,
+            _items=count,
+        )
     outline = split.split(document)
     if outline is None:
         return None
@@ -143,21 +152,6 @@ def _mark(document: Document, rules: Rules) -> bytes:
     if around is None:
         return NO_MARK
     return mark_of(document, cache_key_of(rules, around.opening), around.codec)
-
-
-def _unchanged(cache: SeenItems) -> ChangedItems:
-    """What a document comes to that has the items of the cache and no others."""
-    count = len(cache.seen)
-    parsed = ParsedFeed(title="", items=(), unchanged=count, repaired=cache.has_malformed)
-    return ChangedItems(
-        parsed=parsed,
-        keys=(),
-        unchanged=summary(cache.seen.values()),
-        is_same=True,
-        _cache=cache,
-        _mark=cache.mark,
-        _items=count,
-    )
 
 
 def all_items(document: Document, rules: Rules, parser: DocumentParser) -> ChangedItems | Failed:
