@@ -178,12 +178,20 @@ def test_an_address_that_is_there_already_is_refused_however_it_is_spelt(
     assert "__ENV__URL in the environment" in feedwatch.here("add", new, "--yes", env=env).stderr
 
 
+def test_init_asks_nothing_where_there_is_no_folder(feedwatch: Feedwatch, tmp_path: Path) -> None:
+    config = tmp_path / "none" / "config.env"
+    ended = feedwatch.here("--config", str(config), "init", config=False)
+    assert ended.status == 2
+    assert ended.stderr == f"Error: there is no folder {config.parent}: make it first\n"
+
+
 def test_a_podcast_of_another_feed_is_mentioned(
     feedwatch: Feedwatch, feed_server: FeedServer, new: str
 ) -> None:
     ended = feedwatch.here("add", new, "--yes", "--podcast", "podcast-1")
     assert ended.status == 0
-    assert "Mind that the feed show has the same podcast" in ended.stderr
+    assert "Mind that this podcast has 1 feed in" in ended.stderr
+    assert "already: show." in ended.stderr
     serve(feed_server, "Another show", "/second.xml")
     ended = feedwatch.here("add", feed_server.url_of("/second.xml"), "--yes")
     assert "the feed another_show_2" in ended.stdout
@@ -536,8 +544,8 @@ def test_init_goes_on_without_the_api_and_not_with_a_key_that_it_refuses(
         return start_anew(feedwatch, fresh, keyboard, "--api-url", url)
 
     for key, status, said in (
-        ("wr0ng-key\n", 1, "nothing was written"),
-        ("your-key-here\n", 1, "nothing was written"),
+        ("wr0ng-key\n", 1, "Nothing was written"),
+        ("your-key-here\n", 1, "Nothing was written"),
         ("", 2, "no API key"),
         ("two words\n", 2, "one word"),
     ):

@@ -36,6 +36,16 @@ def test_check_leaves_a_database_as_it_was_and_the_item_to_be_submitted_later(
     assert [body["url"] for body in sandbox.taken] == [audio(1), audio(2)]
 
 
+def test_of_much_that_is_to_be_paid_for_the_first_are_listed_and_the_others_are_counted(
+    feedwatch: Feedwatch, feed_server: FeedServer
+) -> None:
+    feed_server.publish(*range(1, 26))
+    ended = feedwatch.here("check")
+    rows = [line.split() for line in ended.stdout.splitlines() if line.startswith("submit")]
+    assert [int(row[1]) for row in rows] == [1] * 20 + [5]
+    assert "--all" in ended.stderr
+
+
 def test_json_of_check_is_a_list_of_feeds_as_promised(
     feedwatch: Feedwatch, feed_server: FeedServer
 ) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from feedwatch.cli import app
 from feedwatch.cli.rhythm import ASCII, LABEL, UNICODE, calendar, coloured, hours, signs_of
 from feedwatch.core.episode import State
 from feedwatch.core.feed import Feed
-from feedwatch.core.rhythm import Published
+from feedwatch.core.rhythm import Published, expectation, rhythm_in_words
 from tests.support import FeedServer, Feedwatch, Workspace, item
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # a Saturday
@@ -36,9 +37,18 @@ def test_a_weekly_show_is_one_row_of_signs_and_what_is_expected_follows() -> Non
         "Thu  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
         "Fri  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
         "Sat  . . . . . . . . . . . . . . . . . . . . . . . . . ?",
-        "Sun  . . . . . . . . . . . . . . . . . . . . . . . .   ?",
-        "                                            this week ^",
+        "Sun  . . . . . . . . . . . . . . . . . . . . . . . . ? ?",
+        "                                           this week ^",
     ]
+
+
+def test_where_few_episodes_show_no_rhythm_nothing_is_expected() -> None:
+    back = replace(FEED, expected_by=NOW + 376 * DAY)  # as after a pause of 549 days
+    assert (
+        rhythm_in_words(out(NOW - DAY), back, NOW) == "no rhythm known yet; last episode 24 h ago"
+    )
+    assert expectation(out(NOW - DAY), back, NOW) is None
+    assert expectation(WEEKLY, FEED, NOW) == FEED.expected_by
 
 
 @pytest.mark.parametrize("width", [20, 60, 80, 200])

@@ -59,6 +59,16 @@ def test_a_block_goes_below_the_last_one() -> None:
     assert without_feed(after, "NEW") == TWO
 
 
+def test_a_disabled_key_right_below_its_block_stays_with_it_and_goes_with_it() -> None:
+    block = "FEEDWATCH_FEEDS__A__URL=https://a.example/f\nFEEDWATCH_FEEDS__A__PODCAST_ID=a\n"
+    disabled = "#FEEDWATCH_FEEDS__A__FIRST_RUN=all\n"
+    other = "\n#FEEDWATCH_FEEDS__B__FIRST_RUN=all\n"
+    text = with_feed(block + disabled + other, "c", {"URL": "https://c.example/f"})
+    assert text.startswith(block + disabled + "\nFEEDWATCH_FEEDS__C__URL=")
+    assert without_feed(text, "c") == block + disabled + other
+    assert without_feed(block + disabled + other, "a").strip() == other.strip()
+
+
 def test_without_any_feed_it_goes_to_the_end_and_with_nothing_it_is_all() -> None:
     assert with_feed("FEEDWATCH_API_KEY=k\n\n\n", "new", NEW) == (
         f"FEEDWATCH_API_KEY=k\n\n{NEW_LINES}\n\n"

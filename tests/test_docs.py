@@ -232,11 +232,14 @@ def commands() -> Iterator[tuple[str, str]]:
         yield from ((ids(page), span) for span in SPAN.findall(FENCE.sub("", text)))
 
 
+CALL = r"(?:^|^sudo |[/\s]bin/|exec .* )feedwatch(?: --config \S+)? ([a-z]+)(?= |$)(.*)"
+
+
 def called() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
     """Page, verb and options, with the word that follows each, of each call."""
     for page, line in commands():
         for call in re.split(r"[|;&<>]+", line):
-            found = re.search(r"(?:^|[\s/])feedwatch(?: --config \S+)? ([a-z]+)(?= |$)(.*)", call)
+            found = re.search(CALL, call.strip())
             while found is not None and found[1] == "feedwatch":  # docker exec NAME feedwatch …
                 found = re.search(r"^feedwatch(?: --config \S+)? ([a-z]+)(.*)", found[1] + found[2])
             if found is not None:

@@ -165,7 +165,9 @@ def parsed(args: Sequence[str]) -> click.Context:
             context, [*context._protected_args, *context.args]
         )
         assert command is not None
-        return command.make_context(name, rest, parent=context)
+        made = command.make_context(name, rest, parent=context)
+        made.close()  # the files that it has opened
+        return made
 
 
 class Reader:
@@ -251,7 +253,8 @@ class Reader:
 
     def _init(self, args: Sequence[str]) -> None:
         """Write a first config, in a folder that has none, with the answers as options."""
-        folder = self._root / "home"
+        self._added += 1
+        folder = self._root / f"home{self._added}"
         folder.mkdir()
         (folder / "key.txt").write_text(f"{KEY}\n")
         answers = ("--api-key-file", "key.txt", "--api-url", self._world.sandbox.url)
@@ -273,6 +276,13 @@ class Reader:
             self._world.feeds.publish(21, 22, path=path)
             rest = [self._world.feeds.url_of(path) if "://" in one else one for one in rest]
             rest += ["--name", f"new{self._added}", "--podcast", PODCAST]
+        if name == "import":
+            shows = self._root / "shows.opml"
+            outline = (
+                f"<outline text='Another show' xmlUrl='{self._world.feeds.url_of('/o.xml')}'/>"
+            )
+            shows.write_text(f"<opml version='2.0'><body>{outline}</body></opml>")
+            rest = [str(shows) if one.endswith(".opml") else one for one in rest]
         yes = ["--yes"] if name in ASKING and "--yes" not in rest else []
         return [name, *rest, *yes, *OPTIONS_OF_VERBS.get(name, ())]
 

@@ -155,6 +155,17 @@ def beside(workspace: Workspace) -> Iterator[Store]:
         yield store
 
 
+def test_what_happened_to_many_episodes_at_once_is_one_line(
+    feedwatch: Feedwatch, feed_server: FeedServer, workspace: Workspace
+) -> None:
+    workspace.set(FEEDS__SHOW__FIRST_RUN="none")
+    feed_server.publish(*range(1, 6))
+    feedwatch.once("--timeout", 0)
+    (line,) = feedwatch.here("log").stdout.splitlines()
+    assert "  show  5 episodes  new → " in line
+    assert len(feedwatch.json("log")) == 5
+
+
 def test_follow_goes_on_with_what_others_write_and_ends_well(
     feedwatch: Feedwatch, workspace: Workspace
 ) -> None:

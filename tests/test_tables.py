@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from feedwatch.cli.output import column_widths, print_table
+from feedwatch.cli.output import column_widths, print_table, say
 
 NAME, URL = "the-daily-something", "https://cdn.example/a/processed/0123456789.mp3"
 ROWS = [
@@ -68,3 +68,8 @@ def test_room_is_given_to_words_first_then_to_addresses(
     tiers: list[list[int]], room: int, widths: list[int]
 ) -> None:
     assert column_widths(tiers, room) == widths
+
+
+def test_no_control_code_works_in_a_remark(capsys: pytest.CaptureFixture[str]) -> None:
+    say("The page names \x1b[2J\x07the feed\nand another one")
+    assert capsys.readouterr().err == "The page names  [2J the feed\nand another one\n"

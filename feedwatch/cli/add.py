@@ -23,7 +23,7 @@ from feedwatch.core.feed import ParsedFeed
 from feedwatch.core.import_plan import free_name
 from feedwatch.core.masking import know
 from feedwatch.core.pipeline import Step
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import counted, printable
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds.feed_links import FeedLink
 from feedwatch.feeds.parser_process import Parser
@@ -82,9 +82,10 @@ def add(
             chosen = podcast_for(settings, found.parsed.title, podcast, asks=asks)
             keys |= {"PODCAST_ID": chosen.id}
             tell(f"podcast   {printable(chosen.name)} ({chosen.id})")
-            for one in (one for one in settings.sources if one.podcast_id == chosen.id):
-                where = place_of(settings, one.name)
-                say(f"Mind that the feed {one.name} has the same podcast: {where}")
+            same = [one.name for one in settings.sources if one.podcast_id == chosen.id]
+            if same:
+                of = f"{counted(len(same), 'feed')} in {path}"
+                say(f"Mind that this podcast has {of} already: {', '.join(same)}.")
         keys = block_of(found.source, keys)
         drafted, source = _drafted(path, name, keys)
         foretell(drafted, store, source, found.look)
@@ -129,7 +130,7 @@ def _found(
             return links[choose("Which feed", said)]
         for line in said:
             say(f"  {line}")
-        return stop(f"the page names {len(links)} feeds: give the address of one", USAGE)
+        return stop(f"the page names {counted(len(links), 'feed')}: give the address of one", USAGE)
 
     with feed_client(drafted, Cancellation()) as http, Parser() as parser:
         found = Found(*find_feed(http, parser, source, which))

@@ -47,7 +47,7 @@ from feedwatch.watcher.restore import NextImport, next_import
 MAX_CONCURRENT_CHECKS = 8
 LISTED = (Verdict.SUBMIT, Verdict.HOLD)
 MAX_LISTED = 20  # items of a feed that are to be submitted or held, and are listed one by one
-ITS_OWN = re.compile(r"\d+|'[^']*'")  # what a reason says of one item alone
+ITS_OWN = re.compile(r"\d+|(?<!\w)'[^']*'(?!\w)")  # what a reason says of one item alone
 
 # A feed, what becomes of its items, and why there are none if it could not be checked.
 Result = tuple[FeedConfig, Sequence[Decision], str | None]
@@ -138,14 +138,14 @@ def _sums(found: Sequence[Decision]) -> str:
 
 
 def _grouped(found: Sequence[Decision]) -> list[list[Decision]]:
-    """What would be submitted or held one by one, unless it is much, and all else by its reason.
+    """The first that would be submitted or held one by one, and all else by its reason.
 
     Reasons that differ in numbers or in quoted words alone are one.
     """
-    listed = [one for one in found if one.verdict in LISTED]
-    alone = listed if len(listed) <= MAX_LISTED else []
+    alone = [one for one in found if one.verdict in LISTED][:MAX_LISTED]
+    shown = set(map(id, alone))
     by_reason: dict[tuple[Verdict, str], list[Decision]] = {}
-    for one in found if not alone else (one for one in found if one.verdict not in LISTED):
+    for one in (one for one in found if id(one) not in shown):
         by_reason.setdefault((one.verdict, ITS_OWN.sub("", one.reason)), []).append(one)
     order = list(Verdict)
     rest = sorted(by_reason.values(), key=lambda group: order.index(group[0].verdict))

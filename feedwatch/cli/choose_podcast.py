@@ -8,6 +8,7 @@ from feedwatch.cli.output import USAGE, say, stop
 from feedwatch.config.keys import Settings
 from feedwatch.core.job import Later
 from feedwatch.core.podcast_names import Ambiguous, Podcast, match_podcast, podcasts_in
+from feedwatch.core.printable import counted
 from feedwatch.net.client import Cancellation
 
 
@@ -38,7 +39,7 @@ def podcast_by_name(title: str, podcasts: Sequence[Podcast], *, asks: bool) -> P
         return match
     if isinstance(match, Ambiguous):
         likely, answers = match.podcasts, list(match.podcasts)
-        why = f"{len(likely)} podcasts of the API are named {title!r}"
+        why = f"{counted(len(likely), 'podcast')} of the API are named {title!r}"
     else:
         likely, why = match.near, f"no podcast of the API is named {title!r}"
         answers = [*likely, *(one for one in podcasts if one not in likely)]

@@ -145,7 +145,7 @@ def _tell(
         {
             "id": one.id,
             "state": one.state,
-            "published": short(one.published_at),
+            "published (UTC)": short(one.published_at),
             "title": one.title,
             "reason or processed URL": one.processed_url or one.reason,
         }

@@ -24,6 +24,7 @@ from feedwatch.config.keys import Settings
 from feedwatch.config.load import load
 from feedwatch.config.problems import placeholder_key
 from feedwatch.core.job import Later
+from feedwatch.core.ledger import is_loopback
 from feedwatch.core.masking import know
 from feedwatch.core.printable import counted
 from feedwatch.net.client import Cancellation
@@ -72,6 +73,8 @@ def init(
     path = config or (Path(named) if named else FIRST_CONFIG)
     if path.exists():
         stop(f"there is a config file {path} already; it stays as it is", USAGE)
+    if not path.absolute().parent.is_dir():
+        stop(f"there is no folder {path.absolute().parent}: make it first", USAGE)
     is_asked = sys.stdin.isatty()
     key = f"{KEY_KEY}={quoted(_key())}" if api_key_file is None else ""
     if api_key_file is not None:
@@ -79,6 +82,8 @@ def init(
     if database is None and is_asked:
         database = click.prompt("Database", default=DATABASE_URL, err=True)
     url = f"{PREFIX}API_URL={quoted(api_url)}\n" if api_url else ""
+    if api_url and is_loopback(api_url):  # the sandbox, whose jobs take seconds
+        url += f"{PREFIX}POLL_INTERVAL=2s\n"
     text = TEMPLATE.format(
         key=key, api=url, database=f"{DATABASE_KEY}={quoted(database or DATABASE_URL)}"
     )
@@ -116,6 +121,6 @@ def _asked(settings: Settings) -> str:
     if not isinstance(found, Later):
         return f"The API takes the key, which reaches {counted(len(found), 'podcast')}."
     if found.blocked:
-        stop(f"{found.reason}; nothing was written")
+        stop(f"{found.reason}. Nothing was written: run init again, with a key that the API takes")
     say(f"{settings.api_url} could not be asked: {found.reason}")
     return "Whether the API takes the key is not known yet: `feedwatch doctor` asks it."

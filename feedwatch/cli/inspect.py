@@ -46,6 +46,7 @@ from feedwatch.core.masking import masked_document
 from feedwatch.core.pipeline import LAST, PROCESSOR_OF, Course, Step, processors_of
 from feedwatch.core.printable import counted, printable
 from feedwatch.core.status import Status
+from feedwatch.notify.alert_rules import OF_A_FEED
 from feedwatch.watcher import overview
 from feedwatch.watcher.overview import configured_feeds, find_episode, find_feed
 
@@ -350,8 +351,10 @@ def _print_status(status: Status, now: datetime, times: Times) -> None:
         + (painted(paused, FeedState.PAUSED) if states[FeedState.PAUSED] else paused)
         + (f", {silent} silent" if silent else ""),
     )
+    told = {one.feed for one in status.troubles if one.kind in OF_A_FEED}
     for feed in status.feeds:
-        if noted := remark(feed, times.spoken):
+        is_told = feed.name in told and not feed.paused  # below, and with what to do
+        if not is_told and (noted := remark(feed, times.spoken)):
             name = painted(feed.name, feed_state(feed, status.breaker))
             tell(f"  {name}: {noted}", 4)
     if status.unserved is not None and (status.unserved.unplaced or status.unserved.waiting):

@@ -4,8 +4,9 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from feedwatch.config.keys import Settings
 from feedwatch.core.episode import Event
 from feedwatch.core.json_forms import event_json, stamp
 from feedwatch.core.pipeline import Step
-from feedwatch.core.printable import printable
+from feedwatch.core.printable import counted, printable
 from feedwatch.store.errors import StoreError
 from feedwatch.store.history_tail import HistoryTail
 from feedwatch.store.store import Store
@@ -24,6 +25,7 @@ from feedwatch.watcher.overview import find_feed
 
 LOOK_SECONDS = 1.0  # between looks: one costs a few milliseconds
 STDOUT = 1
+MOST_ALIKE = 3  # lines that differ in the title alone; a first run has hundreds
 
 
 @click.command()
@@ -63,8 +65,7 @@ def log(config: Path | None, *, follow: bool, feed: str | None, limit: int, as_j
         return
     elif not found:
         tell("Nothing has happened yet.")
-    for event in found:
-        show(event)
+    show(found)
     if tail is not None:
         _follow(settings, tail, name, show, stopping)
 
@@ -73,7 +74,7 @@ def _follow(
     settings: Settings,
     tail: HistoryTail,
     feed: str | None,
-    show: Callable[[Event], None],
+    show: Callable[[Sequence[Event]], None],
     stopping: threading.Event,
 ) -> None:
     """Show what is new until it is told to stop, whatever the database does meanwhile."""
@@ -97,8 +98,8 @@ def _follow(
                 say("the database answers again")
             if new is not None and new.is_replaced:
                 say("the database was replaced by another one, or by an older copy of it")
-            for event in new.events if new is not None else ():
-                show(event)
+            if new is not None:
+                show(new.events)
             if problem or (store is not None and store.path is not None):  # it may be replaced
                 stack.close()
                 store = None
@@ -112,21 +113,27 @@ def _require_a_reader() -> None:
         raise BrokenPipeError
 
 
-def _show_json(event: Event) -> None:
-    print_json_line(event_json(event))
+def _show_json(events: Sequence[Event]) -> None:
+    for event in events:
+        print_json_line(event_json(event))
 
 
-def _show(event: Event) -> None:
-    """A line for people."""
+def _show(events: Sequence[Event]) -> None:
+    """A line each, for people; one for many of a feed to which the same happened at one moment."""
+    for _, same in groupby(events, lambda one: (one.feed, one.previous, one.entry)):
+        alike = list(same)
+        if len(alike) > MOST_ALIKE:
+            _show_line(alike[0], counted(len(alike), "episode"))
+            continue
+        for event in alike:
+            title = f" {event.title}" if event.title else ""
+            _show_line(event, f"{event.episode_id}{title}")
+
+
+def _show_line(event: Event, what: str) -> None:
     entry = event.entry
     came = f"{event.previous or 'new'} → " if event.previous is not entry.state else ""
     step = f" ({entry.step})" if entry.step not in (None, Step.ADS) else ""
     why = f": {entry.reason}" if entry.reason else ""
     who = f" [{entry.actor}]" if entry.actor else ""
-    title = f" {event.title}" if event.title else ""
-    tell(
-        printable(
-            f"{stamp(entry.at)}  {event.feed}  {event.episode_id}{title}  "
-            f"{came}{entry.state}{step}{why}{who}"
-        )
-    )
+    tell(printable(f"{stamp(entry.at)}  {event.feed}  {what}  {came}{entry.state}{step}{why}{who}"))

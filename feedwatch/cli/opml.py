@@ -15,16 +15,17 @@ from feedwatch.cli.assembly import api
 from feedwatch.cli.find_feed import address_keys
 from feedwatch.cli.output import PARTLY, USAGE, confirm, print_table, say, stop, tell, yes
 from feedwatch.cli.settings import opened, read_settings
+from feedwatch.cli.take_over import reload_option, take_over
 from feedwatch.config.edit import change_config, with_feed
+from feedwatch.config.load import load
 from feedwatch.config.values import http_url
 from feedwatch.core.feed import Failed
-from feedwatch.core.health import Use
 from feedwatch.core.import_plan import Entry, Outcome, Outline, import_plan
 from feedwatch.core.job import Later
 from feedwatch.core.masking import masked
 from feedwatch.core.podcast_names import podcasts_in
 from feedwatch.core.printable import counted, printable
-from feedwatch.core.settings import FeedConfig
+from feedwatch.core.settings import FeedConfig, FirstRun
 from feedwatch.feeds.opml import MAX_OPML_BYTES, opml_of, read_opml
 from feedwatch.net.client import Cancellation
 
@@ -42,9 +43,12 @@ HEADINGS = {
     metavar="WHICH",
     help="Which episodes of each are submitted: none, latest:N, since:YYYY-MM-DD, all.",
 )
+@reload_option
 @yes
 @click.pass_obj
-def import_(config: Path | None, *, file: BinaryIO, first_run: str | None, yes: bool) -> None:
+def import_(
+    config: Path | None, *, file: BinaryIO, first_run: str | None, reload: bool, yes: bool
+) -> None:
     """Add the feeds of an OPML file to the config. FILE.opml may be "-", standard input.
 
     A feed goes to the podcast of the API that has its name. Lists what is new, what is configured
@@ -64,18 +68,28 @@ def import_(config: Path | None, *, file: BinaryIO, first_run: str | None, yes: 
         podcasts = inlet.podcasts()
         if isinstance(podcasts, Later):
             stop(f"the podcasts cannot be listed: {podcasts.reason}")
-        known, runs = store.feeds.all(), store.use() is not Use.NONE
-    entries = import_plan(outlines, settings.sources, known, podcasts_in(podcasts), is_address)
-    show_plan(entries)
-    new = [one for one in entries if one.outcome is Outcome.NEW]
-    left = sum(one.outcome is Outcome.LEFT for one in entries)
-    if new:
-        more = {"FIRST_RUN": first_run} if first_run else {}
-        confirm(f"Add {counted(len(new), 'feed')} to {path}?", given=yes)
-        change_config(path, lambda text: with_new_feeds(text, new, more), os.environ)
-        tell(f"{path} has {counted(len(new), 'feed')} more.")
-        take_over = "A running daemon takes them over by `systemctl reload feedwatch`."
-        tell(take_over if runs else "They count once `feedwatch run` starts.")
+        entries = import_plan(
+            outlines, settings.sources, store.feeds.all(), podcasts_in(podcasts), is_address
+        )
+        show_plan(entries)
+        new = [one for one in entries if one.outcome is Outcome.NEW]
+        left = sum(one.outcome is Outcome.LEFT for one in entries)
+        if new:
+            more = {"FIRST_RUN": first_run} if first_run else {}
+            text = with_new_feeds(path.read_bytes().decode(), new, more)
+            (drafted,) = (
+                one
+                for one in load(path, os.environ, text=text).sources
+                if one.name == new[-1].name.lower()
+            )
+            pays = "episodes that it holds already, each of which is paid for: FIRST_RUN says which"
+            nothing = "nothing that it holds already"
+            is_none = drafted.rules.first_run == FirstRun()
+            tell(f"The first check of each submits {nothing if is_none else pays}.")
+            confirm(f"Add {counted(len(new), 'feed')} to {path}?", given=yes)
+            change_config(path, lambda text: with_new_feeds(text, new, more), os.environ)
+            tell(f"{path} has {counted(len(new), 'feed')} more.")
+            take_over(store, new[-1].name, is_in=True, reload=reload)
     if left:
         say(f"{counted(left, 'feed')} not added: `feedwatch add URL --podcast ID` adds one.")
         sys.exit(PARTLY)

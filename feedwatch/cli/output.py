@@ -223,8 +223,11 @@ def tell(text: str, hang: int = len(GAP)) -> None:
 
 
 def say(text: str) -> None:
-    """Print progress or a remark on standard error, secrets masked."""
-    click.echo(masked(text), err=True)
+    """Print progress or a remark on standard error, secrets masked.
+
+    What strangers wrote stands in many of them, so no control code works in any.
+    """
+    click.echo("\n".join(map(printable, masked(text).split("\n"))), err=True)
 
 
 def shows_progress() -> bool:
@@ -243,7 +246,7 @@ def confirm(question: str, *, given: bool) -> None:
     if given:
         return
     if not sys.stdin.isatty():
-        stop("this can't be undone and there is no terminal to ask on: add --yes", USAGE)
+        stop("nothing was done: there is no terminal to ask on; add --yes", USAGE)
     if not click.confirm(masked(question), err=True):
         say("Nothing was done.")
         sys.exit(FAILED)

@@ -47,14 +47,17 @@ def foretell(settings: Settings, store: Store, source: FeedConfig, looked: Look)
     held = sum(one.verdict is Verdict.HOLD for one in decisions)
     if feed.baseline_at is not None:
         tell("\nA feed of this name was watched before: what it has seen stays known.")
-    new = "what is published from then on is; --first-run says what else"
-    paid = f"submits {counted(len(due), 'episode')}, each of which is paid for"
-    tell(f"\nIts first check {paid if due else f'submits nothing: {new}'}.")
+    tell(
+        f"\nIts first check submits {counted(len(due), 'episode')}, each of which is paid for."
+        if due
+        else "\nIts first check submits nothing: only what is published from now on is submitted. "
+        "With --first-run latest:1 so is the latest episode."
+    )
     if held:
         tell(f"It holds {counted(held, 'episode')} until you approve them.")
     rows = [
         {
-            "published": short(one.item.published_at),
+            "published (UTC)": short(one.item.published_at),
             "title": one.item.title,
             "reason": one.reason,
         }
@@ -71,7 +74,9 @@ def fate_of_episodes(store: Store, feed: str) -> str:
     if counts is None:
         return "No episode of it is known."
     states = counts.by_state
-    kept = f"Its {counted(sum(states.values()), 'episode')} ({in_words(states)}) stay known"
+    total = sum(states.values())
+    stay = "stay" if total > 1 else "stays"
+    kept = f"Its {counted(total, 'episode')} ({in_words(states)}) {stay} known"
     queued, live = states.get(State.QUEUED, 0), sum(states.get(one, 0) for one in LIVE)
     told = [f"those queued ({queued}) are not submitted"] if queued else []
     told += [f"jobs under way ({live}), which are paid for, are polled on"] if live else []

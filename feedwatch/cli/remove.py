@@ -30,7 +30,7 @@ def remove(config: Path | None, *, name: str, reload: bool, yes: bool) -> None:
         keys = ", ".join(in_environment)
         stop(f"the feed {feed!r} is set in the environment: take {keys} out there", USAGE)
     with opened(settings) as store:
-        tell(f"The feed {feed} is taken out of {path}, and is no longer checked.")
+        tell(f"Without its block in {path} the feed {feed} is no longer checked.")
         tell(fate_of_episodes(store, feed))
         if len(settings.sources) == 1:
             tell(

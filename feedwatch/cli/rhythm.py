@@ -5,6 +5,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
@@ -18,7 +19,7 @@ from feedwatch.cli.settings import opened, read_settings
 from feedwatch.core.feed import Feed
 from feedwatch.core.json_forms import stamp
 from feedwatch.core.printable import counted
-from feedwatch.core.rhythm import AHEAD, SPAN, Published, came, gaps, rhythm_in_words
+from feedwatch.core.rhythm import AHEAD, SPAN, Published, came, expectation, gaps, rhythm_in_words
 from feedwatch.core.schedule import DAY
 from feedwatch.watcher.overview import configured_feeds, find_feed
 
@@ -74,7 +75,8 @@ def rhythm(config: Path | None, *, feed: str, as_json: bool) -> None:
     signs = signs_of(sys.stdout.encoding)
     width = get_terminal_size((80, 24)).columns
     tell(f"{name}: {rhythm_in_words(lately, known, now)}\n")
-    for line in calendar(published, known, now, width, signs):
+    drawn = replace(known, expected_by=expectation(lately, known, now))
+    for line in calendar(published, drawn, now, width, signs):
         click.echo(coloured(line, signs) if has_colour() else line)
     tell(f"{' ' * LABEL}{signs.key}\n")
     for line in hours(came(published, now), signs):

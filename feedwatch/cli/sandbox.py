@@ -59,7 +59,10 @@ def sandbox(*, port: int, api_key: str, podcasts: tuple[str, ...], job_seconds: 
         server.start()
     except OSError as error:
         stop(f"port {port} of this machine cannot be used: {error.strerror}; try --port 0")
-    click.echo("The sandbox runs until Ctrl-C. Lines for a config that uses it:\n")
+    click.echo(
+        f"The sandbox runs until Ctrl-C. Its key is {api_key}; a first config that uses it:\n\n"
+        f"feedwatch init --api-url {server.url}\n\nThe same in lines:\n"
+    )
     lines = [
         f"FEEDWATCH_API_URL={server.url}",
         f"FEEDWATCH_API_KEY={api_key}",

@@ -36,7 +36,8 @@ def take_over(store: Store, feed: str, *, is_in: bool, reload: bool) -> None:
             say("The daemon cannot be told for certain from other processes from here.")
         holder = _holder(store)
         kill = f", or `kill -HUP {holder}`" if holder is not None and not reload else ""
-        tell(f"A running daemon takes it over by `systemctl reload feedwatch`{kill}.")
+        itself = "; with --reload feedwatch sends that signal" if kill else ""
+        tell(f"A running daemon takes it over by `systemctl reload feedwatch`{kill}{itself}.")
         if reload:
             sys.exit(FAILED)
         return

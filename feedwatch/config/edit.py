@@ -54,6 +54,10 @@ class _Line(NamedTuple):
         bare = self.text.strip()
         return bare.lstrip("# \t") if self.key is None and bare.startswith("#") else None
 
+    def goes_on(self, feed: str | None) -> bool:
+        """Whether it is a disabled key of this feed right below the line before it."""
+        return self.comment is not None and not self.blank and feed_of(self.comment) == feed
+
     def may_be_of(self, name: str) -> bool:
         """Whether it is a comment that is no disabled key of something else."""
         comment = self.comment
@@ -81,6 +85,8 @@ def with_feed(text: str, name: str, values: Mapping[str, str], comment: str = ""
     of_feeds = [place for place, line in enumerate(lines, 1) if line.feed is not None]
     with_text = [place for place, line in enumerate(lines, 1) if line.text.strip()]
     place = max(of_feeds or with_text or [0])
+    while of_feeds and place < len(lines) and lines[place].goes_on(lines[of_feeds[-1] - 1].feed):
+        place += 1
     head, tail = ("".join(line.text for line in part) for part in (lines[:place], lines[place:]))
     found = _END_OF_LINE.search(text)
     end = found[0] if found is not None else "\n"
@@ -102,7 +108,10 @@ def without_feed(text: str, name: str) -> str:
     where it is a disabled key of something else. Raises `ConfigError` if the text has no such feed.
     """
     lines, bom = _lines(text), BOM if text.startswith(BOM) else ""
-    ours = [line.feed == name.lower() for line in lines]
+    ours: list[bool] = []
+    for line in lines:
+        goes_on = bool(ours) and ours[-1] and line.goes_on(name.lower())
+        ours.append(line.feed == name.lower() or goes_on)
     if not any(ours):
         raise ConfigError([f"the config file has no feed {name!r}"])
     kept, place = "", 0

@@ -11,10 +11,12 @@ from enum import StrEnum
 from itertools import count
 from typing import NamedTuple
 from unicodedata import normalize
+from urllib.parse import urlsplit
 
 from feedwatch.core.feed import Feed
 from feedwatch.core.identity import comparable
 from feedwatch.core.podcast_names import Ambiguous, Podcast, Unmatched, match_podcast
+from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
 
 LONGEST_NAME = 40  # characters of a feed's name that is made of a title
@@ -29,8 +31,8 @@ class Outline(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What to call it."""
-        return self.titles[0] if self.titles else self.url
+        """What to call it: without a title by its host, since an address may hold a password."""
+        return self.titles[0] if self.titles else urlsplit(self.url).hostname or ""
 
 
 class Outcome(StrEnum):
@@ -133,7 +135,8 @@ def without_rivals(entries: Sequence[Entry]) -> list[Entry]:
         if podcast is None or numbers[podcast] == 1 or entry.outline.podcast_id is not None:
             kept.append(entry)
         else:
-            why = f"{numbers[podcast]} feeds of this file have the name of podcast {podcast.id}"
+            feeds = counted(numbers[podcast], "feed")
+            why = f"{feeds} of this file have the name of podcast {podcast.id}"
             kept.append(replace(entry, outcome=Outcome.LEFT, podcast=None, why=why))
     return kept
 

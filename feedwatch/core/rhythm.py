@@ -39,13 +39,22 @@ class Gap:
 def rhythm_in_words(published: Sequence[Published], feed: Feed, now: datetime) -> str:
     """The rhythm in one sentence."""
     times = [one.at for one in came(published, now)]
-    parts = [_habit(times)]
+    parts = [_habit(times) or "no rhythm known yet"]
     if times:
         parts.append(f"last episode {spoken(now - times[-1])} ago")
-    if feed.expected_by is not None:
-        verb = "next expected by" if feed.expected_by > now else "was expected by"
-        parts.append(f"{verb} {short(feed.expected_by)} UTC")
+    expected_by = expectation(published, feed, now)
+    if expected_by is not None:
+        verb = "next expected by" if expected_by > now else "was expected by"
+        parts.append(f"{verb} {short(expected_by)} UTC")
     return "; ".join(parts)
+
+
+def expectation(published: Sequence[Published], feed: Feed, now: datetime) -> datetime | None:
+    """By when the next episode is expected; None where these few show no rhythm.
+
+    Of a show that is back after years, `expected_by` tells only when its silence is told again.
+    """
+    return feed.expected_by if _habit([one.at for one in came(published, now)]) else None
 
 
 def came(published: Sequence[Published], now: datetime) -> Sequence[Published]:
@@ -53,10 +62,10 @@ def came(published: Sequence[Published], now: datetime) -> Sequence[Published]:
     return [one for one in published if one.at <= now]
 
 
-def _habit(times: Sequence[datetime]) -> str:
+def _habit(times: Sequence[datetime]) -> str | None:
     days = sorted({moment.date() for moment in times})
     if len(days) < LEAST_FOR_WORDS:
-        return "no rhythm known yet"
+        return None
     gap = median((later - earlier).days for earlier, later in pairwise(days))
     habit = {1: "daily", 7: "weekly", 14: "every two weeks"}.get(round(gap))
     habit = habit or f"about every {round(gap)} days"

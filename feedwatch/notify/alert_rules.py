@@ -30,6 +30,8 @@ ENDS_BY_ITSELF = ("failing", "gone", "blocked", "stopped", "podcast", "lost")
 # What a rollout, or a step of a clock, brings for a moment is announced only once it has lasted.
 ANNOUNCED_AFTER = {"config": DIFFERS_FOR, "clock": DIFFERS_FOR}  # seconds
 CALM = {kind: timedelta(minutes=10) for kind in ENDS_BY_ITSELF}
+# Troubles of a feed itself, rather than of its episodes.
+OF_A_FEED = {"failing", "gone", "silent", *(kind.value for kind in RemarkKind)}
 OVER = {
     "held": "no episode is held any more",
     "unknown": "no submission is in doubt any more",

@@ -47,12 +47,8 @@ class HistoryTail:
         if end is not before:
             self._end = end
             self._lasts.append((now, end.last))
-        self._forget(now)
-        return NewEvents(events=found, is_replaced=is_replaced)
-
-    def _forget(self, now: float) -> None:
-        """The ids below which nothing can come to light any more."""
         while self._lasts and now - self._lasts[0][0] > LONGEST:
-            _, floor = self._lasts.popleft()
+            _, floor = self._lasts.popleft()  # nothing below can come to light any more
             ids = frozenset(one for one in self._end.ids if one > floor)
             self._end = replace(self._end, floor=floor, ids=ids)
+        return NewEvents(events=found, is_replaced=is_replaced)
