@@ -112,6 +112,18 @@ def test_whatever_head_stands_before_the_same_items_both_ways_say_the_same(head:
     assert one == other
 
 
+def test_an_entry_that_was_commented_out_is_seen_once_it_is_not() -> None:
+    """What ends a comment may stand anywhere, and so may the first item of the rest."""
+    draft = item(4).replace("item>", "entry>")
+    rest = f"{draft} -->{item(1)}<ttl>60</ttl> --></channel></rss>".encode()
+    head = b"<rss version='2.0'><channel>"
+    cache = remembered(head + b"<!-- " + rest)
+    assert len(cache.seen) == 1
+    found = read(head + rest, cache)
+    assert not found.is_same
+    assert len(found.parsed.items) == 2
+
+
 def test_a_mark_holds_for_its_rules_and_its_charset_alone() -> None:
     cache = remembered(BODY)
     touched = BODY.replace(b"<channel>", DATE)

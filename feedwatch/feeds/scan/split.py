@@ -140,30 +140,29 @@ def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
     """
     if b"<!DOCTYPE" in head:  # its entities may be items, or a hundred times as long as they look
         return None
+    document = b"".join((head, b"<", dialect.item, b"/>", tail))
     path: list[str] = []
     starts: list[int] = []
-    sure = True
+    items: list[tuple[tuple[str, ...], int]] = []  # in what each stands, and where
 
     def start(name: str, _attributes: dict[str, str]) -> None:
-        nonlocal sure
         uri, _, local = name.rpartition(" ")
-        own = PREFIXES.get(uri.lower()) == ""
+        own, place = PREFIXES.get(uri.lower()) == "", parser.CurrentByteIndex
+        has_no_prefix = document.startswith(local.encode(), place + 1)  # which feedparser goes by
+        if local.lower() in ("item", "entry") and (own or has_no_prefix):
+            items.append((tuple(path), place))
         path.append(local if own else name)
-        if len(path) == len(starts) + 1 and tuple(path) == dialect.path[: len(path)]:
-            starts.append(parser.CurrentByteIndex)
-        elif own and local.lower() in ("item", "entry"):
-            sure &= tuple(path[:-1]) == dialect.path and parser.CurrentByteIndex == len(head)
+        if tuple(path) == dialect.path[: len(path)]:
+            starts.append(place)
 
     parser = expat.ParserCreate("utf-8", namespace_separator=" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _name: path.pop()
     try:
-        for part in (head, b"<" + dialect.item + b"/>", tail):
-            parser.Parse(part)
-        parser.Parse(b"", True)  # noqa: FBT003 - expat takes it no other way
+        parser.Parse(document, True)  # noqa: FBT003 - expat takes it no other way
     except expat.ExpatError:
         return None
     tags = [_START_TAG.match(head, start) for start in starts]
-    if not sure or len(tags) != len(dialect.path):
+    if items != [(dialect.path, len(head))] or len(tags) != len(dialect.path):
         return None
     return b"".join(tag[0] for tag in tags if tag) if None not in tags else None
