@@ -90,6 +90,14 @@ def test_bytes_that_came_before_are_not_unpacked(
     assert isinstance(fetch(http, show, None, None, older), Document), "of a version without it"
     feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers={"Content-Encoding": "gzip"})
     assert isinstance(fetch(http, show, None, None, last), Document), "with other links"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=hub)
+    assert isinstance(fetch(http, show, None, None, last), Document), "not said to be packed"
+    stated = headers | {"Content-Type": "text/xml; charset=windows-1251"}
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=stated)
+    assert isinstance(fetch(http, show, None, None, last), Document), "in another character set"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=headers, path="/other.xml")
+    other = replace(show, url=feed_server.url_of("/other.xml"))
+    assert isinstance(fetch(http, other, None, None, last), Document), "from another address"
     feed_server.answer(body=gzip.compress(rss(1), mtime=2), headers=headers)
     assert isinstance(fetch(http, show, None, None, last), Document), "packed at another time"
     feed_server.answer(body=b" " * MOST_HELD + rss(1))

@@ -81,35 +81,56 @@ def test_a_document_with_another_head_alone_is_not_split(monkeypatch: pytest.Mon
         read(BODY.replace(b"Episode 3", b"Episode 4"), cache)
 
 
+# The start tags are those of BODY, or nothing but them would be tried.
 @pytest.mark.parametrize(
-    "head",
+    ("before", "behind", "is_known"),
     [
-        b"<?xml version='1.0' encoding='utf-8'?><rss version='2.0'><channel>",
-        b"<?xml version='1.0' encoding='iso-8859-1'?><rss version='2.0'><channel>",
-        b"<?xml version='1.0' encoding='iso-2022-jp'?><rss version='2.0'><channel>",
-        b"\xef\xbb\xbf<rss version='2.0'><channel>",
-        b" \n<rss version='2.0'><channel>",
-        b"<rss version='2.0' xmlns='http://www.w3.org/2005/Atom'><channel>",
-        b"<rss version='2.0' xml:base='http://elsewhere.example/'><channel>",
-        b"<!DOCTYPE rss [<!ENTITY x 'y'>]><rss version='2.0'><channel>",
-        b"<rss version='2.0'><channel><!-- ",
-        b"<rss version='2.0'><channel><![CDATA[",
-        b"<rss version='2.0'><channel><image>",
-        b"<rss version='2.0'><channel><title>\xff</title>",
-        b"<rss version='2.0'><channel><item><title>One more</title></item>",
-        b"<rss version='2.0'><channel><entry/>",
-        b"<rss version='2.0'>",
-        b"",
-        b"<rss version='2.0'><channel>" + b" " * split.LONGEST_PIECE,
+        (b"<?xml version='1.0' encoding='utf-8'?>", b"", True),
+        (b"\xef\xbb\xbf", b"", True),
+        (b" \n<!-- as of today -->", b"<title>Another &amp; longer</title>", True),
+        (b"", b"<image><title>One</title></image><x xmlns='http://x.example/'/>", True),
+        (b"<?xml version='1.0' encoding='iso-8859-1'?>", b"", True),  # split, and the same
+        (b"<?xml version='1.0' encoding='iso-2022-jp'?>", b"", False),
+        (b"<!DOCTYPE rss [<!ENTITY x 'y'>]>", b"", False),
+        (b"", b"<!-- ", False),
+        (b"", b"<?note ", False),
+        (b"", b"<x><![CDATA[", False),
+        (b"", b"<image>", False),
+        (b"", b"</channel><channel>", False),
+        (b"", b"<item><title>One more</title></item>", False),
+        (b"", b"<entry/>", False),
+        (b"", b"<x xmlns='http://x.example/'><Item/></x>", False),
+        (b"", b"<p:item xmlns:p='http://purl.org/rss/1.0/'/>", False),
+        (b"", b"<title>\xff</title>", True),  # split, as it has to be repaired
+        (b"", b" " * split.LONGEST_PIECE, False),
     ],
 )
-def test_whatever_head_stands_before_the_same_items_both_ways_say_the_same(head: bytes) -> None:
-    cache = remembered(BODY)
+def test_whatever_head_stands_before_the_same_items_both_ways_say_the_same(
+    before: bytes, behind: bytes, is_known: bool
+) -> None:
+    # What would end a comment, a processing instruction or a CDATA section may stand behind them.
+    ends = b"<ttl>60</ttl> ?> --></channel>"
+    body = BODY.replace(b"</channel>", ends)
+    cache = remembered(body)
     assert cache.mark != NO_MARK
-    document = hashed(Document(body=head + BODY[BODY.index(b"<item") :], url=URL), RULES)
+    root = body[body.index(b"<rss") : body.index(b"<channel>")] + b"<channel>"
+    touched = before + root + behind + body[body.index(b"<item") :]
+    document = hashed(Document(body=touched, url=URL), RULES)
     found = [changed_items(document, one, HereParser()) for one in (cache, without_mark(cache))]
     one, other = (comparable(x) if isinstance(x, ChangedItems) else x for x in found)
     assert one == other
+    assert (isinstance(found[0], ChangedItems) and found[0].is_same) == is_known
+
+
+def test_the_same_bytes_in_another_character_set_are_other_items() -> None:
+    latin = b"<?xml version='1.0' encoding='iso-8859-1'?>"
+    rest = BODY[BODY.index(b"<rss") :].replace("ö".encode(), "ö".encode("latin-1"))
+    cache = remembered(latin + rest)
+    assert cache.mark != NO_MARK
+    assert agree(latin + rest.replace(b"<channel>", DATE), cache).is_same
+    assert not agree(rest, cache).is_same
+    japanese = rss_of(1).replace(b"UTF-8", b"iso-2022-jp")
+    assert remembered(japanese).mark == NO_MARK, "what its bytes mean depends on those before"
 
 
 def test_an_entry_that_was_commented_out_is_seen_once_it_is_not() -> None:
@@ -138,7 +159,13 @@ def test_a_mark_holds_for_its_rules_and_its_charset_alone() -> None:
 def test_what_is_not_remembered_as_a_whole_gets_no_mark() -> None:
     twice = rss_of(2, 1).replace(b"</channel>", item(1).encode() + b"</channel>")
     assert remembered(twice).mark == NO_MARK, "an item that stands there twice counts twice"
-    assert remembered(BODY.replace("ö".encode(), b"\xff")).mark == NO_MARK, "repaired"
+    odd = BODY.replace("ö".encode(), b"\xff")
+    assert remembered(odd).mark == NO_MARK, "repaired"
+    whole = all_items(hashed(Document(body=odd, url=URL), RULES), RULES, HereParser())
+    assert isinstance(whole, ChangedItems)
+    parsed = whole.cache_with([1, 2, 3])
+    assert parsed is not None
+    assert SeenItems.unpacked(RULES, parsed).mark == NO_MARK, "repaired, and parsed as a whole"
     packed = read(BODY).cache_with([1, None, 3])
     assert packed is not None
     assert SeenItems.unpacked(RULES, packed).mark == NO_MARK, "one is looked at again"
