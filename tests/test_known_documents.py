@@ -122,6 +122,24 @@ def test_whatever_head_stands_before_the_same_items_both_ways_say_the_same(
     assert (isinstance(found[0], ChangedItems) and found[0].is_same) == is_known
 
 
+@pytest.mark.parametrize(
+    ("root", "channel"),
+    [
+        (b"<rss version='2.0'>", b"<channel>"),
+        (b"<rss version='2.0' xmlns='http://www.w3.org/2005/Atom'>", b"<channel>"),
+        (b"<rss version='2.0' xmlns:itunes='http://elsewhere.example/'>", b"<channel>"),
+        (b"<rss version='2.0'>", b"<channel xml:base='http://elsewhere.example/'>"),
+        (b"<rss version='2.0'>", b""),
+        (b"", b""),
+    ],
+)
+def test_within_other_start_tags_nothing_is_known(root: bytes, channel: bytes) -> None:
+    cache = remembered(BODY)
+    touched = root + channel + BODY[BODY.index(b"<item") :]
+    found = changed_items(hashed(Document(body=touched, url=URL), RULES), cache, HereParser())
+    assert not (isinstance(found, ChangedItems) and found.parsed.unchanged)
+
+
 def test_the_same_bytes_in_another_character_set_are_other_items() -> None:
     latin = b"<?xml version='1.0' encoding='iso-8859-1'?>"
     rest = BODY[BODY.index(b"<rss") :].replace("ö".encode(), "ö".encode("latin-1"))
