@@ -1,21 +1,28 @@
 """A publisher of many feeds on loopback, for benchmarks: what it answers is set by a request.
 
-    GET /feed/N      the feed, packed with gzip if that is asked for
-    GET /mode/MODE   from now on: "304", "same", "new" (one item more), "build" (another
-                     lastBuildDate); the document stays as it was last made
+    GET /feed/N        the feed, packed with gzip if that is asked for
+    GET /mode/MODE     from now on: "304", "same", "new" (one item more), "build" (another
+                       lastBuildDate); the document stays as it was last made
+    GET /mode/MODE/N   so, and of the documents only that of feed N is changed
 
-Run as `python -m benchmarks.server FOLDER COUNT`; the first line of output is its port.
+Run as `python -m benchmarks.server FOLDER COUNT [CERTIFICATES]`, on every loopback address. The
+first line of output is its port, and with a folder of `server.pem` and `server.key` that for TLS
+behind it. Feed COUNT is a small one more, by which the cost of a start is measured.
 """
 
 import gzip
 import random
 import re
+import socket
+import ssl
 import sys
+import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 SIZES = (
     20_000,
@@ -30,11 +37,16 @@ SIZES = (
 
 
 def documents(folder: Path | None, count: int) -> list[bytes]:
-    """`count` feeds from a folder of real ones, over and over, or made up in the same sizes."""
+    """`count` feeds from a folder of real ones, over and over, or made up in the same sizes.
+
+    Sorted by size: of every four in a row the first and the last weigh as much as the others.
+    """
     if folder is None or not folder.is_dir():
-        return [_made_up(number, SIZES[number % len(SIZES)]) for number in range(count)]
-    paths = sorted(folder.glob("*.xml"))
-    return [paths[number % len(paths)].read_bytes() for number in range(count)]
+        made = [_made_up(number, SIZES[number % len(SIZES)]) for number in range(count)]
+    else:
+        paths = sorted(folder.glob("*.xml"))
+        made = [paths[number % len(paths)].read_bytes() for number in range(count)]
+    return sorted(made, key=len)
 
 
 def _made_up(number: int, size: int) -> bytes:
@@ -105,7 +117,7 @@ class Feed:
         self.etag = f'"{sha256(document).hexdigest()[:16]}"'
 
 
-def serve(feeds: list[Feed]) -> None:
+def serve(feeds: list[Feed], certificates: Path | None) -> None:
     """Serve until killed."""
     mode, number = "304", 0
 
@@ -113,19 +125,19 @@ def serve(feeds: list[Feed]) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            _, kind, value = self.path.split("/")
+            _, kind, value, *which = self.path.split("/")
             if kind == "mode":
-                self._change(value)
+                self._change(value, [feeds[int(one)] for one in which] or feeds)
             else:
-                self._feed(feeds[int(value) % len(feeds)])
+                self._feed(feeds[int(value)])
 
-        def _change(self, wanted: str) -> None:
+        def _change(self, wanted: str, which: list[Feed]) -> None:
             nonlocal mode, number
             mode = wanted
             if mode in ("new", "build"):
                 number += 1
                 change = with_new_item if mode == "new" else with_build_date
-                for feed in feeds:
+                for feed in which:
                     feed.set(change(feed.document, number))
             self._answer(200, b"", {})
 
@@ -152,13 +164,31 @@ def serve(feeds: list[Feed]) -> None:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
-        request_queue_size = 256
+        request_queue_size = 512
 
-    server = Server(("127.0.0.1", 0), Handler)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+    class SecureServer(Server):
+        """Issues tickets, as OpenSSL does by itself; shakes hands in the connection's thread."""
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with context.wrap_socket(request, server_side=True) as secure:
+                super().finish_request(secure, client_address)
+
+        def handle_error(self, *_: object) -> None:
+            """A client that goes away is no news."""
+
+    servers: list[Server] = [Server(("0.0.0.0", 0), Handler)]  # noqa: S104 - on loopback
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+        servers.append(SecureServer(("0.0.0.0", 0), Handler))  # noqa: S104
+    print(*(server.server_port for server in servers), flush=True)
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
 
 
 if __name__ == "__main__":
     stated = Path(sys.argv[1]) if sys.argv[1] else None
-    serve([Feed(document) for document in documents(stated, int(sys.argv[2]))])
+    published = [*documents(stated, int(sys.argv[2])), _made_up(1_000_000, 1000)]
+    serve([Feed(one) for one in published], Path(sys.argv[3]) if sys.argv[3:] else None)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from feedwatch.core.feed import Document, ParsedFeed
 from feedwatch.core.settings import Rules
 from feedwatch.feeds.charset import _CODECS, in_utf8, legal
+from feedwatch.feeds.hashes import hashed
 from feedwatch.feeds.parse import parse
-from feedwatch.feeds.scan.cache import body_hash
 
 BRACKETS = re.compile(b"([<>])")
 URL = "https://feeds.example/show.xml"
@@ -196,6 +196,7 @@ def test_whatever_the_bytes_are_utf_8_comes_out_and_xml_has_it(
 def test_the_same_bytes_under_another_header_are_another_document() -> None:
     body, rules = written("Größe").encode(), Rules()
     of = {
-        body_hash(Document(body=body, url=URL, charset=one), rules) for one in (None, "utf-8", "x")
+        hashed(Document(body=body, url=URL, charset=one), rules).body_hash
+        for one in (None, "utf-8", "x")
     }
     assert len(of) == 3

@@ -1,5 +1,6 @@
 """The fast scan of a document and its whole parse lead to the same episodes."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from feedwatch.core.episode import State
 from feedwatch.core.feed import Document, Failed, ParsedFeed
 from feedwatch.core.settings import FeedConfig, FirstRun, Policy, Rules
 from feedwatch.feeds import parse
+from feedwatch.feeds.hashes import hashed
 from feedwatch.feeds.parser_process import Parser
 from feedwatch.processors.inlet import Inlet
 from feedwatch.watcher.context import Check, Context, Plan
@@ -69,7 +71,7 @@ class Way:
         """Take a document in; returns how many items feedparser had to read."""
         self.now += timedelta(minutes=15)
         before = self.parser.items
-        document = Document(body=body, url=self.source.url)
+        document = hashed(Document(body=body, url=self.source.url), self.source.rules)
         (feed,) = self.store.feeds.all()
         if self.full:
             reading = self.reader.evaluate_items(feed, self.source, document, None)
@@ -250,6 +252,21 @@ def test_the_same_bytes_are_known_without_being_parsed(show: World) -> None:
         show.check()
     (feed,) = show.store.feeds.all()
     assert (feed.error, feed.success_at) == (None, show.now)
+
+
+def test_a_body_that_comes_packed_in_another_way_is_known_by_both_ways(show: World) -> None:
+    body, marks = show.feeds.publish(1, 2), []
+    for level in (9, 1, 1):
+        packed = gzip.compress(body, level, mtime=level)
+        show.feeds.answer(body=packed, headers={"Content-Encoding": "gzip", "ETag": str(level)})
+        show.check()
+        (feed,) = show.store.feeds.all()
+        assert (feed.error, feed.etag, feed.last_full_fetch_at) == (None, str(level), show.now)
+        marks.append(feed.body_hash or b"")
+        show.later(days=2)
+    assert marks[0][:16] == marks[1][:16] != marks[0]
+    assert marks[0] != marks[1] == marks[2]
+    assert feed.recent_checks == "css"
 
 
 def test_a_skipped_episode_that_is_retried_gets_its_description_before_it_is_submitted(

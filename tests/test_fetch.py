@@ -13,10 +13,11 @@ import brotli
 import httpx
 import pytest
 
-from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, NotModified
+from feedwatch.core.feed import Document, Failed, Feed, Fetched, Gone, Links, NotModified, Same
 from feedwatch.core.settings import FeedConfig
 from feedwatch.feeds import fetch as fetch_module
-from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.fetch import MOST_HELD, fetch
+from feedwatch.feeds.hashes import hashed
 from feedwatch.net.client import Cancellation, client
 from tests.raw import server
 from tests.support import FeedServer, rss
@@ -40,7 +41,7 @@ def source(server: FeedServer, **values: object) -> FeedConfig:
     return replace(plain, **values)  # type: ignore[arg-type]
 
 
-def failed(outcome: Fetched) -> Failed:
+def failed(outcome: Fetched | Same) -> Failed:
     assert isinstance(outcome, Failed)
     return outcome
 
@@ -62,6 +63,47 @@ def test_an_unchanged_document_is_not_sent_again(
     assert isinstance(document, Document)
     known = Feed(name="show", url=feed_server.url, etag=document.etag)
     assert fetch(http, source(feed_server), known) == NotModified()
+
+
+def test_bytes_that_came_before_are_not_unpacked(
+    http: httpx.Client, feed_server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = {"Link": '<https://hub.example/>; rel="hub"'}
+    headers = {"Content-Encoding": "gzip", "ETag": '"1"', **hub}
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=headers)
+    show = source(feed_server)
+    first = fetch(http, show, None, None, Feed(name="show", url=show.url))
+    assert isinstance(first, Document)
+    first = hashed(first, show.rules)
+    topic, link = first.links.itself or first.url, first.links.hub
+    last = Feed(name="show", url=show.url, body_hash=first.body_hash, hub=link, hub_topic=topic)
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch_module, "read_bounded", None)
+        again = fetch(http, show, None, None, last)
+    assert isinstance(again, Same)
+    assert again.document.links == Links(hub="https://hub.example/", itself=topic)
+    assert (again.document.etag, again.document.body_hash) == ('"1"', first.body_hash)
+
+    other = replace(show, rules=replace(show.rules, media_types=("video/*",)))
+    assert isinstance(fetch(http, other, None, None, last), Document), "by other rules"
+    older = replace(last, body_hash=(first.body_hash or b"")[:16])
+    assert isinstance(fetch(http, show, None, None, older), Document), "of a version without it"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers={"Content-Encoding": "gzip"})
+    assert isinstance(fetch(http, show, None, None, last), Document), "with other links"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=hub)
+    assert isinstance(fetch(http, show, None, None, last), Document), "not said to be packed"
+    stated = headers | {"Content-Type": "text/xml; charset=windows-1251"}
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=stated)
+    assert isinstance(fetch(http, show, None, None, last), Document), "in another character set"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=1), headers=headers, path="/other.xml")
+    other = replace(show, url=feed_server.url_of("/other.xml"))
+    assert isinstance(fetch(http, other, None, None, last), Document), "from another address"
+    feed_server.answer(body=gzip.compress(rss(1), mtime=2), headers=headers)
+    assert isinstance(fetch(http, show, None, None, last), Document), "packed at another time"
+    feed_server.answer(body=b" " * MOST_HELD + rss(1))
+    large = fetch(http, show, None, None, Feed(name="show", url=show.url))
+    assert isinstance(large, Document)
+    assert large.packed_hash is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from feedwatch.core.episode import LIVE, WAITING, Cause, Episode, State
 from feedwatch.core.feed import Document, Feed
 from feedwatch.core.json_forms import feed_json, remark
 from feedwatch.core.settings import OnReplaced
-from feedwatch.feeds.scan.cache import body_hash
+from feedwatch.feeds.hashes import hashed
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.episodes import LAST_NOTE, MOST_NOTES
 from feedwatch.watcher.context import Check
@@ -147,8 +147,7 @@ def test_a_check_that_began_before_the_claim_changes_nothing_of_what_was_claimed
     (feed,) = world.store.feeds.all()
     source = world.sources[0]
     body = world.feeds.publish(RIGHT, *OLD)
-    plain = Document(body=body, url=source.url)
-    document = replace(plain, body_hash=body_hash(plain, source.rules))
+    document = hashed(Document(body=body, url=source.url), source.rules)
     evaluation = world.checks._evaluator.evaluate(feed, source, document)
     assert evaluation.items.keys() == {world.episode("guid-9").id}
     world.sandbox.faults.add(Fault("submit", "drop_after", match={"name": "Epsiode 9: tpyo"}))

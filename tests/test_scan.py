@@ -124,6 +124,11 @@ def test_where_the_fast_scan_reads_an_item_it_reads_what_feedparser_reads(inside
     [
         document("<item><title>A</title></item>", root='<rss xmlns="http://x.example/">'),
         document("<!-- <item><title>A</title></item> -->"),
+        document("<!-- <item><title>A</title></item><ttl>60</ttl> -->"),
+        document("<?note <item><title>A</title></item><ttl>60</ttl> ?>"),
+        document("<description><![CDATA[<item><title>A</title></item><br/>]]></description>"),
+        document("<item><title>A</title></item>", head="</channel><channel>"),
+        document("<item><title>A</title></item>", head="<x xmlns='http://x.example/'><Item/></x>"),
         document("<item><title>A</title></item><!-- between --><item><title>B</title></item>"),
         document("<item><title>A</title></item>", head="<p:item xmlns:p='http://purl.org/rss/1.0/'/>"),
         document("<item><title>A</title></item>", head="<broken>"),
@@ -139,6 +144,12 @@ def test_where_the_fast_scan_reads_an_item_it_reads_what_feedparser_reads(inside
 def test_what_does_not_come_apart_for_certain_goes_the_full_way(body: bytes) -> None:
     assert split.split(Document(body=body, url=URL)) is None or agrees(body) >= 0
     assert split.split(Document(body=body, url=URL)) is None
+
+
+def test_an_item_of_a_prefix_that_nobody_knows_is_none() -> None:
+    access = "<p:item xmlns:p='http://x.example/'><title>Members only</title></p:item>"
+    assert agrees(document("<item><title>A</title></item>", head=access)) == 1
+    assert agrees(document("<item><title>A</title></item>", access)) == 1
 
 
 def test_an_item_that_is_not_well_formed_is_left_to_feedparser_and_the_others_are_not() -> None:

@@ -327,7 +327,7 @@ def test_a_new_episode_is_known_as_the_feed_has_it(store: Store) -> None:
     assert store.checks.known(feed.id, [*keys, Key(KeyKind.GUID, "2")]) == dict.fromkeys(
         keys, found
     )
-    assert store.checks.by_title(feed.id, ["one", "Episode 1"]) == {"one": [found]}
+    assert store.checks.alike(feed.id, ["one", "Episode 1"], [])[0] == {"one": [found]}
 
 
 def test_an_episode_without_a_key_is_admitted_all_the_same(store: Store) -> None:

@@ -18,12 +18,19 @@ needs_openssl = pytest.mark.skipif(
 )
 
 
-def make_authority(folder: Path) -> Path:
-    """The certificate of a new authority, whose certificate for 127.0.0.1 lies beside it."""
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+CURVE = "ec -pkeyopt ec_paramgen_curve:prime256v1"
+
+
+def make_authority(folder: Path, key: str = CURVE, addresses: int = 1) -> Path:
+    """The certificate of a new authority, whose certificate for 127.0.0.1 lies beside it.
+
+    key: what kind of key both get. addresses: how many, from 127.0.0.1 on, it is for.
+    """
+    made = f"req -x509 -newkey {key} -nodes -days 2"
     uses = "-addext keyUsage=critical,keyCertSign,cRLSign"
     signed = "-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE"
-    signed += " -addext subjectAltName=IP:127.0.0.1"
+    names = ",".join(f"IP:127.0.0.{1 + number}" for number in range(addresses))
+    signed += f" -addext subjectAltName={names}"
     for command in (
         f"{made} -subj /CN=authority -keyout ca.key -out ca.pem {uses}",
         f"{made} -subj /CN=server -keyout server.key -out server.pem {signed}",

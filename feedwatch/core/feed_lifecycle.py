@@ -92,6 +92,7 @@ def checked(
             etag=outcome.document.etag,
             last_modified=outcome.document.last_modified,
             last_full_fetch_at=now,
+            body_hash=outcome.document.body_hash,
         )
     elif isinstance(outcome, ParsedFeed) and document is not None:
         unread = bool(outcome.unchanged)  # items of which no description was read

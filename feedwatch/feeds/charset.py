@@ -109,17 +109,35 @@ def in_utf8(body: bytes, http_charset: str | None) -> Decoded:
     body = body.lstrip()
     if body.startswith(_UTF8_BOM):
         return _from_utf8(body.removeprefix(_UTF8_BOM))
-    declaration = _DECLARATION.search(body, 0, _HEAD)
-    declared = declaration[1].decode("ascii", "replace") if declaration and declaration[1] else ""
-    labels = (one.strip().lower() for one in (http_charset or "", declared))
-    names = (re.sub(r"^x-|[^a-z0-9]", "", label) for label in labels)
-    # A label that is unknown, or can't be true, counts as none.
-    codec = next(filter(None, map(_CODECS.get, names)), _UTF8)
+    codec = _codec_of(body, http_charset)
     if codec == _UTF8:
         return _from_utf8(body)
     if codec == _LATIN:
         return Decoded(_from_latin(body))
     return _from_other(body, codec)
+
+
+def codec_in_parts(head: bytes, http_charset: str | None) -> str | None:
+    """The codec of a document whose head, up to a "<", says all of it; None if it is decoded whole.
+
+    Else both parts are decoded as they are in one: these character sets have no "<" in another
+    character, nor a state that lasts.
+    """
+    if any(start.match(head) for start in _WIDE.values()):
+        return None
+    head = head.lstrip()
+    codec = _UTF8 if head.startswith(_UTF8_BOM) else _codec_of(head, http_charset)
+    return codec if codec in (_UTF8, _LATIN) else None
+
+
+def _codec_of(body: bytes, http_charset: str | None) -> str:
+    """The codec of a document without byte order mark, by what is said of it."""
+    declaration = _DECLARATION.search(body, 0, _HEAD)
+    declared = declaration[1].decode("ascii", "replace") if declaration and declaration[1] else ""
+    labels = (one.strip().lower() for one in (http_charset or "", declared))
+    names = (re.sub(r"^x-|[^a-z0-9]", "", label) for label in labels)
+    # A label that is unknown, or can't be true, counts as none.
+    return next(filter(None, map(_CODECS.get, names)), _UTF8)
 
 
 def _from_wide(body: bytes, codec: str) -> Decoded:

@@ -162,13 +162,17 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     return min(max(wait, timedelta()), LONGEST_WAIT)
 
 
-def read_bounded(response: httpx.Response, most: int) -> bytes | None:
+def read_bounded(
+    response: httpx.Response, most: int, pieces: Iterable[bytes] | None = None
+) -> bytes | None:
     """The body of a streamed response, unpacked; None if it is larger than `most` bytes.
 
-    httpx would unpack each piece whole, and a few kilobytes may unpack to gigabytes. Raises
-    `ValueError` for a body that can't be unpacked.
+    `pieces` is its body as it comes, where some of it has been read. httpx would unpack each piece
+    whole, and a few kilobytes may unpack to gigabytes. Raises `ValueError` for a body that can't be
+    unpacked.
     """
-    return unpacked(response.iter_raw(), response.headers.get("content-encoding", ""), most)
+    pieces = response.iter_raw() if pieces is None else pieces
+    return unpacked(pieces, response.headers.get("content-encoding", ""), most)
 
 
 def described(error: Exception) -> str:

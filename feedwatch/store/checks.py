@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
+    Select,
     and_,
     bindparam,
     case,
@@ -71,6 +71,42 @@ _UPDATE_CHECKED = (
 )
 
 
+_SELECT_KEYS = select(identities.c.key, identities.c.episode_id).where(
+    identities.c.feed_id == bindparam("feed_id"),
+    identities.c.key.in_(bindparam("values", expanding=True)),
+)
+_SELECT_KNOWN = select(
+    episodes.c.id,
+    episodes.c.title_key,
+    episodes.c.seen_url.label("enclosure_url"),
+    episodes.c.seen_published_at.label("published_at"),
+    episodes.c.seen_duration.label("duration"),
+    episodes.c.state,
+    episodes.c.cause,
+    episodes.c.filter_fact,
+    episodes.c.first_seen_at,
+    episodes.c.guid,
+    episodes.c.title,
+).where(episodes.c.feed_id == bindparam("feed_id"))
+_BY_ID, _BY_TITLE, _BY_DATE = (
+    _SELECT_KNOWN.where(column.in_(bindparam("values", expanding=True, type_=column.type)))
+    for column in (episodes.c.id, episodes.c.title_key, episodes.c.seen_published_at)
+)
+_PUBLISHED = func.coalesce(
+    episodes.c.published_at,
+    # An undated one was published when it was first seen, but not if that was at the first check.
+    case((episodes.c.first_seen_at > feeds.c.baseline_at, episodes.c.first_seen_at)),
+)
+_SELECT_PUBLISHED = (
+    select(_PUBLISHED)
+    .join_from(episodes, feeds)
+    .where(episodes.c.feed_id == bindparam("feed_id"), _PUBLISHED.is_not(None))
+    .order_by(_PUBLISHED.desc())
+    .limit(LATEST)
+)
+_SELECT_DIGEST = select(digests.c.digest).where(digests.c.feed_id == bindparam("feed_id"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewEpisode:
     """A new episode and the keys by which it will be known."""
@@ -95,54 +131,36 @@ class CheckStore:
         """Those of `keys` by which an episode of the feed is known, each with the episode."""
         with reading(self._engine) as db:
             ids = _known_ids(db, feed_id, keys)
-            known = _known(db, episodes.c.id, set(ids.values()))
+            known = _known(db, _BY_ID, feed_id, set(ids.values()))
         by_id = {one.id: one for one in known}
         return {key: by_id[episode_id] for key, episode_id in ids.items()}
 
-    def by_title(self, feed_id: int, titles: Collection[str]) -> dict[str, list[KnownEpisode]]:
-        """The feed's episodes by title; `titles` are as `identity.title_key` writes them."""
-        found: dict[str, list[KnownEpisode]] = {}
-        with reading(self._engine) as db:
-            for one in _known(db, episodes.c.title_key, titles, episodes.c.feed_id == feed_id):
-                found.setdefault(one.title_key, []).append(one)
-        return found
+    def alike(
+        self, feed_id: int, titles: Collection[str], dates: Collection[datetime]
+    ) -> tuple[dict[str, list[KnownEpisode]], dict[datetime, list[KnownEpisode]]]:
+        """The feed's episodes by title, and by when they were published.
 
-    def by_date(
-        self, feed_id: int, dates: Collection[datetime]
-    ) -> dict[datetime, list[KnownEpisode]]:
-        """The feed's episodes by when they were published, to the second as feeds state it."""
-        found: dict[datetime, list[KnownEpisode]] = {}
+        `titles` are as `identity.title_key` writes them, dates to the second as feeds state them.
+        """
+        by_title: dict[str, list[KnownEpisode]] = defaultdict(list)
+        by_date: dict[datetime, list[KnownEpisode]] = defaultdict(list)
         with reading(self._engine) as db:
-            known = _known(db, episodes.c.seen_published_at, dates, episodes.c.feed_id == feed_id)
-        for one in known:
-            if one.published_at is not None:
-                found.setdefault(one.published_at, []).append(one)
-        return found
+            for one in _known(db, _BY_TITLE, feed_id, titles):
+                by_title[one.title_key].append(one)
+            for one in _known(db, _BY_DATE, feed_id, dates):
+                if one.published_at is not None:
+                    by_date[one.published_at].append(one)
+        return dict(by_title), dict(by_date)
 
     def publication_dates(self, feed_id: int) -> list[datetime]:
-        """When the feed's latest episodes were published, the latest first.
-
-        An undated one was published when it was first seen, but not if that was at the first check.
-        """
-        seen_later = case(
-            (episodes.c.first_seen_at > feeds.c.baseline_at, episodes.c.first_seen_at)
-        )
-        published = func.coalesce(episodes.c.published_at, seen_later)
-        query = (
-            select(published)
-            .join_from(episodes, feeds)
-            .where(episodes.c.feed_id == feed_id, published.is_not(None))
-            .order_by(published.desc())
-            .limit(LATEST)
-        )
+        """When the feed's latest episodes were published, the latest first."""
         with reading(self._engine) as db:
-            return list(db.scalars(query))
+            return list(db.scalars(_SELECT_PUBLISHED, {"feed_id": feed_id}))
 
     def seen_items(self, feed_id: int) -> bytes | None:
         """The seen-item cache of the feed's last good document, packed; None if it has none."""
-        query = select(digests.c.digest).where(digests.c.feed_id == feed_id)
         with reading(self._engine) as db:
-            return db.scalars(query).one_or_none()
+            return db.scalars(_SELECT_DIGEST, {"feed_id": feed_id}).one_or_none()
 
     def record_unchanged(
         self,
@@ -263,33 +281,15 @@ def _known_ids(db: Connection, feed_id: int, keys: Collection[Key]) -> dict[Key,
     by_text = {str(key): key for key in keys}
     found: dict[Key, int] = {}
     for chunk in chunks(by_text):
-        query = select(identities.c.key, identities.c.episode_id).where(
-            identities.c.feed_id == feed_id, identities.c.key.in_(chunk)
-        )
-        found |= {by_text[row.key]: row.episode_id for row in db.execute(query)}
+        rows = db.execute(_SELECT_KEYS, {"feed_id": feed_id, "values": chunk})
+        found |= {by_text[key]: episode_id for key, episode_id in rows}
     return found
 
 
 def _known(
-    db: Connection,
-    column: ColumnElement[Any],
-    values: Collection[Any],
-    *conditions: ColumnElement[bool],
+    db: Connection, query: Select[Any], feed_id: int, values: Collection[Any]
 ) -> list[KnownEpisode]:
-    """Episodes by the values of a column."""
-    query = select(
-        episodes.c.id,
-        episodes.c.title_key,
-        episodes.c.seen_url.label("enclosure_url"),
-        episodes.c.seen_published_at.label("published_at"),
-        episodes.c.seen_duration.label("duration"),
-        episodes.c.state,
-        episodes.c.cause,
-        episodes.c.filter_fact,
-        episodes.c.first_seen_at,
-        episodes.c.guid,
-        episodes.c.title,
-    ).where(*conditions)
+    """The feed's episodes by the values of a column, which one of the queries above names."""
     return [
         KnownEpisode(
             **{
@@ -299,7 +299,7 @@ def _known(
             }
         )
         for chunk in chunks(values)
-        for row in db.execute(query.where(column.in_(chunk))).mappings()
+        for row in db.execute(query, {"feed_id": feed_id, "values": chunk}).mappings()
     ]
 
 

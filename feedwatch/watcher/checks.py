@@ -29,8 +29,8 @@ from feedwatch.core.schedule import horizon
 from feedwatch.core.served import KeptDocument
 from feedwatch.feeds.document_parser import PackingParser
 from feedwatch.feeds.fetch import fetch
+from feedwatch.feeds.hashes import hashed, is_same_body
 from feedwatch.feeds.pages import with_pages
-from feedwatch.feeds.scan.cache import body_hash
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Check, Context
 from feedwatch.watcher.due_feeds import due_feeds
@@ -381,15 +381,16 @@ class Checks:
         feed = check.feed
         conditional = feed_lifecycle.may_ask_conditionally(feed, self._context.clock())
         known, moved = feed if conditional else None, redirects.address_of(feed)
-        fetched = fetch(self._client, check.source, known, moved)
+        needed_again = feed.full_reads_requested != feed.full_reads_done
+        last = feed if not needed_again else None
+        fetched = fetch(self._client, check.source, known, moved, last)
         if isinstance(fetched, Document) and feed.baseline_at is None:
             fetched = with_pages(self._client, check.source, fetched, feed.failures)
         if not isinstance(fetched, Document):
             return fetched
         if fetched.unread_page is not None and self._context.stopping.is_set():
             return Failed("feedwatch stopped")  # we broke it off: the first run is not over yet
-        document = replace(fetched, body_hash=body_hash(fetched, check.source.rules))
-        needed_again = feed.full_reads_requested != feed.full_reads_done
-        if needed_again or document.body_hash != feed.body_hash:
+        document = hashed(fetched, check.source.rules)
+        if needed_again or not is_same_body(document.body_hash, feed.body_hash):
             return document
         return Same(document=document)

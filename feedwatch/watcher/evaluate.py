@@ -212,12 +212,13 @@ def matched(
     titles = {title_key(item.title) for item in unheard}
     dates = {item.published_at for item in unheard if item.published_at is not None}
     has_past = feed.baseline_at is not None and unheard
+    by_title, by_date = store.checks.alike(feed.id, titles, dates) if has_past else ({}, {})
     return match_items(
         items,
         all_keys,
         known,
-        store.checks.by_title(feed.id, titles) if has_past else {},
-        store.checks.by_date(feed.id, dates) if has_past else {},
+        by_title,
+        by_date,
         shown_before=feed.item_count,
         unchanged=unchanged,
     )

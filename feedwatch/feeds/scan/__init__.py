@@ -1,5 +1,6 @@
 """Fast scan: finds the items of a document that were not seen before, without parsing the rest.
 
+    all bytes from the first item on ─→ the same: so is every item
     every item's bytes ── in the seen-item cache ─────→ it is what it was
           └── changed ── a few facts of it, by expat ── enough for all but its description
                              └── not sure ────────────→ feedparser, on these items or on all
@@ -16,9 +17,17 @@ from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS, DocumentParser
+from feedwatch.feeds.hashes import cache_key_of
 from feedwatch.feeds.pages import parse_pages
 from feedwatch.feeds.scan import facts, split
-from feedwatch.feeds.scan.cache import SeenItem, SeenItems, cache_key_of, item_hash, summary
+from feedwatch.feeds.scan.cache import (
+    NO_MARK,
+    SeenItem,
+    SeenItems,
+    item_hash,
+    mark_of,
+    summary,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +39,7 @@ class _Scan:
     hashes: Sequence[bytes]  # of the items
     rules: Rules
     parser: DocumentParser
+    mark: bytes  # see `_mark`
 
     def parsed(self, places: Sequence[int], *, malformed: bool) -> tuple[Item, ...] | None:
         """The items at `places`, as feedparser reads them; None if it finds more or fewer."""
@@ -56,6 +66,8 @@ class ChangedItems:
     _malformed: frozenset[int] = frozenset()  # which of the changed items are no well-formed XML
     _scan: _Scan | None = None  # None: feedparser has read the whole document
     _places: Sequence[int] = ()  # of the changed items in the document
+    _mark: bytes = NO_MARK  # of the document, which holds where all its items are remembered
+    _items: int = 0  # in the document
 
     def describe(self, places: Sequence[int]) -> Sequence[Item] | None:
         """The changed items at `places` as feedparser reads them, with their descriptions.
@@ -87,7 +99,8 @@ class ChangedItems:
                 has_guid = any(key.kind is KeyKind.GUID for key in keys)
                 malformed = place in self._malformed
                 seen[self._hashes[place]] = SeenItem(episode_id, has_guid, malformed)
-        return replace(self._cache, seen=seen).packed()
+        mark = self._mark if len(seen) == self._items else NO_MARK
+        return replace(self._cache, seen=seen, mark=mark).packed()
 
 
 def changed_items(
@@ -98,6 +111,18 @@ def changed_items(
     None: not sure, so the whole document must be parsed. Where a changed item turns out to be an
     episode of the unchanged items too, ask again with an empty cache.
     """
+    mark = _mark(document, cache.rules)
+    if mark == cache.mark != NO_MARK:
+        count = len(cache.seen)
+        return ChangedItems(
+            parsed=ParsedFeed(title="", items=(), unchanged=count, repaired=cache.has_malformed),
+            keys=(),
+            unchanged=summary(cache.seen.values()),
+            is_same=True,
+            _cache=cache,
+            _mark=mark,
+            _items=count,
+        )
     outline = split.split(document)
     if outline is None:
         return None
@@ -105,7 +130,12 @@ def changed_items(
         return TOO_MANY_ITEMS
     hashes = [item_hash(item) for item in outline.items]
     scan = _Scan(
-        document=document, outline=outline, hashes=hashes, rules=cache.rules, parser=parser
+        document=document,
+        outline=outline,
+        hashes=hashes,
+        rules=cache.rules,
+        parser=parser,
+        mark=mark if not outline.repaired else NO_MARK,
     )
     empty = SeenItems(rules=cache.rules, cache_key=cache_key_of(cache.rules, outline.opening))
     if cache.cache_key != empty.cache_key or not (cache.is_plain or cache.seen.keys() == {*hashes}):
@@ -114,6 +144,14 @@ def changed_items(
     if changed is None or not cache.seen or is_plain(changed.parsed.items, changed.keys):
         return changed
     return _changed(scan, empty)
+
+
+def _mark(document: Document, rules: Rules) -> bytes:
+    """The mark by which a document with the same items is known without being split."""
+    around = split.surroundings(document)
+    if around is None:
+        return NO_MARK
+    return mark_of(document, cache_key_of(rules, around.opening), around.codec)
 
 
 def all_items(document: Document, rules: Rules, parser: DocumentParser) -> ChangedItems | Failed:
@@ -134,7 +172,14 @@ def all_items(document: Document, rules: Rules, parser: DocumentParser) -> Chang
         is_plain=is_plain(parsed.items, changed.keys),
     )
     hashes = [item_hash(item) for item in outline.items]
-    return replace(changed, _cache=cache, _hashes=hashes, _malformed=looked.malformed)
+    return replace(
+        changed,
+        _cache=cache,
+        _hashes=hashes,
+        _malformed=looked.malformed,
+        _mark=_mark(document, rules) if not outline.repaired else NO_MARK,
+        _items=len(hashes),
+    )
 
 
 def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
@@ -170,4 +215,6 @@ def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
         _malformed=frozenset(n for n, place in enumerate(places) if place in looked.malformed),
         _scan=scan,
         _places=places,
+        _mark=scan.mark,
+        _items=len(scan.hashes),
     )

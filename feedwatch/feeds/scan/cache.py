@@ -13,11 +13,12 @@ from typing import Self
 from feedwatch.core.feed import Document
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
+from feedwatch.feeds.hashes import KEY_BYTES
 
-FORMAT = b"4"  # to be raised with what is kept or how items are read: all that is kept is void then
-KEY_BYTES = 16
 HASH_BYTES = 8  # enough to tell the items of one feed apart
+NO_MARK = bytes(KEY_BYTES)
 
+_HEAD_BYTES = KEY_BYTES + 1 + KEY_BYTES
 _ENTRY = struct.Struct(f"<{HASH_BYTES}sq")
 
 
@@ -41,6 +42,7 @@ class SeenItems:
     cache_key: bytes = b""
     seen: Mapping[bytes, SeenItem] = field(default_factory=dict)
     is_plain: bool = True  # each item tells by itself what it is, see `identity.is_plain`
+    mark: bytes = NO_MARK  # of a document that has just these items, see `mark_of`
 
     @property
     def has_malformed(self) -> bool:
@@ -53,7 +55,8 @@ class SeenItems:
             _ENTRY.pack(item_hash, one.episode << 2 | one.has_guid << 1 | one.malformed)
             for item_hash, one in self.seen.items()
         )
-        return self.cache_key + (b"p" if self.is_plain else b"-") + b"".join(entries)
+        plain = b"p" if self.is_plain else b"-"
+        return self.cache_key + plain + self.mark + b"".join(entries)
 
     @classmethod
     def unpacked(cls, rules: Rules, packed: bytes) -> Self:
@@ -62,30 +65,21 @@ class SeenItems:
             rules=rules,
             cache_key=packed[:KEY_BYTES],
             is_plain=packed[KEY_BYTES : KEY_BYTES + 1] == b"p",
+            # Of an older format this is another thing, and its cache key is none of today's.
+            mark=packed[KEY_BYTES + 1 : _HEAD_BYTES],
             seen={
                 item_hash: SeenItem(value >> 2, bool(value & 2), bool(value & 1))
-                for item_hash, value in _ENTRY.iter_unpack(packed[KEY_BYTES + 1 :])
+                for item_hash, value in _ENTRY.iter_unpack(packed[_HEAD_BYTES:])
             },
         )
 
 
-def cache_key_of(rules: Rules, opening: bytes = b"") -> bytes:
-    """Cache key: what an item's meaning depends on besides its bytes.
-
-    The rules are written out, so that the key is the same in every process.
-    """
-    stated = [
-        (name, sorted(value) if isinstance(value, frozenset) else value)
-        for name, value in vars(rules).items()
-    ]
-    return sha256(b"\0".join((FORMAT, repr(stated).encode(), opening))).digest()[:KEY_BYTES]
-
-
-def body_hash(document: Document, rules: Rules) -> bytes:
-    """Hash of a whole document, which holds as long as the document would be read in one way."""
-    found = sha256(cache_key_of(rules, repr(document.charset).encode()))
-    found.update(document.body)
-    return found.digest()[:KEY_BYTES]
+def mark_of(document: Document, cache_key: bytes, codec: str) -> bytes:
+    """Mark of a document: its items, and all that says how they are read. Its head may change."""
+    rest = document.rest_hash
+    if rest is None:
+        return NO_MARK
+    return sha256(b"\0".join((cache_key, codec.encode(), rest))).digest()[:KEY_BYTES]
 
 
 def item_hash(item: bytes) -> bytes:

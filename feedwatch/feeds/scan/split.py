@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from xml.parsers import expat
 
 from feedwatch.core.feed import Document
-from feedwatch.feeds.charset import in_utf8
+from feedwatch.feeds.charset import codec_in_parts, in_utf8
+from feedwatch.feeds.hashes import first_item
 from feedwatch.feeds.namespaces import PREFIXES
 
 # What is longer is left to the parser's process. While expat reads a piece, or a character set is
@@ -55,14 +56,45 @@ _ATOM = _Dialect(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a document's items are read in, besides their own bytes."""
+
+    opening: bytes  # as in `Outline`
+    codec: str
+
+
+def surroundings(document: Document) -> Surroundings | None:
+    """What `split` finds around a document's items, without a look at these; None if not certain.
+
+    It is certain for a document whose bytes from the first item on have been split before.
+    """
+    body, start = document.body, first_item(document.body)
+    codec = codec_in_parts(body[:start], document.charset) if start < len(body) else None
+    if len(body) > LONGEST_DOCUMENT or codec is None:
+        return None
+    dialect = RSS if body[-LONGEST_PIECE:].rstrip().endswith(b"</rss>") else _ATOM
+    closing = b"</" + dialect.item + b">"
+    end = body.rfind(closing, max(start, len(body) - LONGEST_PIECE))
+    decoded = in_utf8(body[:start], document.charset)
+    if end < 0 or decoded.repaired:
+        return None
+    opening = _opening(_undeclared(decoded.body), body[end + len(closing) :].rstrip(), dialect)
+    return Surroundings(opening=opening, codec=codec) if opening is not None else None
+
+
+def _undeclared(body: bytes) -> bytes:
+    body = body.strip()
+    declaration = _DECLARATION.match(body)
+    return body[declaration.end() :] if declaration else body
+
+
 def split(document: Document) -> Outline | None:
     """The parts of an RSS or Atom document; None if it is not certain that they are its parts."""
     if len(document.body) > LONGEST_DOCUMENT:
         return None
     decoded = in_utf8(document.body, document.charset)
-    body = decoded.body.strip()
-    if declaration := _DECLARATION.match(body):
-        body = body[declaration.end() :]
+    body = _undeclared(decoded.body)
     dialect = RSS if body.endswith(b"</rss>") else _ATOM
     first = dialect.start.search(body) if body.endswith(dialect.closing[-6:]) else None
     if first is None or first.start() > LONGEST_PIECE:
@@ -108,30 +140,29 @@ def _opening(head: bytes, tail: bytes, dialect: _Dialect) -> bytes | None:
     """
     if b"<!DOCTYPE" in head:  # its entities may be items, or a hundred times as long as they look
         return None
+    document = b"".join((head, b"<", dialect.item, b"/>", tail))
     path: list[str] = []
     starts: list[int] = []
-    sure = True
+    items: list[tuple[tuple[str, ...], int]] = []  # in what each stands, and where
 
     def start(name: str, _attributes: dict[str, str]) -> None:
-        nonlocal sure
         uri, _, local = name.rpartition(" ")
-        own = PREFIXES.get(uri.lower()) == ""
+        own, place = PREFIXES.get(uri.lower()) == "", parser.CurrentByteIndex
+        has_no_prefix = document.startswith(local.encode(), place + 1)  # which feedparser goes by
+        if local.lower() in ("item", "entry") and (own or has_no_prefix):
+            items.append((tuple(path), place))
         path.append(local if own else name)
-        if len(path) == len(starts) + 1 and tuple(path) == dialect.path[: len(path)]:
-            starts.append(parser.CurrentByteIndex)
-        elif own and local.lower() in ("item", "entry"):
-            sure &= tuple(path[:-1]) == dialect.path and parser.CurrentByteIndex == len(head)
+        if tuple(path) == dialect.path[: len(path)]:
+            starts.append(place)
 
     parser = expat.ParserCreate("utf-8", namespace_separator=" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _name: path.pop()
     try:
-        for part in (head, b"<" + dialect.item + b"/>", tail):
-            parser.Parse(part)
-        parser.Parse(b"", True)  # noqa: FBT003 - expat takes it no other way
+        parser.Parse(document, True)  # noqa: FBT003 - expat takes it no other way
     except expat.ExpatError:
         return None
     tags = [_START_TAG.match(head, start) for start in starts]
-    if not sure or len(tags) != len(dialect.path):
+    if items != [(dialect.path, len(head))] or len(tags) != len(dialect.path):
         return None
     return b"".join(tag[0] for tag in tags if tag) if None not in tags else None
