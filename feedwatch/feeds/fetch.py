@@ -110,7 +110,8 @@ def _follow(
             headers=_headers(source, known) | (source.headers if own else {}),
             timeout=httpx.Timeout(SECONDS, connect=CONNECT_SECONDS),
         )
-        cookies.set_cookie_header(request)
+        if cookies:  # it takes long to find that there are none
+            cookies.set_cookie_header(request)
         auth = credentials if own else None
         with limit_scope(most), closing(client.send(request, auth=auth, stream=True)) as response:
             if hop == 0 and moved is None:

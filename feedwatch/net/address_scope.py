@@ -10,6 +10,7 @@ one release to the next, even within 3.11.
 import socket
 from contextlib import suppress
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 
@@ -81,6 +82,7 @@ _SMALLEST_FIRST = sorted(
 )
 
 
+@lru_cache(maxsize=4096)
 def address_scope(address: str) -> Scope:
     """Address scope of a numeric address, which may have an IPv6 zone.
 
