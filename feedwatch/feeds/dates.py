@@ -166,6 +166,6 @@ def _zone(name: str) -> timezone | ZoneInfo | None:
         return timezone(east if offset[1] == "+" else -east)
     if not name or name.lower() in _ZONES:
         return timezone(timedelta(hours=_ZONES.get(name.lower(), 0)))
-    with suppress(ValueError, OSError):  # also of a name that is none
+    with suppress(ValueError, OSError, KeyError):  # `KeyError`: of a name that is none
         return ZoneInfo(name) if re.fullmatch(r"[A-Z][A-Za-z_]+/[A-Za-z_]+", name) else None
     return None
