@@ -45,9 +45,11 @@ _FORMS = tuple(
         rf"(?P<one>[0-9]{{1,2}})(?P<mark>[-/.])(?P<other>[0-9]{{1,2}})(?P=mark){_YEAR}",
     )
 )
-_USUAL = re.compile(  # the first of these, as nearly all feeds write it: read in a fifth of the time
-    r"(?:[A-Z][a-z]{2}, )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4})"
-    r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-][0-9]{4}|[A-Z]{3})"
+_USUAL = (
+    re.compile(  # the first of these, as nearly all feeds write it: read in a fifth of the time
+        r"(?:[A-Z][a-z]{2}, )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4})"
+        r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-][0-9]{4}|[A-Z]{3})"
+    )
 )
 _ASCTIME = re.compile(  # as `date` prints it: the year comes last
     r"([a-z]{3},? [a-z]{3} \d{1,2}) (\d{1,2}:\d{2}(?::\d{2})?)( [a-z]{1,5})? (\d{4})",
@@ -108,9 +110,9 @@ def read_date(text: str) -> datetime | None:
     moment: datetime | None = None
     with suppress(ValueError, OverflowError):
         if (usual := _USUAL.fullmatch(text)) is not None:
-            day, name, year, *clock, zone = usual.groups()
-            month = _MONTHS.index(name.lower()) + 1
-            moment = _in_utc(int(year), month, int(day), *map(int, clock), zone)
+            day, name, year, hour, minute, second, zone = usual.groups()
+            month, clock = _MONTHS.index(name.lower()) + 1, (int(hour), int(minute), int(second))
+            moment = _in_utc(int(year), month, int(day), *clock, zone)
         elif _ISO.match(text):
             iso = text.replace(" ", "T", 1).replace(" ", "").upper()
             with suppress(ValueError):
