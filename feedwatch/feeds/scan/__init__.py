@@ -9,6 +9,7 @@ feedparser costs a hundred times as much. Nothing is guessed: whatever is not pl
 detail that matters is left to feedparser, which also reads each item that is to be submitted.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -100,6 +101,7 @@ class ChangedItems:
         if self._cache is None:
             return None
         seen = dict(self._cache.seen)
+        items_of = Counter(episode_ids)
         for place, (episode_id, keys) in enumerate(zip(episode_ids, self.keys, strict=True)):
             if episode_id is not None:
                 has_guid = any(key.kind is KeyKind.GUID for key in keys)
@@ -107,7 +109,9 @@ class ChangedItems:
                     episode=episode_id,
                     has_guid=has_guid,
                     malformed=place in self._malformed,
-                    ambiguous=place in self._ambiguous,
+                    # Of several items that are one episode, the first says what it is like.
+                    ambiguous=place in self._ambiguous
+                    or (episode_id != 0 and items_of[episode_id] > 1),
                 )
         mark = self._mark if len(seen) == self._items else NO_MARK
         return replace(self._cache, seen=seen, mark=mark).packed()

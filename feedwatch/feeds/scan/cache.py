@@ -29,7 +29,7 @@ class SeenItem:
     episode: int  # its id; 0: it is no episode
     has_guid: bool  # one that tells it apart
     malformed: bool  # no well-formed XML: feedparser reads the whole document in its lenient way
-    ambiguous: bool = False  # what it was depends on items beside it, see `identity.ambiguous`
+    ambiguous: bool = False  # what it was, or its episode, depends on items beside it
 
 
 @dataclass(frozen=True, kw_only=True)
