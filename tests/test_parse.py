@@ -416,6 +416,7 @@ def test_what_is_no_date_is_none(text: str) -> None:
 
 def test_a_time_zone_that_is_not_known_is_not_taken_for_utc() -> None:
     assert item("<pubDate>Tue, 05 Mar 2024 06:00:00 XYZ</pubDate>").published_at is None
+    assert read_date("Tue, 05 Mar 2024 06:00:00 Europe/Nowhere") is None
 
 
 def test_the_machines_time_zone_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

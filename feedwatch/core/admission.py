@@ -10,6 +10,7 @@ from feedwatch.core.episode import FILTERS, Cause, Episode, State
 from feedwatch.core.feed import Feed, Item
 from feedwatch.core.identity import LONGEST_KEY, guid_key
 from feedwatch.core.match_items import ItemMatch, MatchKind
+from feedwatch.core.pipeline import Step
 from feedwatch.core.printable import counted
 from feedwatch.core.schedule import DAY
 from feedwatch.core.settings import FirstRun, OnReplaced, Rules, either_key, feed_key, of_feed
@@ -103,8 +104,8 @@ def decide(
     return decisions
 
 
-def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
-    """The episode that an item becomes by the decision; None if it becomes none."""
+def admitted(decision: Decision, feed: str, now: datetime, step: Step = Step.ADS) -> Episode | None:
+    """The episode, at its first `step`, that an item becomes by the decision; None if none."""
     item = decision.item
     state = STATE_OF.get(decision.verdict)
     if state is None or item.enclosure_url is None:
@@ -126,6 +127,7 @@ def admitted(decision: Decision, feed: str, now: datetime) -> Episode | None:
         filter_fact=_fact(item, decision.cause) if decision.cause is not None else None,
         first_seen_at=now,
         due_at=now if state is State.QUEUED else None,
+        step=step,
     )
 
 

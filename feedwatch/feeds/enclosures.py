@@ -204,7 +204,7 @@ def _trim(url: str) -> str:
 
 
 _PLAIN = re.compile(  # most URLs: lower case, nothing to escape, no user, port or fragment
-    r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}/(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]|%[0-9A-Fa-f]{2})*"
+    r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}/(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]++|%[0-9A-Fa-f]{2})*+"
 )
 
 

@@ -103,10 +103,9 @@ class Evaluation:
         new: list[NewEpisode] = []
         learned: dict[Key, int] = {}
         for place, decision in enumerate(self.decisions):
-            episode = admitted(decision, feed, now) if not decision.is_anew else None
+            episode = admitted(decision, feed, now, step) if not decision.is_anew else None
             known = decision.match.known
             if episode is not None:
-                episode = replace(episode, step=step)
                 title = title_key(episode.title)
                 if place >= self._first_page:  # no further check will see it
                     episode = replace(episode, missing_since=now)

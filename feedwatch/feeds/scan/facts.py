@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from xml.parsers import expat
 
 from feedwatch.core.feed import Item
@@ -24,35 +23,27 @@ MOST_MALFORMED = 100  # items; each takes a new reader. Where there are more, th
 ITEM_DEPTH = 3  # of an RSS item: of Atom, no facts are read
 
 
-class _Role(StrEnum):  # its members hash faster than an Enum's
-    """What an element within an item means here; those with a meaning by prefix and name."""
+# What an element within an item means here; those with a meaning by prefix and name. No enum: what
+# is asked for with each element of a document takes Python 3.11 too long to look up there.
+_NEUTRAL = "neutral"  # whatever it says changes none of the facts
+_UNSURE = "unsure"  # it may change what feedparser makes of the item
+_TITLE = ":title"
+_ITUNES_TITLE = "itunes:title"
+_GUID = ":guid"
+_DATE = ":pubDate"
+_OTHER_DATE = "dc:date"
+_DURATION = "itunes:duration"
+_EPISODE_TYPE = "itunes:episodeType"
+_ENCLOSURE = ":enclosure"
+_MEDIA_CONTENT = "media:content"
+_MEDIA_TITLE = "media:title"
+_ALTERNATE = "podcast:alternateEnclosure"
+_ALTERNATE_SOURCE = "podcast:source"
+_LINK = ":link"
 
-    NEUTRAL = "neutral"  # whatever it says changes none of the facts
-    UNSURE = "unsure"  # it may change what feedparser makes of the item
-    TITLE = ":title"
-    ITUNES_TITLE = "itunes:title"
-    GUID = ":guid"
-    DATE = ":pubDate"
-    OTHER_DATE = "dc:date"
-    DURATION = "itunes:duration"
-    EPISODE_TYPE = "itunes:episodeType"
-    ENCLOSURE = ":enclosure"
-    MEDIA_CONTENT = "media:content"
-    MEDIA_TITLE = "media:title"
-    ALTERNATE = "podcast:alternateEnclosure"
-    ALTERNATE_SOURCE = "podcast:source"
-    LINK = ":link"
-
-
-_NEUTRAL = _Role.NEUTRAL
-_ROLES = {role.value: role for role in _Role}
-_TEXTS = {
-    _Role.TITLE,
-    _Role.ITUNES_TITLE,
-    _Role.GUID,
-    _Role.DATE,
-    _Role.DURATION,
-    _Role.EPISODE_TYPE,
+_TEXTS = {_TITLE, _ITUNES_TITLE, _GUID, _DATE, _DURATION, _EPISODE_TYPE}
+_ROLES = _TEXTS | {
+    *(_OTHER_DATE, _ENCLOSURE, _MEDIA_CONTENT, _MEDIA_TITLE, _ALTERNATE, _ALTERNATE_SOURCE, _LINK)
 }
 # Of other elements those that feedparser, with our patches, takes for something that is a fact.
 _MEANINGFUL = frozenset(("", "dc", "dcterms", "enc", "itunes", "media", "podcast"))
@@ -71,7 +62,7 @@ class _ItemParser:
     def __init__(self, outline: Outline) -> None:
         self._is_odd = False  # prefixes do not mean what they say
         self._prefixes: dict[str, str] = {}  # those that the document declares, by namespace
-        self._roles_by_name: dict[str, _Role] = {}
+        self._roles_by_name: dict[str, str] = {}
         self._depth = self._base = 0
         self._reset()
         parser = expat.ParserCreate("utf-8", namespace_separator=" ")
@@ -85,11 +76,11 @@ class _ItemParser:
 
     def _reset(self) -> None:
         self._unsure = False
-        self._texts: dict[_Role, str] = {}
+        self._texts: dict[str, str] = {}
         self._candidates: list[Candidate] = []
-        self._roles: set[_Role] = set()
+        self._roles: set[str] = set()
         self._alternate: dict[str, str] = {}
-        self._wanted: _Role | None = None  # the element whose text is being read
+        self._wanted: str | None = None  # the element whose text is being read
         self._text: list[str] = []
         self._ended = 0
 
@@ -107,20 +98,20 @@ class _ItemParser:
         if self._unsure or self._is_odd or any(map(_is_mended, self._texts.values())):
             return None
         texts = {role: text.strip() for role, text in self._texts.items()}
-        title, stated = texts.get(_Role.TITLE, ""), texts.get(_Role.DATE, "")
-        if not title and _Role.MEDIA_TITLE in self._roles:
+        title, stated = texts.get(_TITLE, ""), texts.get(_DATE, "")
+        if not title and _MEDIA_TITLE in self._roles:
             return None
         published_at = read_date(stated)
-        if published_at is None and _Role.OTHER_DATE in self._roles:
+        if published_at is None and _OTHER_DATE in self._roles:
             return None
         return Item(
-            guid=trimmed(texts.get(_Role.GUID, "")) or None,
-            title=one_line(title) or one_line(texts.get(_Role.ITUNES_TITLE, "")),
+            guid=trimmed(texts.get(_GUID, "")) or None,
+            title=one_line(title) or one_line(texts.get(_ITUNES_TITLE, "")),
             description=None,
             enclosure_url=choose(self._candidates, media_types, document_url),
             published_at=published_at,
-            duration=read_duration(texts.get(_Role.DURATION, "")),
-            episode_type=trimmed(texts.get(_Role.EPISODE_TYPE, "")).lower() or "full",
+            duration=read_duration(texts.get(_DURATION, "")),
+            episode_type=trimmed(texts.get(_EPISODE_TYPE, "")).lower() or "full",
         )
 
     def _declare(self, prefix: str | None, uri: str) -> None:
@@ -134,14 +125,14 @@ class _ItemParser:
         odd = first != prefix if known is None else known != prefix and prefix in _MEANINGFUL - {""}
         self._is_odd |= odd
 
-    def _role(self, name: str) -> _Role:
+    def _role(self, name: str) -> str:
         uri, _, local = name.rpartition(" ")
         prefix = PREFIXES.get(uri.lower(), self._prefixes.get(uri, ""))
-        role = _ROLES.get(f"{prefix}:{local}")
-        if role is None:
+        role = f"{prefix}:{local}"
+        if role not in _ROLES:
             risky = prefix in _MEANINGFUL and local.lower() in _RISKY
             risky |= prefix == "" and local.lower() == "link"
-            role = _Role.UNSURE if risky else _Role.NEUTRAL
+            role = _UNSURE if risky else _NEUTRAL
         self._roles_by_name[name] = role
         return role
 
@@ -149,7 +140,7 @@ class _ItemParser:
         # This is where the time goes: most elements are neutral.
         self._depth = depth = self._depth + 1
         role = self._roles_by_name.get(name) or self._role(name)
-        if role is _NEUTRAL and not attributes and self._wanted is None and depth > ITEM_DEPTH:
+        if role == _NEUTRAL and not attributes and self._wanted is None and depth > ITEM_DEPTH:
             return
         if attributes and "base" in "".join(attributes).lower():
             self._is_odd |= depth < ITEM_DEPTH
@@ -159,33 +150,33 @@ class _ItemParser:
             return
         if self._wanted is not None:
             self._unsure = True  # markup within a text
-        if role is not _NEUTRAL:
+        if role != _NEUTRAL:
             self._take(role, attributes)
 
-    def _take(self, role: _Role, attributes: dict[str, str]) -> None:
+    def _take(self, role: str, attributes: dict[str, str]) -> None:
         is_child = self._depth == ITEM_DEPTH + 1
         self._roles.add(role)
         if role in _TEXTS:
-            if role is _Role.TITLE and self._texts.get(role, "").strip():
+            if role == _TITLE and self._texts.get(role, "").strip():
                 return  # an image's, say: the first one that has words counts
             if not is_child:
                 self._unsure = True
                 return
-            self._unsure |= role in self._texts or bool(attributes and role is not _Role.GUID)
+            self._unsure |= role in self._texts or bool(attributes and role != _GUID)
             self._texts[role] = ""
             self._wanted, self._text = role, []
             self._parser.CharacterDataHandler = self._text.append
-        elif role is _Role.ENCLOSURE and is_child:
+        elif role == _ENCLOSURE and is_child:
             self._candidates.append(enclosure(_named(attributes)))
-        elif role is _Role.LINK:
+        elif role == _LINK:
             self._unsure |= bool(attributes) and "enclosure" in _named(attributes).get("rel", "")
-        elif role is _Role.MEDIA_CONTENT:
+        elif role == _MEDIA_CONTENT:
             self._candidates.append(media_content(_named(attributes)))
-        elif role is _Role.ALTERNATE:
+        elif role == _ALTERNATE:
             self._alternate = _named(attributes)
-        elif role is _Role.ALTERNATE_SOURCE:
+        elif role == _ALTERNATE_SOURCE:
             self._candidates.append(alternate_source(_named(attributes), self._alternate))
-        elif role is _Role.UNSURE:
+        elif role == _UNSURE:
             self._unsure = True
 
     def _end(self, _name: str) -> None:
