@@ -3,7 +3,7 @@
     python -m benchmarks.idle --feeds 100
     python -m benchmarks.idle --feeds 100 --beside /tmp/before
 
-Small feeds on loopback are checked once and are not due again for a day. With `--beside`, the
+Small feeds on loopback are checked once and are not due again for half a day. With `--beside`, the
 feedwatch whose source is there runs at the same time: what else the machine does meets both alike.
 """
 
@@ -28,7 +28,7 @@ def daemon(source: Path, port: int, feeds: int) -> Iterator[int]:
     """The process id of a daemon that has checked all its feeds and goes on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = workspace(folder, port, feeds, CHECK_INTERVAL="1d")
+        command = workspace(folder, port, feeds, CHECK_INTERVAL="12h")
         once(command, folder, source)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([*command, "run"], cwd=source, stdout=log, stderr=log)
