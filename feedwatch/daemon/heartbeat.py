@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 TRY_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
 WRITE_EVERY = TRY_EVERY  # of several daemons, which know each other by it
-WRITE_ALONE_EVERY = 10.0  # with SQLite, where each write has the resting loops look again
+WRITE_ALONE_EVERY = 10.0  # with SQLite, where each write has the idle loops look again
 
 
 class Heartbeat:

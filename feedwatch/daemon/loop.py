@@ -12,6 +12,9 @@
 The main thread never waits for a loop: it reads the heartbeat of each, feeds systemd's watchdog and
 the lease only while none is hung, and has all loops run at once where the wall clock was set. All
 state is in the database, so `run_once` calls the same loops and ends.
+
+With SQLite a round asks the database nothing while nobody writes and nothing is due, as most of the
+time (`watcher/idle.py`).
 """
 
 import logging
@@ -57,7 +60,7 @@ log = logging.getLogger(__name__)
 TICK = timedelta(seconds=1)
 ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
-LOOK_SECONDS = 0.9  # between two looks at the loops' health and the wall clock
+LOOK_SECONDS = 0.5  # between two looks at the loops' health and the wall clock
 STOP_SECONDS = 6.0  # for a request in flight; service managers wait for ten
 ALERTS = "alerts"  # a loop only where the config has a channel; health does not depend on it
 WEBSUB = "websub"  # likewise, where there is a public side

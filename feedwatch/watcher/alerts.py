@@ -19,7 +19,7 @@ from feedwatch.notify.alert_rules import (
 )
 from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.context import Context
-from feedwatch.watcher.rest import Rest
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Alerts:
         self._deliveries: WorkerPool[OutboxEntry, str | None] = WorkerPool(
             max(len(channels), 1), "notify"
         )
-        self._rest = Rest(context)
+        self._idle = Idleness(context)
         self._troubles_at: datetime | None = None  # when they were last looked for
         self._first_seen: dict[AlertKey, float] = {}  # of the troubles that there were then
 
@@ -75,7 +75,7 @@ class Alerts:
             self._record(entry, delivery)
         if self._context.stopping.is_set() or not self._channels or self._context.term() is None:
             return True
-        if self._rest.lasts():
+        if self._idle.lasts():
             return True
         now, store, is_calm = self._context.clock(), self._context.store, False
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
@@ -99,7 +99,7 @@ class Alerts:
         due = self._due(now)
         fails = any(health.failures for health in self._channels)
         if is_calm and not due and not fails and not self._deliveries.ids:
-            self._rest.begin(store.outbox.next_due)
+            self._idle.begin(store.outbox.next_due)
         for number, entry in due.items():
             self._deliveries.start(
                 number, entry, lambda one: self._health_of(one).channel.deliver(one.event)

@@ -22,8 +22,8 @@ from feedwatch.store.lock import REPLACED
 from feedwatch.watcher.answers import BLOCKED, PAUSED, Answers, was_sent
 from feedwatch.watcher.claim_plan import ClaimPlan
 from feedwatch.watcher.context import Context, Plan, about
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.podcast_lookups import PodcastLookups
-from feedwatch.watcher.rest import Rest
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.tasks import task_of
 
@@ -51,7 +51,7 @@ class Submissions:
         self._proven: dict[str, Processor] = {}  # those whose safe reads have succeeded here
         self._podcasts = PodcastLookups(context)
         self._answers = Answers(context)
-        self._rest = Rest(context)
+        self._idle = Idleness(context)
         self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
@@ -72,7 +72,7 @@ class Submissions:
         self._notice_another_server()
         if context.term() is None:
             return True
-        if self._rest.lasts() and not context.journal.was_changed():
+        if self._idle.lasts() and not context.journal.was_changed():
             return True
         self._notice_another_database()  # also where nothing is queued, so that no claim would
         if store.episodes.due(State.SUBMITTING, now, 1):
@@ -94,7 +94,7 @@ class Submissions:
         processors = [one for name, one in context.processors.items() if name in plan.processors]
         while processors:  # one after another in turn, each until it takes nothing more
             processors = [one for one in processors if self._submit_next(one)]
-        self._rest.begin(self._next_due)
+        self._idle.begin(self._next_due)
         return True
 
     def _next_due(self) -> datetime | None:

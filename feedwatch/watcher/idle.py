@@ -1,4 +1,4 @@
-"""Rest: a loop that found nothing to do looks again once that may have changed."""
+"""Idleness: a loop that found nothing to do looks again once that may have changed."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,8 +8,8 @@ from feedwatch.watcher.context import Context, Plan
 AT_MOST = timedelta(seconds=30)  # and so often it looks, whoever has written or not
 
 
-class Rest:
-    """The rest of one loop, which goes round every second all the same.
+class Idleness:
+    """The idleness of one loop, which goes round every second all the same.
 
     It lasts while nobody has written to the database, the plan is the same and nothing is due. With
     PostgreSQL, which tells nobody of that by so little, it never begins.
