@@ -102,11 +102,11 @@ def workspace(folder: Path, port: int, feeds: int, **keys: str) -> list[str]:
     return [sys.executable, "-m", "feedwatch", "--config", str(config)]
 
 
-def once(command: Sequence[str], folder: Path) -> tuple[float, float]:
+def once(command: Sequence[str], folder: Path, source: Path = ROOT) -> tuple[float, float]:
     """CPU seconds and peak megabytes of `run --once`, of the process and its children."""
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
-            [*command, "run", "--once", "--timeout", "0"], cwd=ROOT, stdout=output, stderr=output
+            [*command, "run", "--once", "--timeout", "0"], cwd=source, stdout=output, stderr=output
         )
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -128,7 +128,7 @@ def test_two_configs_are_told_once_they_have_lasted(
     for later, daemons in ((0, [ours, other]), (100, [ours]), (150, [ours, other])):
         both[:] = daemons
         monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
-        told.world.later(seconds=3)
+        told.world.later(minutes=1)  # nobody has written: the loop is idle for a while
         said.append(list(told.tell()))
     assert said == [[], [], []], "the second time it has begun anew"
     monkeypatch.setattr(time, "monotonic", lambda: now + 150 + DIFFERS_FOR)

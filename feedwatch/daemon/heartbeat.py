@@ -24,7 +24,9 @@ from feedwatch.watcher.context import Context
 
 log = logging.getLogger(__name__)
 
-WRITE_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
+TRY_EVERY = 4.0  # seconds; with the ten for which a locked database is waited for, below 15
+WRITE_EVERY = TRY_EVERY  # of several daemons, which know each other by it
+WRITE_ALONE_EVERY = 10.0  # with SQLite, where each write has the idle loops look again
 
 
 class Heartbeat:
@@ -103,7 +105,8 @@ class HeartbeatLoop:
         self._heartbeat = heartbeat
         self._context = context
         self._written: set[str] = set()
-        self._next = 0.0
+        self._next = self._next_try = 0.0
+        self._write_every = WRITE_EVERY if context.store.path is None else WRITE_ALONE_EVERY
         self._led_at = time.monotonic()  # when there was a leader
         self._differs_since: float | None = None  # our config from the leader's
 
@@ -114,11 +117,16 @@ class HeartbeatLoop:
     def tick(self) -> bool:
         """Take the snapshot and write the heartbeats.
 
-        Every few seconds, and at once when a loop has made its first progress.
+        Every few seconds, and at once when a loop has made its first progress. In between it is
+        only tried whether the database can be written to: a lock must be known within 15 s.
         """
         context, now = self._context, self._context.clock()
         times = self._heartbeat.times(now)
-        if time.monotonic() < self._next and times.keys() <= self._written | {VITALS}:
+        began = time.monotonic()
+        if began < self._next and times.keys() <= self._written | {VITALS}:
+            if began >= self._next_try:
+                context.store.require_writable()
+                self._next_try = began + TRY_EVERY
             return True
         snapshot = context.store.statistics.snapshot(now)
         if context.term() is None:
@@ -128,7 +136,8 @@ class HeartbeatLoop:
         context.peers = peers.alive
         self._heartbeat.leaderless = self._note_leader(peers)
         self._written = {*times, VITALS}
-        self._next = time.monotonic() + WRITE_EVERY
+        self._next = time.monotonic() + self._write_every
+        self._next_try = time.monotonic() + TRY_EVERY
         return True
 
     def _note_leader(self, peers: Peers) -> timedelta:

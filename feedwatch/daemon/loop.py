@@ -12,6 +12,9 @@
 The main thread never waits for a loop: it reads the heartbeat of each, feeds systemd's watchdog and
 the lease only while none is hung, and has all loops run at once where the wall clock was set. All
 state is in the database, so `run_once` calls the same loops and ends.
+
+With SQLite a round asks the database nothing while nobody writes and nothing is due, as most of the
+time (`watcher/idle.py`).
 """
 
 import logging
@@ -57,6 +60,7 @@ log = logging.getLogger(__name__)
 TICK = timedelta(seconds=1)
 ONCE_TICK_SECONDS = 0.1
 STOP_NOTICED_SECONDS = 0.1
+LOOK_SECONDS = 0.5  # between two looks at the loops' health and the wall clock
 STOP_SECONDS = 6.0  # for a request in flight; service managers wait for ten
 ALERTS = "alerts"  # a loop only where the config has a channel; health does not depend on it
 WEBSUB = "websub"  # likewise, where there is a public side
@@ -157,11 +161,9 @@ class Daemon:
         """Feed the watchdog while the loops progress, and reload on request, until `stop`."""
         stopping, wall_clock = self._context.stopping, WallClock()
         reloading: Thread | None = None
+        next_look = 0.0
         while not stopping.is_set():
             time.sleep(STOP_NOTICED_SECONDS)
-            if wall_clock.step():
-                for job in scheduler.get_jobs():
-                    job.modify(next_run_time=datetime.now(UTC))
             if reloading is not None and not reloading.is_alive():
                 reloading = None
                 self._manager.ready()
@@ -170,6 +172,12 @@ class Daemon:
                 self._manager.reloading()
                 reloading = Thread(target=self._reload_config, name="reload")
                 reloading.start()
+            if time.monotonic() < next_look:
+                continue
+            next_look = time.monotonic() + LOOK_SECONDS
+            if wall_clock.step():
+                for job in scheduler.get_jobs():
+                    job.modify(next_run_time=datetime.now(UTC))
             record, snapshot = self._heartbeat.record(), self._heartbeat.snapshot
             if not is_hung(record):
                 self._manager.feed()

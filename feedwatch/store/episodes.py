@@ -136,6 +136,13 @@ class EpisodeStore:
             query = query.where(or_(episodes.c.published_at > now, is_recent))
         return self._all(query)
 
+    def next_due(self, states: Collection[State]) -> datetime | None:
+        """When the first of the episodes in `states` is due, or was; None if none ever is."""
+        query = select(func.min(episodes.c.due_at)).where(episodes.c.state.in_(states))
+        with reading(self._engine) as db:
+            due_at: datetime | None = db.scalars(query).one()
+        return due_at
+
     def misplaced(self, pipelines: Mapping[str, Pipeline]) -> list[Episode]:
         """Queued episodes that are at another step than their feeds' pipelines have them be at.
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Engine,
     Select,
     bindparam,
+    func,
     insert,
     or_,
     select,
@@ -55,6 +56,7 @@ _DUE_FEEDS = _SELECT_FEEDS.where(
 )
 _SELECT_DUE = _DUE_FEEDS.where(feeds.c.id.in_(bindparam("ids", expanding=True)))
 _LEASE_DUE = leasing(_DUE_FEEDS)
+_FIRST_DUE = select(func.min(feeds.c.due_at)).where(feeds.c.active)
 
 LATE = timedelta(minutes=1)  # since it was due: the daemon that should have checked it has not
 
@@ -193,6 +195,12 @@ class FeedStore:
         with self._engine.begin() as db:
             db.execute(update(feeds).where(feeds.c.id == feed_id).values(due_at=due_at, **failed))
             end_leases(db, [feed_id], self._daemon_id)
+
+    def next_due(self) -> datetime | None:
+        """When the first feed of the config is due, or was; None if none ever is."""
+        with reading(self._engine) as db:
+            due_at: datetime | None = db.scalars(_FIRST_DUE).one()
+        return due_at
 
     def make_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Make every feed of the config due, or only those with these names."""

@@ -95,6 +95,7 @@ class DatabaseFile:
                 "file; stop it first, or let it do the work"
             )
         self._is_replaced = False
+        self._looked_at: tuple[object, ...] = ()  # the files that were not replaced
         self._noticing = Lock()  # several threads open connections
         self._wal = path.with_name(f"{path.name}-wal")
         if not self._wal.exists() and any(
@@ -113,6 +114,13 @@ class DatabaseFile:
         with self._noticing:
             if self._is_replaced:
                 return True
+            # Asked every second: what was found of the same three files is true of them still.
+            identities = tuple(
+                _identity(self._path.with_name(self._path.name + end))
+                for end in ("", "-wal", "-shm")
+            )
+            if identities == self._looked_at:
+                return False
             try:
                 is_here = os.path.samestat(self._path.stat(), os.fstat(self._file))
             except OSError:
@@ -122,6 +130,7 @@ class DatabaseFile:
             # what they do.
             is_torn = any(f"{self._path}{end} (deleted)" in files for end in ("-wal", "-shm"))
             if is_here and not is_torn:
+                self._looked_at = identities
                 return False
             import logging  # here: healthcheck uses this module, and is called often
 
@@ -162,6 +171,14 @@ class DatabaseFile:
     def release(self) -> None:
         """Unlock the file."""
         os.close(self._file)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _open_files() -> set[str]:

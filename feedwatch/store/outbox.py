@@ -90,6 +90,12 @@ class Outbox:
             row = db.execute(query).one_or_none()
         return _entry(row) if row is not None else None
 
+    def next_due(self) -> datetime | None:
+        """When the first event is due, or was; None if there is none."""
+        with reading(self._engine) as db:
+            due_at: datetime | None = db.scalars(select(func.min(outbox.c.due_at))).one()
+        return due_at
+
     def oldest(self, channel: str) -> OutboxEntry | None:
         """The oldest event that a channel has not taken, due or not."""
         query = select(outbox).where(outbox.c.channel == channel).order_by(outbox.c.id).limit(1)

@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from feedwatch.core.health import Use
 from feedwatch.store.breakers import BreakerStore, ensure_breaker
+from feedwatch.store.changes import Changes
 from feedwatch.store.checks import CheckStore
 from feedwatch.store.claims import ClaimStore, ensure_database_id
 from feedwatch.store.database import (
@@ -63,6 +64,7 @@ class Store:
         of them leads. Raises `StoreError`.
         """
         self._engine = engine = connect(url)
+        self.changes = Changes(engine)
         self.is_made = True
         self.place = place_of(engine)
         self.host = socket.gethostname()[:40]
@@ -145,6 +147,7 @@ class Store:
         """Release lease and lock, and close all connections."""
         if self._lease is not None:
             self._lease.release()
+        self.changes.close()
         self._engine.dispose()
         for lock in (self._file, self._lock):
             if lock is not None:
@@ -154,6 +157,11 @@ class Store:
     def is_replaced(self) -> bool:
         """Whether the database's file was deleted or replaced since it was opened `alone`."""
         return self._file is not None and self._file.is_replaced()
+
+    def require_writable(self) -> None:
+        """Raise `StoreError` where no transaction that writes can begin."""
+        with self._engine.begin():
+            pass
 
     def term(self) -> int | None:
         """The term in which this process leads; None while another one does, 0 with SQLite."""

@@ -19,6 +19,7 @@ from feedwatch.notify.alert_rules import (
 )
 from feedwatch.store.outbox import OutboxEntry
 from feedwatch.watcher.context import Context
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Alerts:
         self._deliveries: WorkerPool[OutboxEntry, str | None] = WorkerPool(
             max(len(channels), 1), "notify"
         )
+        self._idle = Idleness(context)
         self._troubles_at: datetime | None = None  # when they were last looked for
         self._first_seen: dict[AlertKey, float] = {}  # of the troubles that there were then
 
@@ -73,7 +75,9 @@ class Alerts:
             self._record(entry, delivery)
         if self._context.stopping.is_set() or not self._channels or self._context.term() is None:
             return True
-        now, store = self._context.clock(), self._context.store
+        if self._idle.lasts():
+            return True
+        now, store, is_calm = self._context.clock(), self._context.store, False
         if self._troubles_at is None or not timedelta() <= now - self._troubles_at < TROUBLES_EVERY:
             current = current_troubles(
                 store.feeds.in_trouble(),
@@ -91,7 +95,12 @@ class Alerts:
                     *(GIVEN_UP_AFTER.days, entry.event.text, entry.channel, entry.error),
                 )
             self._troubles_at = now
-        for number, entry in self._due(now).items():
+            is_calm = len(lasting) == len(current)
+        due = self._due(now)
+        fails = any(health.failures for health in self._channels)
+        if is_calm and not due and not fails and not self._deliveries.ids:
+            self._idle.begin(store.outbox.next_due)
+        for number, entry in due.items():
             self._deliveries.start(
                 number, entry, lambda one: self._health_of(one).channel.deliver(one.event)
             )

@@ -37,6 +37,7 @@ from feedwatch.watcher.due_feeds import due_feeds
 from feedwatch.watcher.evaluate import Evaluator, feed_after, record
 from feedwatch.watcher.evaluation import Evaluation
 from feedwatch.watcher.host_limiter import HostLimiter
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.unchanged import UnchangedBatch
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Checks:
         self._evaluations = ThreadPoolExecutor(MAX_CONCURRENT_EVALUATIONS, "evaluate")
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._unchanged = UnchangedBatch(context)
+        self._idle = Idleness(context)
         self._tick_pending = False
         self._store_error: StoreError | None = None  # not raised by `tick` yet
         self._recovering = False  # the store has failed, and nothing was written since
@@ -220,7 +222,8 @@ class Checks:
         if (peers := frozenset(self._context.peers)) != self._peers:
             self._peers = peers
             self._forget_queue()  # some of their hosts are another daemon's now
-        if len(self._hosts) >= MANY_QUEUED_CHECKS and now < self._next_query:
+        is_early = len(self._hosts) >= MANY_QUEUED_CHECKS and now < self._next_query
+        if is_early or (due_by is None and not self._recovering and self._idle.lasts()):
             return
         self._next_query = now + QUERY_INTERVAL
         for due in due_feeds(self._context, due_by, but=self._under_way):
@@ -229,6 +232,7 @@ class Checks:
             self._hosts.add(queued.host, queued)
         if not self._under_way:
             self._recovering = False
+            self._idle.begin(self._context.store.feeds.next_due)
 
     def _has_room(self) -> bool:
         """Whether another feed may be fetched."""

@@ -14,6 +14,7 @@ from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
 from feedwatch.core.pipeline import PROCESSOR_OF
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.tasks import polled_task
 from feedwatch.watcher.worker_pool import WorkerPool
 
@@ -29,6 +30,7 @@ class Polls:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._polls: WorkerPool[Episode, Progress] = WorkerPool(MAX_CONCURRENT_POLLS, "poll")
+        self._idle = Idleness(context)
         self._failures: Counter[int] = Counter()  # polls in a row that said nothing, by episode
 
     def tick(self) -> bool:
@@ -37,11 +39,14 @@ class Polls:
         for episode, poll in self._polls.finished():
             self._record(episode, poll)
             context.worked(POLLS)
-        if context.stopping.is_set() or context.term() is None:
+        if context.stopping.is_set() or context.term() is None or self._idle.lasts():
             return True
         now, free, running = context.clock(), self._polls.free, self._polls.ids
         due = context.store.episodes.due(State.PROCESSING, now, free, but=running)
         due += context.store.episodes.due(State.FAILED, now, free - len(due), but=running)
+        if not due:
+            states = [State.PROCESSING, State.FAILED]
+            self._idle.begin(lambda: context.store.episodes.next_due(states))
         tasks = {episode.id: polled_task(context.store, episode) for episode in due}
         for episode in due:
             self._polls.start(episode.id, episode, partial(self._poll, tasks[episode.id]))

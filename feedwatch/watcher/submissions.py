@@ -22,6 +22,7 @@ from feedwatch.store.lock import REPLACED
 from feedwatch.watcher.answers import BLOCKED, PAUSED, Answers, was_sent
 from feedwatch.watcher.claim_plan import ClaimPlan
 from feedwatch.watcher.context import Context, Plan, about
+from feedwatch.watcher.idle import Idleness
 from feedwatch.watcher.podcast_lookups import PodcastLookups
 from feedwatch.watcher.restore import compare
 from feedwatch.watcher.tasks import task_of
@@ -51,6 +52,7 @@ class Submissions:
         self._tried: dict[str, Processor] = {}  # the last ones of which safe reads were tried
         self._podcasts = PodcastLookups(context)
         self._answers = Answers(context)
+        self._idle = Idleness(context)
         self._plan: Plan | None = None  # by which what waits was last asked for
         self._last: str | None = None  # the token of the last claim that the database must have
         self._passed_over: set[str] = set()  # feeds that the config lacks, as logged
@@ -70,6 +72,8 @@ class Submissions:
         self.save_answers()
         self._notice_another_server()
         if context.term() is None:
+            return True
+        if self._idle.lasts() and not context.journal.was_changed():
             return True
         self._notice_another_database()  # also where nothing is queued, so that no claim would
         if store.episodes.due(State.SUBMITTING, now, 1):
@@ -91,7 +95,22 @@ class Submissions:
         processors = [one for name, one in context.processors.items() if name in plan.processors]
         while processors:  # one after another in turn, each until it takes nothing more
             processors = [one for one in processors if self._submit_next(one)]
+        self._idle.begin(self._next_due)
         return True
+
+    def _next_due(self) -> datetime | None:
+        """When there is something to do again, if nobody writes; now, while a breaker is tripped.
+
+        A tripped one is probed in time.
+        """
+        context = self._context
+        breakers = context.store.breakers.of(context.plan.processors).values()
+        if any(one.tripped_until is not None for one in breakers):
+            return context.clock()
+        states = [State.QUEUED, State.SUBMITTING]
+        if context.plan.policy.on_unknown is OnUnknown.RESUBMIT:
+            states.append(State.UNKNOWN)
+        return context.store.episodes.next_due(states)
 
     def save_answers(self) -> None:
         """Record the answers to our POSTs, before anything else is sent. Raises `StoreError`."""
