@@ -140,7 +140,6 @@ episodes = Table(
     Index(None, "media_id"),
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
     Index(None, "feed_id", "state"),
-    Index(None, "feed_id", "title_key"),
     Index(None, "feed_id", "published_at"),
 )
 
@@ -229,7 +228,6 @@ history = Table(
     Column("reason", Text),
     Column("actor", String(120)),  # whose decision it was, and how it came; null: feedwatch's own
     Column("step", String(16)),  # null: from before there were steps
-    Index(None, "previous", "at"),
 )
 
 # The steps that have ended. A row changes only where a job that had failed mends itself.
