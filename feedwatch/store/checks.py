@@ -327,16 +327,16 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[Key, int], now: dateti
     if not rows:
         return
     db.execute(insert(identities), rows)
-    of = identities.c
+    of, own = identities.c, identities.c.feed_id == feed_id
     keys: dict[int, list[Key]] = defaultdict(list)
     for chunk in chunks({row["episode_id"] for row in rows}):
-        crowded = select(of.episode_id).where(of.episode_id.in_(chunk)).group_by(of.episode_id)
+        crowded = select(of.episode_id).where(own, of.episode_id.in_(chunk)).group_by(of.episode_id)
         crowded = crowded.having(func.count() > min(MOST_KEYS.values()))
-        query = select(of.episode_id, of.key, of.learned_at).where(of.episode_id.in_(crowded))
+        query = select(of.episode_id, of.key, of.learned_at).where(own, of.episode_id.in_(crowded))
         for row in sorted(db.execute(query), key=lambda row: (row.learned_at or _FIRST, row.key)):
             keys[row.episode_id].append(Key.parse(row.key))
-    for chunk in chunks([str(key) for own in keys.values() for key in surplus(own)]):
-        db.execute(delete(identities).where(of.feed_id == feed_id, of.key.in_(chunk)))
+    for chunk in chunks([str(key) for one in keys.values() for key in surplus(one)]):
+        db.execute(delete(identities).where(own, of.key.in_(chunk)))
 
 
 def _admit(

@@ -294,16 +294,18 @@ def history_entry(
 
 def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
     """The keys by which an episode is known, sorted."""
-    query = select(identities.c.key).where(identities.c.episode_id == episode_id)
-    return sorted(Key.parse(text) for text in db.scalars(query))
+    return sorted(keys_of(db, [episode_id])[episode_id])
 
 
 def keys_of(db: Connection, ids: Sequence[int]) -> dict[int, list[Key]]:
     """The keys by which each of these episodes is known."""
     found: dict[int, list[Key]] = {one: [] for one in ids}
     for chunk in chunks(found):
-        query = select(identities.c.episode_id, identities.c.key)
-        for owner, text in db.execute(query.where(identities.c.episode_id.in_(chunk))):
+        feed_ids = select(episodes.c.feed_id).where(episodes.c.id.in_(chunk))
+        query = select(identities.c.episode_id, identities.c.key).where(
+            identities.c.feed_id.in_(feed_ids), identities.c.episode_id.in_(chunk)
+        )
+        for owner, text in db.execute(query):
             found[owner].append(Key.parse(text))
     return found
 

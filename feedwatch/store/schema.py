@@ -145,13 +145,15 @@ episodes = Table(
 
 # The keys by which the episodes of a feed are known, in the normal form; of one episode as many as
 # `identity.MOST_KEYS` allows. The primary key keeps two processes from admitting one episode twice.
+# The texts are in it alone, and in no index: an episode's keys are looked for among its feed's.
 identities = Table(
     "identities",
     metadata,
     Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
     Column("key", String(600), primary_key=True),
-    Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+    Column("episode_id", ForeignKey("episodes.id"), nullable=False),
     Column("learned_at", UtcDateTime),  # null: it came with the episode
+    sqlite_with_rowid=False,
 )
 
 # The seen-item cache of each feed's last good document.
