@@ -108,7 +108,7 @@ episodes = Table(
     Column("cause", String(32)),
     Column("feed_duration", Integer),
     Column("title_key", String(600), nullable=False),  # these four: as the feed has it now
-    Column("seen_url", Text, nullable=False),
+    Column("seen_url", Text, nullable=False),  # "": the enclosure_url; see `episodes.URL_IN_FEED`
     Column("seen_published_at", UtcDateTime),
     Column("seen_duration", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),

@@ -17,6 +17,10 @@ COPY_KEYS = """
 insert into identities_copied (feed_id, key, episode_id, learned_at)
 select feed_id, key, episode_id, learned_at from identities order by feed_id, key
 """
+# An address that is the enclosure's is empty: the column allows no null, and of a table that others
+# refer to SQLite takes no such thing back.
+SHORTEN = "update episodes set seen_url = '' where seen_url = enclosure_url"
+LENGTHEN = "update episodes set seen_url = enclosure_url where seen_url = ''"
 
 
 def upgrade() -> None:
@@ -29,10 +33,12 @@ def upgrade() -> None:
     op.drop_index("ix_episodes_feed_id_title_key", table_name="episodes")
     op.drop_index("ix_identities_episode_id", table_name="identities")
     _copy_keys(with_rowid=False)
+    op.execute(SHORTEN)
 
 
 def downgrade() -> None:
     """Make them again."""
+    op.execute(LENGTHEN)
     _copy_keys(with_rowid=True)
     op.create_index("ix_identities_episode_id", "identities", ["episode_id"])
     op.create_index("ix_episodes_feed_id_title_key", "episodes", ["feed_id", "title_key"])
