@@ -34,7 +34,7 @@ DAMAGED = (
     "the document is damaged and had to be repaired, which the last one had not: this may be a "
     "known episode of which too much is illegible"
 )
-FIRST_RUN = "first run: what a feed holds when it is first seen is not submitted"
+FIRST_RUN = "first run: already there"  # short: of nearly every episode it is kept twice
 STATE_OF = {Verdict.SUBMIT: State.QUEUED, Verdict.HOLD: State.HELD, Verdict.SKIP: State.SKIPPED}
 
 

@@ -27,6 +27,7 @@ from feedwatch.core.identity import MOST_KEYS, Key, surplus
 from feedwatch.core.served import KeptDocument
 from feedwatch.store.database import reading
 from feedwatch.store.documents import keep
+from feedwatch.store.episodes import URL_IN_FEED
 from feedwatch.store.feed_leases import end_leases
 from feedwatch.store.feeds import add_url_change
 from feedwatch.store.following import Moved, decide_anew, follow, note_absences
@@ -78,7 +79,7 @@ _SELECT_KEYS = select(identities.c.key, identities.c.episode_id).where(
 _SELECT_KNOWN = select(
     episodes.c.id,
     episodes.c.title_key,
-    episodes.c.seen_url.label("enclosure_url"),
+    URL_IN_FEED.label("enclosure_url"),
     episodes.c.seen_published_at.label("published_at"),
     episodes.c.seen_duration.label("duration"),
     episodes.c.state,
@@ -248,6 +249,7 @@ class CheckStore:
                         own = {
                             "title": one.title,
                             "enclosure_url": one.enclosure_url,
+                            "seen_url": "",
                             "published_at": one.published_at,
                             "feed_duration": one.duration,
                             "version": episodes.c.version + 1,
@@ -327,16 +329,16 @@ def _learn(db: Connection, feed_id: int, learned: Mapping[Key, int], now: dateti
     if not rows:
         return
     db.execute(insert(identities), rows)
-    of = identities.c
+    of, own = identities.c, identities.c.feed_id == feed_id
     keys: dict[int, list[Key]] = defaultdict(list)
     for chunk in chunks({row["episode_id"] for row in rows}):
-        crowded = select(of.episode_id).where(of.episode_id.in_(chunk)).group_by(of.episode_id)
+        crowded = select(of.episode_id).where(own, of.episode_id.in_(chunk)).group_by(of.episode_id)
         crowded = crowded.having(func.count() > min(MOST_KEYS.values()))
-        query = select(of.episode_id, of.key, of.learned_at).where(of.episode_id.in_(crowded))
+        query = select(of.episode_id, of.key, of.learned_at).where(own, of.episode_id.in_(crowded))
         for row in sorted(db.execute(query), key=lambda row: (row.learned_at or _FIRST, row.key)):
             keys[row.episode_id].append(Key.parse(row.key))
-    for chunk in chunks([str(key) for own in keys.values() for key in surplus(own)]):
-        db.execute(delete(identities).where(of.feed_id == feed_id, of.key.in_(chunk)))
+    for chunk in chunks([str(key) for one in keys.values() for key in surplus(one)]):
+        db.execute(delete(identities).where(own, of.key.in_(chunk)))
 
 
 def _admit(
@@ -348,12 +350,8 @@ def _admit(
     last = db.scalars(select(func.max(episodes.c.id))).one() or 0
     db.execute(insert(episodes), [_row(feed, one) for one in admissions])
     # In the order of `admissions`. Others may have been added meanwhile, but not of this feed.
-    query = (
-        select(episodes.c.id)
-        .where(episodes.c.id > last, episodes.c.feed_id == feed.id)
-        .order_by(episodes.c.id)
-    )
-    ids = list(db.scalars(query))
+    new = episodes.c.id > last, episodes.c.feed_id == feed.id
+    ids = list(db.scalars(select(episodes.c.id).where(*new).order_by(episodes.c.id)))
     pairs = list(zip(ids, admissions, strict=True))
     keys = [
         {"feed_id": feed.id, "key": str(key), "episode_id": new_id}
@@ -378,7 +376,7 @@ def _row(feed: Feed, admission: NewEpisode) -> dict[str, Any]:
         | {
             "feed_id": feed.id,
             "title_key": admission.title_key,
-            "seen_url": one.enclosure_url,
+            "seen_url": "",
             "seen_published_at": one.published_at,
             "seen_duration": one.feed_duration,
             "overdue": False,

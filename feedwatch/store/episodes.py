@@ -34,6 +34,8 @@ from feedwatch.store.steps import fetch_steps, keep_step
 EPISODE_COLUMNS = tuple(field.name for field in fields(Episode) if field.name not in ("id", "feed"))
 MOST_NOTES = 20  # lines of history of one stay in a state
 LAST_NOTE = "; what else changes is not noted here before its state does"
+# Of nearly all episodes the same as the enclosure's, and nothing else is as long: it is kept once.
+URL_IN_FEED = func.coalesce(func.nullif(episodes.c.seen_url, ""), episodes.c.enclosure_url)
 
 # Made once: to build such a statement takes longer than SQLite takes for it. In a copy that was
 # restored meanwhile, the same id and version may be those of another state or of another episode.
@@ -103,7 +105,7 @@ class EpisodeStore:
     def address_in_feed(self, episode_id: int) -> str:
         """The address that the feed has for an episode by now, if that counts as the same one."""
         with reading(self._engine) as db:
-            query = select(episodes.c.seen_url).where(episodes.c.id == episode_id)
+            query = select(URL_IN_FEED).where(episodes.c.id == episode_id)
             address: str = db.scalars(query).one()
         return address
 
@@ -301,16 +303,18 @@ def history_entry(
 
 def fetch_keys(db: Connection, episode_id: int) -> list[Key]:
     """The keys by which an episode is known, sorted."""
-    query = select(identities.c.key).where(identities.c.episode_id == episode_id)
-    return sorted(Key.parse(text) for text in db.scalars(query))
+    return sorted(keys_of(db, [episode_id])[episode_id])
 
 
 def keys_of(db: Connection, ids: Sequence[int]) -> dict[int, list[Key]]:
     """The keys by which each of these episodes is known."""
     found: dict[int, list[Key]] = {one: [] for one in ids}
     for chunk in chunks(found):
-        query = select(identities.c.episode_id, identities.c.key)
-        for owner, text in db.execute(query.where(identities.c.episode_id.in_(chunk))):
+        feed_ids = select(episodes.c.feed_id).where(episodes.c.id.in_(chunk))
+        query = select(identities.c.episode_id, identities.c.key).where(
+            identities.c.feed_id.in_(feed_ids), identities.c.episode_id.in_(chunk)
+        )
+        for owner, text in db.execute(query):
             found[owner].append(Key.parse(text))
     return found
 
@@ -345,6 +349,8 @@ def move_episode(
         move = _MOVE_TO_NEW_JOB
         lock_value(db, after.media_id)  # or two would not see each other
         values |= {"new_media_id": after.media_id, "but_id": before.id}
+    if after.enclosure_url != before.enclosure_url:
+        move = move.values(seen_url=URL_IN_FEED)  # as it was: what the feed has is another matter
     if db.execute(move, values).rowcount != 1:
         return None
     unread = after.state is State.QUEUED and after.description is None

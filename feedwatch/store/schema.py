@@ -108,7 +108,7 @@ episodes = Table(
     Column("cause", String(32)),
     Column("feed_duration", Integer),
     Column("title_key", String(600), nullable=False),  # these four: as the feed has it now
-    Column("seen_url", Text, nullable=False),
+    Column("seen_url", Text, nullable=False),  # "": the enclosure_url; see `episodes.URL_IN_FEED`
     Column("seen_published_at", UtcDateTime),
     Column("seen_duration", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),
@@ -140,19 +140,20 @@ episodes = Table(
     Index(None, "media_id"),
     Index(None, "state", "due_at"),  # what is due, whatever the number of episodes
     Index(None, "feed_id", "state"),
-    Index(None, "feed_id", "title_key"),
     Index(None, "feed_id", "published_at"),
 )
 
 # The keys by which the episodes of a feed are known, in the normal form; of one episode as many as
 # `identity.MOST_KEYS` allows. The primary key keeps two processes from admitting one episode twice.
+# The texts are in it alone, and in no index: an episode's keys are looked for among its feed's.
 identities = Table(
     "identities",
     metadata,
     Column("feed_id", ForeignKey("feeds.id"), primary_key=True),
     Column("key", String(600), primary_key=True),
-    Column("episode_id", ForeignKey("episodes.id"), nullable=False, index=True),
+    Column("episode_id", ForeignKey("episodes.id"), nullable=False),
     Column("learned_at", UtcDateTime),  # null: it came with the episode
+    sqlite_with_rowid=False,
 )
 
 # The seen-item cache of each feed's last good document.
@@ -229,7 +230,6 @@ history = Table(
     Column("reason", Text),
     Column("actor", String(120)),  # whose decision it was, and how it came; null: feedwatch's own
     Column("step", String(16)),  # null: from before there were steps
-    Index(None, "previous", "at"),
 )
 
 # The steps that have ended. A row changes only where a job that had failed mends itself.
