@@ -203,7 +203,8 @@ def test_where_the_first_of_two_items_that_are_one_episode_goes_the_other_says_w
 ) -> None:
     cheap, full = ways
     first, other = item(1, title="As the first has it"), item(1, title="As the other has it")
-    for items in ([4, 3, first, other], [4, 3, other]):
+    versions: list[list[str | int]] = [[4, 3, first, other], [4, 3, other]]
+    for items in versions:
         cheap.check(rss_of(*items))
         full.check(rss_of(*items))
         assert cheap.summary() == full.summary()
