@@ -21,30 +21,21 @@ needs_openssl = pytest.mark.skipif(
 CURVE = "ec -pkeyopt ec_paramgen_curve:prime256v1"
 
 
-def make_authority(
-    folder: Path, key: str = CURVE, addresses: int = 1, *, by_another: bool = False
-) -> Path:
+def make_authority(folder: Path, key: str = CURVE, addresses: int = 1) -> Path:
     """The certificate of a new authority, whose certificate for 127.0.0.1 lies beside it.
 
-    key: what kind of key all get. addresses: how many, from 127.0.0.1 on, it is for. by_another: it
-    is signed by an authority between, whose certificate is sent along, as public ones have it.
+    key: what kind of key both get. addresses: how many, from 127.0.0.1 on, it is for.
     """
     made = f"req -x509 -newkey {key} -nodes -days 2"
     uses = "-addext keyUsage=critical,keyCertSign,cRLSign"
-    signer = "between" if by_another else "ca"
-    signed = f"-CA {signer}.pem -CAkey {signer}.key -addext basicConstraints=critical,CA:FALSE"
+    signed = "-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE"
     names = ",".join(f"IP:127.0.0.{1 + number}" for number in range(addresses))
     signed += f" -addext subjectAltName={names}"
-    between = "-subj /CN=between -keyout between.key -out between.pem -CA ca.pem -CAkey ca.key"
     for command in (
         f"{made} -subj /CN=authority -keyout ca.key -out ca.pem {uses}",
-        *([f"{made} {between} {uses}"] if by_another else ()),
         f"{made} -subj /CN=server -keyout server.key -out server.pem {signed}",
     ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-    if by_another:
-        with (folder / "server.pem").open("a") as sent:
-            sent.write((folder / "between.pem").read_text())
     return folder / "ca.pem"
 
 

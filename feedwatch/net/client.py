@@ -34,7 +34,6 @@ import httpx
 from feedwatch.net.address_scope import Scope, address_scope, host_scope
 from feedwatch.net.decompress import unpacked
 from feedwatch.net.response_head import ResponseHead
-from feedwatch.net.tls_sessions import Sessions, connecting_for, resume
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0  # between two reads, or two writes
@@ -45,13 +44,7 @@ SLICE_SECONDS = 0.5  # of a read, after which its deadline is checked again
 _until = ContextVar("_until", default=math.inf)  # by the monotonic clock
 _allowed_scope = ContextVar("_allowed_scope", default=Scope.SPECIAL)
 
-
-@cache
-def _tls_context() -> SSLContext:
-    """One for all clients: it is slow to make, and sessions are of one context."""
-    context = httpx.create_ssl_context()
-    resume(context, Sessions())
-    return context
+_tls_context = cache(httpx.create_ssl_context)  # one for all clients: it is slow to make
 
 
 class Cancellation:
@@ -124,18 +117,17 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         transport = self._fresh if request.method == "POST" else self._kept
-        with connecting_for(request):
-            if not self._is_proxied:
-                return transport.handle_request(request)
-            if (scope := host_scope(request.url.host)) > _allowed_scope.get():
-                raise TooPrivateError(request.url.host)
-            before = _allowed_scope.set(Scope.SPECIAL)  # the proxy is the operator's choice
-            try:
-                response = transport.handle_request(request)
-            finally:
-                _allowed_scope.reset(before)
-            response.extensions["scope"] = scope
-            return response
+        if not self._is_proxied:
+            return transport.handle_request(request)
+        if (scope := host_scope(request.url.host)) > _allowed_scope.get():
+            raise TooPrivateError(request.url.host)
+        before = _allowed_scope.set(Scope.SPECIAL)  # the proxy is the operator's choice
+        try:
+            response = transport.handle_request(request)
+        finally:
+            _allowed_scope.reset(before)
+        response.extensions["scope"] = scope
+        return response
 
     def close(self) -> None:
         self._kept.close()
