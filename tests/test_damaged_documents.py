@@ -117,7 +117,7 @@ def test_the_fast_scan_tells_of_a_repair_also_where_the_broken_item_was_seen_bef
     ):
         whole = all_items(Document(body=first, url=URL), rules, parser)
         assert isinstance(whole, ChangedItems)
-        packed = whole.cache_with([1, 2])
+        packed = whole.cache_with([1] * 2)
         assert packed is not None
         cache = SeenItems.unpacked(rules, packed)
         changed = changed_items(Document(body=second, url=URL), cache, parser)

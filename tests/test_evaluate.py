@@ -198,19 +198,6 @@ def test_both_ways_follow_and_doubt_alike(ways: tuple[Way, Way]) -> None:
         assert (one.item_count, one.repaired) == (other.item_count, other.repaired)
 
 
-def test_where_the_first_of_two_items_that_are_one_episode_goes_the_other_says_what_it_is_like(
-    ways: tuple[Way, Way],
-) -> None:
-    cheap, full = ways
-    first, other = item(1, title="As the first has it"), item(1, title="As the other has it")
-    versions: list[list[str | int]] = [[4, 3, first, other], [4, 3, other]]
-    for items in versions:
-        cheap.check(rss_of(*items))
-        full.check(rss_of(*items))
-        assert cheap.summary() == full.summary()
-    assert [one.title for one in cheap.store.episodes.find()][-1] == "As the other has it"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("every", one_in(2, [4, 1]))
 def test_both_ways_lead_to_the_same_episodes_over_time(
