@@ -163,33 +163,6 @@ def test_an_entry_that_was_commented_out_is_seen_once_it_is_not() -> None:
     assert len(found.parsed.items) == 2
 
 
-def test_of_what_was_seen_only_ambiguous_items_are_looked_at_again() -> None:
-    """Two recordings with one guid; two more, that a changing parameter alone tells apart."""
-    twins = [item(9, guid="same"), item(8, guid="same")]
-    url = "https://cdn.example.org/a.mp3?token="
-    others = [item(7, url=f"{url}1"), item(6, url=f"{url}2")]
-    cache = remembered(rss_of(*twins, *others, 3, 2, 1))
-    for items, looked_at in (
-        ([10, *twins, *others, 3, 2, 1], [10, 9, 8, 7, 6]),
-        ([*twins, *others, 3, 2], [9, 8, 7, 6]),
-        ([twins[0], *others[1:], 3, 2, 1], [9, 6]),
-        ([3, 2, 1], []),
-        ([10, 3, 2, 1], [10]),
-        # What joins them, or is ambiguous itself, may make others so.
-        ([item(10, guid="same"), *twins, *others, 3, 2, 1], [10, 9, 8, 7, 6, 3, 2, 1]),
-        ([item(10, url=f"{url}3"), *twins, *others, 3, 2, 1], [10, 9, 8, 7, 6, 3, 2, 1]),
-        ([item(10, url=url[:-7]), *twins, *others, 3, 2, 1], [10, 9, 8, 7, 6, 3, 2, 1]),
-        ([item(11, guid="x"), item(10, guid="x"), 3, 2, 1], [11, 10, 3, 2, 1]),
-    ):
-        body = rss_of(*items)
-        found, whole = read(body, cache), read(body)
-        assert [one.title for one in found.parsed.items] == [f"Episode {n}" for n in looked_at]
-        known = dict(zip(whole.parsed.items, whole.keys, strict=True))
-        assert list(found.keys) == [known[one] for one in found.parsed.items]
-        assert not found.is_same
-    assert agree(rss_of(*others, *twins, 3, 2, 1), cache).is_same
-
-
 def test_a_mark_holds_for_its_rules_and_its_charset_alone() -> None:
     cache = remembered(BODY)
     touched = BODY.replace(b"<channel>", DATE)

@@ -101,25 +101,13 @@ def keys_of(items: Sequence[Item]) -> list[tuple[Key, ...]]:
     return found
 
 
-def ambiguous(items: Sequence[Item], all_keys: Sequence[tuple[Key, ...]]) -> frozenset[int]:
-    """The places of those items whose keys depend on the items beside them, and of these.
-
-    No other item has one of their guids, or a file that only its parameters tell from theirs.
-    """
-    by_guid, by_file = KeyKind.GUID, KeyKind.FILE  # see `keys_of`
-    files = [
-        None if item.enclosure_url is None else comparable(item.enclosure_url) for item in items
-    ]
-    apart = {
-        file
-        for file, keys in zip(files, all_keys, strict=True)
-        if file is not None and (by_file, _bounded(file)) not in keys
-    }
-    return frozenset(
-        place
-        for place, (item, file, keys) in enumerate(zip(items, files, all_keys, strict=True))
-        if file is not None
-        and (file in apart or (item.guid is not None and keys[0].kind is not by_guid))
+def is_plain(items: Sequence[Item], all_keys: Sequence[tuple[Key, ...]]) -> bool:
+    """Whether each item's keys follow from the item alone, not from the items beside it."""
+    return all(
+        keys[0].kind is (KeyKind.GUID if item.guid is not None else KeyKind.FILE)
+        and (KeyKind.FILE, _bounded(comparable(item.enclosure_url))) in keys
+        for item, keys in zip(items, all_keys, strict=True)
+        if item.enclosure_url is not None
     )
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from feedwatch.core.feed import Document
 from feedwatch.core.settings import Rules
 
-FORMAT = b"6"  # to be raised with what is kept or how items are read: all that is kept is void then
+FORMAT = b"5"  # to be raised with what is kept or how items are read: all that is kept is void then
 KEY_BYTES = 16
 LONGEST_HEAD = 250_000  # bytes in which the first item is looked for: no other thread runs
 

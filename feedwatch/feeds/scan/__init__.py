@@ -9,12 +9,11 @@ feedparser costs a hundred times as much. Nothing is guessed: whatever is not pl
 detail that matters is left to feedparser, which also reads each item that is to be submitted.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from feedwatch.core.feed import Document, Failed, Item, ParsedFeed
-from feedwatch.core.identity import Key, KeyKind, ambiguous, keys_of
+from feedwatch.core.identity import Key, KeyKind, is_plain, keys_of
 from feedwatch.core.match_items import UnchangedItems
 from feedwatch.core.settings import Rules
 from feedwatch.feeds.document_parser import MAX_ITEMS, TOO_MANY_ITEMS, DocumentParser
@@ -65,16 +64,10 @@ class ChangedItems:
     _cache: SeenItems | None = None  # of the unchanged items; None: this document can have none
     _hashes: Sequence[bytes] = ()  # of the changed items
     _malformed: frozenset[int] = frozenset()  # which of the changed items are no well-formed XML
-    _ambiguous: frozenset[int] = frozenset()  # which of them tell only together what each is
     _scan: _Scan | None = None  # None: feedparser has read the whole document
     _places: Sequence[int] = ()  # of the changed items in the document
     _mark: bytes = NO_MARK  # of the document, which holds where all its items are remembered
     _items: int = 0  # in the document
-
-    @property
-    def ambiguous_hashes(self) -> set[bytes]:
-        """The hashes of those changed items that tell only together what each is."""
-        return {self._hashes[place] for place in self._ambiguous}
 
     def describe(self, places: Sequence[int]) -> Sequence[Item] | None:
         """The changed items at `places` as feedparser reads them, with their descriptions.
@@ -101,18 +94,11 @@ class ChangedItems:
         if self._cache is None:
             return None
         seen = dict(self._cache.seen)
-        items_of = Counter(episode_ids)
         for place, (episode_id, keys) in enumerate(zip(episode_ids, self.keys, strict=True)):
             if episode_id is not None:
                 has_guid = any(key.kind is KeyKind.GUID for key in keys)
-                seen[self._hashes[place]] = SeenItem(
-                    episode=episode_id,
-                    has_guid=has_guid,
-                    malformed=place in self._malformed,
-                    # Of several items that are one episode, the first says what it is like.
-                    ambiguous=place in self._ambiguous
-                    or (episode_id != 0 and items_of[episode_id] > 1),
-                )
+                malformed = place in self._malformed
+                seen[self._hashes[place]] = SeenItem(episode_id, has_guid, malformed)
         mark = self._mark if len(seen) == self._items else NO_MARK
         return replace(self._cache, seen=seen, mark=mark).packed()
 
@@ -152,14 +138,12 @@ def changed_items(
         mark=mark if not outline.repaired else NO_MARK,
     )
     empty = SeenItems(rules=cache.rules, cache_key=cache_key_of(cache.rules, outline.opening))
-    if cache.cache_key != empty.cache_key:
-        cache = empty
-    # An item that came or went may change what the ambiguous ones are.
-    anew = cache.ambiguous if cache.seen.keys() != {*hashes} else frozenset[bytes]()
-    changed = _changed(scan, cache, anew)
-    if changed is None or not cache.seen or changed.ambiguous_hashes <= anew:
+    if cache.cache_key != empty.cache_key or not (cache.is_plain or cache.seen.keys() == {*hashes}):
+        cache = empty  # an item that came or went may change what the others are
+    changed = _changed(scan, cache)
+    if changed is None or not cache.seen or is_plain(changed.parsed.items, changed.keys):
         return changed
-    return _changed(scan, empty)  # what is ambiguous now may have made others so, too
+    return _changed(scan, empty)
 
 
 def _mark(document: Document, rules: Rules) -> bytes:
@@ -182,28 +166,25 @@ def all_items(document: Document, rules: Rules, parser: DocumentParser) -> Chang
     looked = facts.facts(outline, range(len(outline.items)), rules.media_types, document.url)
     if looked is None:
         return changed
-    cache = SeenItems(rules=rules, cache_key=cache_key_of(rules, outline.opening))
+    cache = SeenItems(
+        rules=rules,
+        cache_key=cache_key_of(rules, outline.opening),
+        is_plain=is_plain(parsed.items, changed.keys),
+    )
     hashes = [item_hash(item) for item in outline.items]
     return replace(
         changed,
         _cache=cache,
         _hashes=hashes,
         _malformed=looked.malformed,
-        _ambiguous=ambiguous(parsed.items, changed.keys),
         _mark=_mark(document, rules) if not outline.repaired else NO_MARK,
         _items=len(hashes),
     )
 
 
-def _changed(
-    scan: _Scan, cache: SeenItems, anew: frozenset[bytes] = frozenset()
-) -> ChangedItems | None:
-    """The items of a document that are not in the seen-item cache; None if not sure.
-
-    `anew`: the hashes of those in the cache that are looked at all the same.
-    """
-    known = cache.seen.keys() - anew
-    seen = {one: cache.seen[one] for one in scan.hashes if one in known}
+def _changed(scan: _Scan, cache: SeenItems) -> ChangedItems | None:
+    """The items of a document that are not in the seen-item cache; None if not sure."""
+    seen = {one: cache.seen[one] for one in scan.hashes if one in cache.seen}
     places = [place for place, one in enumerate(scan.hashes) if one not in seen]
     looked = facts.facts(scan.outline, places, scan.rules.media_types, scan.document.url)
     if looked is None:
@@ -229,10 +210,9 @@ def _changed(
         keys=keys,
         unchanged=summary(seen[one] for one in scan.hashes if one in seen),
         is_same=not places and len(seen) == len(cache.seen),
-        _cache=kept,
+        _cache=replace(kept, is_plain=cache.is_plain and is_plain(items, keys)),
         _hashes=[scan.hashes[place] for place in places],
         _malformed=frozenset(n for n, place in enumerate(places) if place in looked.malformed),
-        _ambiguous=ambiguous(items, keys),
         _scan=scan,
         _places=places,
         _mark=scan.mark,

@@ -18,7 +18,7 @@ from feedwatch.feeds.hashes import KEY_BYTES
 HASH_BYTES = 8  # enough to tell the items of one feed apart
 NO_MARK = bytes(KEY_BYTES)
 
-_HEAD_BYTES = 2 * KEY_BYTES
+_HEAD_BYTES = KEY_BYTES + 1 + KEY_BYTES
 _ENTRY = struct.Struct(f"<{HASH_BYTES}sq")
 
 
@@ -29,7 +29,6 @@ class SeenItem:
     episode: int  # its id; 0: it is no episode
     has_guid: bool  # one that tells it apart
     malformed: bool  # no well-formed XML: feedparser reads the whole document in its lenient way
-    ambiguous: bool = False  # what it was, or its episode, depends on items beside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,7 @@ class SeenItems:
     rules: Rules
     cache_key: bytes = b""
     seen: Mapping[bytes, SeenItem] = field(default_factory=dict)
+    is_plain: bool = True  # each item tells by itself what it is, see `identity.is_plain`
     mark: bytes = NO_MARK  # of a document that has just these items, see `mark_of`
 
     @property
@@ -49,40 +49,27 @@ class SeenItems:
         """Whether any of the seen items is no well-formed XML."""
         return any(one.malformed for one in self.seen.values())
 
-    @property
-    def ambiguous(self) -> frozenset[bytes]:
-        """The hashes of the ambiguous items."""
-        return frozenset(item_hash for item_hash, one in self.seen.items() if one.ambiguous)
-
     def packed(self) -> bytes:
         """The seen-item cache as bytes, for the database."""
         entries = (
-            _ENTRY.pack(
-                item_hash,
-                one.episode << 3 | one.ambiguous << 2 | one.has_guid << 1 | one.malformed,
-            )
+            _ENTRY.pack(item_hash, one.episode << 2 | one.has_guid << 1 | one.malformed)
             for item_hash, one in self.seen.items()
         )
-        return self.cache_key + self.mark + b"".join(entries)
+        plain = b"p" if self.is_plain else b"-"
+        return self.cache_key + plain + self.mark + b"".join(entries)
 
     @classmethod
     def unpacked(cls, rules: Rules, packed: bytes) -> Self:
         """The seen-item cache that `packed` was made of, for a feed that has `rules` now."""
-        entries = packed[_HEAD_BYTES:]
-        if len(entries) % _ENTRY.size:  # of an older format
-            return cls(rules=rules)
         return cls(
             rules=rules,
             cache_key=packed[:KEY_BYTES],
-            mark=packed[KEY_BYTES:_HEAD_BYTES],
+            is_plain=packed[KEY_BYTES : KEY_BYTES + 1] == b"p",
+            # Of an older format this is another thing, and its cache key is none of today's.
+            mark=packed[KEY_BYTES + 1 : _HEAD_BYTES],
             seen={
-                item_hash: SeenItem(
-                    episode=value >> 3,
-                    has_guid=bool(value & 2),
-                    malformed=bool(value & 1),
-                    ambiguous=bool(value & 4),
-                )
-                for item_hash, value in _ENTRY.iter_unpack(entries)
+                item_hash: SeenItem(value >> 2, bool(value & 2), bool(value & 1))
+                for item_hash, value in _ENTRY.iter_unpack(packed[_HEAD_BYTES:])
             },
         )
 
