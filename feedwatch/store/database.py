@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, text
+from sqlalchemy import Connection, Engine, Select, create_engine, event, exc, inspect, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.pool import StaticPool
 
@@ -193,6 +193,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
     options = READING if engine.dialect.name == "postgresql" else {"reads_only": True}
     with engine.connect().execution_options(**options) as db, db.begin():
         yield db
+
+
+def first_due(engine: Engine, query: Select[Any]) -> datetime | None:
+    """When the first of something is due, or was, as `query` selects it; None if it never is."""
+    with reading(engine) as db:
+        due_at: datetime | None = db.scalars(query).one()
+    return due_at
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -24,7 +24,7 @@ from feedwatch.core import events
 from feedwatch.core.episode import WAITING, Cause, Episode, HistoryEntry, State
 from feedwatch.core.identity import Key
 from feedwatch.core.pipeline import ORDER, EndedStep, Pipeline, Step
-from feedwatch.store.database import reading
+from feedwatch.store.database import first_due, reading
 from feedwatch.store.feeds import clear_doubt
 from feedwatch.store.outbox import Outbox
 from feedwatch.store.schema import claims, episodes, feeds, history, identities
@@ -105,9 +105,7 @@ class EpisodeStore:
     def address_in_feed(self, episode_id: int) -> str:
         """The address that the feed has for an episode by now, if that counts as the same one."""
         with reading(self._engine) as db:
-            query = select(URL_IN_FEED).where(episodes.c.id == episode_id)
-            address: str = db.scalars(query).one()
-        return address
+            return str(db.scalars(select(URL_IN_FEED).where(episodes.c.id == episode_id)).one())
 
     def due(
         self,
@@ -141,9 +139,7 @@ class EpisodeStore:
     def next_due(self, states: Collection[State]) -> datetime | None:
         """When the first of the episodes in `states` is due, or was; None if none ever is."""
         query = select(func.min(episodes.c.due_at)).where(episodes.c.state.in_(states))
-        with reading(self._engine) as db:
-            due_at: datetime | None = db.scalars(query).one()
-        return due_at
+        return first_due(self._engine, query)
 
     def misplaced(self, pipelines: Mapping[str, Pipeline]) -> list[Episode]:
         """Queued episodes that are at another step than their feeds' pipelines have them be at.
@@ -311,9 +307,8 @@ def keys_of(db: Connection, ids: Sequence[int]) -> dict[int, list[Key]]:
     found: dict[int, list[Key]] = {one: [] for one in ids}
     for chunk in chunks(found):
         feed_ids = select(episodes.c.feed_id).where(episodes.c.id.in_(chunk))
-        query = select(identities.c.episode_id, identities.c.key).where(
-            identities.c.feed_id.in_(feed_ids), identities.c.episode_id.in_(chunk)
-        )
+        own = identities.c.feed_id.in_(feed_ids), identities.c.episode_id.in_(chunk)
+        query = select(identities.c.episode_id, identities.c.key).where(*own)
         for owner, text in db.execute(query):
             found[owner].append(Key.parse(text))
     return found

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from feedwatch.core.feed import ErrorKind, Feed, UrlChange
 from feedwatch.core.schedule import DAY, lengthened
 from feedwatch.core.settings import FeedConfig
-from feedwatch.store.database import reading
+from feedwatch.store.database import first_due, reading
 from feedwatch.store.feed_leases import end_leases, is_not_anothers, leasing
 from feedwatch.store.schema import departures, feeds
 from feedwatch.store.sql import chunks, columns_of, is_due
@@ -198,9 +198,7 @@ class FeedStore:
 
     def next_due(self) -> datetime | None:
         """When the first feed of the config is due, or was; None if none ever is."""
-        with reading(self._engine) as db:
-            due_at: datetime | None = db.scalars(_FIRST_DUE).one()
-        return due_at
+        return first_due(self._engine, _FIRST_DUE)
 
     def make_due(self, now: datetime, names: Collection[str] | None = None) -> None:
         """Make every feed of the config due, or only those with these names."""

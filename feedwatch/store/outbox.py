@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, ins
 
 from feedwatch.core.alert import Alert, AlertKey, Undelivered
 from feedwatch.core.events import Change, Event, from_json, to_json
-from feedwatch.store.database import reading
+from feedwatch.store.database import first_due, reading
 from feedwatch.store.schema import alerts, outbox
 from feedwatch.store.sql import columns_of, is_due
 
@@ -92,9 +92,7 @@ class Outbox:
 
     def next_due(self) -> datetime | None:
         """When the first event is due, or was; None if there is none."""
-        with reading(self._engine) as db:
-            due_at: datetime | None = db.scalars(select(func.min(outbox.c.due_at))).one()
-        return due_at
+        return first_due(self._engine, select(func.min(outbox.c.due_at)))
 
     def oldest(self, channel: str) -> OutboxEntry | None:
         """The oldest event that a channel has not taken, due or not."""

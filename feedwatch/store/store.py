@@ -160,8 +160,8 @@ class Store:
 
     def require_writable(self) -> None:
         """Raise `StoreError` where no transaction that writes can begin."""
-        with self._engine.begin():
-            pass
+        with self._engine.connect() as db:
+            db.begin().rollback()
 
     def term(self) -> int | None:
         """The term in which this process leads; None while another one does, 0 with SQLite."""
