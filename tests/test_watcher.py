@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,11 @@ from feedwatch.processors.clocks import moment
 from feedwatch.processors.inlet import Inlet
 from feedwatch.sandbox.faults import Fault
 from feedwatch.store.errors import StoreError
+from feedwatch.store.journal import Journal
 from feedwatch.store.lock import REPLACED
+from feedwatch.watcher.restore import compare
 from tests.support import KEY, LONG, PATIENCE, PODCAST, item, one_in, wait_for
+from tests.test_journal import claim
 from tests.world import World
 from tests.world import world as a_world
 
@@ -31,6 +35,14 @@ from tests.world import world as a_world
 def world(tmp_path: Path) -> Iterator[World]:
     with a_world(tmp_path / "feedwatch.db") as world:
         yield world
+
+
+@contextmanager
+def another_processor(world: World) -> Iterator[Inlet]:
+    """As a reload makes one for another key."""
+    access = {"authorization": f"Token {KEY}"}
+    with client(world.cancellation, base_url=world.sandbox.url, headers=access) as api:
+        yield Inlet(api)
 
 
 def posts(world: World) -> int:
@@ -244,11 +256,45 @@ def test_another_key_is_tried_at_once_though_a_request_by_the_old_one_tripped_th
         world.submit()
         world.later(minutes=1)
     assert (posts(world), reads(world)) == (0, 1), "it waits"
-    access = {"authorization": f"Token {KEY}"}
-    with client(world.cancellation, base_url=world.sandbox.url, headers=access) as api:
-        world.context.processors = {"inlet": Inlet(api)}  # and nothing else of a reload
+    with another_processor(world) as processor:
+        world.context.processors = {"inlet": processor}  # and nothing else of a reload
         world.submit()
     assert (posts(world), reads(world)) == (1, 2)
+
+
+def test_a_poll_that_was_refused_the_old_key_says_nothing_about_the_new_one(world: World) -> None:
+    world.feeds.publish(1)
+    world.check()
+    world.submit()
+    world.later(minutes=1)
+    world.sandbox.faults.add(Fault("any", "status", status=401))
+    world.polls.tick()
+    world.polls.close()  # the answer is there, and not recorded yet
+    with another_processor(world) as processor:
+        world.context.processors = {"inlet": processor}
+        world.polls.tick()
+    assert len(world.sandbox.polls) == 1
+    assert world.store.breakers.get("inlet").tripped_until is None
+
+
+def test_journal_and_ledger_are_compared_again_where_the_database_failed_meanwhile(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = world.context.journal = Journal([tmp_path / "claims"])
+    assert journal.append_claim(claim(1))
+    compare(world.context)
+    assert not journal.was_changed()
+
+    def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store.imports, "take_over", fail)
+        with pytest.raises(StoreError):
+            compare(world.context)
+    assert journal.was_changed()
+    compare(world.context)
+    assert not journal.was_changed()
 
 
 def test_a_refused_episode_fails_alone(world: World) -> None:

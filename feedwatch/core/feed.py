@@ -74,7 +74,7 @@ class Feed:
     doubted_at: datetime | None = None  # when that was found; a good check since may clear it
     version: int = 0  # counts decisions about the feed, so that a check undoes none
     media_types: str | None = None  # by which the last good document was read
-    body_hash: bytes | None = None  # of the last good document, as `scan.cache.hashed` gives it
+    body_hash: bytes | None = None  # of the last good document, as `feeds.hashes.hashed` gives it
     full_reads_requested: int = 0  # times that a description which had not been read was needed
     full_reads_done: int = 0  # `full_reads_requested` when all items were last read
     failures: int = 0  # in a row

@@ -43,6 +43,7 @@ class Changes:
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
+            self._is_file = False
             if self._kept is not None:
                 self._kept.close()
                 self._kept = None

@@ -88,11 +88,13 @@ _SELECT_KNOWN = select(
     episodes.c.first_seen_at,
     episodes.c.guid,
     episodes.c.title,
-).where(episodes.c.feed_id == bindparam("feed_id"))
+).order_by(episodes.c.id)
 _BY_ID, _BY_TITLE, _BY_DATE = (
     _SELECT_KNOWN.where(column.in_(bindparam("values", expanding=True, type_=column.type)))
     for column in (episodes.c.id, episodes.c.title_key, episodes.c.seen_published_at)
 )
+_OF_FEED = episodes.c.feed_id == bindparam("feed_id")  # SQLite would go by that, not by the ids
+_BY_TITLE, _BY_DATE = _BY_TITLE.where(_OF_FEED), _BY_DATE.where(_OF_FEED)
 _PUBLISHED = func.coalesce(
     episodes.c.published_at,
     # An undated one was published when it was first seen, but not if that was at the first check.
@@ -237,18 +239,18 @@ class CheckStore:
                 end_leases(db, [feed.id], self._daemon_id)
                 _learn(db, feed.id, learned, now)
                 for one in edited:
+                    row, url = episodes.c.id == one.id, one.enclosure_url
                     described = {
                         "title_key": one.title_key,
-                        "seen_url": one.enclosure_url,
+                        "seen_url": case((episodes.c.enclosure_url == url, ""), else_=url),
                         "seen_published_at": one.published_at,
                         "seen_duration": one.duration,
                     }
-                    row = episodes.c.id == one.id
                     db.execute(update(episodes).where(row).values(described))
                     if one.state is State.SKIPPED:  # nobody waits for it: without history
                         own = {
                             "title": one.title,
-                            "enclosure_url": one.enclosure_url,
+                            "enclosure_url": url,
                             "seen_url": "",
                             "published_at": one.published_at,
                             "feed_duration": one.duration,

@@ -95,6 +95,10 @@ class Journal:
         """Whether another process has written to, replaced or removed a place since we read it."""
         return any(_status(path) != self._seen.get(path) for path in self._paths)
 
+    def forget(self) -> None:
+        """Let it count as changed until it is read again."""
+        self._seen.clear()
+
     def bring_up_to_date(self, claims: Sequence[Claim]) -> None:
         """Append to each place what it lacks of `claims`, and compact a file that is too large."""
         for path in self._paths:

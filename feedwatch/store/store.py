@@ -86,6 +86,7 @@ class Store:
             else:
                 engine.dispose()
                 self._engine = engine = connect("sqlite://")
+                self.changes = Changes(engine)
                 metadata.create_all(engine)
                 self.is_made = False
         except BaseException:

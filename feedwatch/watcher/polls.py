@@ -12,6 +12,7 @@ from feedwatch.core.episode import Episode, State
 from feedwatch.core.health import POLLS
 from feedwatch.core.job import Lost, Progress, Running, Task, Unreachable
 from feedwatch.core.pipeline import PROCESSOR_OF
+from feedwatch.processors import Processor
 from feedwatch.store.errors import StoreError
 from feedwatch.watcher.context import RETRY_AFTER_BUG, Context, about
 from feedwatch.watcher.idle import Idleness
@@ -21,6 +22,7 @@ from feedwatch.watcher.worker_pool import WorkerPool
 log = logging.getLogger(__name__)
 
 MAX_CONCURRENT_POLLS = 4
+Polled = tuple[Processor | None, Progress]  # who was asked, and the answer
 SECOND = timedelta(seconds=1)  # what a daemon's loops wait between two rounds
 
 
@@ -29,7 +31,7 @@ class Polls:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._polls: WorkerPool[Episode, Progress] = WorkerPool(MAX_CONCURRENT_POLLS, "poll")
+        self._polls: WorkerPool[Episode, Polled] = WorkerPool(MAX_CONCURRENT_POLLS, "poll")
         self._idle = Idleness(context)
         self._failures: Counter[int] = Counter()  # polls in a row that said nothing, by episode
 
@@ -67,18 +69,18 @@ class Polls:
         """Wait for the polls that are under way."""
         self._polls.close()
 
-    def _poll(self, task: Task, job: Episode) -> Progress:
+    def _poll(self, task: Task, job: Episode) -> Polled:
         name = PROCESSOR_OF[job.step]
         processor = self._context.processors.get(name)
         if processor is None:
-            return Unreachable(f"the config has no {name} any more")
-        return processor.poll(task, job.media_id or "")
+            return None, Unreachable(f"the config has no {name} any more")
+        return processor, processor.poll(task, job.media_id or "")
 
-    def _record(self, episode: Episode, poll: Future[Progress]) -> None:
+    def _record(self, episode: Episode, poll: Future[Polled]) -> None:
         """Record a poll. A bug that one job brings out must not stop the others, nor repeat."""
-        context = self._context
+        context, name = self._context, PROCESSOR_OF[episode.step]
         try:
-            progress = poll.result()
+            processor, progress = poll.result()
             if isinstance(progress, Unreachable) and context.stopping.is_set():
                 return  # broken off by us: the API is not to blame
             after = self._polled(episode, progress)
@@ -93,8 +95,10 @@ class Polls:
                     *(context.named(episode), progress.remote_status),
                     extra=about(episode),
                 )
-            if isinstance(progress, Unreachable) and progress.blocked:
-                self._block(PROCESSOR_OF[episode.step], progress.reason)
+            # Of another key or URL that a reload has given meanwhile a refusal says nothing.
+            is_ours = context.processors.get(name) is processor
+            if isinstance(progress, Unreachable) and progress.blocked and is_ours:
+                self._block(name, progress.reason)
             ended = job_lifecycle.ended_step(episode, after, context.clock(), progress)
             saved = context.move(episode, after, ended)
             if saved is not None and saved.state is State.READY and saved.reason is not None:
@@ -102,8 +106,8 @@ class Polls:
         except StoreError:
             raise
         except Exception:
-            name = context.named(episode)
-            log.exception("%s: a bug has ended the poll", name, extra=about(episode))
+            named = context.named(episode)
+            log.exception("%s: a bug has ended the poll", named, extra=about(episode))
             context.move(episode, replace(episode, due_at=context.clock() + RETRY_AFTER_BUG))
 
     def _polled(self, episode: Episode, progress: Progress) -> Episode:

@@ -30,6 +30,7 @@ from feedwatch.core.ledger import (
 from feedwatch.core.pipeline import address_key, feeds_by_target
 from feedwatch.core.printable import counted
 from feedwatch.core.settings import FeedConfig
+from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import KEPT_CLAIMS, Journal, read_markers
 from feedwatch.store.store import Store
 from feedwatch.watcher.context import Context
@@ -57,7 +58,11 @@ def compare(context: Context, expected: str | None = None) -> str | None:
             counted(len(recorded) - len(ours), "claim"),
         )
     feeds_of = feeds_by_target(context.plan.sources.values())
-    known, done, latest = store.imports.take_over(ours, feeds_of, now, policy, context.apis)
+    try:
+        known, done, latest = store.imports.take_over(ours, feeds_of, now, policy, context.apis)
+    except StoreError:
+        journal.forget()  # what was read is compared with nothing: it is read again in time
+        raise
     if done.imported:
         log.error(
             "this database is new, another one or restored from a copy: the journal has %s "

@@ -225,8 +225,9 @@ class Submissions:
             return False
         feeds = [one for one in context.plan.sources.values() if name in processors_of([one])]
         some_target = target_id(steps[-1], feeds[0]) if feeds else ""
+        job = store.claims.latest_job(name) or (some_target, None)
         self._tried[name] = processor
-        failure = processor.probe(*(store.claims.latest_job(name) or (some_target, None)))
+        failure = processor.probe(*job)
         context.worked(SUBMISSIONS)  # it may have taken long, and so may the next API's
         if failure is not None and context.stopping.is_set():
             return False  # broken off by us: it proves nothing
