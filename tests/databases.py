@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.config import Config
+from sqlalchemy import Connection
 
 from feedwatch.store import database
 
@@ -55,6 +57,13 @@ logfile = {folder}/pgbouncer.log
 pidfile = {folder}/pgbouncer.pid
 """
 sqlite_only = pytest.mark.parametrize("both_databases", [SQLITE], indirect=True)
+
+
+def migrate(db: Connection, move: Callable[[Config, str], None], revision: str) -> None:
+    """Bring a database to an older or later revision; `move` is a function of `alembic.command`."""
+    config = database.alembic_config()
+    config.attributes["connection"] = db
+    move(config, revision)
 
 
 def programs() -> Path | None:

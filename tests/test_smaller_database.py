@@ -12,11 +12,11 @@ from alembic import command
 from feedwatch.core.episode import KnownEpisode
 from feedwatch.core.identity import Key
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.database import alembic_config, connect
+from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
-from tests.databases import sqlite_only
+from tests.databases import migrate, sqlite_only
 from tests.support import FeedServer, Feedwatch, Workspace, audio
 from tests.test_store import NOW, SOURCE, admit, claim, opened
 
@@ -29,9 +29,7 @@ def take_back(path: Path) -> None:
     """Make the database one of the revision before, with its rows."""
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
-        config = alembic_config()
-        config.attributes["connection"] = db
-        command.downgrade(config, BEFORE)
+        migrate(db, command.downgrade, BEFORE)
     engine.dispose()
 
 

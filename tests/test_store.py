@@ -26,12 +26,12 @@ from feedwatch.core.ledger import Target, outcome_of
 from feedwatch.core.settings import FeedConfig, Policy
 from feedwatch.store.checks import NewEpisode
 from feedwatch.store.claims import ClaimResult, Intent
-from feedwatch.store.database import alembic_config, connect
+from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.schema import metadata
 from feedwatch.store.store import Store
 from feedwatch.watcher.pauses import set_paused
-from tests.databases import is_sqlite, sqlite_only, url_of
+from tests.databases import is_sqlite, migrate, sqlite_only, url_of
 from tests.empty_database import empty_database
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
@@ -549,9 +549,7 @@ def test_no_two_episodes_get_one_media_id(store: Store) -> None:
 def test_a_database_of_the_version_before_keeps_its_rows(path: Path) -> None:
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
-        config = alembic_config()
-        config.attributes["connection"] = db
-        command.upgrade(config, "0001")
+        migrate(db, command.upgrade, "0001")
         db.exec_driver_sql(
             "insert into feeds (name, url, active, paused, shown, failures, etag) "
             "values ('show', 'https://example.com/feed', true, false, 3, 0, 'kept')"
@@ -578,9 +576,7 @@ def test_causes_are_read_once_from_the_texts_that_had_them(path: Path) -> None:
         ("skipped", None, None),
     ]
     with engine.begin() as db:
-        config = alembic_config()
-        config.attributes["connection"] = db
-        command.upgrade(config, "0004")
+        migrate(db, command.upgrade, "0004")
         for number, error in enumerate((*texts, None)):
             db.exec_driver_sql(
                 "insert into feeds (name, url, active, paused, shown, asked, answered, failures, "
@@ -626,9 +622,7 @@ def test_keys_are_rewritten_in_the_normal_form_and_the_older_episode_keeps_a_sha
         (1, "date:2026-01-01T00:00:00 sha256-" + "1" * 64, 2),
     ]
     with engine.begin() as db:
-        config = alembic_config()
-        config.attributes["connection"] = db
-        command.upgrade(config, "0005")
+        migrate(db, command.upgrade, "0005")
         for number in (1, 2):
             db.exec_driver_sql(
                 "insert into feeds (name, url, active, paused, shown, asked, answered, failures) "
@@ -693,9 +687,7 @@ def test_a_migration_can_be_undone(path: Path) -> None:
     opened(path).close()
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as db:
-        config = alembic_config()
-        config.attributes["connection"] = db
-        command.downgrade(config, "0001")
+        migrate(db, command.downgrade, "0001")
         assert "departures" not in inspect(db).get_table_names()
     engine.dispose()
     opened(path).close()

@@ -13,11 +13,12 @@ from alembic import command
 from feedwatch.core.ledger import Outcome
 from feedwatch.core.pipeline import Step
 from feedwatch.sandbox.server import Sandbox
-from feedwatch.store.database import alembic_config, connect
+from feedwatch.store.database import connect
 from feedwatch.store.errors import StoreError
 from feedwatch.store.journal import Journal
 from feedwatch.store.lock import FileLock, lock_path
 from feedwatch.store.store import Store
+from tests.databases import migrate
 from tests.support import PODCAST, FeedServer, Feedwatch, Workspace, audio
 from tests.test_store import opened
 
@@ -30,9 +31,7 @@ def old_database(path: Path, count: int, url: str, state: str = "ready", claims:
     """A database of feedwatch 0.1 with `count` episodes that were submitted."""
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, LAST_REVISION)
+        migrate(connection, command.upgrade, LAST_REVISION)
     engine.dispose()
     numbers = range(1, count + 1)
     media_ids = (None if state in ("submitting", "unknown") else f"m-{n}" for n in numbers)
@@ -184,9 +183,7 @@ def test_jobs_from_before_there_were_steps_are_of_the_step_ads(
     old_database(path, 2, "https://h.example/feed", state)
     engine = connect(f"sqlite:///{path}")
     with engine.begin() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0015")
+        migrate(connection, command.upgrade, "0015")
     engine.dispose()
     store = opened(path)
     episode = store.episodes.get(2)
